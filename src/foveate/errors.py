@@ -1,0 +1,21 @@
+"""The errors that reach a user, each as one line."""
+
+
+class FoveateError(Exception):
+    """Base of everything that foveate raises on purpose; its text is one line made for a person."""
+
+
+class BadInput(FoveateError):
+    """A file or value given by the user can't be used; the text names it. Exit status 2."""
+
+
+class Interrupted(FoveateError):
+    """The run was asked to stop (INT or TERM) and has stopped in good order.
+
+    Attributes:
+        signal_number: The signal that asked, 2 (INT) or 15 (TERM); the exit status is 128 plus it.
+    """
+
+    def __init__(self, signal_number: int = 2):
+        super().__init__("interrupted")
+        self.signal_number = signal_number
