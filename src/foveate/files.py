@@ -1,0 +1,225 @@
+"""Files that are whole or not there: atomic writing, strict JSON, JSON lines, tensors.
+
+Nothing here unpickles anything: tensors are safetensors, everything else is JSON or TOML.
+"""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
+
+from foveate.errors import BadInput, FoveateError
+
+if TYPE_CHECKING:  # torch takes a second to import, and most of this file never needs it
+    from torch import Tensor
+
+METADATA_KEY = "foveate"
+"""The one metadata key that we write: safetensors keeps several keys in random order, one is the same bytes every time."""
+
+
+class CannotWrite(FoveateError):
+    """A file can't be written (no room, no permission, no such folder); the text names it. Exit status 2."""
+
+
+def reason(error: OSError) -> str:
+    """What the operating system said, in lower case and without its number."""
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def write_atomic(path: str | os.PathLike, content: bytes | str | Callable[[BinaryIO], Any]) -> None:
+    """Write a file so that whoever looks sees the old one or the new one, whole, also after a power cut.
+
+    A temporary file beside it is written, synced, renamed over it, and the folder is synced. Where `path` is a link its
+    target is replaced, not the link; where it is a device or a pipe (`/dev/stdout`), it is simply written to.
+
+    Args:
+        path: The file. Its folder must exist.
+        content: Bytes, text (UTF-8), or a function that writes to the open binary file.
+
+    Raises:
+        CannotWrite: The file can't be written; the old one, if any, is as it was.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        if target.exists() and not target.is_file():
+            with open(target, "wb") as handle:
+                _fill(handle, content)
+            return
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
+        temporary = Path(name)
+        try:
+            with open(descriptor, "wb") as handle:
+                _fill(handle, content)
+                handle.flush()
+                os.fchmod(handle.fileno(), 0o666 & ~_umask())  # mkstemp makes files that only their owner may read
+                os.fsync(handle.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(target.parent)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CannotWrite(f"can't write {path}: {reason(error)}") from error
+
+
+def _fill(handle: BinaryIO, content: bytes | str | Callable[[BinaryIO], Any]) -> None:
+    if callable(content):
+        content(handle)
+    else:
+        handle.write(content.encode() if isinstance(content, str) else content)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def sync_folder(folder: str | os.PathLike) -> None:
+    """Make renames and new names in `folder` last through a power cut, where the system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return  # not every system opens folders; the rename itself has succeeded
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # some network file systems refuse to sync a folder
+    finally:
+        os.close(descriptor)
+
+
+def strict(value: Any) -> Any:
+    """The same value in types that JSON has: NaN and infinities become None, arrays and tensors lists, paths text."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): strict(item) for name, item in value.items()}
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars, tensors
+        return strict(value.tolist())
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, (Sequence, set, frozenset)):
+        return [strict(item) for item in value]
+    raise TypeError(f"JSON has no form for {type(value).__name__}: {value!r}")
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Strict JSON in ASCII: never NaN, and never a character that some reader takes for the end of a line."""
+    return json.dumps(strict(value), allow_nan=False, ensure_ascii=True, indent=indent)
+
+
+def write_json(path: str | os.PathLike, value: Any, indent: int | None = None) -> None:
+    """Write `value` as strict JSON (see `strict`), atomically."""
+    write_atomic(path, to_json(value, indent) + "\n")
+
+
+def append_line(handle: IO, value: Any) -> None:
+    """Write one JSON line in one piece and push it out of this process, so that a kill tears at most the last line.
+
+    Args:
+        handle: A file open for writing or appending, text or binary.
+        value: Anything that `strict` takes.
+
+    Raises:
+        CannotWrite: No room left, or the file is gone. A closed pipe stays a BrokenPipeError.
+    """
+    line = to_json(value) + "\n"
+    try:
+        handle.write(line if hasattr(handle, "encoding") else line.encode())
+        handle.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CannotWrite(f"can't write {getattr(handle, 'name', 'output')}: {reason(error)}") from error
+
+
+def read_lines(path: str | os.PathLike) -> tuple[list[Any], int]:
+    """The whole JSON lines of a file and the number of bytes that they take; a torn last line is left out.
+
+    Raises:
+        BadInput: The file can't be read, or a line other than the last is no JSON.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise BadInput(f"can't read {path}: {reason(error)}") from error
+    records, good = [], 0
+    lines = content.split(b"\n")
+    for number, line in enumerate(lines[:-1], start=1):
+        if line.strip():
+            try:
+                records.append(json.loads(line))
+            except ValueError as error:
+                if number == len(lines) - 1 and not lines[-1]:
+                    break  # the last line got its end but not its middle: a block that a power cut left as zeros
+                raise BadInput(f"{path}, line {number}: no JSON ({error})") from error
+        good += len(line) + 1
+    return records, good
+
+
+def save_tensors(path: str | os.PathLike, tensors: Mapping[str, "Tensor"], metadata: Mapping | None = None) -> None:
+    """Write tensors as safetensors, atomically; the same content gives the same bytes.
+
+    Args:
+        path: The file.
+        tensors: By name; any shape, any type that safetensors has. They may share memory and live on any device.
+        metadata: Anything that JSON has; `load_metadata` gives it back.
+    """
+    from safetensors.torch import save
+
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    text = json.dumps(strict(metadata or {}), allow_nan=False, sort_keys=True)
+    write_atomic(path, save(copies, metadata={METADATA_KEY: text}))
+
+
+def load_tensors(path: str | os.PathLike) -> dict[str, "Tensor"]:
+    """All tensors of a safetensors file, on the CPU.
+
+    Raises:
+        BadInput: No such file, or it isn't a whole safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    _refuse_unreadable(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise BadInput(f"{path}: not a whole safetensors file ({_one_line(error)})") from error
+
+
+def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
+    """The metadata that `save_tensors` was given; empty where another program wrote the file.
+
+    Raises:
+        BadInput: As `load_tensors`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    _refuse_unreadable(path)
+    try:
+        with safe_open(path, framework="pt") as handle:
+            return json.loads((handle.metadata() or {}).get(METADATA_KEY, "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadInput(f"{path}: not a whole safetensors file ({_one_line(error)})") from error
+
+
+def _refuse_unreadable(path: str | os.PathLike) -> None:
+    if not os.path.exists(path):
+        raise BadInput(f"{path}: no such file")
+    if not os.path.isfile(path):  # a pipe would wait for ever
+        raise BadInput(f"{path}: not a file")
+    if not os.access(path, os.R_OK):
+        raise BadInput(f"{path}: no permission to read it")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
