@@ -1,0 +1,165 @@
+"""The Gaussian deep belief network: p(v, h1, h2) = p(v | h1) p(h1, h2).
+
+The directed bottom layer p(v | h1) is a Gaussian-Bernoulli RBM's; the undirected top p(h1, h2) is a Bernoulli RBM
+(Hinton, Osindero, Teh 2006; Tang, Srivastava, Salakhutdinov 2014, supplement).
+"""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.errors import BadInput
+from foveate.files import load_tensors, save_tensors
+
+_SHAPES = {
+    "grbm.W": ("D", "H1"),
+    "grbm.b": ("D",),
+    "grbm.c": ("H1",),
+    "grbm.log_sigma": ("D",),
+    "rbm.W": ("H1", "H2"),
+    "rbm.b": ("H1",),
+    "rbm.c": ("H2",),
+    "patch.mean": (3,),
+    "patch.std": (3,),
+}
+
+
+class PatchScale(nn.Module):
+    """How pixels become v: v = (pixel - mean) / std, channel by channel.
+
+    Attributes:
+        mean: [3] mean of the training pixels in [0, 1].
+        std: [3] their standard deviation.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3))
+        self.register_buffer("std", torch.ones(3))
+
+
+class GaussianDBN(nn.Module):
+    """Two RBMs joined into one generative model of patches.
+
+    Args:
+        n_visible: D, length of a flattened patch (channel first).
+        n_hidden1: H1, binary units of the first layer.
+        n_hidden2: H2, binary units of the second.
+
+    Attributes:
+        grbm: The first layer; p(v | h1) and the recognition q(h1 | v) = grbm.hidden_mean are its.
+        rbm: The second layer, whose visible units are h1; p(h1, h2) is its.
+        patch: `PatchScale`, buffers mean and std [3].
+    """
+
+    def __init__(self, n_visible: int, n_hidden1: int, n_hidden2: int):
+        super().__init__()
+        self.grbm = GaussianBernoulliRBM(n_visible, n_hidden1)
+        self.rbm = BernoulliRBM(n_hidden1, n_hidden2)
+        self.patch = PatchScale()
+
+    def standardise(self, pixels: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch visible"]:
+        """Pixels in [0, 1], [N, 3, h, w] or flattened channel first, to v [N, D]."""
+        planes = pixels.reshape(len(pixels), 3, -1)
+        return ((planes - self.patch.mean[:, None]) / self.patch.std[:, None]).reshape(len(pixels), -1)
+
+    def to_pixels(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
+        """v [N, D] back to flattened pixels; not clipped to [0, 1]."""
+        planes = v.reshape(len(v), 3, -1)
+        return (planes * self.patch.std[:, None] + self.patch.mean[:, None]).reshape(len(v), -1)
+
+    def reconstruct(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
+        """One mean-field pass up and down the first layer: mu(h1) at h1 = E[h1 | v]."""
+        return self.grbm.visible_mean(self.grbm.hidden_mean(v))
+
+    def free_energy_h1(self, h1: Float[Tensor, "batch hidden1"]) -> Float[Tensor, " batch"]:
+        """-log p*(h1), h2 summed out: -(b2.h1 + sum_j softplus(c2_j + h1.W2_j)); log p(h1) = -this - log Z."""
+        return self.rbm.free_energy(h1)
+
+    def log_joint(
+        self, v: Float[Tensor, "batch visible"], h1: Float[Tensor, "batch hidden1"]
+    ) -> Float[Tensor, " batch"]:
+        """log p(v | h1) + log p*(h1): log p(v, h1) up to the top RBM's log Z."""
+        return self.grbm.log_prob_given_hidden(v, h1) - self.free_energy_h1(h1)
+
+    def sample_h1(
+        self, n: int, generator: torch.Generator, gibbs_steps: int = 1000, start: Tensor | None = None
+    ) -> Float[Tensor, "n hidden1"]:
+        """Block Gibbs in the top RBM.
+
+        Args:
+            n: Number of chains.
+            generator: Source of randomness, on the model's device.
+            gibbs_steps: Sweeps of each chain (h2 given h1, then h1 given h2).
+            start: [n, H1] first h1; without it, fair coins.
+        """
+        h1 = start
+        if h1 is None:
+            shape, device = (n, self.rbm.n_visible), self.rbm.W.device
+            h1 = (torch.rand(shape, generator=generator, device=device) < 0.5).to(self.rbm.W.dtype)
+        for _ in range(gibbs_steps):
+            h1 = self.rbm.sample_visible(self.rbm.sample_hidden(h1, generator), generator)
+        return h1
+
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator,
+        gibbs_steps: int = 1000,
+        start: Tensor | None = None,
+        noise: bool = False,
+    ) -> Float[Tensor, "n visible"]:
+        """Ancestral samples: Gibbs in the top RBM, then one pass down to v.
+
+        Args:
+            n: Number of samples.
+            generator: Source of randomness, on the model's device.
+            gibbs_steps: Sweeps of the top RBM before the pass down.
+            start: [n, H1] first h1 of the chains; without it, fair coins.
+            noise: Whether v is drawn from N(mu(h1), sigma^2) or is its mean mu(h1), as samples are usually shown.
+        """
+        h1 = self.sample_h1(n, generator, gibbs_steps, start)
+        return self.grbm.sample_visible(h1, generator) if noise else self.grbm.visible_mean(h1)
+
+    def save(self, path: str | Path) -> None:
+        """Write the nine tensors as float32 safetensors, atomically."""
+        tensors = {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in self.state_dict().items()}
+        save_tensors(Path(path), tensors, {"format": "foveate.gdbn"})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "GaussianDBN":
+        """Read what `save` wrote (or anyone else, with those names); D, H1 and H2 come from the shapes.
+
+        Raises:
+            BadInput: A tensor is missing, has a wrong shape or type, is not finite, or patch.std is not positive.
+        """
+        tensors = load_tensors(Path(path))
+        sizes = _check_tensors(tensors, path)
+        model = cls(sizes["D"], sizes["H1"], sizes["H2"])
+        model.load_state_dict({name: tensors[name].to(torch.float32) for name in _SHAPES})
+        return model
+
+
+def _check_tensors(tensors: dict[str, Tensor], path: str | Path) -> dict[str, int]:
+    """The sizes D, H1, H2 of a stored model, once every tensor has been found whole."""
+    sizes: dict[str, int] = {}
+    for name, shape in _SHAPES.items():
+        if name not in tensors:
+            raise BadInput(f"{path}: no tensor {name} (a GDBN has {', '.join(_SHAPES)})")
+        value = tensors[name]
+        if not value.is_floating_point():
+            raise BadInput(f"{path}: {name} is {value.dtype}, expected float32")
+        if value.ndim != len(shape) or 0 in value.shape:
+            raise BadInput(f"{path}: {name} has shape {list(value.shape)}, expected [{', '.join(map(str, shape))}]")
+        for size, label in zip(value.shape, shape, strict=True):
+            expected = label if isinstance(label, int) else sizes.setdefault(label, size)
+            if size != expected:
+                raise BadInput(f"{path}: {name} has shape {list(value.shape)}, but {label} is {expected} elsewhere")
+        if not torch.isfinite(value).all():
+            raise BadInput(f"{path}: {name} has values that are not finite")
+    if not (tensors["patch.std"] > 0).all():
+        raise BadInput(f"{path}: patch.std = {tensors['patch.std'].tolist()}, expected positive numbers")
+    return sizes
