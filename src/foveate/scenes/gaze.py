@@ -1,0 +1,137 @@
+"""Gazes: the similarity transformations that attention is made of.
+
+A gaze u = (a, b, tx, ty) carries canonical points p to pixels of the image,
+
+    w(p) = [[a, -b], [b, a]] p + (tx, ty),    scale s = hypot(a, b),    angle = atan2(b, a).
+
+The canonical window [-1, 1]^2 goes to a square of half-side s around (tx, ty). Pixels: x to the right, y down, (0, 0) the outer
+corner of the first pixel. A positive angle turns x towards y, clockwise on the screen. Read as the complex map
+w(z) = (a + ib) z + (tx + i ty), composition and inversion are those of affine maps of one complex variable.
+
+Batch dimensions lead and broadcast everywhere; the last dimension is the gaze's four numbers.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+IDENTITY = (1.0, 0.0, 0.0, 0.0)
+
+
+def from_scale_angle(
+    s: Float[Tensor, "*#batch"], angle: Float[Tensor, "*#batch"], tx: Float[Tensor, "*#batch"], ty: Float[Tensor, "*#batch"]
+) -> Float[Tensor, "*batch 4"]:
+    """The gaze of half-side `s` (pixels), `angle` (radians) and centre (tx, ty) (pixels)."""
+    s, angle, tx, ty = torch.broadcast_tensors(s, angle, tx, ty)
+    return torch.stack((s * torch.cos(angle), s * torch.sin(angle), tx, ty), dim=-1)
+
+
+def scale(u: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
+    """Half-side of the gaze's window in pixels."""
+    return torch.hypot(u[..., 0], u[..., 1])
+
+
+def angle(u: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
+    """Angle in radians, in (-pi, pi]."""
+    found = torch.atan2(u[..., 1], u[..., 0])
+    return torch.where(found <= -math.pi, -found, found)
+
+
+def compose(u: Float[Tensor, "*#batch 4"], d: Float[Tensor, "*#batch 4"]) -> Float[Tensor, "*batch 4"]:
+    """The gaze p -> w_u(w_d(p)): `d` expressed in the frame of `u`."""
+    a, b, tx, ty = u.unbind(-1)
+    c, e, x, y = d.unbind(-1)
+    return torch.stack((a * c - b * e, b * c + a * e, a * x - b * y + tx, b * x + a * y + ty), dim=-1)
+
+
+def invert(u: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
+    """The gaze that undoes `u`: compose(u, invert(u)) is the identity.
+
+    A gaze of scale zero has no inverse; its result is not finite.
+    """
+    a, b, tx, ty = u.unbind(-1)
+    square = a * a + b * b
+    return torch.stack((a, -b, -(a * tx + b * ty), b * tx - a * ty), dim=-1) / square.unsqueeze(-1)
+
+
+def apply(u: Float[Tensor, "*batch 4"], points: Float[Tensor, "*#batch points 2"]) -> Float[Tensor, "*batch points 2"]:
+    """Canonical points (x, y) carried to pixels."""
+    a, b, tx, ty = u.unsqueeze(-2).unbind(-1)
+    x, y = points.unbind(-1)
+    return torch.stack((a * x - b * y + tx, b * x + a * y + ty), dim=-1)
+
+
+def from_keypoints(
+    canonical: Float[Tensor, "keypoints 2"],
+    image: Float[Tensor, "*batch keypoints 2"],
+    weights: Float[Tensor, "*batch keypoints"] | None = None,
+) -> Float[Tensor, "*batch 4"]:
+    """The gaze that carries canonical points to image points with weighted least squares.
+
+    With both sets centred at their weighted means and read as complex numbers z and y, the minimiser of
+    sum_k w_k |c z_k + t - y_k|^2 is c = sum w conj(z) y / sum w |z|^2, t = mean(y) - c mean(z): no reflection is possible.
+
+    Args:
+        canonical: Points in the canonical frame.
+        image: The same points in pixels.
+        weights: Non-negative weights (0 for a point that is not visible); all one by default. At least two points at
+            different places need a positive weight, else the result is not finite.
+    """
+    weights = torch.ones_like(image[..., 0]) if weights is None else weights
+    weights = (weights / weights.sum(-1, keepdim=True)).unsqueeze(-1)
+    z_mean, y_mean = (weights * canonical).sum(-2), (weights * image).sum(-2)
+    z, y = canonical - z_mean.unsqueeze(-2), image - y_mean.unsqueeze(-2)
+    spread = (weights * z * z).sum((-2, -1))
+    a = (weights * z * y).sum((-2, -1)) / spread
+    b = (weights[..., 0] * (z[..., 0] * y[..., 1] - z[..., 1] * y[..., 0])).sum(-1) / spread
+    turn = torch.stack((a, b, torch.zeros_like(a), torch.zeros_like(a)), dim=-1)
+    shift = y_mean - apply(turn, z_mean.unsqueeze(-2))[..., 0, :]
+    return torch.cat((turn[..., :2], shift), dim=-1)
+
+
+def from_boxes(boxes: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
+    """The upright gaze whose window is the square inscribed in each box (x0, y0, x1, y1), at its centre."""
+    x0, y0, x1, y1 = boxes.unbind(-1)
+    half_side = torch.minimum(x1 - x0, y1 - y0) / 2
+    return torch.stack((half_side, torch.zeros_like(half_side), (x0 + x1) / 2, (y0 + y1) / 2), dim=-1)
+
+
+def to_boxes(u: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
+    """The upright square (x0, y0, x1, y1) around the gaze's centre with half-side s: what IoU is measured on."""
+    s = scale(u)
+    return torch.stack((u[..., 2] - s, u[..., 3] - s, u[..., 2] + s, u[..., 3] + s), dim=-1)
+
+
+def iou(boxes: Float[Tensor, "n 4"], others: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
+    """Intersection over union of every box with every other; 0 where both are empty."""
+    low = torch.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    common = (high - low).clamp(min=0).prod(-1)
+    union = _area(boxes)[:, None] + _area(others)[None, :] - common
+    return torch.where(union > 0, common / union, torch.zeros_like(union))
+
+
+def _area(boxes: Float[Tensor, "n 4"]) -> Float[Tensor, "n"]:
+    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
+
+
+def to_chart(u: Float[Tensor, "*batch 4"], length: Float[Tensor, "*#batch"]) -> Float[Tensor, "*batch 4"]:
+    """Coordinates (log s, angle, tx / L, ty / L) for a fixed length L: a unit step means the same at every size.
+
+    The volume element is da db dtx dty = s^2 L^2 dlog s dangle d(tx/L) d(ty/L), so a density in u times s^2 is, up to a
+    constant, the density in these coordinates. L must not change while a Markov chain runs.
+    """
+    length = length.expand(u.shape[:-1])
+    return torch.stack((torch.log(scale(u)), angle(u), u[..., 2] / length, u[..., 3] / length), dim=-1)
+
+
+def from_chart(q: Float[Tensor, "*batch 4"], length: Float[Tensor, "*#batch"]) -> Float[Tensor, "*batch 4"]:
+    """The gaze at chart coordinates q; see `to_chart`."""
+    return from_scale_angle(torch.exp(q[..., 0]), q[..., 1], q[..., 2] * length, q[..., 3] * length)
+
+
+def angle_difference(first: Float[Tensor, "*#batch"], second: Float[Tensor, "*#batch"]) -> Float[Tensor, "*batch"]:
+    """first - second in radians, wrapped to [-pi, pi)."""
+    return torch.remainder(first - second + math.pi, 2 * math.pi) - math.pi
