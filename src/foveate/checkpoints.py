@@ -1,7 +1,7 @@
 """Checkpoints: named sets of tensors from which an interrupted run goes on, bit for bit.
 
-A checkpoint is one safetensors file that is replaced as a whole, so the last one is good whenever the run dies. States of
-random generators are tensors too: `generator.get_state()` is uint8.
+A checkpoint is one safetensors file that is replaced as a whole, so the last one is good whenever the run dies. States
+of random generators are tensors too: `generator.get_state()` is uint8.
 """
 
 import os

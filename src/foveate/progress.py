@@ -82,7 +82,10 @@ class Quiet(Progress):
 
 
 class Bars(Progress):
-    """On stderr: bars with the time left on a terminal, else a line every ten seconds; nothing of what takes under two."""
+    """On stderr: bars with the time left on a terminal, else a line every ten seconds.
+
+    Nothing is shown of what takes under two seconds.
+    """
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()

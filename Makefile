@@ -1,0 +1,32 @@
+# make install   .venv with foveate, the demo's data and the tools of development
+# make demo      the whole story on scenes that it makes itself; names a page to open
+# make test      every test
+# make lint      style and types
+# make bench     every benchmark, one table each
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: install demo test lint bench
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo,dev]'
+	touch $@
+
+demo: install
+	$(BIN)/foveate demo --out demo
+
+test: install
+	$(BIN)/python -m pytest -q
+
+lint: install
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/basedpyright
+
+bench: install
+	set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file; done
