@@ -1,11 +1,12 @@
 """The chapters of the story that are figures: localization, bound, learning, tables, what training went by."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from foveate.files import strict
 from foveate.report.pictures import Picture, Stack, as_picture
-from foveate.report.story import REJECTED_SHOWN, Chapter, Number, SceneStory, mixed
+from foveate.report.story import REJECTED_SHOWN, Chapter, Number, Numbers, SceneStory, mixed
 
 ROUND_SCENES_SHOWN = 8
 
@@ -24,7 +25,7 @@ class LocalizationStory(Chapter):
     figures: dict[str, Any]
     name: str = ""
     top1_by_iou: dict[str, Any] | None = None
-    reliability: list[list[float]] | None = None
+    reliability: Sequence[Numbers] | Stack | None = None
     file: ClassVar[str] = "localization"
 
     def __post_init__(self):
@@ -100,7 +101,7 @@ class LearnStory(Chapter):
     bound_oracle: Number | None = None
     samples_before: Stack | None = None
     samples_after: Stack | None = None
-    rejected: list[list[str]] = field(default_factory=list)
+    rejected: Sequence[Sequence[str]] = field(default_factory=list)
     rejected_total: int = 0
     name: str = ""
     file: ClassVar[str] = "learn"
@@ -127,14 +128,14 @@ class TableStory(Chapter):
         name: The table's heading.
     """
 
-    columns: list[str]
-    rows: list[list[Any]]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
     caption: str = ""
     name: str = ""
     file: ClassVar[str] = "table"
 
     def __post_init__(self):
-        self.rows = strict(self.rows)
+        self.columns, self.rows = strict(self.columns), strict(self.rows)
 
 
 @dataclass
@@ -150,7 +151,7 @@ class TrainingStory(Chapter):
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
-    rejected: list[list[str]] = field(default_factory=list)
+    rejected: Sequence[Sequence[str]] = field(default_factory=list)
     rejected_total: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     name: str = ""

@@ -115,11 +115,15 @@ class Spread:
         log_scale_std: Standard deviation of log s.
     """
 
-    centre: list[float]
-    covariance: list[list[float]]
+    centre: Numbers
+    covariance: Sequence[Numbers] | np.ndarray | torch.Tensor
     angle: Number
     angle_std: Number
     log_scale_std: Number | None = None
+
+    def __post_init__(self):
+        self.centre = numbers(self.centre)
+        self.covariance = [numbers(row) for row in self.covariance]
 
     @classmethod
     def from_draws(cls, draws: Any) -> "Spread":
