@@ -1,4 +1,4 @@
-"""Generative models with visual attention: where the objects of one kind are, how sure that is, and what they look like.
+"""Generative models with visual attention: where the objects of one kind are, how sure that is, what they look like.
 
 `foveate.load(RUN)` gives a trained run. Models, samplers and estimators stand on their own:
 `from foveate import GaussianBernoulliRBM`. Names are imported when they are first used, so `import foveate` is quick.
@@ -19,7 +19,17 @@ _HOME = {
     "Run": "foveate.runs",
 }
 
-__all__ = ["__version__", "load", *sorted(_HOME)]  # noqa: PLE0604
+__all__ = [
+    "BadInput",
+    "BernoulliRBM",
+    "FoveateError",
+    "GaussianBernoulliRBM",
+    "GaussianDBN",
+    "Interrupted",
+    "Run",
+    "__version__",
+    "load",
+]
 
 if TYPE_CHECKING:
     from foveate.boltzmann.dbn import GaussianDBN

@@ -72,12 +72,16 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove every checkpoint."""
-        for path in self.folder.glob("*.safetensors"):
-            path.unlink(missing_ok=True)
+        for name in self.names():
+            self.path(name).unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        """What checkpoints there are."""
+        return sorted(path.stem for path in self.folder.glob("[!.]*.safetensors"))
 
     def log_end(self) -> int:
         """The length of the log at the newest checkpoint; 0 where there is none."""
-        return max((_record(path)["log_end"] for path in self.folder.glob("[!.]*.safetensors")), default=0)
+        return max((_record(self.path(name))["log_end"] for name in self.names()), default=0)
 
     def path(self, name: str) -> Path:
         """The file of the checkpoint `name`."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # torch takes a second to import, and most of this file never
     from torch import Tensor
 
 METADATA_KEY = "foveate"
-"""The one metadata key that we write: safetensors keeps several keys in random order, one gives the same bytes always."""
+"""The one metadata key that we write: safetensors keeps several in random order, one gives the same bytes always."""
 
 
 class CannotWrite(FoveateError):

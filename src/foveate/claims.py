@@ -1,0 +1,53 @@
+"""Who may write into a folder: a lock that dies with its process, and the exchange of two folders in one step."""
+
+import ctypes
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+from foveate.errors import BadInput
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+def lock(folder: Path, of: Path) -> IO:
+    """Take the lock of a folder; it is let go when the file that is returned is closed or the process ends.
+
+    Args:
+        folder: Holds the lock's file; made if need be.
+        of: What the lock is of, for the message.
+
+    Raises:
+        BadInput: Another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = open(folder / "lock", "ab")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        raise BadInput(f"{of}: another process is at work on it") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            handle.close()
+            raise  # file systems without locks are left unlocked: exclusive creation still guards a new run
+    return handle
+
+
+def exchange(new: Path, old: Path) -> None:
+    """Swap two folders: `old` holds what `new` held, at once where the system can (Linux's renameat2).
+
+    Where it can't, the old folder is moved aside first: a power cut between the two moves leaves both folders whole,
+    the old one as `.NAME.old`.
+    """
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    arguments = (_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE)
+    if renameat2 is not None and renameat2(*arguments) == 0:
+        return
+    aside = old.parent / f".{old.name}.old"
+    os.rename(old, aside)
+    os.rename(new, old)
+    os.rename(aside, new)
