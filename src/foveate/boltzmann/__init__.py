@@ -1,4 +1,4 @@
-"""Energy-based models of vectors: restricted Boltzmann machines, the Gaussian deep belief network, their learning and evaluation."""
+"""Energy-based models of vectors: restricted Boltzmann machines and the Gaussian deep belief network."""
 
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM

@@ -126,7 +126,7 @@ class GaussianDBN(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write the nine tensors as float32 safetensors, atomically."""
-        tensors = {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in self.state_dict().items()}
+        tensors = {name: value.to("cpu", torch.float32) for name, value in self.state_dict().items()}
         save_tensors(Path(path), tensors, {"format": "foveate.gdbn"})
 
     @classmethod

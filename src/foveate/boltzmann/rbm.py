@@ -1,7 +1,7 @@
 """Restricted Boltzmann machines: energies, conditionals and free energies.
 
-Two kinds, with the same face. Both are densities known up to their normaliser, p(x) = exp(-F(x)) / Z, where the free energy
-F has the hidden units summed out. How they learn is in `contrastive.py`, what log Z is in `ais.py`.
+Two kinds, with the same face. Both are densities known up to their normaliser, p(x) = exp(-F(x)) / Z, where the free
+energy F has the hidden units summed out. How they learn is in `contrastive.py`, what log Z is in `ais.py`.
 """
 
 import math
@@ -173,6 +173,6 @@ class GaussianBernoulliRBM(RestrictedBoltzmannMachine):
 def bernoulli(
     probability: Float[Tensor, "batch units"], generator: torch.Generator | None = None
 ) -> Float[Tensor, "batch units"]:
-    """Independent zeros and ones with P(1) = probability. (Comparing uniforms is 4 times faster than torch.bernoulli.)"""
+    """Independent zeros and ones with P(1) = probability; comparing is faster than torch.bernoulli."""
     uniform = torch.rand(probability.shape, generator=generator, dtype=probability.dtype, device=probability.device)
     return (uniform < probability).to(probability.dtype)
