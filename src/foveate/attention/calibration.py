@@ -1,0 +1,228 @@
+"""P(object | score): from a log-ratio of any size to a probability that can be believed.
+
+A gaze's score is a difference of log densities over 1,728 pixels, so thousands of nats are normal, two classes are
+often perfectly separated, and easy negatives have a tail as long as one likes. Both fits here stay finite and useful
+there: scores are standardised by median and interquartile range, Platt's prior counts as observations at the edge
+between the classes, and the sigmoid never sees an exponent that overflows.
+
+Sources: Platt (1999), "Probabilistic outputs for support vector machines"; Lin, Lin and Weng (2007), "A note on Platt's
+probabilistic outputs" (Newton's method with a line search); Zadrozny and Elkan (2002) (isotonic).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, Real
+from numpy import ndarray
+from torch import Tensor
+
+from foveate.attention.logistic import minimise_logistic, sigmoid
+from foveate.errors import BadInput
+
+Method = Literal["logistic", "isotonic"]
+PREFIX = "calibration."
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A non-decreasing map from a score in nats to P(object | score).
+
+    Logistic: P = sigmoid(intercept + slope * (score - location) / scale), slope >= 0. Isotonic: linear between `knots`,
+    constant beyond the first and the last.
+
+    Attributes:
+        location: Median of the scores it was fitted on, nats.
+        scale: Their interquartile range (the standard deviation where that is 0, 1 where that is 0 too), nats.
+        slope: Logit per `scale`; 0 says that the score tells nothing.
+        intercept: Logit at `location`.
+        knots: Scores at which `values` are given, rising; empty for the logistic.
+        values: Probabilities at the knots, non-decreasing.
+        positives: How many objects it was fitted on.
+        negatives: How many gazes without an object it was fitted on.
+        note: Why the fit is a fallback, empty where it is none.
+    """
+
+    location: float
+    scale: float
+    slope: float
+    intercept: float
+    knots: ndarray = field(default_factory=lambda: np.zeros(0))
+    values: ndarray = field(default_factory=lambda: np.zeros(0))
+    positives: int = 0
+    negatives: int = 0
+    note: str = ""
+
+    def probability(self, scores: Real[ndarray, "*shape"] | Real[Tensor, "*shape"]) -> Float[ndarray, "*shape"]:
+        """P(object | score) in (0, 1), non-decreasing in the score.
+
+        A score of -inf or +inf takes the limit; one that is not a number has probability 0, since a gaze that can't be
+        scored is not reported as an object.
+
+        Args:
+            scores: Log-ratios in nats, any shape.
+
+        Returns:
+            Probabilities, float64, of the same shape.
+        """
+        scores = _as_float64(scores)
+        unknown = np.isnan(scores)
+        finite = np.clip(np.where(unknown, 0.0, scores), -1e300, 1e300)
+        if len(self.knots):
+            probability = np.interp(finite, self.knots, self.values)
+        elif self.slope > 0.0:
+            # Each standardised score is held within 1e6 of the middle, so that slope times it can't overflow either.
+            standard = np.clip(finite / self.scale - self.location / self.scale, -1e6, 1e6)
+            probability = sigmoid(self.intercept + self.slope * standard)
+        else:
+            probability = np.full(scores.shape, sigmoid(np.array(self.intercept)))
+        return np.where(unknown, 0.0, probability)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Plain float64 tensors that `from_tensors` reads back exactly; names begin with "calibration."."""
+        numbers = [self.location, self.scale, self.slope, self.intercept, self.positives, self.negatives]
+        return {
+            PREFIX + "logistic": torch.tensor(numbers, dtype=torch.float64),
+            PREFIX + "knots": torch.from_numpy(np.array(self.knots, dtype=np.float64)),
+            PREFIX + "values": torch.from_numpy(np.array(self.values, dtype=np.float64)),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Calibration":
+        """The calibration among these tensors; others are ignored.
+
+        Raises:
+            BadInput: A tensor is missing, has another shape, is not finite, or would make the map decrease.
+        """
+        try:
+            numbers, knots, values = (
+                tensors[PREFIX + name].detach().cpu().to(torch.float64).numpy().copy()
+                for name in ("logistic", "knots", "values")
+            )
+        except KeyError as missing:
+            raise BadInput(f"no tensor {missing.args[0]}: the model was saved without a calibration") from None
+        if numbers.shape != (6,) or knots.ndim != 1 or knots.shape != values.shape:
+            raise BadInput(f"calibration tensors of shapes {numbers.shape}, {knots.shape}, {values.shape} don't fit")
+        if not all(np.isfinite(part).all() for part in (numbers, knots, values)):
+            raise BadInput("a calibration tensor holds a value that is not finite")
+        location, scale, slope, intercept, positives, negatives = numbers.tolist()
+        if scale <= 0.0 or slope < 0.0 or (np.diff(knots) < 0.0).any() or (np.diff(values) < 0.0).any():
+            raise BadInput("the calibration's probability would fall as the score rises")
+        return cls(location, scale, slope, intercept, knots, values, int(positives), int(negatives))
+
+
+def fit_calibration(
+    scores: Real[ndarray, " n"] | Real[Tensor, " n"],
+    labels: Bool[ndarray, " n"] | Int[ndarray, " n"] | Bool[Tensor, " n"] | Int[Tensor, " n"],
+    method: Method = "logistic",
+) -> Calibration:
+    """Fit P(object | score) on gazes of photographs that trained nothing.
+
+    Platt's uniform prior on each class's share of wrong labels is one observation of either label, so that perfectly
+    separated scores have a finite optimum. He spreads the two over all scores of the class, as targets
+    (N+ + 1) / (N+ + 2) and 1 / (N- + 2); a tail of negatives thousands of nats away then pulls the slope towards 0.
+    Isotonic regression has no slope and takes these targets. The logistic takes the labels as they are and the two
+    observations at the class's edge, the 5 % of its scores nearest the other class; scores farther out than four
+    spreads count as four (a wrong label there would outweigh all others).
+
+    Where scores would fall with the object's probability, the optimum under slope >= 0 is slope 0. With one class only,
+    or scores that are all equal, nothing can be learnt from the score: the probability is the constant
+    (N+ + 1) / (N + 2), and `note` says so.
+
+    Args:
+        scores: Log-ratios in nats, finite.
+        labels: True or 1 where the gaze is on an object.
+        method: "logistic" (two parameters) or "isotonic" (any rising curve; wants some hundreds of gazes).
+
+    Raises:
+        BadInput: A score is not finite, a label is neither 0 nor 1, or the lengths differ.
+    """
+    scores = _as_float64(scores)
+    labels = _as_float64(labels)
+    if scores.shape != labels.shape:
+        raise BadInput(f"{len(scores)} scores but {len(labels)} labels to calibrate on")
+    if not np.isfinite(scores).all():
+        raise BadInput(f"score {scores[~np.isfinite(scores)][0]} can't be calibrated on: scores must be finite")
+    if not np.isin(labels, (0.0, 1.0)).all():
+        raise BadInput("labels to calibrate on must be 0 or 1")
+    # Content decides, not the order of the photographs: sums of floats then come out the same however work was split.
+    order = np.lexsort((labels, scores))
+    scores, labels = scores[order], labels[order]
+    positives, negatives = int(labels.sum()), int(len(labels) - labels.sum())
+    location, scale = _median_and_spread(scores)
+    if positives == 0 or negatives == 0 or scores[0] == scores[-1]:
+        share = (positives + 1.0) / (positives + negatives + 2.0)
+        note = "all scores equal" if positives and negatives else "one class only"
+        note += f": the probability is {share:.3f} whatever the score"
+        return Calibration(location, scale, 0.0, _logit(share), positives=positives, negatives=negatives, note=note)
+    counts = {"positives": positives, "negatives": negatives}
+    if method == "isotonic":
+        targets = np.where(labels == 1.0, (positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0))
+        knots, values = _isotonic(scores, targets)
+        return Calibration(location, scale, 0.0, 0.0, knots, values, **counts)
+    standard, targets = _with_edges(scores / scale - location / scale, labels)
+    (slope,), intercept = minimise_logistic(standard[:, None], targets, np.ones(len(standard)), 0.0)
+    if slope <= 0.0:
+        share = float(targets.mean())
+        note = f"higher scores were no likelier to be objects: the probability is {share:.3f} whatever the score"
+        return Calibration(location, scale, 0.0, _logit(share), **counts, note=note)
+    return Calibration(location, scale, float(slope), float(intercept), **counts)
+
+
+def _median_and_spread(scores: ndarray) -> tuple[float, float]:
+    """Median and interquartile range, at least 1e-9 of the farthest distance from the median; 1 if that is 0."""
+    if len(scores) == 0:
+        return 0.0, 1.0
+    low, middle, high = np.quantile(scores, (0.25, 0.5, 0.75))
+    farthest = np.abs(scores - middle).max()
+    if high <= low and farthest > 0.0:
+        return float(middle), float(max(farthest * np.std((scores - middle) / farthest), 1e-9 * farthest))
+    spread = max(high - low, 1e-9 * farthest)
+    return float(middle), float(spread) if spread > 0.0 else 1.0
+
+
+def _with_edges(standard: ndarray, labels: ndarray) -> tuple[ndarray, ndarray]:
+    """Standardised scores held near the edge between the classes, and Platt's two observations at either side of it."""
+    objects, others = standard[labels == 1.0], standard[labels == 0.0]
+    low, high = np.quantile(objects, 0.05), np.quantile(others, 0.95)
+    middle, gap = (low + high) / 2.0, abs(high - low)
+    above = 4.0 * max(gap, np.subtract(*np.quantile(objects, (0.75, 0.25))))
+    below = 4.0 * max(gap, np.subtract(*np.quantile(others, (0.75, 0.25))))
+    if above <= 0.0 or below <= 0.0:
+        held = standard
+    else:
+        held = np.clip(standard, middle - below, middle + above)
+    return np.concatenate([held, [low, low, high, high]]), np.concatenate([labels, [0.0, 1.0, 0.0, 1.0]])
+
+
+def _isotonic(scores: ndarray, targets: ndarray) -> tuple[ndarray, ndarray]:
+    """Least squares under monotonicity by pooling adjacent violators; scores rise.
+
+    Each pooled block gives two knots, its first and last score, so that between blocks the map is linear.
+    """
+    first, last, total, count = [], [], [], []
+    distinct, start = np.unique(scores, return_index=True)
+    for score, group in zip(distinct, np.split(targets, start[1:]), strict=True):
+        first.append(score)
+        last.append(score)
+        total.append(group.sum())
+        count.append(len(group))
+        while len(total) > 1 and total[-2] * count[-1] >= total[-1] * count[-2]:
+            total[-2:] = [total[-2] + total[-1]]
+            count[-2:] = [count[-2] + count[-1]]
+            last[-2:] = [last[-1]]
+            first.pop()
+    knots = np.stack([first, last], axis=1).ravel()
+    values = np.repeat(np.maximum.accumulate(np.array(total) / np.array(count)), 2)
+    keep = np.concatenate([[True], np.diff(knots) > 0.0])
+    return knots[keep], values[keep]
+
+
+def _logit(probability: float) -> float:
+    return float(np.log(probability) - np.log1p(-probability))
+
+
+def _as_float64(values: ndarray | Tensor) -> ndarray:
+    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
