@@ -1,0 +1,87 @@
+"""What kind of image a file is, told by its first bytes and never by its name."""
+
+import enum
+import struct
+from typing import BinaryIO
+
+HEAD = 64
+"""How many of a file's first bytes `kind_of` wants."""
+
+
+class Kind(enum.Enum):
+    """Image formats that are read. Formats that run an interpreter (EPS, WMF) or have no signature (TGA) are left
+    out."""
+
+    JPEG = "JPEG"
+    PNG = "PNG"
+    GIF = "GIF"
+    WEBP = "WebP"
+    TIFF = "TIFF"
+    BMP = "BMP"
+    PPM = "PPM"
+    JPEG2000 = "JPEG 2000"
+    AVIF = "AVIF"
+    HEIC = "HEIC"
+
+
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .tif .tiff .bmp .dib .ppm .pgm .pbm .pnm .jp2 .j2k .jpx"
+    " .avif .heic .heif .hif".split()
+)
+"""Endings by which a file claims to be an image: where the content disagrees, that deserves an error, not silence."""
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", Kind.JPEG),
+    (b"\x89PNG\r\n\x1a\n", Kind.PNG),
+    (b"GIF87a", Kind.GIF),
+    (b"GIF89a", Kind.GIF),
+    (b"II*\0", Kind.TIFF),
+    (b"MM\0*", Kind.TIFF),
+    (b"II+\0", Kind.TIFF),
+    (b"MM\0+", Kind.TIFF),
+    (b"\xff\x4f\xff\x51", Kind.JPEG2000),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", Kind.JPEG2000),
+)
+
+_BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+
+def kind_of(head: bytes) -> Kind | None:
+    """The format that a file of these first `HEAD` bytes has, or None for no image."""
+    for signature, kind in _SIGNATURES:
+        if head.startswith(signature):
+            return kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return Kind.WEBP
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return Kind.BMP
+    if head[:1] == b"P" and head[1:2] in (b"1", b"2", b"3", b"4", b"5", b"6") and head[2:3].isspace():
+        return Kind.PPM
+    return _iso_media(head) if head[4:8] == b"ftyp" else None
+
+
+def _iso_media(head: bytes) -> Kind | None:
+    """AVIF and HEIC share a container: the brands of its first box tell them apart."""
+    length = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12]} | {head[at : at + 4] for at in range(16, length - 3, 4)}
+    if brands & {b"avif", b"avis"}:
+        return Kind.AVIF
+    return Kind.HEIC if brands & _HEIC_BRANDS else None
+
+
+def png_has_late_exif(handle: BinaryIO) -> bool:
+    """Whether an eXIf chunk stands behind the pixels of a PNG; leaves the handle where it was."""
+    place = handle.tell()
+    try:
+        handle.seek(8)
+        seen_pixels = False
+        while len(header := handle.read(8)) == 8:
+            length, name = struct.unpack(">I4s", header)
+            if name == b"eXIf" and seen_pixels:
+                return True
+            seen_pixels |= name == b"IDAT"
+            handle.seek(length + 4, 1)
+        return False
+    finally:
+        handle.seek(place)

@@ -1,0 +1,271 @@
+"""Image files read safely: upright, in colour, whole, at the size that is wanted, and refused with a reason otherwise.
+
+What is promised of `read_image`:
+
+- The content decides which format a file has; its name does not. Multi-picture files give their first picture.
+- The result is upright as a person sees it (EXIF orientation 1 to 8; broken or unknown EXIF counts as 1).
+- A truncated or damaged picture is a `BadImage`, never a half-grey one. So is a picture of more than `MAX_PIXELS`
+  pixels, whose pixels are then not decoded, and whatever else goes wrong in decoding one file.
+- Nothing process-wide changes: plug-ins are called one by one, so Pillow's own switches stay as the caller left them.
+- With `max_side`, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, so that a 100-megapixel photograph takes the
+  memory of what is asked for (progressive ones keep their coefficients in memory whatever is asked).
+
+How each kind of pixel becomes red, green and blue is told in `foveate.scenes.colour`.
+"""
+
+import importlib
+import math
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from jaxtyping import Shaped
+
+from foveate.errors import BadInput
+from foveate.scenes import colour
+from foveate.scenes.formats import HEAD, Kind, kind_of, png_has_late_exif
+
+MAX_PIXELS = 2**27
+"""Pictures of more pixels than this (134 million) are refused as decompression bombs."""
+
+_OPENERS = {
+    Kind.JPEG: ("PIL.JpegImagePlugin", "JpegImageFile"),
+    Kind.PNG: ("PIL.PngImagePlugin", "PngImageFile"),
+    Kind.GIF: ("PIL.GifImagePlugin", "GifImageFile"),
+    Kind.WEBP: ("PIL.WebPImagePlugin", "WebPImageFile"),
+    Kind.TIFF: ("PIL.TiffImagePlugin", "TiffImageFile"),
+    Kind.BMP: ("PIL.BmpImagePlugin", "BmpImageFile"),
+    Kind.PPM: ("PIL.PpmImagePlugin", "PpmImageFile"),
+    Kind.JPEG2000: ("PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
+    Kind.AVIF: ("PIL.AvifImagePlugin", "AvifImageFile"),
+    Kind.HEIC: ("pillow_heif", "HeifImageFile"),
+}
+
+_ORIENTATION = 274  # EXIF tag
+
+
+class BadImage(BadInput):
+    """One image file can't be used; the text names the file and says why. Others may go on."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture and how it came to its size.
+
+    Attributes:
+        pixels: Red, green and blue, uint8, or uint16 for sources of more than 8 bits: value / 255 or / 65535 is the
+            pixel in [0, 1].
+        width, height: Size of the upright picture in full, in pixels.
+        scale: Pixels of `pixels` per pixel of the full picture, the same in x and y: 1 unless `max_side` reduced it.
+            A gaze in the full picture times `scale` is the gaze in `pixels`.
+    """
+
+    pixels: Shaped[np.ndarray, "height width 3"]
+    width: int
+    height: int
+    scale: float
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a picture before it is decoded.
+
+    Attributes:
+        width, height: Size of the upright picture in pixels.
+        orientation: EXIF orientation, 1 to 8, that brought the stored rows upright.
+    """
+
+    width: int
+    height: int
+    orientation: int
+
+
+def read_image(path: str | os.PathLike, max_side: int | None = None) -> Shaped[np.ndarray, "height width 3"]:
+    """The pixels of an image file; see the module's text for what is promised.
+
+    Args:
+        path: A regular file.
+        max_side: The longest side wanted. A larger picture is reduced to it; see `open_picture` to know by how much.
+
+    Raises:
+        BadImage: The file is not a picture that can be used.
+    """
+    return open_picture(path, max_side).pixels
+
+
+def open_picture(path: str | os.PathLike, max_side: int | None = None) -> Picture:
+    """As `read_image`, with the full size and the scale."""
+    if max_side is not None and max_side < 1:
+        raise BadInput(f"max_side is {max_side}: a picture has at least one pixel")
+    with _opened(path) as (handle, kind, image):
+        if kind is Kind.PNG:
+            _check_sums(handle)
+        stored_width, stored_height = image.size
+        scale = 1.0 if max_side is None else min(1.0, max_side / max(image.size))
+        pixels = colour.to_rgb(image, kind, None if scale == 1 else _reduce(image, kind, scale))
+        orientation = _orientation(image, kind)
+    upright = np.ascontiguousarray(_UPRIGHT[orientation](pixels))
+    width, height = (stored_height, stored_width) if orientation >= 5 else (stored_width, stored_height)
+    return Picture(upright, width, height, scale)
+
+
+def read_header(path: str | os.PathLike) -> Header:
+    """Upright size and orientation of an image file, without decoding its pixels.
+
+    Raises:
+        BadImage: The file is not a picture that can be used, as far as its header tells.
+    """
+    with _opened(path) as (handle, kind, image):
+        if kind is Kind.PNG and "exif" not in image.info and png_has_late_exif(handle):
+            image.load()  # the orientation stands behind the pixels
+        orientation = _orientation(image, kind)
+        width, height = image.size
+    return Header(height, width, orientation) if orientation >= 5 else Header(width, height, orientation)
+
+
+def _reduce(image: Any, kind: Kind, scale: float) -> colour.Reduction:
+    """How to reduce an image that is not decoded yet; asks a JPEG for at least twice the size wanted, of 1, 1/2, 1/4,
+    1/8.
+
+    Width and height are rounded down and the region with them (by less than one of the reduced pixels), so that the
+    scale is the same in x and y.
+    """
+    full = image.size
+    width, height = (max(1, math.floor(side * scale + 1e-6)) for side in full)
+    if kind is Kind.JPEG:
+        image.draft(None, (2 * width, 2 * height))
+    shrink = 2 ** round(math.log2(max(full) / max(image.size)))
+    region = (min(width / scale, full[0]) / shrink, min(height / scale, full[1]) / shrink)
+    return colour.Reduction(width, height, region)
+
+
+@contextmanager
+def _opened(path: str | os.PathLike):
+    """(handle, kind, Pillow image) of a file; whatever a file makes Pillow raise comes out as BadImage."""
+    name = os.fspath(path)
+    try:
+        with _open_regular(name) as handle, _quiet():
+            kind = kind_of(handle.read(HEAD))
+            if kind is None:
+                empty = os.fstat(handle.fileno()).st_size == 0
+                raise BadImage(f"{name}: {'the file is empty' if empty else 'not an image of a known format'}")
+            opener = _opener(kind, name)
+            handle.seek(0)
+            image = opener(handle, None)
+            _refuse_bomb(image.size, name)
+            yield handle, kind, image
+    except BadImage:
+        raise
+    except colour.UnknownRange as error:
+        raise BadImage(f"{name}: {error}") from None
+    except Exception as error:  # decoders raise nearly anything on damaged data: the fault is this file's alone
+        raise BadImage(f"{name}: {_reason(error)}") from error
+
+
+def _open_regular(name: str) -> BinaryIO:
+    """Opens a regular file for reading; never blocks on a pipe or a device."""
+    handle = open(name, "rb", opener=lambda file, flags: os.open(file, flags | getattr(os, "O_NONBLOCK", 0)))
+    if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+        handle.close()
+        raise BadImage(f"{name}: not a regular file")
+    return handle
+
+
+def _opener(kind: Kind, name: str) -> Callable[[BinaryIO, Any], Any]:
+    module, attribute = _OPENERS[kind]
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError:
+        remedy = "pip install pillow-heif" if kind is Kind.HEIC else "a Pillow built with it"
+        raise BadImage(f"{name}: a {kind.value} picture; reading it needs {remedy}") from None
+
+
+def _refuse_bomb(size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise BadImage(f"{name}: {width} x {height} pixels")
+    if width * height > MAX_PIXELS:
+        limit = f"{MAX_PIXELS / 1e6:.0f} million"
+        raise BadImage(f"{name}: {width} x {height} pixels are more than the limit of {limit}")
+
+
+def _check_sums(handle: BinaryIO) -> None:
+    """Raises if a chunk of a PNG does not match its check sum: Pillow skips those of the pixels when it decodes."""
+    from PIL.PngImagePlugin import PngImageFile
+
+    place = handle.tell()
+    handle.seek(0)
+    PngImageFile(handle, None).verify()
+    handle.seek(place)
+
+
+def _orientation(image: Any, kind: Kind) -> int:
+    """EXIF orientation, 1 where it is absent, broken or unknown. Pillow turns TIFF upright itself."""
+    data = None if kind is Kind.TIFF else image.info.get("exif")
+    if not data:
+        return 1
+    from PIL import Image
+
+    exif = Image.Exif()
+    try:
+        exif.load(data)
+        found = exif.get(_ORIENTATION)
+    except Exception:  # any garbage may stand there; the picture itself is fine
+        return 1
+    return found if isinstance(found, int) and found in _UPRIGHT else 1
+
+
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.transpose(1, 0, 2),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: stored[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda stored: np.rot90(stored, 1),
+}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, MemoryError):
+        return "not enough memory to decode it"
+    lines = str(error).splitlines()
+    return f"damaged or unsupported ({lines[0] if lines else type(error).__name__})"
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_guard: warnings.catch_warnings | None = None
+
+
+@contextmanager
+def _quiet():
+    """Silences warnings while pictures are decoded, in any number of threads at once.
+
+    `warnings.catch_warnings` alone, entered and left by threads in interleaved order, may leave its filters behind
+    for good; so the first thread enters it and the last one leaves it.
+    """
+    global _quiet_depth, _quiet_guard
+    with _quiet_lock:
+        if _quiet_depth == 0:
+            _quiet_guard = warnings.catch_warnings()
+            _quiet_guard.__enter__()
+            warnings.simplefilter("ignore")
+        _quiet_depth += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0 and _quiet_guard is not None:
+                _quiet_guard.__exit__(None, None, None)
+                _quiet_guard = None

@@ -1,0 +1,149 @@
+"""Which files of a folder are images: the content decides.
+
+- A regular file is an image if its first bytes say so, whatever its name. A file that is named like an image but is
+  none is listed as well, so that it gets an error and does not vanish silently.
+- Files and folders whose names begin with a dot (AppleDouble, .DS_Store) are left out, and so are all other
+  non-images.
+- Links to files are followed, links to folders are not (nothing is walked twice, and no walk is endless); the folder
+  that was asked for may itself be a link.
+- A folder that holds the file `.foveate-output` holds what foveate wrote there (overlays, crops) and is left out,
+  unless it is the one asked for.
+"""
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from foveate.errors import BadInput
+from foveate.scenes.formats import HEAD, SUFFIXES, kind_of
+
+OUTPUT_MARK = ".foveate-output"
+
+
+@dataclass
+class Listing:
+    """The images below one argument, and what was passed over.
+
+    Attributes:
+        images: (name for output, path), sorted by name; a name is the argument as given joined with the file's path
+            below it.
+        ignored: Number of files that are no images, hidden ones included.
+        links: Links to folders, which are not followed, and broken links.
+        outputs: Folders left out because foveate wrote them.
+        unreadable: Folders and files that may not be read.
+    """
+
+    images: list[tuple[str, str]] = field(default_factory=list)
+    ignored: int = 0
+    links: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """One line for a person: how many images, and what was passed over."""
+        passed = (
+            (self.ignored, "other file ignored", "other files ignored"),
+            (len(self.links), "link not followed", "links not followed"),
+            (len(self.outputs), "output folder left out", "output folders left out"),
+            (len(self.unreadable), "unreadable", "unreadable"),
+        )
+        counts = [f"{count} {one if count == 1 else many}" for count, one, many in passed if count]
+        return ", ".join([f"{len(self.images)} image{'' if len(self.images) == 1 else 's'}", *counts])
+
+
+def list_images(argument: str | os.PathLike) -> list[tuple[str, str]]:
+    """(name for output, path) of every image at or below `argument`, sorted by name; see the module's text.
+
+    Raises:
+        BadInput: There is neither a folder nor a regular file.
+    """
+    return scan(argument).images
+
+
+def scan(argument: str | os.PathLike) -> Listing:
+    """As `list_images`, with the counts of what was passed over. A file that is named itself is always listed."""
+    name = os.fspath(argument)
+    try:
+        mode = os.stat(name).st_mode
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{name}: {getattr(error, 'strerror', None) or error}") from None
+    if stat.S_ISREG(mode):
+        return Listing([(name, name)])
+    if not stat.S_ISDIR(mode):
+        raise BadInput(f"{name}: neither a folder nor a regular file")
+    found = Listing()
+    _walk(name, found)
+    found.images.sort()
+    return found
+
+
+def scan_all(arguments: Iterable[str | os.PathLike]) -> Listing:
+    """Several arguments in their order; a file that is reached under the same name twice is listed once."""
+    total, seen = Listing(), set()
+    for argument in arguments:
+        found = scan(argument)
+        for name, path in found.images:
+            if os.path.normpath(name) not in seen:
+                seen.add(os.path.normpath(name))
+                total.images.append((name, path))
+        total.ignored += found.ignored
+        total.links += found.links
+        total.outputs += found.outputs
+        total.unreadable += found.unreadable
+    return total
+
+
+def mark_output(folder: str | os.PathLike) -> None:
+    """Marks a folder that foveate writes pictures into, so that they are not taken for input later."""
+    (Path(folder) / OUTPUT_MARK).touch()
+
+
+def _walk(top: str, found: Listing) -> None:
+    """Adds all images below a folder; a stack instead of recursion, since folders may be nested deeply."""
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError:
+            found.unreadable.append(folder)
+            continue
+        if folder != top and any(entry.name == OUTPUT_MARK for entry in entries):
+            found.outputs.append(folder)
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if not entry.name.startswith("."):
+                    waiting.append(os.path.join(folder, entry.name))
+            else:
+                _take(os.path.join(folder, entry.name), entry, found)
+
+
+def _take(path: str, entry: os.DirEntry, found: Listing) -> None:
+    if entry.name.startswith("."):
+        found.ignored += 1
+        return
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        found.links.append(path)
+        return
+    if stat.S_ISDIR(mode):
+        found.links.append(path)
+    elif not stat.S_ISREG(mode):
+        found.ignored += 1
+    elif os.path.splitext(entry.name)[1].lower() in SUFFIXES or _is_image(path, found):
+        found.images.append((path, path))
+    else:
+        found.ignored += 1
+
+
+def _is_image(path: str, found: Listing) -> bool:
+    try:
+        with open(path, "rb") as handle:
+            return kind_of(handle.read(HEAD)) is not None
+    except OSError:
+        found.unreadable.append(path)
+        return False
