@@ -21,7 +21,7 @@ import math
 import numba
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numba import njit, prange
 from torch import Tensor
 
@@ -48,6 +48,8 @@ def glimpses(
     size: int = PATCH_SIZE,
     extent: float = PATCH_EXTENT,
     pyramid: bool = True,
+    out: Float[Tensor, "n 3 {size} {size}"] | None = None,
+    where: Bool[Tensor, "n {size} {size}"] | None = None,
 ) -> Float[Tensor, "n 3 {size} {size}"]:
     """What each gaze sees, in [0, 1].
 
@@ -58,17 +60,25 @@ def glimpses(
         size: Samples along a side.
         extent: Half-side of the window in canonical units.
         pyramid: False samples level 0 alone, as the paper does.
+        out: Where to write, contiguous float32; made here by default.
+        where: Which cells to sample; the others of `out` stay as they are. All by default.
     """
-    out = np.empty((len(gazes), 3, size, size), np.float32)
-    _glimpses(*pyramids.arrays, *_arguments(index, gazes), size, extent, pyramid, out)
-    return torch.from_numpy(out)
+    out = torch.empty(len(gazes), 3, size, size) if out is None else out
+    wanted = np.zeros((0, 0, 0), np.bool_) if where is None else where.contiguous().numpy()
+    _glimpses(*pyramids.arrays, *_arguments(index, gazes), size, extent, pyramid, wanted, out.numpy())
+    return out
 
 
 def contexts(
-    pyramids: Pyramids, index: Int[np.ndarray | Tensor, "n"], gazes: Float[Tensor, "n 4"], pyramid: bool = True
+    pyramids: Pyramids,
+    index: Int[np.ndarray | Tensor, "n"],
+    gazes: Float[Tensor, "n 4"],
+    pyramid: bool = True,
+    out: Float[Tensor, "n 3 72 72"] | None = None,
+    where: Bool[Tensor, "n 72 72"] | None = None,
 ) -> Float[Tensor, "n 3 72 72"]:
-    """The window three times as wide as the glimpse, at the same pixel pitch."""
-    return glimpses(pyramids, index, gazes, CONTEXT_SIZE, CONTEXT_EXTENT, pyramid)
+    """The window three times as wide as the glimpse, at the same pixel pitch; arguments as in `glimpses`."""
+    return glimpses(pyramids, index, gazes, CONTEXT_SIZE, CONTEXT_EXTENT, pyramid, out, where)
 
 
 def glimpses_with_jacobian(
@@ -183,8 +193,9 @@ def tap(buffer, begin, h, w, i, j, c, fill):
 
 
 @njit(cache=True, parallel=True, fastmath=False, nogil=True)
-def _glimpses(buffer, offset, height, width, levels, fill, index, gazes, size, extent, pyramid, out):
+def _glimpses(buffer, offset, height, width, levels, fill, index, gazes, size, extent, pyramid, where, out):
     step = 2.0 * extent / size
+    everywhere = where.size == 0
     for n in prange(len(gazes)):
         m, u = index[n], gazes[n]
         low, share, moving = level_of(u, size, extent, levels[m] - 1, pyramid)
@@ -197,6 +208,8 @@ def _glimpses(buffer, offset, height, width, levels, fill, index, gazes, size, e
             for r in range(size):
                 py = (r + 0.5) * step - extent
                 for q in range(size):
+                    if not (everywhere or where[n, r, q]):
+                        continue
                     px = (q + 0.5) * step - extent
                     j, fx = cell_of(a * px - b * py + tx, w)
                     i, fy = cell_of(b * px + a * py + ty, h)

@@ -1,0 +1,133 @@
+"""Gazes that set out over an image and converge on its objects.
+
+Starts lie on grids: at each scale, positions closer together than the network's reach, at several angles where objects may be
+turned. Scales go from the smallest object looked for to a gaze whose context covers the image. Each gaze then takes a few steps of the
+network; those that at their first step see nothing of interest stop there.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from foveate.attention import shiftnet
+from foveate.attention.pairs import INNER
+from foveate.attention.shiftnet import ShiftNet
+from foveate.scenes import gaze
+from foveate.scenes.glimpse import contexts
+from foveate.scenes.pyramid import Pyramids
+
+BATCH = 128  # gazes in one pass of the network: activations stay in tens of megabytes
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How an image is searched."""
+
+    smallest: float = 9.0  # half-side of the smallest object looked for, pixels
+    ratio: float = 1.8  # between one scale and the next
+    spacing: float = 1.5  # between positions, half-sides
+    angles: int = 1  # start angles around the circle
+    steps: int = 4  # of the network
+    keep: float = 0.4  # share of the starts that go on after the first step
+
+
+class Trails(NamedTuple):
+    """Where gazes went.
+
+    Attributes:
+        gazes: Step 0 is the start.
+        last_change: The change that the network would make next, at the last gaze, natural units.
+        features: Layer 6 of the network at the last gaze.
+        glimpse: What is seen at the last gaze, in [0, 1].
+    """
+
+    gazes: Float[Tensor, "steps n 4"]
+    last_change: Float[Tensor, "n 4"]
+    features: Float[Tensor, "n 1024"]
+    glimpse: Float[Tensor, "n 3 24 24"]
+
+
+class Look(NamedTuple):
+    """What the network makes of gazes: the change it would make, its layer 6, and the glimpse."""
+
+    change: Float[Tensor, "n 4"]
+    features: Float[Tensor, "n 1024"]
+    glimpse: Float[Tensor, "n 3 24 24"]
+
+
+Canonical = Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]
+
+
+def start_gazes(width: int, height: int, settings: SearchSettings) -> Float[Tensor, "n 4"]:
+    """The starts of a search of one image, from large to small.
+
+    The largest scale is that whose context covers the image, longest side / 6.
+    """
+    largest = max(width, height) / 2
+    scales = [max(width, height) / 6]
+    while scales[0] * settings.ratio < largest:
+        scales.insert(0, scales[0] * settings.ratio)
+    while scales[-1] / settings.ratio >= settings.smallest:
+        scales.append(scales[-1] / settings.ratio)
+    turns = torch.arange(settings.angles, dtype=torch.float64) * (2 * math.pi / settings.angles)
+    grids = []
+    for s in scales:
+        x, y = _line(width, s, settings.spacing), _line(height, s, settings.spacing)
+        angle, ty, tx = torch.meshgrid(turns, y, x, indexing="ij")
+        grids.append(gaze.from_scale_angle(torch.full_like(tx, s), angle, tx, ty).reshape(-1, 4))
+    return torch.cat(grids)
+
+
+def whole_image_start(width: int, height: int) -> Float[Tensor, "1 4"]:
+    """The single start: upright at the middle, its context just covering the image."""
+    return torch.tensor([[max(width, height) / 6, 0.0, width / 2, height / 2]], dtype=torch.float64)
+
+
+def look(
+    net: ShiftNet, canonical: Canonical, pyramids: Pyramids, index: Int[Tensor, "n"], gazes: Float[Tensor, "n 4"]
+) -> Look:
+    """One pass of the network over gazes, in batches."""
+    parts = [_look(net, canonical, pyramids, index[k : k + BATCH], gazes[k : k + BATCH]) for k in range(0, len(gazes), BATCH)]
+    if not parts:
+        return Look(torch.zeros(0, 4), torch.zeros(0, 1024), torch.zeros(0, 3, 24, 24))
+    return Look(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def converge(
+    net: ShiftNet,
+    canonical: Canonical,
+    pyramids: Pyramids,
+    index: Int[Tensor, "n"],
+    starts: Float[Tensor, "n 4"],
+    steps: int,
+) -> Trails:
+    """Lets gazes take `steps` steps and looks once more where they end."""
+    trail = [starts]
+    for _ in range(steps):
+        trail.append(shiftnet.move(trail[-1], look(net, canonical, pyramids, index, trail[-1]).change))
+    seen = look(net, canonical, pyramids, index, trail[-1])
+    return Trails(torch.stack(trail), seen.change, seen.features, seen.glimpse)
+
+
+@torch.inference_mode()
+def _look(
+    net: ShiftNet, canonical: Canonical, pyramids: Pyramids, index: Int[Tensor, "n"], gazes: Float[Tensor, "n 4"]
+) -> Look:
+    device = net.shift.weight.device
+    context = contexts(pyramids, index, gazes).to(device)
+    glimpse = context[:, :, INNER, INNER]
+    features = net.features(context, canonical(glimpse))
+    change = net.shift(features) * net.unit
+    return Look(change.cpu(), features.cpu(), glimpse.contiguous().cpu())
+
+
+def _line(length: int, s: float, spacing: float) -> Float[Tensor, "n"]:
+    """Positions along a side, evenly spaced at most `spacing` * s apart, the first and last half of that from the border."""
+    count = max(1, math.ceil(length / (spacing * s)))
+    return torch.from_numpy((np.arange(count) + 0.5) * (length / count))

@@ -1,0 +1,121 @@
+"""ShiftNet: the two-stream network that moves a gaze towards the object.
+
+Tang, Srivastava & Salakhutdinov (2014), supplement, table of layers:
+
+    0  context x          3 @ 72x72
+    1  canonical v        3 @ 24x24
+    2  convolution of 0   16 @ 66x66   7x7      2352 weights
+    3  max-pooling of 2   16 @ 22x22   3x3
+    4  convolution of 1   16 @ 22x22   5x5      1200 weights (one pixel of padding)
+    5  product of 3, 4    16 @ 22x22
+    6  fully connected    1024                  7,929,856 weights
+    7  fully connected    4                     4096 weights
+
+Rectified linear units follow layers 2, 4 and 6. ReLU and max-pooling commute, so layer 2 is pooled first: nine times fewer values
+to rectify. The four outputs are the change of the gaze in the frame of the gaze itself, delta = (log scale, angle,
+x / s, y / s): u* = u o delta, so one network serves every scale and position. Outputs are in units of `UNIT`, in which the training
+changes are of order one.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from foveate.errors import BadInput
+from foveate.files import load_tensors, save_tensors
+from foveate.scenes import gaze
+from foveate.scenes.glimpse import CONTEXT_SIZE, PATCH_SIZE
+
+# One unit of each output: a change of scale by 1.35, a turn by 17 degrees, a shift by half a half-side.
+UNIT = (0.3, 0.3, 0.5, 0.5)
+# The longest step that one prediction may take: scale by 4, any turn, a shift within the context.
+LONGEST = (1.4, 3.2, 3.0, 3.0)
+
+
+class ShiftNet(nn.Module):
+    """The network of the table; `forward` gives delta in natural units, `step` the moved gaze."""
+
+    def __init__(self):
+        super().__init__()
+        self.look = nn.Conv2d(3, 16, 7)
+        self.expect = nn.Conv2d(3, 16, 5, padding=1)
+        self.combine = nn.Linear(16 * 22 * 22, 1024)
+        self.shift = nn.Linear(1024, 4)
+        self.register_buffer("unit", torch.tensor(UNIT), persistent=False)
+        self.register_buffer("longest", torch.tensor(LONGEST), persistent=False)
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Draws initial weights: He et al. (2015) for the rectified layers, small ones for the last; biases zero.
+
+        The product of two rectified maps has second moment 1/4 of the product of theirs before rectification at He's scale;
+        layer 6 makes up for it.
+        """
+        with torch.no_grad():
+            for layer, gain in ((self.look, 2.0), (self.expect, 2.0), (self.combine, 2.0), (self.shift, 0.01)):
+                deviation = (gain / layer.weight[0].numel()) ** 0.5
+                layer.weight.normal_(0, deviation, generator=generator)
+                layer.bias.zero_()
+
+    def features(self, context: Float[Tensor, "n 3 72 72"], v: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n 1024"]:
+        """Layer 6, rectified.
+
+        Args:
+            context: Pixels in any unit: each context is brought to mean 0 and deviation 1 first.
+            v: The canonical image in the patch model's standardised units.
+        """
+        seen = F.relu(F.max_pool2d(self.look(normalised(context)), 3))
+        expected = F.relu(self.expect(v))
+        return F.relu(self.combine((seen * expected).flatten(1)))
+
+    def forward(self, context: Float[Tensor, "n 3 72 72"], v: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n 4"]:
+        """The predicted change (log scale, angle, x / s, y / s) of each gaze."""
+        return self.shift(self.features(context, v)) * self.unit
+
+    def save(self, path: str | Path) -> None:
+        """Writes the weights as safetensors."""
+        save_tensors(path, {name: value.contiguous() for name, value in self.state_dict().items()}, {})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ShiftNet":
+        """Reads weights written by `save`.
+
+        Raises:
+            BadInput: A tensor is missing, of the wrong shape, or not finite.
+        """
+        net, tensors = cls(), load_tensors(path)
+        for name, own in net.state_dict().items():
+            found = tensors.get(name)
+            if found is None or found.shape != own.shape or not torch.isfinite(found).all():
+                shape = None if found is None else list(found.shape)
+                raise BadInput(f"{path}: tensor {name} must be finite, of shape {list(own.shape)}; found {shape}")
+            own.copy_(found)
+        return net.requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def normalised(context: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+    """Each context at mean 0 and deviation 1 over its pixels and channels: light and contrast do not move a gaze."""
+    deviation, mean = torch.std_mean(context, dim=(1, 2, 3), keepdim=True)
+    return ((context - mean) / (deviation + 0.02)).contiguous(memory_format=torch.channels_last)
+
+
+def to_gaze(delta: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
+    """The change (log scale, angle, x, y) as a gaze (a, b, tx, ty), to be composed on the right."""
+    return gaze.from_scale_angle(torch.exp(delta[..., 0]), delta[..., 1], delta[..., 2], delta[..., 3])
+
+
+def change_between(u: Float[Tensor, "*n 4"], target: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
+    """The change delta with target = u o delta, as (log scale, angle, x / s, y / s)."""
+    relative = gaze.compose(gaze.invert(u), target)
+    return torch.stack((torch.log(gaze.scale(relative)), gaze.angle(relative), relative[..., 2], relative[..., 3]), dim=-1)
+
+
+def move(u: Float[Tensor, "n 4"], delta: Float[Tensor, "n 4"]) -> Float[Tensor, "n 4"]:
+    """The gaze after a predicted change, which is limited to `LONGEST`."""
+    limit = torch.tensor(LONGEST, dtype=u.dtype, device=u.device)
+    return gaze.compose(u, to_gaze(torch.maximum(torch.minimum(delta.to(u.dtype), limit), -limit)))
+
+
+assert CONTEXT_SIZE == 72 and PATCH_SIZE == 24  # the table's input sizes

@@ -1,0 +1,213 @@
+"""Training of the ShiftNet: stochastic gradient descent on pairs that are drawn anew at every step.
+
+The loss is the mean squared error of the predicted change, in units of `shiftnet.UNIT`. Squared errors of pairs whose change is
+large are larger by nature, and a network that minimises their plain mean hardly cares for the last step onto the object, from
+which iteration then drifts away. So each pair's squared error e^2 is weighted by its own change d (root mean square over the four
+outputs),
+
+    loss = mean over pairs of  (1 + w^2) / (w^2 + d^2) * mean over outputs of e^2,
+
+which is the mean squared error itself for w -> infinity, and the relative one for w -> 0.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.attention.pairs import Objects, PairSettings, Pairs, draw_pairs, feed_back
+from foveate.attention.shiftnet import UNIT, ShiftNet
+from foveate.checkpoints import Checkpoints, NoCheckpoints
+from foveate.errors import FoveateError
+from foveate.keys import generator
+from foveate.progress import Progress, Quiet
+from foveate.scenes.pyramid import Pyramids
+
+Canonical = Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]
+
+
+@dataclass(frozen=True)
+class ShiftNetSettings:
+    """How the ShiftNet is trained."""
+
+    steps: int = 9000  # minibatches
+    batch: int = 128  # pairs in each
+    rate: float = 0.02  # learning rate, after a short warm-up, then along a cosine to zero
+    momentum: float = 0.9
+    clip: float = 2.0  # largest norm of a gradient: the product of two streams is not tame without
+    loss: str = "mse"  # or "huber"
+    near_weight: float = 0.5  # w of the formula above; large for the plain mean squared error
+    decay: float = 0.999  # of the averaged weights, which are the result
+    report_every: int = 100  # steps between records
+    checkpoint_every: int = 200  # steps between checkpoints
+    pairs: PairSettings = field(default_factory=PairSettings)
+
+
+class TrainState(NamedTuple):
+    """Everything that the next step depends on.
+
+    Attributes:
+        net: The weights that are trained.
+        average: Their exponential moving average.
+        velocity: The momentum of each weight, by name.
+        fed_back: Gazes where predictions led.
+        step: Steps done.
+    """
+
+    net: ShiftNet
+    average: ShiftNet
+    velocity: dict[str, Tensor]
+    fed_back: Objects
+    step: int
+
+
+class TrainInfo(NamedTuple):
+    """What one step found: the loss, and the norm of its gradient before clipping."""
+
+    loss: float
+    gradient_norm: float
+
+
+def init(seed: int) -> TrainState:
+    """A network with random weights."""
+    net, average = _network(), _network()
+    net.reset(generator(seed, "shiftnet"))
+    average.load_state_dict(net.state_dict())
+    velocity = {name: torch.zeros_like(value) for name, value in net.named_parameters()}
+    return TrainState(net, average.requires_grad_(False), velocity, _nothing(), 0)
+
+
+def train_step(state: TrainState, pairs: Pairs, settings: ShiftNetSettings) -> tuple[TrainState, TrainInfo]:
+    """One step of gradient descent; the networks are changed in place."""
+    predicted = state.net(pairs.context, pairs.v)
+    loss = pair_loss(predicted, pairs.delta, settings)
+    if not torch.isfinite(loss):
+        raise FoveateError(f"the ShiftNet's loss is {loss.item()} at step {state.step}: the learning rate is too high")
+    parameters = dict(state.net.named_parameters())
+    gradients = torch.autograd.grad(loss, list(parameters.values()))
+    norm = torch.sqrt(sum((g.double() ** 2).sum() for g in gradients)).item()
+    shrink = min(1.0, settings.clip / (norm + 1e-12))
+    with torch.no_grad():
+        rate = rate_at(state.step, settings)
+        velocities = [state.velocity[name] for name in parameters]
+        torch._foreach_mul_(velocities, settings.momentum)
+        torch._foreach_add_(velocities, gradients, alpha=shrink)
+        torch._foreach_add_(list(parameters.values()), velocities, alpha=-rate)
+        keep = min(settings.decay, (1 + state.step) / (10 + state.step))
+        torch._foreach_lerp_(list(state.average.parameters()), list(parameters.values()), 1 - keep)
+    fed_back = feed_back(pairs, predicted.detach())
+    return state._replace(fed_back=fed_back, step=state.step + 1), TrainInfo(loss.item(), norm)
+
+
+def pair_loss(
+    predicted: Float[Tensor, "n 4"], delta: Float[Tensor, "n 4"], settings: ShiftNetSettings
+) -> Float[Tensor, ""]:
+    """The weighted mean squared (or Huber) error; see the module's formula."""
+    unit = torch.tensor(UNIT, dtype=predicted.dtype, device=predicted.device)
+    error, size = (predicted - delta) / unit, (delta / unit).square().mean(1)
+    squared = error.square() if settings.loss == "mse" else 2 * F.huber_loss(error, torch.zeros_like(error), reduction="none")
+    square = settings.near_weight**2
+    return ((1 + square) / (square + size) * squared.mean(1)).mean()
+
+
+def rate_at(step: int, settings: ShiftNetSettings) -> float:
+    """The learning rate: linear warm-up over 100 steps, then a cosine to zero."""
+    warm = min(1.0, (step + 1) / 100)
+    return settings.rate * warm * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+
+
+def train_shiftnet(
+    pyramids: Pyramids,
+    objects: Objects,
+    canonical: Canonical,
+    settings: ShiftNetSettings,
+    seed: int,
+    progress: Progress | None = None,
+    checkpoints: Checkpoints | NoCheckpoints | None = None,
+    log: Callable[[dict[str, Any]], None] = lambda record: None,
+    validate: Callable[[ShiftNet], dict[str, Any]] | None = None,
+    start: ShiftNet | None = None,
+    name: str = "shiftnet",
+) -> ShiftNet:
+    """Trains a network from scratch, or from `start`; goes on from a checkpoint where there is one.
+
+    Args:
+        pyramids: The scenes.
+        objects: Where the objects are.
+        canonical: Glimpse in [0, 1] -> v as inference computes it.
+        settings: How.
+        seed: Of the weights and of the pairs.
+        progress: Shows how far it is, and may stop it.
+        checkpoints: Where the state is kept.
+        log: Takes one record every `report_every` steps.
+        validate: Averaged network -> figures to log, a few times in all.
+        start: A network whose weights training starts from.
+        name: Of the phase, its checkpoint and its records.
+
+    Returns:
+        The averaged network.
+    """
+    progress, checkpoints = progress or Quiet(), checkpoints or NoCheckpoints()
+    state = _restore(checkpoints, name) or _begin(seed, start)
+    losses: list[float] = []
+    validate_every = max(settings.steps // 8, settings.report_every)
+    with progress.phase("ShiftNet", settings.steps) as tick:
+        while state.step < settings.steps:
+            fed_back = state.fed_back
+            pairs = draw_pairs(pyramids, objects, canonical, settings.pairs, fed_back, settings.batch, seed, state.step)
+            state, info = train_step(state, pairs, settings)
+            losses.append(info.loss)
+            last = state.step == settings.steps
+            if state.step % settings.report_every == 0 or last:
+                record = {"phase": name, "step": state.step, "loss": sum(losses) / len(losses)}
+                losses.clear()
+                if validate is not None and (state.step % validate_every == 0 or last):
+                    record |= validate(state.average)
+                log(record)
+            if state.step % settings.checkpoint_every == 0 or last:
+                _save(checkpoints, name, state)
+            tick(state.step, loss=info.loss)
+    return state.average.eval()
+
+
+def _network() -> ShiftNet:
+    return ShiftNet().to(memory_format=torch.channels_last)
+
+
+def _nothing() -> Objects:
+    return Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))
+
+
+def _begin(seed: int, start: ShiftNet | None) -> TrainState:
+    state = init(seed)
+    if start is not None:
+        for net in (state.net, state.average):
+            net.load_state_dict(start.state_dict())
+    return state
+
+
+def _save(checkpoints: Checkpoints | NoCheckpoints, name: str, state: TrainState) -> None:
+    tensors = {f"net.{key}": value for key, value in state.net.state_dict().items()}
+    tensors |= {f"average.{key}": value for key, value in state.average.state_dict().items()}
+    tensors |= {f"velocity.{key}": value for key, value in state.velocity.items()}
+    tensors |= {"fed_back.image": state.fed_back.image, "fed_back.gaze": state.fed_back.gaze}
+    checkpoints.save(name, tensors, {"step": state.step})
+
+
+def _restore(checkpoints: Checkpoints | NoCheckpoints, name: str) -> TrainState | None:
+    found = checkpoints.load(name)
+    if found is None:
+        return None
+    tensors, meta = found
+    state = init(0)
+    for prefix, net in (("net.", state.net), ("average.", state.average)):
+        net.load_state_dict({key: tensors[prefix + key] for key in net.state_dict()})
+    for key, value in state.velocity.items():
+        value.copy_(tensors[f"velocity.{key}"])
+    fed_back = Objects(tensors["fed_back.image"], tensors["fed_back.gaze"])
+    return state._replace(fed_back=fed_back, step=int(meta["step"]))
