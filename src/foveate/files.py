@@ -7,7 +7,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
@@ -141,28 +141,39 @@ def append_line(handle: IO, value: Any) -> None:
         raise CannotWrite(f"can't write {getattr(handle, 'name', 'output')}: {reason(error)}") from error
 
 
-def read_lines(path: str | os.PathLike) -> tuple[list[Any], int]:
-    """The whole JSON lines of a file and the number of bytes that they take; a torn last line is left out.
+def scan_lines(path: str | os.PathLike) -> Iterator[tuple[Any, int]]:
+    """The whole JSON lines of a file one by one, each with the position of its end; a torn last one is left out.
 
     Raises:
         BadInput: The file can't be read, or a line other than the last is no JSON.
     """
     try:
-        content = Path(path).read_bytes()
+        with open(path, "rb") as handle:
+            end, broken = 0, None
+            for number, line in enumerate(handle, start=1):
+                if broken is not None:
+                    raise BadInput(f"{path}, line {number - 1}: no JSON ({broken})") from broken
+                end += len(line)
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    record = json.loads(line) if line.strip() else None
+                except ValueError as error:
+                    broken = error  # in the last line it is what a power cut leaves: an end without its middle
+                    continue
+                if record is not None:
+                    yield record, end
     except OSError as error:
         raise BadInput(f"can't read {path}: {reason(error)}") from error
-    records, good = [], 0
-    lines = content.split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):
-        if line.strip():
-            try:
-                records.append(json.loads(line))
-            except ValueError as error:
-                if number == len(lines) - 1 and not lines[-1]:
-                    break  # the last line got its end but not its middle: a block that a power cut left as zeros
-                raise BadInput(f"{path}, line {number}: no JSON ({error})") from error
-        good += len(line) + 1
-    return records, good
+
+
+def read_lines(path: str | os.PathLike) -> tuple[list[Any], int]:
+    """The records of `scan_lines`, and the number of bytes that they take."""
+    records, end = [], 0
+    for record, position in scan_lines(path):
+        records.append(record)
+        end = position
+    return records, end
 
 
 def save_tensors(path: str | os.PathLike, tensors: Mapping[str, "Tensor"], metadata: Mapping | None = None) -> None:

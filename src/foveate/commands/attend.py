@@ -1,0 +1,185 @@
+"""`foveate attend`: where the objects are, how sure that is."""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from foveate.commands.options import (
+    Common,
+    MaxGazes,
+    MinProbability,
+    Overrides,
+    Overwrite,
+    Resume,
+    Starts,
+    note,
+    print_figures,
+    progress,
+)
+from foveate.errors import BadInput
+from foveate.files import CannotWrite, reason, write_atomic, write_json
+from foveate.results import Results
+
+
+def attend(
+    run: str,
+    first: Annotated[str, Parameter(name="IMAGES")],
+    /,
+    *more: Annotated[str, Parameter(name="MORE_IMAGES")],
+    out: str,
+    coco: str | None = None,
+    overlays: str | None = None,
+    crops: str | None = None,
+    starts: Starts = "many",
+    max_gazes: MaxGazes = None,
+    min_probability: MinProbability = None,
+    shard: str | None = None,
+    workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    set_: Overrides = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    common: Common = Common(),  # noqa: B008 it is frozen
+) -> None:
+    """Find the objects in images, and say how sure that is.
+
+    Writes JSON Lines, a line an image, in the order of the arguments and of the names below them. An image that
+    can't be read gives a line with an error, and the run goes on. What an image gives depends on its pixels, the run,
+    the options and the seed alone.
+
+    Args:
+        run: A RUN folder.
+        first: An image, or a folder of images (what a file holds decides, not its name).
+        more: More of them.
+        out: The file of results; - or /dev/stdout to see them pass by.
+        coco: Also write the results as a COCO file.
+        overlays: Folder for the images with the gazes drawn on them.
+        crops: Folder for the aligned crops, one an object.
+        shard: I/N does the I-th of N equal shares of the images, for N processes or machines.
+        workers: Threads that read images.
+    """
+    from foveate.scenes.listing import scan_all
+
+    started = time.monotonic()
+    listing = scan_all([first, *more])
+    images = share(listing.images, shard)
+    note(listing.summary() + (f", {len(images)} of them in shard {shard}" if shard else ""))
+    if not images:
+        raise BadInput(f"{' '.join([first, *more])}: no images")
+    attention, settings = _model(run, starts, max_gazes, min_probability, set_, common)
+    with Results(out, resume, overwrite) as results:
+        if results.streaming and common.json:
+            raise BadInput("--json and --out to stdout both want stdout; write the results to a file")
+        if results.done:
+            note(f"{len(results.done)} done by an earlier run")
+        writer = Pictures(overlays, crops)
+        counts = _attend_all(attention, settings, images, results, writer, workers, keep=coco is not None)
+        results.finish()
+        if coco:
+            records = results.records() if not results.streaming else iter(counts.pop("kept"))
+            _write_coco(coco, records, run)
+    counts.pop("kept", None)
+    figures = {**counts, "seconds": round(time.monotonic() - started, 3)}
+    if common.json:
+        print_figures(figures, as_json=True)
+    else:
+        note(", ".join(f"{value} {name}" for name, value in figures.items()))
+
+
+def share(images: list[tuple[str, str]], shard: str | None) -> list[tuple[str, str]]:
+    """The I-th of N shares of the images, as `--shard I/N` asks; the shares together are all images, each once.
+
+    Raises:
+        BadInput: The text isn't I/N with 1 <= I <= N.
+    """
+    if shard is None:
+        return images
+    number, slash, count = shard.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise BadInput(f"--shard {shard}: expected I/N with I from 1 to N, such as 1/4")
+    return images[int(number) - 1 :: int(count)]
+
+
+class Pictures:
+    """The folders of overlays and crops, where they were asked for."""
+
+    def __init__(self, overlays: str | None, crops: str | None):
+        self.overlays, self.crops = _output_folder(overlays), _output_folder(crops)
+
+    def write(self, attended: Any) -> None:
+        """Draw and cut one image; files are replaced whole, so a resumed run may do them again."""
+        if attended.pixels is None or not (self.overlays or self.crops):
+            return
+        from foveate.attention import outputs
+
+        name = outputs.output_name(attended.name)
+        if self.overlays:
+            _save(self.overlays / f"{name}.jpg", outputs.draw_overlay(attended.pixels, attended.founds), "JPEG")
+        if self.crops:
+            for number, found in enumerate(attended.founds, start=1):
+                _save(self.crops / f"{name}-{number}.png", outputs.crop(attended.pixels, found.u, 192), "PNG")
+
+
+def _model(
+    run: str, starts: str, max_gazes: int | None, min_probability: float | None, set_: list[str] | None, common: Common
+) -> tuple[Any, Any]:
+    from foveate.commands.models import attend_settings, load_attention
+
+    settings = attend_settings(starts, max_gazes, min_probability, set_, common)
+    return load_attention(run, common), settings
+
+
+def _attend_all(
+    attention: Any, settings: Any, images: list, results: Results, pictures: Pictures, workers: int | None, keep: bool
+) -> dict[str, Any]:
+    from foveate.attending import attend_images
+
+    todo = [(name, path) for name, path in images if name not in results.done]
+    counts: dict[str, Any] = {"images": 0, "gazes": 0, "errors": 0, "kept": []}
+    with progress().phase("attend", total=len(todo)) as tick:
+        for attended in attend_images(attention, todo, settings, tick, workers):
+            pictures.write(attended)
+            line = attended.line()
+            results.append(line)
+            counts["images"] += 1
+            counts["gazes"] += len(attended.founds)
+            if attended.error is not None:
+                counts["errors"] += 1
+                note(f"{attended.name}: {attended.error}")
+            if keep and results.streaming:
+                counts["kept"].append(_slim(line))
+    return counts
+
+
+def _slim(line: dict[str, Any]) -> dict[str, Any]:
+    """A line without its trails, which a COCO file has no place for."""
+    gazes = [{name: value for name, value in gaze.items() if name != "trail"} for gaze in line.get("gazes", [])]
+    return {**line, "gazes": gazes} if "gazes" in line else line
+
+
+def _write_coco(path: str, records: Any, run: str) -> None:
+    from foveate.attention.outputs import coco
+    from foveate.runs import Run
+
+    category = Run.open(run).config.get("category") or "object"
+    write_json(path, coco([_slim(record) for record in records], category))
+
+
+def _output_folder(name: str | None) -> Path | None:
+    if name is None:
+        return None
+    from foveate.scenes.listing import mark_output
+
+    try:
+        os.makedirs(name, exist_ok=True)
+        mark_output(name)
+    except OSError as error:
+        raise CannotWrite(f"can't write {name}: {reason(error)}") from error
+    return Path(name)
+
+
+def _save(path: Path, picture: Any, kind: str) -> None:
+    write_atomic(path, lambda handle: picture.save(handle, format=kind, **({"quality": 90} if kind == "JPEG" else {})))

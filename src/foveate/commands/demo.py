@@ -1,0 +1,18 @@
+"""`foveate demo`: the whole story on scenes that it makes itself."""
+
+from foveate.commands.options import Common, Preset, print_figures, progress
+
+
+def demo(*, out: str = "demo", preset: Preset = "quick", common: Common = Common()) -> None:  # noqa: B008 it is frozen
+    """Make scenes of handwritten digits on photographs, learn them, find them, learn new ones whose places are unknown.
+
+    Ends with a page to open. Run it again on the same folder and it goes on where it was stopped.
+
+    Args:
+        out: The folder for everything: report.html, scenes/, run/, run-learned/.
+    """
+    from foveate.demo import run_demo
+
+    result = run_demo(out, common.seed or 0, preset, progress())
+    figures = result if isinstance(result, dict) else {}
+    print_figures({**figures, "page": f"{out}/report.html"}, common.json)

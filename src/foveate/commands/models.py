@@ -1,0 +1,32 @@
+"""What several commands take from the rooms: a trained run, and settings from preset, file and command line."""
+
+import dataclasses
+from typing import Any
+
+from foveate.commands.options import Common
+from foveate.configuration import override, parse_overrides
+from foveate.devices import resolve
+
+
+def load_attention(run: str, common: Common) -> Any:
+    """The `Attention` of a RUN, on the device that was asked for."""
+    from foveate.attention.attend import Attention
+    from foveate.runs import Run
+
+    Run.open(run)
+    device = resolve(common.device)
+    attention = Attention.load(run)
+    if device.type != "cpu":
+        attention.to(device)
+    return attention
+
+
+def attend_settings(
+    starts: str, max_gazes: int | None, min_probability: float | None, set_: list[str] | None, common: Common
+) -> Any:
+    """The `AttendSettings` that options describe; what isn't said keeps its default."""
+    from foveate.attention.attend import AttendSettings
+
+    said = {"starts": starts, "max_gazes": max_gazes, "min_probability": min_probability, "seed": common.seed}
+    settings = override(AttendSettings(), parse_overrides(set_ or []), "--set")
+    return dataclasses.replace(settings, **{name: value for name, value in said.items() if value is not None})

@@ -1,0 +1,172 @@
+"""What a RUN is made from, as config.toml keeps it: preset, file, command line, each over the one before."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from foveate import __version__
+from foveate.commands.options import Common
+from foveate.configuration import differences, override, parse_overrides, read_toml, to_table, without_none
+from foveate.devices import resolve
+from foveate.errors import BadInput
+
+_MADE_BY = {"version", "command", "scenes", "run", "device"}
+"""What config.toml tells beside the recipe; of no effect when the file is given as `--config`."""
+
+
+@dataclass
+class Recipe:
+    """Everything that decides about the weights, but for the scenes themselves.
+
+    Attributes:
+        preset: Where the settings begin.
+        seed: Seed of every random number.
+        device: Where to compute.
+        select: Slice of the scenes.
+        category: Kind of object, where several are annotated.
+        canonical: Where named keypoints lie in the canonical window, name -> [x, y].
+        settings: Nested settings over the preset's, with where they come from.
+        said: Names of what the user stated, in a file or on the command line.
+    """
+
+    preset: str = "standard"
+    seed: int = 0
+    device: str = "auto"
+    select: str | None = None
+    category: str | None = None
+    canonical: dict[str, list[float]] | None = None
+    settings: list[tuple[dict[str, Any], str]] = field(default_factory=list)
+    said: set[str] = field(default_factory=set)
+
+
+_TYPES: dict[str, tuple[type, str]] = {
+    "preset": (str, "a text"),
+    "seed": (int, "a whole number"),
+    "select": (str, "a text START:STOP"),
+    "category": (str, "a text"),
+    "canonical": (dict, "a table of name = [x, y]"),
+    "settings": (dict, "a table"),
+}
+
+
+def gather(
+    config: str | None,
+    preset: str | None,
+    select: str | None,
+    category: str | None,
+    set_: list[str] | None,
+    common: Common,
+) -> Recipe:
+    """The recipe that a configuration file and the command line describe.
+
+    Raises:
+        BadInput: The file can't be read, or an entry is unknown or of the wrong type.
+    """
+    recipe = Recipe(device=common.device)
+    if config is not None:
+        _take(recipe, _checked(config), config)
+    line = {"preset": preset, "seed": common.seed, "select": select, "category": category}
+    _take(recipe, {name: value for name, value in line.items() if value is not None}, "the command line")
+    if set_:
+        _take(recipe, {"settings": parse_overrides(set_)}, "--set")
+    return recipe
+
+
+def settings_of(recipe: Recipe, presets: Mapping[str, Any]) -> Any:
+    """The settings dataclass of a recipe.
+
+    Raises:
+        BadInput: No such preset or setting, or a value that its type doesn't take.
+    """
+    if recipe.preset not in presets:
+        raise BadInput(f"preset {recipe.preset!r}: there are {', '.join(presets)}")
+    settings = presets[recipe.preset]
+    for table, source in recipe.settings:
+        settings = override(settings, table, source)
+    own = {field.name for field in dataclasses.fields(settings)}
+    ours = {"seed": recipe.seed, "device": str(resolve(recipe.device))}
+    return dataclasses.replace(settings, **{name: value for name, value in ours.items() if name in own})
+
+
+def recorded(command: str, scenes: str, recipe: Recipe, settings: Any, **more: Any) -> dict[str, Any]:
+    """The table of config.toml: with it as `--config`, the same command does the same again.
+
+    Args:
+        command: Its name.
+        scenes: The folder.
+        recipe: What was asked for.
+        settings: What came of it.
+        more: Entries that add to the recipe's, or replace them (the category that was found).
+    """
+    return without_none(
+        {
+            "command": command,
+            "version": __version__,
+            "scenes": scenes,
+            "preset": recipe.preset,
+            "seed": recipe.seed,
+            "device": str(resolve(recipe.device)),
+            "select": recipe.select,
+            "category": recipe.category,
+            "canonical": recipe.canonical,
+            **more,
+            "settings": to_table(settings),
+        }
+    )
+
+
+def agree(run: Any, command: str, recipe: Recipe) -> Recipe:
+    """The recipe that a begun run was begun with; what the user states now must say the same.
+
+    Raises:
+        BadInput: It was begun by another command, or with another value of something that is stated now.
+    """
+    kept = run.config
+    if kept.get("command") != command:
+        raise BadInput(f"{run.target} was begun by foveate {kept.get('command')}, not {command}")
+    begun = Recipe(device=kept.get("device", "auto"))
+    _take(begun, {name: value for name, value in kept.items() if name in _TYPES}, f"{run.target}/config.toml")
+    for name in sorted(recipe.said & {"preset", "seed", "select", "category", "canonical"}):
+        if getattr(begun, name) != getattr(recipe, name):
+            raise BadInput(
+                f"{run.target} was begun with {name} = {getattr(begun, name)!r}, not {getattr(recipe, name)!r}"
+            )
+    for table, source in recipe.settings:
+        for line in differences(_part(kept.get("settings", {}), table), without_none(table)):
+            raise BadInput(f"{run.target} was begun with {line} ({source})")
+    return begun
+
+
+def _part(whole: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a nested table that another one names too."""
+    part = {}
+    for name, value in like.items():
+        there = whole.get(name)
+        part[name] = _part(there, value) if isinstance(there, Mapping) and isinstance(value, Mapping) else there
+    return part
+
+
+def _checked(config: str) -> dict[str, Any]:
+    table = {name: value for name, value in read_toml(config).items() if name not in _MADE_BY}
+    for name, value in table.items():
+        if name not in _TYPES:
+            raise BadInput(f"{config}: no entry {name}; there are {', '.join(_TYPES)}")
+        kind, text = _TYPES[name]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise BadInput(f"{config}: {name}: expected {text}, got {value!r}")
+    for name, point in table.get("canonical", {}).items():
+        if not (isinstance(point, list) and len(point) == 2 and all(isinstance(x, (int, float)) for x in point)):
+            raise BadInput(f"{config}: canonical.{name}: expected [x, y], got {point!r}")
+    if table.get("seed", 0) < 0:
+        raise BadInput(f"{config}: seed: expected a number of 0 or more, got {table['seed']}")
+    return table
+
+
+def _take(recipe: Recipe, table: Mapping[str, Any], source: str) -> None:
+    for name, value in table.items():
+        if name == "settings":
+            recipe.settings.append((dict(value), source))
+        else:
+            setattr(recipe, name, value)
+        recipe.said.add(name)

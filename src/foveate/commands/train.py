@@ -1,0 +1,113 @@
+"""`foveate train`: from annotated scenes to a RUN."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from foveate.commands.options import (
+    Category,
+    Common,
+    ConfigFile,
+    Overrides,
+    Overwrite,
+    Preset,
+    Resume,
+    Select,
+    note,
+    print_figures,
+    progress,
+)
+from foveate.commands.recipes import Recipe, agree, gather, recorded, settings_of
+
+if TYPE_CHECKING:
+    from foveate.scenes.folder import Scenes
+
+
+def train(
+    scenes: str,
+    /,
+    *,
+    out: str,
+    preset: Preset | None = None,
+    select: Select = None,
+    category: Category = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    print_config: Annotated[
+        bool, Parameter(help="Print the configuration as TOML, and do nothing.", show_default=False)
+    ] = False,
+    common: Common = Common(),  # noqa: B008 it is frozen
+) -> None:
+    """Learn one kind of object from annotated scenes.
+
+    Learns the patch model, the background model and the network that moves the gaze, and writes them to a RUN folder
+    with all that is needed to do it again. Stopped at any moment, it goes on with --resume to the same weights.
+
+    Args:
+        scenes: A folder with annotations.json (COCO, keypoints or boxes) and the images that it names.
+        out: The RUN folder to write.
+    """
+    from foveate.attention.training import PRESETS
+    from foveate.attention.training import train as train_models
+    from foveate.configuration import to_toml
+    from foveate.runs import Run
+
+    started = time.monotonic()
+    recipe = gather(config, preset, select, category, set_, common)
+    if print_config:
+        sys.stdout.write(to_toml(recorded("train", scenes, recipe, settings_of(recipe, PRESETS))))
+        return
+    with Run.claim(out, overwrite, resume) as run:
+        if run.begun:
+            recipe = agree(run, "train", recipe)
+        if run.whole:
+            note(f"{out}: finished by an earlier run")
+            return
+        settings = settings_of(recipe, PRESETS)
+        read = read_annotated(scenes, recipe)
+        if not run.begun:
+            run.write_config(recorded("train", scenes, recipe, settings, category=read.category))
+        train_models(read, run, settings, progress())
+        run.finish()
+        make_page(run.path)
+        figures = {
+            "run": str(run.path),
+            "scenes": len(read.scenes),
+            "objects": sum(len(scene.gazes) for scene in read.scenes),
+            "category": read.category,
+        }
+    print_figures({**figures, "seconds": round(time.monotonic() - started, 1)}, common.json)
+
+
+def read_annotated(folder: str, recipe: Recipe) -> "Scenes":
+    """The scenes of a recipe with their annotations; what is wrong with them goes to stderr."""
+    return _read(folder, recipe, annotated=True)
+
+
+def read_images(folder: str, recipe: Recipe) -> "Scenes":
+    """The scenes of a recipe, annotations not looked at."""
+    return _read(folder, recipe, annotated=False)
+
+
+def make_page(path: Path) -> None:
+    """Make the page of a run, and say where it is."""
+    from foveate.report import write_report
+
+    note(f"page: {write_report(path)}")
+
+
+def _read(folder: str, recipe: Recipe, annotated: bool) -> "Scenes":
+    from foveate.scenes.folder import parse_select, read_scenes
+
+    select = parse_select(recipe.select) if recipe.select else None
+    canonical = {name: (point[0], point[1]) for name, point in (recipe.canonical or {}).items()} or None
+    with progress().phase("read scenes") as tick:
+        read = read_scenes(folder, select, recipe.category, canonical, annotated, tick=lambda done: tick(done))
+    for problem in read.problems:
+        note(problem)
+    return read
