@@ -1,0 +1,93 @@
+"""What attention found in a photograph, beside what is there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from foveate.attention.reliability import chart_spread, moving
+
+STUCK = frozenset({"stuck", "not moving", "not-moving", "not_moving"})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found in one photograph, beside what is there.
+
+    Attributes:
+        name: Of the photograph.
+        gazes: Found, most confident first [G, 4].
+        score: Log-ratios [G], falling.
+        probability: Stated P(object | score) [G].
+        spread: Stated standard deviations of (log s, angle, tx, ty) [G, 4]; NaN where none could be stated.
+        stated: Whether a spread was stated at all [G] (not where attention ran without a posterior).
+        believed: Whether the spread is one, rather than a chain that didn't move [G].
+        trail: Every gaze that led to the best one, its start first [T, 4]; empty where nothing was found.
+        truths: Annotated objects [K, 4].
+        ignore: Boxes that are neither object nor background [M, 4].
+        seconds: Reading and attending; None where unknown.
+    """
+
+    name: str
+    gazes: Float[ndarray, "g 4"]
+    score: Float[ndarray, " g"]
+    probability: Float[ndarray, " g"]
+    spread: Float[ndarray, "g 4"]
+    stated: Bool[ndarray, " g"]
+    believed: Bool[ndarray, " g"]
+    trail: Float[ndarray, "t 4"]
+    truths: Float[ndarray, "k 4"]
+    ignore: Float[ndarray, "m 4"]
+    seconds: float | None = None
+
+
+def outcome(
+    name: str,
+    founds: Sequence[Any],
+    truths: Float[ndarray, "k 4"],
+    ignore: Float[ndarray, "m 4"] | None = None,
+    seconds: float | None = None,
+) -> Outcome:
+    """Gather what attention found in a photograph.
+
+    Args:
+        name: Of the photograph.
+        founds: Gazes in any order, each with `u`, `score`, `probability`, `trail` and, where a posterior was sampled,
+            `std` of (a, b, tx, ty) or `spread`, the standard deviations of (log s, angle, tx, ty), and `flags`.
+        truths: Annotated objects, in the pixels that were attended.
+        ignore: Boxes that are neither object nor background.
+        seconds: What it took.
+    """
+    founds = sorted(founds, key=lambda found: (-float(found.score), *_numbers(found.u)))
+    gazes = np.array([_numbers(found.u) for found in founds]).reshape(-1, 4)
+    spread, stated = np.full(gazes.shape, np.nan), np.zeros(len(founds), dtype=bool)
+    for i, found in enumerate(founds):
+        own, std = getattr(found, "spread", None), getattr(found, "std", None)
+        stated[i] = own is not None or std is not None
+        if own is not None:
+            spread[i] = _numbers(own)
+        elif std is not None:
+            spread[i] = chart_spread(gazes[i : i + 1], _numbers(std)[None])[0]
+    stuck = np.array([bool(STUCK & set(getattr(found, "flags", None) or ())) for found in founds], dtype=bool)
+    return Outcome(
+        name=name,
+        gazes=gazes,
+        score=np.array([float(found.score) for found in founds]),
+        probability=np.array([float(found.probability) for found in founds]),
+        spread=spread,
+        stated=stated,
+        believed=moving(gazes, spread) & ~stuck,
+        trail=np.array([_numbers(u) for u in founds[0].trail]).reshape(-1, 4) if founds else np.zeros((0, 4)),
+        truths=np.asarray(truths, dtype=np.float64).reshape(-1, 4),
+        ignore=np.zeros((0, 4)) if ignore is None else np.asarray(ignore, dtype=np.float64).reshape(-1, 4),
+        seconds=seconds,
+    )
+
+
+def _numbers(values: Any) -> ndarray:
+    """Four numbers as float64, from a tensor, an array or a list."""
+    values = values.detach().cpu() if hasattr(values, "detach") else values
+    return np.asarray(values, dtype=np.float64).reshape(4)
