@@ -11,7 +11,7 @@ A step reuses the tensors of the state it is given (as JAX's donated arguments):
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -55,12 +55,12 @@ class Rule(NamedTuple):
 
 
 class State(NamedTuple):
-    """Everything that a step changes; `tensors` and `restore` take it to a file and back.
+    """Everything that a step changes; `to_tensors` and `from_tensors` take it to a file and back.
 
     Attributes:
         parameters: What is learned.
         velocity: Their last change.
-        fast: Fast weights (zeros where none are used; their log_sigma is not used).
+        fast: Fast weights, or None until `fast_persistent` is first used; their log_sigma is not used.
         average: Averaged parameters.
         mu: [visible] offset of v.
         offset_h: [hidden] offset of h.
@@ -72,7 +72,7 @@ class State(NamedTuple):
 
     parameters: Parameters
     velocity: Parameters
-    fast: Parameters
+    fast: Parameters | None
     average: Parameters
     mu: Float[Tensor, " visible"]
     offset_h: Float[Tensor, " hidden"]
@@ -125,13 +125,36 @@ def init(machine: Machine, data: Float[Tensor, "batch visible"], chains: int, se
     log_sigma = machine.log_sigma if gaussian else torch.zeros_like(machine.b)
     parameters = Parameters(machine.W.data, machine.b.data, machine.c.data, log_sigma.data).clone()
     rows = torch.arange(chains, device=data.device) % len(data)
-    logits = _products_up(parameters, data[rows], gaussian)
-    hidden = bernoulli_units(logits, parameters.c, draw_key(seed, -1, 0))
-    mean = machine.hidden_mean(data).mean(0)
-    zeros = parameters.zeros
-    return State(
-        parameters, zeros(), zeros(), parameters.clone(), data.mean(0), mean, hidden, gaussian, seed, 0
-    )
+    hidden = bernoulli_units(_products_up(parameters, data[rows], gaussian), parameters.c, draw_key(seed, -1, 0))
+    means = data.mean(0), machine.hidden_mean(data).mean(0)
+    return State(parameters, parameters.zeros(), None, parameters.clone(), *means, hidden, gaussian, seed, 0)
+
+
+def restart_chains(state: State, data: Float[Tensor, "batch visible"]) -> State:
+    """Persistent chains begun anew from data, as many as there were."""
+    p = state.parameters
+    rows = torch.arange(len(state.hidden), device=data.device) % len(data)
+    logits = _products_up(p, data[rows], state.gaussian)
+    return state._replace(hidden=bernoulli_units(logits, p.c, draw_key(state.seed, -2 - state.step, 0)))
+
+
+def to_tensors(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A state as named tensors and what JSON holds, for a checkpoint; `from_tensors` is the way back."""
+    tensors = {"mu": state.mu, "offset_h": state.offset_h, "hidden": state.hidden}
+    for part in ("parameters", "velocity", "fast", "average"):
+        if getattr(state, part) is not None:
+            tensors |= {f"{part}.{name}": value for name, value in getattr(state, part)._asdict().items()}
+    return tensors, {"gaussian": state.gaussian, "seed": state.seed, "step": state.step}
+
+
+def from_tensors(tensors: dict[str, Tensor], meta: dict[str, Any]) -> State:
+    """The state that `to_tensors` took apart."""
+    parts: dict[str, Any] = {"fast": None}
+    for part in ("parameters", "velocity", "fast", "average"):
+        if f"{part}.W" in tensors:
+            parts[part] = Parameters(*(tensors[f"{part}.{name}"] for name in Parameters._fields))
+    vectors = {name: tensors[name] for name in ("mu", "offset_h", "hidden")}
+    return State(**parts, **vectors, **{name: meta[name] for name in ("gaussian", "seed", "step")})
 
 
 def contrastive_divergence(
@@ -156,6 +179,7 @@ def persistent(state: State, batch: Float[Tensor, "batch visible"], rule: Rule) 
 
 def fast_persistent(state: State, batch: Float[Tensor, "batch visible"], rule: Rule) -> tuple[State, Info]:
     """Fast PCD: as `persistent`, with chains driven by slow + fast weights."""
+    state = state if state.fast else state._replace(fast=state.parameters.zeros())
     p, fast = state.parameters, state.fast
     mean = mean_units(_products_up(p, batch, state.gaussian), p.c)
     driven = Parameters(p.W + fast.W, p.b + fast.b, p.c + fast.c, p.log_sigma)
@@ -202,7 +226,7 @@ def _learn(
     p = state.parameters
     rate_log_sigma = rule.rate_log_sigma if state.gaussian else 0.0
     sizes = StepSizes(rule.rate, rate_log_sigma, rule.momentum, rule.weight_decay, rule.log_sigma_floor)
-    if rule.fast_rate:
+    if state.fast is not None:
         _learn_fast(state.fast, statistics, rule)
     change = ascend(p, state.velocity, statistics, sizes)
     weight = max(1 - rule.average, 1 / (state.step + 1))
