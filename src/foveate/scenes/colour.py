@@ -103,8 +103,8 @@ def _deep(image: Any, kind: Kind, reduction: Reduction | None) -> UInt16[np.ndar
         unit = _unit_floats(values)
     else:
         unit = values.astype(np.float32) / _declared_maximum(image, kind)
-        if kind is Kind.TIFF and image.tag_v2.get(_PHOTOMETRIC) == 0:
-            unit = 1 - unit
+    if kind is Kind.TIFF and image.tag_v2.get(_PHOTOMETRIC) == 0:
+        unit = 1 - unit
     if reduction is not None:
         unit = np.asarray(_reduced(Image.fromarray(unit), reduction))
     grey = np.rint(np.clip(unit, 0, 1) * 65535).astype(np.uint16)
