@@ -1,8 +1,8 @@
 """One step up the likelihood: from the statistics of data and model to new parameters.
 
-The gradient is taken in the centred form of the energy, in which v enters as v - mu and h as h - lambda
-(Montavon, Mueller 2012; the "enhanced gradient" of Cho, Raiko, Ilin 2011 when lambda averages data and model). With W shared, the centred
-machine has biases b~ = b + W lambda and c~ = c + W^T (mu / sigma^2); its gradient is
+The gradient is taken in the centred form of the energy, in which v enters as v - mu and h as h - lambda (Montavon,
+Mueller 2012; the "enhanced gradient" of Cho, Raiko, Ilin 2011 when lambda averages data and model). With W shared, the
+centred machine has biases b~ = b + W lambda and c~ = c + W^T (mu / sigma^2); its gradient is
     dW~ = <(v - mu)(h - lambda)>_data - <...>_model,   db~ = <v>_data - <v>_model,   dc~ = <h>_data - <h>_model,
 each multiplied by sigma_i^2 where it is divided by it (the metric of v_i given h), and
     dlog sigma~_i = (<(v_i - b~_i)^2>_data - <...>_model - 2 sum_j W_ij dW~_ij) / sigma_i^2,

@@ -1,12 +1,12 @@
 """Where learning starts: parameters of a Gaussian-Bernoulli RBM made from the data's mean and covariance.
 
-**Combs.** In units of sigma, -log p(v) of a GRBM is |v - b|^2 / 2 - sum_j softplus(c_j + w_j.v): a narrow Gaussian bowl,
-unbent by one kink a hidden unit. n units along one principal direction, with equal weights w and thresholds w apart, unbend
-it along that direction: together they are (nearly) a mixture of n + 1 Gaussians in a row, a comb, as wide as the data. Combs
-along orthogonal directions are independent, so this density factorises, its normaliser is a product of one-dimensional
-integrals, and the best number of units for each direction and the best sigma can be found before any learning. Learning
-then starts as good as a principal component analysis with quantised factors and goes on from there. (Ours; the limit of
-many units is the probabilistic PCA of Tipping and Bishop 1999.)
+**Combs.** In units of sigma, -log p(v) of a GRBM is |v - b|^2 / 2 - sum_j softplus(c_j + w_j.v): a narrow Gaussian bowl
+that each hidden unit unbends a little, about its threshold. n units along one principal direction, with equal weights w
+and thresholds w apart, unbend it along that direction: they are (nearly) a mixture of n + 1 Gaussians in a row, a comb,
+as wide as the data. Combs along orthogonal directions are independent, so this density factorises, its normaliser is a
+product of one-dimensional integrals, and the best number of units for each direction and the best sigma can be found
+before any learning. Learning then starts as good as a principal component analysis with quantised factors. (Ours; the
+limit of many units is the probabilistic PCA of Tipping and Bishop 1999.)
 """
 
 import heapq
@@ -16,15 +16,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
+from numba import njit
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from foveate.boltzmann.rbm import GaussianBernoulliRBM
 from foveate.errors import BadInput
 from foveate.keys import generator
 
 _COUNTS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)
-_SPANS = tuple(np.exp(np.linspace(np.log(1.05), np.log(400.0), 28)))
+_SPANS = tuple(np.exp(np.linspace(np.log(1.05), np.log(400.0), 24)))
+_REACH = 5.6  # standard deviations that a comb's teeth span, before its spacing is searched
 _WIDTHS = (0.5, 0.65, 0.8, 0.9, 1.0, 1.15)
 
 
@@ -50,37 +51,55 @@ def comb(span: float, count: int) -> Comb:
     """
     if count == 0:
         return Comb(0.0, torch.zeros(0), -0.5 * float(np.log(2 * np.pi)) - 0.5 * span**2)
-    reach = 1.6 * span if count == 1 else 5.6 * span / (count + 1)
+    reach = 1.6 * span if count == 1 else _REACH * span / (count + 1)
     candidates = (_comb(span, count, width * reach) for width in _WIDTHS)
     return max(candidates, key=lambda one: one.nats)
 
 
 def _comb(span: float, count: int, spacing: float) -> Comb:
-    teeth = (torch.arange(count + 1, dtype=torch.float64) - count / 2) * spacing
-    stretch = 1 + 1 / max(span**2 - 1, 0.05)
-    biases = -0.5 * stretch * (teeth[1:].square() - teeth[:-1].square())
-    end = max(4.5 * span, abs(float(teeth[0])) + 5)  # the comb is symmetric, so half of the line is enough
-    y = torch.linspace(0, end, int(min(max(4 * end, 200), 1600)), dtype=torch.float32)
-    log_density = _log_comb(y, teeth[0].float(), spacing, biases.float()).double()
-    weights = torch.full_like(log_density, float(y[1]))
-    weights[0] /= 2
-    log_density -= torch.logsumexp(log_density + weights.log(), 0) + float(np.log(2))
-    weights *= torch.exp(-0.5 * (y / span).square())
-    return Comb(spacing, biases, float(log_density @ weights / weights.sum()))
+    teeth = (np.arange(count + 1) - count / 2) * spacing
+    biases = -0.5 * (1 + 1 / max(span**2 - 1, 0.05)) * (teeth[1:] ** 2 - teeth[:-1] ** 2)
+    return Comb(spacing, torch.from_numpy(biases), _comb_nats(span, spacing, biases))
 
 
-def _log_comb(y: Tensor, first: Tensor, spacing: float, biases: Tensor) -> Tensor:
-    """-(y - m_0)^2 / 2 + sum_j softplus(c_j + w y), up to its normaliser."""
-    return -0.5 * (y - first).square() + softplus(biases + spacing * y[:, None]).sum(1)
+@njit(cache=True)
+def _comb_nats(span, spacing, biases):
+    """E over y ~ N(0, span^2) of log [exp(-(y - m_0)^2 / 2 + sum_j softplus(c_j + w y)) / Z], on half of the line.
+
+    A softplus whose argument is far from 0 is its argument or 0; a comb is symmetric.
+    """
+    first = -0.5 * len(biases) * spacing
+    end = max(4.5 * span, 5 - first)
+    points = min(max(int(3 * end), 150), 1000)
+    step = end / (points - 1)
+    logs = np.empty(points)
+    for i in range(points):
+        y = i * step
+        logs[i] = -0.5 * (y - first) ** 2
+        for bias in biases:
+            x = bias + spacing * y
+            logs[i] += x if x > 20 else 0.0 if x < -20 else np.log1p(np.exp(x))
+    top, mass, weights, mean = logs.max(), 0.0, 0.0, 0.0
+    for i in range(points):
+        share = 0.5 if i == 0 else 1.0
+        mass += share * np.exp(logs[i] - top)
+        weight = share * np.exp(-0.5 * (i * step / span) ** 2)
+        weights += weight
+        mean += weight * (logs[i] - top)
+    return mean / weights - np.log(2 * step * mass)
 
 
 @cache
 def _losses() -> np.ndarray:
     """[span, count] nats that the best comb lacks of the Gaussian's own, on the grid of _SPANS and _COUNTS."""
-    own = [-0.5 * np.log(2 * np.pi) - 0.5 - np.log(span) for span in _SPANS]
-    return np.array(
-        [[own[i] - comb(span, count).nats for count in _COUNTS] for i, span in enumerate(_SPANS)]
-    )
+    table = np.empty((len(_SPANS), len(_COUNTS)))
+    for i, span in enumerate(_SPANS):
+        for j, count in enumerate(_COUNTS):
+            if j > 1 and _REACH * span / count < 1:  # teeth much closer than sigma add nothing
+                table[i, j] = table[i, j - 1]
+            else:
+                table[i, j] = -0.5 * np.log(2 * np.pi) - 0.5 - np.log(span) - comb(span, count).nats
+    return table
 
 
 def allocate(spans: np.ndarray, units: int) -> tuple[np.ndarray, float]:
@@ -96,29 +115,28 @@ def allocate(spans: np.ndarray, units: int) -> tuple[np.ndarray, float]:
     grid = np.log(np.array(_SPANS))
     losses = np.stack([np.interp(np.log(spans), grid, column) for column in _losses().T], axis=1)
     losses[:, 0] = 0.5 * spans**2 - 0.5 - np.log(spans)
+    counts = np.array(_COUNTS)
+    steps = counts[None, :] - counts[:, None]
     level = np.zeros(len(spans), dtype=int)
 
-    def best_rise(k: int) -> tuple[float, int]:
-        gains = (losses[k, level[k]] - losses[k, level[k] + 1 :]) / np.diff(_COUNTS)[level[k] :].cumsum()
-        return (0.0, k) if len(gains) == 0 else (-float(gains.max()), k)
+    def best_rise(k: int) -> tuple[float, int, int]:
+        """The rise of direction k with most nats a unit, as (-nats a unit, k, level after it)."""
+        gains = (losses[k, level[k]] - losses[k, level[k] + 1 :]) / steps[level[k], level[k] + 1 :]
+        if len(gains) == 0:
+            return 0.0, k, -1
+        rise = int(gains.argmax())
+        return -float(gains[rise]), k, int(level[k]) + 1 + rise
 
     heap = [best_rise(k) for k in range(len(spans))]
     heapq.heapify(heap)
     left = units
     while heap and left > 0:
-        gain, k = heapq.heappop(heap)
-        if gain >= 0:
-            continue
-        steps = np.diff(_COUNTS)[level[k] :].cumsum()
-        rises = (losses[k, level[k]] - losses[k, level[k] + 1 :]) / steps
-        rise = int(rises.argmax())
-        if steps[rise] > left:
-            continue
-        left -= int(steps[rise])
-        level[k] += rise + 1
-        heapq.heappush(heap, best_rise(k))
-    counts = np.array(_COUNTS)[level]
-    return counts, float(losses[np.arange(len(spans)), level].sum())
+        gain, k, after = heapq.heappop(heap)
+        if gain < 0 and steps[level[k], after] <= left:
+            left -= int(steps[level[k], after])
+            level[k] = after
+            heapq.heappush(heap, best_rise(k))
+    return counts[level], float(losses[np.arange(len(spans)), level].sum())
 
 
 class Plan(NamedTuple):
