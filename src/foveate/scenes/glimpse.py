@@ -17,6 +17,7 @@ Williams (1983) describes interpolation between pyramid levels.
 """
 
 import math
+from typing import no_type_check
 
 import numba
 import numpy as np
@@ -161,7 +162,8 @@ def _arguments(index: np.ndarray | Tensor, gazes: Tensor) -> tuple[np.ndarray, n
     return places, np.ascontiguousarray(gazes.detach().numpy(), np.float64)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True)
+@no_type_check  # the import hook of the tests would wrap what numba has to compile
 def level_of(u, size, extent, top, pyramid):
     """(k, f, moving): the lower level, the share of the next one, and whether lambda depends on the scale here."""
     spacing = math.sqrt(u[0] * u[0] + u[1] * u[1]) * (2.0 * extent / size)
@@ -174,7 +176,8 @@ def level_of(u, size, extent, top, pyramid):
     return k, level - k, True
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True)
+@no_type_check  # the import hook of the tests would wrap what numba has to compile
 def cell_of(position, limit):
     """(first tap, weight of the second) of a position in a line of `limit` pixels; far outside, or NaN: (-2, 0)."""
     shifted = position - 0.5
@@ -184,7 +187,8 @@ def cell_of(position, limit):
     return first, shifted - first
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, nogil=True)
+@no_type_check  # the import hook of the tests would wrap what numba has to compile
 def tap(buffer, begin, h, w, i, j, c, fill):
     """One channel of one pixel in 16-bit units, the fill outside."""
     if 0 <= i < h and 0 <= j < w:
@@ -192,7 +196,8 @@ def tap(buffer, begin, h, w, i, j, c, fill):
     return fill * 65535.0
 
 
-@njit(cache=True, parallel=True, fastmath=False, nogil=True)
+@njit(cache=True, parallel=True, nogil=True)
+@no_type_check  # the import hook of the tests would wrap what numba has to compile
 def _glimpses(buffer, offset, height, width, levels, fill, index, gazes, size, extent, pyramid, where, out):
     step = 2.0 * extent / size
     everywhere = where.size == 0
@@ -233,12 +238,13 @@ def _glimpses(buffer, offset, height, width, levels, fill, index, gazes, size, e
                             out[n, c, r, q] = value if rank == 0 else out[n, c, r, q] + value
 
 
-@njit(cache=True, parallel=True, fastmath=False, nogil=True)
+@njit(cache=True, nogil=True)
+@no_type_check  # the import hook of the tests would wrap what numba has to compile
 def _glimpses_with_jacobian(
     buffer, offset, height, width, levels, fill, index, gazes, size, extent, pyramid, out, jacobian
 ):
     step = 2.0 * extent / size
-    for n in prange(len(gazes)):
+    for n in range(len(gazes)):
         m, u = index[n], gazes[n]
         low, share, moving = level_of(u, size, extent, levels[m] - 1, pyramid)
         per_scale = 1.0 / (math.log(2.0) * (u[0] * u[0] + u[1] * u[1])) if moving else 0.0

@@ -36,7 +36,7 @@ class Pyramids:
     fill: Float32[np.ndarray, "images 3"]
 
     @classmethod
-    def from_images(cls, images: Sequence[Shaped[np.ndarray, "_ _ 3"]]) -> "Pyramids":
+    def from_images(cls, images: Sequence[Shaped[np.ndarray, "..."]]) -> "Pyramids":
         """Builds the pyramids of uint8, uint16 or float (in [0, 1]) images of any sizes.
 
         Raises:
@@ -69,6 +69,13 @@ class Pyramids:
     def arrays(self) -> tuple[np.ndarray, ...]:
         """The fields in order, as compiled loops take them."""
         return self.buffer, self.offset, self.height, self.width, self.levels, self.fill
+
+    def only(self, image: int) -> "Pyramids":
+        """The pyramid of one image; it shares the buffer."""
+        one = slice(image, image + 1)
+        return Pyramids(
+            self.buffer, self.offset[one], self.height[one], self.width[one], self.levels[one], self.fill[one]
+        )
 
     def level(self, image: int, level: int) -> UInt16[np.ndarray, "h w 3"]:
         """A view of one level of one image."""
