@@ -1,0 +1,83 @@
+"""Annealed importance sampling (Neal 2001) of restricted Boltzmann machines.
+
+Chains start from a distribution whose log Z is known, and move along an `AnnealingPath`; each gathers the log weight
+
+    log w = sum_k log p*_k(v_{k-1}) - log p*_{k-1}(v_{k-1}),    v_k drawn by a Gibbs sweep that leaves p_k invariant,
+
+whose mean exp is Z / Z_base. log Z is under-estimated on average (Jensen), and badly where the chains mix badly, which
+their own spread needn't show; `reverse_ais.py` has the other end of the bracket.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.boltzmann import schedules
+from foveate.boltzmann.annealing_chains import BLOCK, Runner
+from foveate.boltzmann.annealing_path import AnnealingPath
+from foveate.boltzmann.full_precision import full_precision, single_threaded_products
+from foveate.boltzmann.log_weights import effective_sample_size, log_mean_exp, log_mean_stderr
+from foveate.errors import BadInput
+
+PILOT_STEPS = 2000
+"""Steps of the chains that the adaptive schedule is made from."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """log Z as a set of chains estimates it.
+
+    Attributes:
+        log_z: log mean of the weights, in nats.
+        stderr: Standard error of log_z from the spread of the weights; NaN when there are fewer than two.
+        ess: Effective sample size of the weights, at most their number.
+        log_weights: [n] float64, each chain's own estimate of log Z.
+    """
+
+    log_z: float
+    stderr: float
+    ess: float
+    log_weights: Float[Tensor, " n"]
+
+
+def estimate(path: AnnealingPath, log_weights: Float[Tensor, " n"], reverse: bool = False) -> Estimate:
+    """log Z from log weights; from those of reverse annealing, whose mean exp is Z_base / Z, with `reverse`."""
+    sign = -1.0 if reverse else 1.0
+    base = path.log_z_base + path.log_z_outside
+    return Estimate(
+        log_z=base + sign * float(log_mean_exp(log_weights)),
+        stderr=log_mean_stderr(log_weights),
+        ess=effective_sample_size(log_weights),
+        log_weights=base + sign * log_weights,
+    )
+
+
+def make_schedule(path: AnnealingPath, schedule: str, temperatures: int, seed: int) -> Float[Tensor, " steps"]:
+    """Inverse temperatures by the name of a schedule: linear, sigmoid or adaptive (which runs a short pilot).
+
+    Raises:
+        BadInput: No such schedule, or fewer than one temperature.
+    """
+    if schedule in schedules.FIXED:
+        return schedules.FIXED[schedule](temperatures)
+    if schedule == "adaptive":
+        return schedules.adaptive(temperatures, pilot_spread(path, seed))
+    raise BadInput(f"schedule = {schedule!r}: expected adaptive, {' or '.join(schedules.FIXED)}")
+
+
+def pilot_spread(path: AnnealingPath, seed: int, steps: int = PILOT_STEPS, bins: int = 50) -> Float[Tensor, " bins"]:
+    """Standard deviation over a block of chains of d log p*_beta(v) / d beta, in equal bins of beta, from a quick
+    run."""
+    betas = schedules.linear(steps)
+    with full_precision(), single_threaded_products(), torch.no_grad():
+        runner = Runner(path, betas, range(BLOCK), seed, "pilot", threads=1)
+        step, before = runner.begin(None), torch.zeros(BLOCK, dtype=torch.float64)
+        variance = torch.zeros(steps, dtype=torch.float64)
+        while step < steps:
+            runner.advance(step, step + 1)
+            after = runner.state(step + 1).log_weight
+            variance[step] = ((after - before) / (betas[step + 1] - betas[step])).var()
+            before, step = after, step + 1
+    return variance.reshape(bins, -1).mean(1).sqrt()

@@ -1,0 +1,70 @@
+"""Inverse temperatures from 0 to 1 for annealing.
+
+All are float32 numbers held in float64: the chains move with exactly the beta that the weight is taken at.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.errors import BadInput
+
+
+def linear(temperatures: int) -> Float[Tensor, " steps"]:
+    """temperatures + 1 equally spaced values, 0 and 1 included."""
+    return _rounded(np.linspace(0, 1, _checked(temperatures) + 1))
+
+
+def sigmoid(temperatures: int, steepness: float = 4.0) -> Float[Tensor, " steps"]:
+    """Denser at both ends: a logistic curve of t in [-steepness, steepness], scaled to run from 0 to 1."""
+    curve = 1 / (1 + np.exp(-steepness * np.linspace(-1, 1, _checked(temperatures) + 1)))
+    return _rounded((curve - curve[0]) / (curve[-1] - curve[0]))
+
+
+def adaptive(temperatures: int, spread: Float[Tensor, " bins"]) -> Float[Tensor, " steps"]:
+    """Steps that all keep the same effective sample size.
+
+    To second order a step d beta keeps the fraction 1 / (1 + d beta^2 var) of it, where var is the variance over the
+    chains of d log p*_beta(v) / d beta; so d beta is proportional to 1 / sqrt(var), and beta(t) inverts the
+    thermodynamic length (Crooks 2007; Grosse, Maddison, Salakhutdinov 2013).
+
+    Args:
+        temperatures: Number of steps.
+        spread: Standard deviation of d log p*_beta(v) / d beta over a pilot's chains, averaged in equal bins of beta.
+    """
+    spread = spread.double().numpy()
+    if not np.isfinite(spread).all():
+        raise BadInput("the pilot chains of the adaptive schedule met numbers that are not finite")
+    mean = spread.mean()
+    if mean == 0:  # nothing changes on the way, so any schedule is as good
+        return linear(temperatures)
+    length = np.concatenate([[0], np.cumsum(np.maximum(spread, 0.05 * mean))])
+    edges = np.linspace(0, 1, len(length))
+    return _rounded(np.interp(np.linspace(0, length[-1], _checked(temperatures) + 1), length, edges))
+
+
+def steps_to_keep(spread: Float[Tensor, " bins"], kept: float) -> int:
+    """How many adaptive steps it takes for each to keep the fraction `kept` of the effective sample size."""
+    if not 0 < kept < 1:
+        raise BadInput(f"kept = {kept}: expected a fraction between 0 and 1")
+    length = float(spread.double().mean())
+    return max(1, int(np.ceil(length / np.sqrt(1 / kept - 1))))
+
+
+FIXED: dict[str, Callable[[int], Tensor]] = {"linear": linear, "sigmoid": sigmoid}
+"""Schedules that need no pilot, by name."""
+
+
+def _checked(temperatures: int) -> int:
+    if temperatures < 1:
+        raise BadInput(f"temperatures = {temperatures}: expected at least 1")
+    return temperatures
+
+
+def _rounded(betas: np.ndarray) -> Tensor:
+    betas = betas.astype(np.float32).astype(np.float64)
+    betas[0], betas[-1] = 0.0, 1.0
+    return torch.from_numpy(betas)
