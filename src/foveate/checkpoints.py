@@ -16,7 +16,7 @@ from foveate.files import CannotWrite, load_metadata, load_tensors, reason, save
 if TYPE_CHECKING:
     from torch import Tensor
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._-]*[A-Za-z0-9])?")
 
 
 class Checkpoints:
@@ -36,7 +36,7 @@ class Checkpoints:
         """Replace the checkpoint `name`.
 
         Args:
-            name: Letters, digits, dots, dashes, underscores.
+            name: Letters, digits, spaces, dots, dashes, underscores; the first and the last a letter or digit.
             tensors: The state.
             meta: What isn't a tensor (epoch, step, ...), anything that JSON has.
 
@@ -86,7 +86,7 @@ class Checkpoints:
     def path(self, name: str) -> Path:
         """The file of the checkpoint `name`."""
         if not _NAME.fullmatch(name):
-            raise ValueError(f"checkpoint name {name!r}: expected letters, digits, dots, dashes and underscores")
+            raise ValueError(f"checkpoint name {name!r}: expected letters, digits, spaces, dots, dashes, underscores")
         return self.folder / f"{name}.safetensors"
 
     def _write(self, name: str, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any], done: bool) -> None:

@@ -14,11 +14,7 @@ def load_attention(run: str, common: Common) -> Any:
     from foveate.runs import Run
 
     Run.open(run)
-    device = resolve(common.device)
-    attention = Attention.load(run)
-    if device.type != "cpu":
-        attention.to(device)
-    return attention
+    return Attention.load(run, device=str(resolve(common.device)))
 
 
 def attend_settings(
