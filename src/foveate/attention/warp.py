@@ -1,7 +1,7 @@
 """Pictures seen through an affine map, resampled without aliasing: turned photographs and aligned crops for people.
 
 The patch model looks through `scenes.glimpse`, bilinear and fast. What people look at is resampled here: bicubic
-(Keys 1981, a = -1/2) and, where the picture shrinks, averaged over a grid of samples inside every output pixel.
+(Keys 1981, a = -1/2) and, where the picture shrinks, averaged over blocks and over samples inside every output pixel.
 """
 
 import math
@@ -12,7 +12,7 @@ from jaxtyping import Float, Shaped
 from numba import njit
 from numpy import ndarray
 
-MOST_SAMPLES = 64
+from foveate.errors import BadInput
 
 
 def mean_colour(image: Shaped[ndarray, "height width 3"]) -> Float[ndarray, "3"]:
@@ -39,17 +39,47 @@ def warp(
         width: Of the result, pixels.
         height: Of the result, pixels.
         fill: Colour outside the picture; its mean where left out.
+
+    Raises:
+        BadInput: The map is not finite.
     """
     fill = mean_colour(image) if fill is None else np.asarray(fill, dtype=np.float64)
     linear, shift = np.asarray(linear, dtype=np.float64), np.asarray(shift, dtype=np.float64)
-    # Samples at most half a source pixel apart once an output pixel has several: no detail falls between them.
+    if not (np.isfinite(linear).all() and np.isfinite(shift).all()):
+        raise BadInput("a picture can't be seen through a map that is not finite")
     spacing = float(np.linalg.svd(linear, compute_uv=False)[0])
-    samples = 1 if spacing <= 1.0 + 1e-6 else min(math.ceil(2.0 * spacing), MOST_SAMPLES)
-    source = np.ascontiguousarray(image, dtype=np.float32)
+    factor = max(1, math.floor(spacing))
+    source, corner = _needed(image, linear, shift, width, height, 3 * factor)
+    source = _averaged(source.astype(np.float32), factor, fill.astype(np.float32))
+    linear, shift = linear / factor, (shift - corner) / factor
+    # Samples at most half a source pixel apart once an output pixel has several: no detail falls between them.
+    samples = 1 if spacing <= 1.0 + 1e-6 else math.ceil(2.0 * spacing / factor)
     out = np.empty((height, width, 3), dtype=np.float32)
     _warp(source, linear, shift, fill.astype(np.float32), samples, out)
-    out = np.clip(out, min(source.min(), fill.min()), max(source.max(), fill.max()))
+    # The cubic's weights are partly negative: it must not invent a darker dark or a lighter light.
+    out = np.clip(out, min(source.min(initial=np.inf), fill.min()), max(source.max(initial=-np.inf), fill.max()))
     return np.rint(out).astype(image.dtype) if np.issubdtype(image.dtype, np.integer) else out.astype(image.dtype)
+
+
+def _needed(
+    image: ndarray, linear: ndarray, shift: ndarray, width: int, height: int, margin: int
+) -> tuple[ndarray, ndarray]:
+    """The part of the image that the result shows, with a margin, and its outer corner (x, y)."""
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]]) @ linear.T + shift
+    size = np.array([image.shape[1], image.shape[0]])
+    low = np.clip(np.floor(corners.min(axis=0)) - margin, 0, size).astype(np.int64)
+    high = np.clip(np.ceil(corners.max(axis=0)) + margin, low, size).astype(np.int64)
+    return image[low[1] : high[1], low[0] : high[0]], low
+
+
+def _averaged(image: ndarray, factor: int, fill: ndarray) -> ndarray:
+    """Means of blocks of factor x factor pixels; what a block has outside the image counts as `fill`."""
+    if factor == 1:
+        return np.ascontiguousarray(image)
+    rows, columns = (math.ceil(side / factor) for side in image.shape[:2])
+    padded = np.broadcast_to(fill, (rows * factor, columns * factor, 3)).copy()
+    padded[: image.shape[0], : image.shape[1]] = image
+    return padded.reshape(rows, factor, columns, factor, 3).mean(axis=(1, 3))
 
 
 @njit(cache=True, nogil=True)

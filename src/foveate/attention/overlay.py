@@ -1,0 +1,170 @@
+"""Gazes drawn on a photograph: where the objects are, how they are turned, how sure that is, how they were found."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+from numpy import ndarray
+from PIL import Image, ImageDraw, ImageFont
+
+from foveate.attention.reliability import chart_spread, moving
+
+TRAIL = ((255, 214, 10), (139, 205, 80), (32, 170, 190), (37, 99, 235))
+"""Yellow, through green and teal, to blue: a trail from its first gaze to its last."""
+CASING = (12, 16, 24)
+SMALLEST, LARGEST = 900, 2400
+SUPERSAMPLE = 2
+STEPS_DRAWN = 9
+# Radius of the ellipse that holds 95 % of a Gaussian in the plane, and half the interval that holds 95 % on a line.
+ELLIPSE_95 = math.sqrt(-2.0 * math.log(0.05))
+INTERVAL_95 = 1.959963984540054
+
+
+def draw_overlay(image: Shaped[ndarray, "height width 3"], founds: Sequence[Any]) -> Image.Image:
+    """The photograph with every gaze on it.
+
+    A thick blue square where the object is, a tick that stands on the middle of its top edge and points up in the
+    object's own frame, and the probability. Thin squares are the way there, the start yellow, later ones turning blue,
+    and a line through their centres. The ellipse holds 95 % of the posterior of the centre, the wedge 95 % of that of
+    the angle; where the chains did not move there is neither. Small photographs are enlarged, so that lines and
+    numbers can be read; very large ones are reduced.
+
+    Args:
+        image: uint8, uint16 or floating in [0, 1].
+        founds: Best first, each with `u`, `probability`, `std` of (a, b, tx, ty), and `trail`.
+    """
+    picture = Image.fromarray(as_bytes(image))
+    longest = max(picture.size)
+    factor = min(max(1.0, SMALLEST / longest), LARGEST / longest, 4.0)
+    if factor != 1.0:
+        size = tuple(max(1, round(side * factor)) for side in picture.size)
+        picture = picture.resize(size, Image.Resampling.BICUBIC if factor > 1.0 else Image.Resampling.LANCZOS)
+    line = max(2.0, max(picture.size) / 420.0)
+    layer = Image.new("RGBA", tuple(side * SUPERSAMPLE for side in picture.size), (0, 0, 0, 0))
+    pen = _Pen(ImageDraw.Draw(layer, "RGBA"), factor * SUPERSAMPLE, line * SUPERSAMPLE)
+    shown = [found for found in founds if _drawable(found.u)]
+    # The best is drawn last: it lies on top.
+    for found in reversed(shown):
+        _draw_trail(pen, found)
+    for found in reversed(shown):
+        _draw_posterior(pen, found)
+        _draw_gaze(pen, found)
+    blended = Image.alpha_composite(picture.convert("RGBA"), _reduced(layer))
+    draw = ImageDraw.Draw(blended)
+    for found in reversed(shown):
+        _write_probability(draw, blended.size, found, factor, line)
+    return blended.convert("RGB")
+
+
+def as_bytes(image: Shaped[ndarray, "height width 3"]) -> UInt8[ndarray, "height width 3"]:
+    """8 bits a channel: 16-bit values scaled by 255 / 65535, floating ones from [0, 1]."""
+    if image.dtype == np.uint8:
+        return np.ascontiguousarray(image)
+    top = 65535.0 if image.dtype == np.uint16 else 1.0
+    return np.rint(np.clip(image.astype(np.float64) / top, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def trail_colour(position: float) -> tuple[int, int, int]:
+    """Colour at a place of a trail, 0 its first gaze and 1 its last."""
+    place = min(max(position, 0.0), 1.0) * (len(TRAIL) - 1)
+    low = min(int(place), len(TRAIL) - 2)
+    red, green, blue = (round(a + (place - low) * (b - a)) for a, b in zip(TRAIL[low], TRAIL[low + 1], strict=True))
+    return red, green, blue
+
+
+class _Pen:
+    """Draws in pixels of the photograph on a layer that is `factor` times as large."""
+
+    def __init__(self, draw: ImageDraw.ImageDraw, factor: float, width: float):
+        self.draw, self.factor, self.width = draw, factor, width
+
+    def lines(self, points: Sequence, colour: tuple, width: float, casing: float = 0.0, closed: bool = False) -> None:
+        """A line of `width` (1: the usual one), over a dark one `casing` wider so that it shows on any ground."""
+        points = self._scaled([*points, *points[:2]] if closed else points)
+        for ink, breadth in (((*CASING, colour[3]), width + casing), (colour, width)):
+            if casing or ink is colour:
+                self.draw.line(points, fill=ink, width=max(1, round(breadth * self.width)), joint="curve")
+
+    def filled(self, points: Sequence, colour: tuple) -> None:
+        self.draw.polygon(self._scaled(points), fill=colour)
+
+    def _scaled(self, points: Sequence) -> list[tuple[float, float]]:
+        return [(float(x) * self.factor, float(y) * self.factor) for x, y in points]
+
+
+def _draw_trail(pen: _Pen, found: Any) -> None:
+    """The network's steps; Monte Carlo's small ones would lie on the final square and hide it."""
+    trail = np.asarray(found.trail, dtype=np.float64).reshape(-1, 4)
+    trail = [u for u in trail[: getattr(found, "network_steps", len(trail)) + 1] if _drawable(u)]
+    if len(trail) < 2:
+        return
+    places = np.unique(np.linspace(0, len(trail) - 1, min(STEPS_DRAWN, len(trail))).round().astype(int))
+    for low, high in itertools.pairwise(places):
+        colour = (*trail_colour(float(low) / (len(trail) - 1)), 255)
+        pen.lines(_square(trail[low]), colour, 0.7, 0.5, closed=True)
+        pen.lines([u[2:] for u in trail[low : high + 1]], colour, 0.7, 0.5)
+
+
+def _draw_posterior(pen: _Pen, found: Any) -> None:
+    """The ellipse of the centre (axes along the image's) and the wedge of the angle."""
+    u, std = np.asarray(found.u, dtype=np.float64)[None], getattr(found, "std", None)
+    if std is None:
+        return
+    spread = chart_spread(u, np.asarray(std, dtype=np.float64)[None])
+    if not moving(u, spread)[0]:
+        return
+    _, angle_std, x_std, y_std = spread[0]
+    turns = np.linspace(0.0, 2.0 * math.pi, 61)
+    x, y = u[0, 2:]
+    radii = ELLIPSE_95 * np.array([x_std, y_std])
+    ellipse = (u[0, 2:] + radii * np.stack([np.cos(turns), np.sin(turns)], axis=1)).tolist()
+    half, s = min(INTERVAL_95 * angle_std, math.pi), math.hypot(u[0, 0], u[0, 1])
+    angles = math.atan2(u[0, 1], u[0, 0]) + np.linspace(-half, half, 41)
+    arc = np.stack([x + s * np.sin(angles), y - s * np.cos(angles)], axis=1)
+    pen.filled([(x, y), *arc], (255, 255, 255, 90))
+    pen.filled(ellipse, (*TRAIL[-1], 110))
+    pen.lines(ellipse, (255, 255, 255, 230), 0.5, 0.4)
+
+
+def _draw_gaze(pen: _Pen, found: Any) -> None:
+    u = np.asarray(found.u, dtype=np.float64)
+    pen.lines(_square(u), (*TRAIL[-1], 255), 1.4, 1.0, closed=True)
+    pen.lines([_carry(u, 0.0, -1.0), _carry(u, 0.0, -1.28)], (*TRAIL[-1], 255), 1.4, 1.0)
+
+
+def _write_probability(
+    draw: ImageDraw.ImageDraw, size: tuple[int, int], found: Any, factor: float, line: float
+) -> None:
+    """Above the square's highest corner, kept within the picture."""
+    probability = float(found.probability)
+    text = ">0.99" if probability > 0.995 else f"{probability:.2f}"
+    font = ImageFont.load_default(size=max(12.0, 8.0 * line))
+    corners = np.array(_square(np.asarray(found.u, dtype=np.float64))) * factor
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+    width, height, pad = right - left, bottom - top, 1.5 * line
+    x = min(max(corners[:, 0].min(), pad), size[0] - width - pad)
+    y = min(max(corners[:, 1].min() - height - 3.0 * pad, pad), size[1] - height - pad)
+    draw.rounded_rectangle((x - pad, y - pad, x + width + pad, y + height + pad), radius=pad, fill=(*TRAIL[-1], 255))
+    draw.text((x - left, y - top), text, font=font, fill=(255, 255, 255, 255))
+
+
+def _reduced(layer: Image.Image) -> Image.Image:
+    """Means of 2 x 2 pixels with colours weighted by their opacity, so that edges have no dark fringe."""
+    return layer.convert("RGBa").reduce(SUPERSAMPLE).convert("RGBA")
+
+
+def _square(u: ndarray) -> list[tuple[float, float]]:
+    return [_carry(u, x, y) for x, y in ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))]
+
+
+def _carry(u: ndarray, x: float, y: float) -> tuple[float, float]:
+    a, b, tx, ty = u
+    return a * x - b * y + tx, b * x + a * y + ty
+
+
+def _drawable(u: Any) -> bool:
+    u = np.asarray(u, dtype=np.float64)
+    return bool(np.isfinite(u).all() and (np.abs(u) < 1e6).all())
