@@ -179,7 +179,7 @@ def _images(document: dict, path: str) -> list[ImageEntry]:
 def _size(entry: dict) -> tuple[float, float] | None:
     sides = (entry.get("width"), entry.get("height"))
     usable = all(isinstance(side, int | float) and not isinstance(side, bool) and 1 <= side <= 1e6 for side in sides)
-    return sides if usable else None
+    return (float(sides[0]), float(sides[1])) if usable else None
 
 
 def _categories(document: dict, path: str) -> dict[int | str, _Category]:
