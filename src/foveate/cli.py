@@ -111,9 +111,17 @@ def call(name: str, words: list[str]) -> None:
         FoveateError: Wrong use, in one line.
     """
     from cyclopts import App, CycloptsError, Parameter
+    from rich.console import Console
+
+    class Pipe(Console):
+        """rich ends the process where a pipe is closed; here that is no error, and `run` sees to it."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
 
     app = App(
         name=f"foveate {name}",
+        console=Pipe(),
         help_format="markdown",
         version_flags=[],
         default_parameter=Parameter(negative=""),

@@ -119,7 +119,7 @@ class Bars(Progress):
         if self._live is not None:
             self._live.console.print(text, markup=False, highlight=False)
         else:
-            print(text, file=sys.stderr, flush=True)
+            tell(text)
 
     def _draw(self, tick: Tick) -> None:
         if self._live is None:
@@ -130,6 +130,14 @@ class Bars(Progress):
         self._live.update(
             self._tasks[tick], completed=tick.done, total=tick.total, figures=_figures(tick.figures), refresh=False
         )
+
+
+def tell(text: str) -> None:
+    """One line on stderr; where nobody reads it any more, the work goes on without."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        pass
 
 
 def describe(tick: Tick, now: float, ended: bool = False) -> str:

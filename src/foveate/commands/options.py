@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from foveate.files import to_json
-from foveate.progress import Bars, Progress
+from foveate.progress import Bars, Progress, tell
 
 Preset = Annotated[
     Literal["quick", "standard"], Parameter(help="quick: minutes, to see that all is well; standard: the real thing.")
@@ -72,7 +72,7 @@ def print_figures(figures: Mapping[str, Any], as_json: bool) -> None:
 
 def note(text: str) -> None:
     """One line for people, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    tell(text)
 
 
 def _rows(figures: Mapping[str, Any], prefix: str = "") -> Any:
