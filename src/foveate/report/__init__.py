@@ -1,5 +1,6 @@
 """Plots and the page: everything known of a run, as one self-contained file."""
 
+from foveate.report.page import write_report
 from foveate.report.results import (
     BoundStory,
     LearnRound,
@@ -23,4 +24,5 @@ __all__ = [
     "Step",
     "TableStory",
     "TrainingStory",
+    "write_report",
 ]

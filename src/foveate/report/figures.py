@@ -101,11 +101,11 @@ def wall(patches: Stack, columns: int | None = None, gap: int = 2, scale: int = 
         raise ValueError(f"a wall is made of at least one patch, [N, 3, h, w], not {list(pictures.shape)}")
     pictures = pictures.repeat(scale, axis=1).repeat(scale, axis=2)
     count, height, width, _ = pictures.shape
-    columns = min(count, columns or max(1, round(math.sqrt(1.5 * count * height / width))))
-    rows = -(-count // columns)
-    grid = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 4), dtype=np.uint8)
+    across = min(count, columns or max(1, round(math.sqrt(1.5 * count * height / width))))
+    rows = -(-count // across)
+    grid = np.zeros((rows * (height + gap) - gap, across * (width + gap) - gap, 4), dtype=np.uint8)
     for index, picture in enumerate(pictures):
-        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
+        top, left = (index // across) * (height + gap), (index % across) * (width + gap)
         grid[top : top + height, left : left + width, :3] = picture
         grid[top : top + height, left : left + width, 3] = 255
     full = bool((grid[..., 3] == 255).all())

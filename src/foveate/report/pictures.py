@@ -72,3 +72,8 @@ def data_uri(content: bytes) -> str:
     """The picture file as an address that holds it."""
     kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def picture_uri(pixels: Picture, quality: int = 90) -> str:
+    """One picture as an address that holds it."""
+    return data_uri(jpeg(Image.fromarray(as_picture(pixels)), quality))

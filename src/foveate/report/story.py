@@ -36,8 +36,8 @@ Numbers = Sequence[Number] | np.ndarray | torch.Tensor
 
 
 def numbers(values: Numbers) -> list[float]:
-    """The numbers of a row as Python's own."""
-    return [float(number) for number in values]
+    """The numbers of a row as Python's own; None, which is how a file keeps NaN, is NaN again."""
+    return [math.nan if number is None else float(number) for number in values]
 
 
 def thin(items: list, most: int) -> list:

@@ -1,0 +1,286 @@
+"""Charts as SVG inside the page: their colours are the page's, so that they turn dark with it, and they stay crisp.
+
+Each returns markup with a sentence for those who can't see it. Text from outside is escaped.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+WIDTH, HEIGHT = 340, 216
+LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 36
+MINUS = "\N{MINUS SIGN}"
+
+Number = float | int
+
+
+@dataclass
+class Series:
+    """One line of a chart; `tone` is a class of the page's style ("a", "b", "c", "d")."""
+
+    name: str
+    x: Sequence[Number]
+    y: Sequence[Number]
+    tone: str = "a"
+
+
+@dataclass
+class Plot:
+    """A chart with its heading, its legend (name, tone) and a line under the heading."""
+
+    title: str
+    svg: Markup
+    text: str = ""
+    legend: Sequence[tuple[str, str]] = ()
+    only: str = ""
+
+
+def number(value: Number | None, digits: int = 3) -> str:
+    """A number as a reader wants it: three significant digits, thousands parted, a real minus sign; a dash for None."""
+    if value is None or not math.isfinite(value):
+        return "\N{EN DASH}"
+    size = abs(value)
+    if float(value).is_integer() and size < 1e9:
+        text = f"{size:,.0f}"
+    elif size >= 10 ** (digits - 1):
+        text = f"{size:,.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
+    elif size >= 1e-3:
+        text = f"{size:.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+    else:
+        text = f"{size:.1e}"
+    return f"{MINUS if value < 0 else ''}{text}"
+
+
+def percent(value: Number | None, digits: int = 0) -> str:
+    """A share as per cent."""
+    return "\N{EN DASH}" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}\u202f%"
+
+
+def ticks(low: float, high: float, about: int = 4) -> list[float]:
+    """Round numbers (1, 2 or 5 times a power of ten apart) inside [low, high]."""
+    span = high - low
+    if not (math.isfinite(span) and span > 0):
+        return [low]
+    raw = span / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * nice for nice in (1, 2, 5, 10) if power * nice >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(index * step, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def padded(values: Sequence[Number]) -> tuple[float, float]:
+    """A range that holds the values with a little air."""
+    low, high = float(min(values)), float(max(values))
+    air = 0.08 * (high - low) or max(abs(high) * 0.1, 0.5)
+    return low - air, high + air
+
+
+def without_outliers(values: Sequence[Number]) -> list[Number]:
+    """The values between their 2nd and 98th percentile where there are many: a spike must not flatten the curve."""
+    if len(values) < 50:
+        return list(values)
+    ordered = sorted(values)
+    cut = len(ordered) // 50
+    return ordered[cut : len(ordered) - cut]
+
+
+class Plane:
+    """A plotting area: from figures to places in it, and its axes."""
+
+    def __init__(self, x: tuple[float, float], y: tuple[float, float], width: int = WIDTH, height: int = HEIGHT):
+        self.low, self.high, self.width, self.height = (x[0], y[0]), (x[1], y[1]), width, height
+
+    def x(self, value: Number) -> float:
+        """Place of a figure from left to right."""
+        share = (value - self.low[0]) / ((self.high[0] - self.low[0]) or 1.0)
+        return round(LEFT + share * (self.width - LEFT - RIGHT), 2)
+
+    def y(self, value: Number) -> float:
+        """Place of a figure from the top."""
+        share = (value - self.low[1]) / ((self.high[1] - self.low[1]) or 1.0)
+        return round(self.height - BOTTOM - share * (self.height - TOP - BOTTOM), 2)
+
+    def axes(self, x_label: str, shares: bool = False, whole_x: bool = True) -> str:
+        """Grid, ticks and the horizontal axis's name."""
+        parts = []
+        for value in ticks(self.low[1], self.high[1]):
+            text = percent(value) if shares else number(value)
+            place = self.y(value)
+            parts.append(f'<line class="grid" x1="{LEFT}" x2="{self.width - RIGHT}" y1="{place}" y2="{place}"/>')
+            parts.append(f'<text class="tick" x="{LEFT - 8}" y="{place + 4}" text-anchor="end">{text}</text>')
+        for value in ticks(self.low[0], self.high[0], 5):
+            if whole_x and not float(value).is_integer():
+                continue
+            place, base = self.x(value), self.height - BOTTOM
+            parts.append(f'<line class="axis" x1="{place}" x2="{place}" y1="{base}" y2="{base + 4}"/>')
+            parts.append(f'<text class="tick" x="{place}" y="{base + 17}" text-anchor="middle">{number(value)}</text>')
+        base = self.height - BOTTOM
+        parts.append(f'<line class="axis" x1="{LEFT}" x2="{self.width - RIGHT}" y1="{base}" y2="{base}"/>')
+        middle = (LEFT + self.width - RIGHT) / 2
+        parts.append(
+            f'<text class="name" x="{middle}" y="{self.height - 3}" text-anchor="middle">{escape(x_label)}</text>'
+        )
+        return "".join(parts)
+
+
+def frame(inside: str, words: str, width: int = WIDTH, height: int = HEIGHT) -> Markup:
+    """The picture around its parts, with the sentence that stands for it."""
+    return Markup(
+        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(words)}">{inside}</svg>'
+    )
+
+
+def lines(
+    series: Sequence[Series],
+    x_label: str,
+    shares: bool = False,
+    dots: bool = False,
+    words: str = "",
+    whole: bool = True,
+) -> Markup:
+    """Lines over a common horizontal axis.
+
+    Args:
+        series: At least one, of at least one point each.
+        x_label: Name of the horizontal axis.
+        shares: The vertical axis is 0 to 100 %.
+        dots: Mark each point.
+        words: What the chart shows; what the series begin and end with is added.
+        whole: Only whole numbers on the horizontal axis.
+    """
+    xs = [value for one in series for value in one.x]
+    ys = [value for one in series for value in one.y]
+    x_range = (float(min(xs)), float(max(xs))) if min(xs) < max(xs) else (min(xs) - 0.5, max(xs) + 0.5)
+    low, high = (0.0, 1.0) if shares else padded(without_outliers(ys))
+    plane = Plane(x_range, (low, high))
+    parts = [plane.axes(x_label, shares, whole)]
+    for one in series:
+        places = [(plane.x(x), plane.y(min(max(y, low), high))) for x, y in zip(one.x, one.y, strict=True)]
+        path = " ".join(f"{x},{y}" for x, y in places)
+        parts.append(f'<polyline class="line {one.tone}" points="{path}"/>')
+        for x, y in places if dots else places[-1:]:
+            parts.append(f'<circle class="dot {one.tone}" cx="{x}" cy="{y}" r="3.2"/>')
+    form = percent if shares else number
+    ends = "; ".join(
+        f"{one.name or 'it'} goes from {form(one.y[0])} at {number(one.x[0])} "
+        f"to {form(one.y[-1])} at {number(one.x[-1])}"
+        for one in series
+    )
+    return frame("".join(parts), f"{words + ': ' if words else ''}{ends}.")
+
+
+def reliability(bins: Sequence[Sequence[Number]], words: str) -> Markup:
+    """What was stated against what was right: on the diagonal, 80 % means four out of five.
+
+    Args:
+        bins: [mean stated probability, share right, count] each.
+        words: What the chart shows.
+    """
+    plane = Plane((0.0, 1.0), (0.0, 1.0))
+    most = max(count for _, _, count in bins) or 1
+    parts = [plane.axes("probability stated", shares=True, whole_x=False)]
+    corner = f'x1="{plane.x(0)}" y1="{plane.y(0)}" x2="{plane.x(1)}" y2="{plane.y(1)}"'
+    parts.append(f'<line class="ideal" {corner}/>')
+    places = [(plane.x(stated), plane.y(right), 3 + 8 * math.sqrt(count / most)) for stated, right, count in bins]
+    parts.append(f'<polyline class="line a thin" points="{" ".join(f"{x},{y}" for x, y, _ in places)}"/>')
+    parts += [f'<circle class="bubble a" cx="{x}" cy="{y}" r="{radius:.1f}"/>' for x, y, radius in places]
+    told = "; ".join(f"{percent(stated)} stated, {percent(right)} right of {number(n)}" for stated, right, n in bins)
+    return frame("".join(parts), f"{words}: {told}.")
+
+
+@dataclass
+class Row:
+    """A row of `ranking`: a value, perhaps with a bracket around it; the `strong` ones are what the chart is about."""
+
+    name: str
+    value: Number
+    low: Number | None = None
+    high: Number | None = None
+    strong: bool = False
+
+
+def ranking(rows: Sequence[Row], unit: str, words: str) -> Markup:
+    """Figures side by side on one scale, the best at the top, each with its bracket."""
+    rows = sorted(rows, key=lambda row: -row.value)
+    ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
+    low, high = padded(ends)
+    pitch, name_width, value_width, width = 34, 214, 74, 720
+    height = pitch * len(rows) + 40
+    base = height - 30
+
+    def place(value: Number) -> float:
+        return round(name_width + (value - low) / (high - low) * (width - name_width - value_width), 2)
+
+    parts = []
+    for value in ticks(low, high, 5):
+        parts.append(f'<line class="grid" x1="{place(value)}" x2="{place(value)}" y1="4" y2="{base}"/>')
+        parts.append(
+            f'<text class="tick" x="{place(value)}" y="{base + 17}" text-anchor="middle">{number(value)}</text>'
+        )
+    for index, row in enumerate(rows):
+        y, tone = pitch * index + 20, "a" if row.strong else "d"
+        parts.append(f'<line class="stalk {tone}" x1="{name_width}" x2="{place(row.value)}" y1="{y}" y2="{y}"/>')
+        if row.low is not None and row.high is not None:
+            a, b = place(row.low), place(row.high)
+            parts.append(f'<path class="bracket {tone}" d="M{a} {y - 9}V{y + 9}M{b} {y - 9}V{y + 9}M{a} {y}H{b}"/>')
+        parts.append(f'<circle class="dot {tone}" cx="{place(row.value)}" cy="{y}" r="4.5"/>')
+        style = "label strong" if row.strong else "label"
+        parts.append(
+            f'<text class="{style}" x="{name_width - 12}" y="{y + 4}" text-anchor="end">{escape(row.name)}</text>'
+        )
+        parts.append(
+            f'<text class="{style}" x="{width - 2}" y="{y + 4}" text-anchor="end">{number(row.value, 4)}</text>'
+        )
+    told = "; ".join(f"{row.name} {number(row.value, 4)}" for row in rows)
+    return frame("".join(parts), f"{words}: {told} {unit}.", width, height)
+
+
+def stacks(rounds: Sequence[tuple[str, Number, Number]], words: str) -> Markup:
+    """Two counts stacked, column by column: (name, accepted, rejected)."""
+    most = max(accepted + rejected for _, accepted, rejected in rounds) or 1
+    plane = Plane((0.0, float(len(rounds))), (0.0, most * 1.08))
+    wide = min(46.0, 0.62 * (plane.x(1) - plane.x(0)))
+    columns = []
+    for index, (name, accepted, rejected) in enumerate(rounds):
+        middle = round(plane.x(index + 0.5), 1)
+        for tone, low, high in (("a", 0, accepted), ("warn", accepted, accepted + rejected)):
+            top, tall = plane.y(high), plane.y(low) - plane.y(high)
+            if tall > 0:
+                box = f'x="{middle - wide / 2:.1f}" y="{top}" width="{wide:.1f}" height="{tall:.2f}"'
+                columns.append(f'<rect class="fill {tone}" {box} rx="2"/>')
+        columns.append(
+            f'<text class="tick" x="{middle}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{escape(name)}</text>'
+        )
+    grid = "".join(
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{plane.y(v)}" y2="{plane.y(v)}"/>'
+        f'<text class="tick" x="{LEFT - 8}" y="{plane.y(v) + 4}" text-anchor="end">{number(v)}</text>'
+        for v in ticks(0, most * 1.08)
+        if float(v).is_integer()
+    )
+    told = "; ".join(f"{name}: {number(a)} taught, {number(r)} rejected" for name, a, r in rounds)
+    return frame(grid + "".join(columns), f"{words}: {told}.")
+
+
+def span(before: Number, after: Number, whole: Number, words: str) -> Markup:
+    """How far a figure came from where it was to where it could be."""
+    low, high = padded([before, after, whole])
+    width, height, y = 640, 92, 46
+    names = (("before", before, "d"), ("learned", after, "a"), ("locations known", whole, "b"))
+
+    def place(value: Number) -> float:
+        return round(60 + (value - low) / (high - low) * (width - 120), 2)
+
+    parts = [f'<line class="rail" x1="{place(before)}" x2="{place(whole)}" y1="{y}" y2="{y}"/>']
+    parts.append(f'<line class="rail done" x1="{place(before)}" x2="{place(after)}" y1="{y}" y2="{y}"/>')
+    for index, (name, value, tone) in enumerate(names):
+        up = index == 1
+        parts.append(f'<circle class="dot {tone}" cx="{place(value)}" cy="{y}" r="7"/>')
+        text = f"{escape(name)} {number(value, 4)}"
+        parts.append(
+            f'<text class="label" x="{place(value)}" y="{y - 20 if up else y + 30}" text-anchor="middle">{text}</text>'
+        )
+    told = ", ".join(f"{name} {number(value, 4)}" for name, value, _ in names)
+    return frame("".join(parts), f"{words}: {told}.", width, height)
