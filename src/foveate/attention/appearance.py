@@ -1,7 +1,7 @@
 """Augmentation of contexts: other surroundings, other light, partly covered, mirrored."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, no_type_check
 
 import torch
 import torch.nn.functional as F
@@ -137,6 +137,7 @@ def _random_cover(target: Float[Tensor, "n 4"], rng: torch.Generator) -> Float[T
 
 
 @njit(cache=True, nogil=True)
+@no_type_check  # the import hook of the tests would wrap what numba has to compile
 def _keep(start, crop, cover, extent, out):
     """Which cells of each context lie inside the crop and outside the cover, boxes (x0, y0, x1, y1) in pixels."""
     size = out.shape[1]

@@ -4,13 +4,14 @@ For a glimpse x(u) in [0, 1], a mean m and weights w (inverse variances) over th
 
     log p(u) = -1/2 sum_i w_i (x_i(u) - m_i)^2,    d log p/du = -sum_i w_i (x_i - m_i) dx_i/du,
 
-with x and dx/du as `foveate.scenes.glimpse` defines them, the dependence of the pyramid level on the scale included. This is
-log p(u | v, I) of the paper with m = v and w = 1 / sigma^2, in units of pixels.
+with x and dx/du as `foveate.scenes.glimpse` defines them, the dependence of the pyramid level on the scale included.
+This is log p(u | v, I) of the paper with m = v and w = 1 / sigma^2, in units of pixels.
 
-How it is fast: the buffer has three channels to a pixel, so a load of four 16-bit numbers is a pixel and one number more; four
-such loads make a bilinear sample of all channels in four SIMD lanes, the fourth lane having weight zero. Everything else runs
-over lanes, a patch row at a time, in float32 around a local origin; rows are added up in float64. Rows that touch the image's
-border take a plain path. No allocation, nothing shared between gazes: a gaze's result does not depend on its company.
+How it is fast: the buffer has three channels to a pixel, so a load of four 16-bit numbers is a pixel and one number
+more; four such loads make a bilinear sample of all channels in four SIMD lanes, the fourth lane having weight zero.
+Everything else runs over lanes, a patch row at a time, in float32 around a local origin; rows are added up in
+float64. Rows that touch the image's border take a plain path. No allocation, nothing shared between gazes: a gaze's
+result does not depend on its company.
 """
 
 import math
@@ -29,8 +30,8 @@ from foveate.scenes.pyramid import Pyramids
 # Algebraic freedom for SIMD, but NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "nsz", "arcp"}
 
-# A workspace is one float32 array of LANES-long strips, at fixed distances so that the compiler can see that they are apart.
-# (304 floats are no divisor of a memory page: strips a page apart would stall the processor's store forwarding.)
+# A workspace is one float32 array of LANES-long strips, at fixed distances so that the compiler can see that they are
+# apart. (304 floats are no divisor of a memory page: strips a page apart would stall the processor's store forwarding.)
 _STRIP = 304
 MAX_SIZE = _STRIP // 4
 _LINE, _FX, _FY, _COLUMN, _ROW, _T00, _T01, _T10, _T11 = (k * _STRIP for k in range(9))
@@ -42,7 +43,7 @@ _THREE = np.uint64(3)
 
 @intrinsic
 def _widen4(typingctx, source, at, target, to):
-    """target[to : to + 4] = source[at : at + 4], 16-bit integers to float32, in one load, one conversion and one store."""
+    """target[to : to + 4] = source[at : at + 4], 16-bit integers to float32: one load, one conversion, one store."""
 
     def codegen(context, builder, signature, args):
         source_type, _, target_type, _ = signature.args
@@ -64,22 +65,23 @@ def _widen4(typingctx, source, at, target, to):
 def _row_inside(buffer, base, width3, x, y, dx, dy, lanes, work, level):
     """Samples a patch row whose taps all lie inside: values and pixel gradients of the level into `work`.
 
-    (x, y) is the position of canonical x = 0 relative to the local origin (>= 0 for all lanes), (dx, dy) its change with x.
+    (x, y) is the position of canonical x = 0 relative to the local origin (>= 0 for all lanes), (dx, dy) its change
+    with x.
     """
-    for l in range(lanes):
-        column, row = x + dx * work[_LINE + l], y + dy * work[_LINE + l]
+    for lane in range(lanes):
+        column, row = x + dx * work[_LINE + lane], y + dy * work[_LINE + lane]
         j, i = float32(np.int32(column)), float32(np.int32(row))
-        work[_FX + l] = column - j
-        work[_FY + l] = row - i
-        work[_COLUMN + l] = j
-        work[_ROW + l] = i
-    for l in range(0, lanes, 4):
-        at = np.uint64(base + np.int64(work[_ROW + l]) * width3 + 3 * np.int64(work[_COLUMN + l]))
+        work[_FX + lane] = column - j
+        work[_FY + lane] = row - i
+        work[_COLUMN + lane] = j
+        work[_ROW + lane] = i
+    for lane in range(0, lanes, 4):
+        at = np.uint64(base + np.int64(work[_ROW + lane]) * width3 + 3 * np.int64(work[_COLUMN + lane]))
         below = at + np.uint64(width3)
-        _widen4(buffer, at, work, _T00 + l)
-        _widen4(buffer, at + _THREE, work, _T01 + l)
-        _widen4(buffer, below, work, _T10 + l)
-        _widen4(buffer, below + _THREE, work, _T11 + l)
+        _widen4(buffer, at, work, _T00 + lane)
+        _widen4(buffer, at + _THREE, work, _T01 + lane)
+        _widen4(buffer, below, work, _T10 + lane)
+        _widen4(buffer, below + _THREE, work, _T11 + lane)
     if level == 0:
         _bilinear(work, lanes, 0)
     else:
@@ -88,14 +90,14 @@ def _row_inside(buffer, base, width3, x, y, dx, dy, lanes, work, level):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", inline="always")
 def _bilinear(work, lanes, shift):
-    for l in range(lanes):
-        fx, fy = work[_FX + l], work[_FY + l]
-        top, bottom = work[_T01 + l] - work[_T00 + l], work[_T11 + l] - work[_T10 + l]
-        upper = work[_T00 + l] + fx * top
-        down = work[_T10 + l] + fx * bottom - upper
-        work[_VALUE + shift + l] = upper + fy * down
-        work[_GX + shift + l] = top + fy * (bottom - top)
-        work[_GY + shift + l] = down
+    for lane in range(lanes):
+        fx, fy = work[_FX + lane], work[_FY + lane]
+        top, bottom = work[_T01 + lane] - work[_T00 + lane], work[_T11 + lane] - work[_T10 + lane]
+        upper = work[_T00 + lane] + fx * top
+        down = work[_T10 + lane] + fx * bottom - upper
+        work[_VALUE + shift + lane] = upper + fy * down
+        work[_GX + shift + lane] = top + fy * (bottom - top)
+        work[_GY + shift + lane] = down
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -107,8 +109,10 @@ def _row_at_border(buffer, begin, h, w, fill, x, y, dx, dy, lanes, work, level):
         j, fx = cell_of(x + dx * px, w)
         i, fy = cell_of(y + dy * px, h)
         for c in range(3):
-            v00, v01 = tap(buffer, begin, h, w, i, j, c, fill[c]), tap(buffer, begin, h, w, i, j + 1, c, fill[c])
-            v10, v11 = tap(buffer, begin, h, w, i + 1, j, c, fill[c]), tap(buffer, begin, h, w, i + 1, j + 1, c, fill[c])
+            v00 = tap(buffer, begin, h, w, i, j, c, fill[c])
+            v01 = tap(buffer, begin, h, w, i, j + 1, c, fill[c])
+            v10 = tap(buffer, begin, h, w, i + 1, j, c, fill[c])
+            v11 = tap(buffer, begin, h, w, i + 1, j + 1, c, fill[c])
             top, bottom = v01 - v00, v11 - v10
             upper = v00 + fx * top
             down = v10 + fx * bottom - upper
@@ -122,19 +126,19 @@ def _row_at_border(buffer, begin, h, w, fill, x, y, dx, dy, lanes, work, level):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def _add_up(work, lanes, c0, c1, share, mean, weight):
-    """Sums over a row, from both levels: misfit, gradient in x and y, the same times canonical x, gradient in lambda."""
+    """Sums over a row, from both levels: misfit, gradient in x and y, both times canonical x, gradient in lambda."""
     misfit = gx = gy = pgx = pgy = g_level = float32(0.0)
-    for l in range(lanes):
-        difference = work[_VALUE + _NEXT + l] - work[_VALUE + l]
-        residual = work[_VALUE + l] + share * difference - mean[l]
-        pull = residual * weight[l]
-        x = pull * (c0 * work[_GX + l] + c1 * work[_GX + _NEXT + l])
-        y = pull * (c0 * work[_GY + l] + c1 * work[_GY + _NEXT + l])
+    for lane in range(lanes):
+        difference = work[_VALUE + _NEXT + lane] - work[_VALUE + lane]
+        residual = work[_VALUE + lane] + share * difference - mean[lane]
+        pull = residual * weight[lane]
+        x = pull * (c0 * work[_GX + lane] + c1 * work[_GX + _NEXT + lane])
+        y = pull * (c0 * work[_GY + lane] + c1 * work[_GY + _NEXT + lane])
         misfit += pull * residual
         gx += x
         gy += y
-        pgx += work[_LINE + l] * x
-        pgy += work[_LINE + l] * y
+        pgx += work[_LINE + lane] * x
+        pgy += work[_LINE + lane] * y
         g_level += pull * difference
     return misfit, gx, gy, pgx, pgy, g_level
 
@@ -142,15 +146,15 @@ def _add_up(work, lanes, c0, c1, share, mean, weight):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def _add_up_one_level(work, lanes, c0, mean, weight):
     misfit = gx = gy = pgx = pgy = float32(0.0)
-    for l in range(lanes):
-        residual = work[_VALUE + l] - mean[l]
-        pull = residual * weight[l]
-        x, y = pull * c0 * work[_GX + l], pull * c0 * work[_GY + l]
+    for lane in range(lanes):
+        residual = work[_VALUE + lane] - mean[lane]
+        pull = residual * weight[lane]
+        x, y = pull * c0 * work[_GX + lane], pull * c0 * work[_GY + lane]
         misfit += pull * residual
         gx += x
         gy += y
-        pgx += work[_LINE + l] * x
-        pgy += work[_LINE + l] * y
+        pgx += work[_LINE + lane] * x
+        pgy += work[_LINE + lane] * y
     return misfit, gx, gy, pgx, pgy, float32(0.0)
 
 
@@ -162,7 +166,8 @@ def set_line(work, size, extent):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def value_and_gradient(buffer, offset, height, width, top, fill, u, mean, weight, size, extent, pyramid, work, gradient):
+def value_and_gradient(buffer, offset, height, width, top, fill, u, mean, weight, size, extent, pyramid, work,
+gradient):
     """log p(u) in nats; its gradient in (a, b, tx, ty) into `gradient`.
 
     The tables are one image's; mean and weight are [size, 4 size] in 16-bit units, lanes (x, channel or none).
@@ -208,7 +213,8 @@ def value_and_gradient(buffer, offset, height, width, top, fill, u, mean, weight
 
 
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy")
-def _batch(buffer, offset, height, width, levels, fill, index, gazes, mean, weight, size, extent, pyramid, value, gradient):
+def _batch(buffer, offset, height, width, levels, fill, index, gazes, mean, weight, size, extent, pyramid, value,
+gradient):
     for n in prange(len(gazes)):
         m = index[n]
         work = np.zeros(WORKSPACE, np.float32)

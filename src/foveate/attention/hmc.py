@@ -1,8 +1,8 @@
 """Hamiltonian Monte Carlo for a batch of different targets, one chain a target.
 
 Each chain n has its own density p_n over D coordinates, step size, scale and random stream; one call moves them all.
-With position q, momentum r ~ N(0, 1) and S = diag(scale), the Hamiltonian H(q, r) = -log p(q) + |r|^2 / 2 is followed by
-`n_leapfrog` leapfrog steps of size eps in the whitened coordinates q / S,
+With position q, momentum r ~ N(0, 1) and S = diag(scale), the Hamiltonian H(q, r) = -log p(q) + |r|^2 / 2 is followed
+by `n_leapfrog` leapfrog steps of size eps in the whitened coordinates q / S,
 
     r += eps/2 S grad log p(q);    q += eps S r;    r += eps/2 S grad log p(q),
 
@@ -12,9 +12,9 @@ standard deviation: the inverse mass matrix is diag(scale^2).
 Box constraints are kept by reflection: where a position step leaves [low, high], the position is folded back and its
 momentum turned round, which keeps volume and reversibility (Neal 2011, section 5.1).
 
-An undefined density is a density of zero: a NaN or infinite energy at the end of a trajectory is a rejection and counted as a
-divergence. A NaN gradient inside a trajectory counts as zero; any gradient function whatever leaves the map reversible and
-volume-preserving, so the chain stays exact.
+An undefined density is a density of zero: a NaN or infinite energy at the end of a trajectory is a rejection and
+counted as a divergence. A NaN gradient inside a trajectory counts as zero; any gradient function whatever leaves the
+map reversible and volume-preserving, so the chain stays exact.
 
 The form is blackjax's: `state = init(position, f)`, `state, info = step(randomness, state, f, ...)`, no hidden state.
 """
@@ -98,7 +98,7 @@ def lanes(dims: int) -> int:
 
 
 def init(position: Float[Tensor, "chains dims"], logdensity_and_grad: LogDensityAndGradient) -> State:
-    """The state at `position`. A chain whose density is undefined there starts at -inf and leaves at the first chance."""
+    """The state at `position`. A chain whose density is undefined there has -inf and leaves at the first chance."""
     logdensity, gradient = _evaluate(position, logdensity_and_grad)
     return State(position, logdensity, gradient)
 
@@ -122,7 +122,8 @@ def step(
         step_size: eps of each chain, in units of `scale`.
         scale: Standard deviation of each coordinate as the kinetic energy assumes it (not a variance).
         n_leapfrog: Leapfrog steps, for all chains or for each.
-        jitter: The step size is multiplied by a uniform number in [1 - jitter, 1 + jitter], drawn anew for each transition
+        jitter: The step size is multiplied by a uniform number in [1 - jitter, 1 + jitter], drawn anew for each
+        transition
             and chain, which breaks the resonance of trajectories with periodic orbits.
         box: Hard bounds, kept by reflection.
     """
@@ -180,7 +181,7 @@ def _where(going: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 
 def _reflect(position: Tensor, momentum: Tensor, box: Box | None) -> tuple[Tensor, Tensor]:
-    """Folds positions back into the box as often as they cross it; an odd number of crossings turns the momentum round."""
+    """Folds positions back into the box as often as they cross it; an odd number of times turns the momentum round."""
     if box is None:
         return position, momentum
     bounded = torch.isfinite(box.low) & torch.isfinite(box.high)
@@ -215,7 +216,7 @@ class DualAveraging(NamedTuple):
 
     @classmethod
     def begin(cls, step_size: Float[Tensor, " chains"]) -> "DualAveraging":
-        """Starts at `step_size`, drawn towards ten times it: too large a step is found out sooner than too small a one."""
+        """Starts at `step_size`, drawn towards ten times it: a step too large is found out the sooner."""
         log_step = torch.log(step_size)
         return cls(log_step, log_step, torch.zeros_like(log_step), log_step + math.log(10), 0)
 
@@ -251,7 +252,7 @@ def warm_up(
     box: Box | None = None,
     target: float = 0.8,
 ) -> tuple[State, Float[Tensor, " chains"]]:
-    """Transitions 0 to `transitions` of the chains with each one's step size adapting. Returns the state and step sizes."""
+    """Transitions 0 to `transitions` with each chain's step size adapting. Returns the state and the step sizes."""
     averaging = DualAveraging.begin(step_size)
     for t in range(transitions):
         eps = averaging.step_size

@@ -8,8 +8,8 @@ where 2 log s is the Jacobian of the chart, da db dtx dty = s^2 L^2 dlog s dangl
 
     d/dlog s = a d/da + b d/db,   d/dangle = a d/db - b d/da,   d/dq_2 = L d/dtx,   d/dq_3 = L d/dty.
 
-The random numbers, the order of the operations and the rules for undefined energies are those of `hmc`, so a chain here and one
-there with the same key make the same moves, to rounding.
+The random numbers, the order of the operations and the rules for undefined energies are those of `hmc`, so a chain
+here and one there with the same key make the same moves, to rounding.
 """
 
 import math
@@ -72,6 +72,10 @@ class GazeTargets(NamedTuple):
         """The same with other means and weights, in units of pixels in [0, 1]."""
         return self._replace(mean=to_lanes(mean, 65535.0), weight=to_lanes(weight, 65535.0**-2))
 
+    def with_means(self, mean: Tensor) -> "GazeTargets":
+        """The same with other means alone."""
+        return self._replace(mean=to_lanes(mean, 65535.0))
+
     def subset(self, chains: np.ndarray) -> "GazeTargets":
         """The targets of some of the chains."""
         weight = self.weight if len(self.weight) == 1 else self.weight[chains]
@@ -130,7 +134,8 @@ def log_prior(q, row):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def _evaluate(buffer, offset, height, width, top, fill, q, length, prior, mean, weight, size, extent, pyramid, work, u, g):
+def _evaluate(buffer, offset, height, width, top, fill, q, length, prior, mean, weight, size, extent, pyramid, work,
+u, g):
     """log p(q); its gradient into g. Undefined densities are -inf, undefined gradients zero, as `hmc` has it."""
     s = math.exp(q[0])
     u[0], u[1], u[2], u[3] = s * math.cos(q[1]), s * math.sin(q[1]), q[2] * length, q[3] * length
@@ -274,8 +279,9 @@ def transitions(
     accepted, diverged = (np.empty((count, chains), np.bool_) for _ in range(2))
     draws = np.empty((count, chains, 4))
     _transitions(
-        *targets.pyramids.arrays, *targets[1:], keys.numpy(), first, count, _double(step_size), _double(scale), n_leapfrog,
-        float(jitter), position, value, gradient, acceptance, accepted, diverged, energy, energy_error, draws,
+        *targets.pyramids.arrays, *targets[1:], keys.numpy(), first, count, _double(step_size), _double(scale),
+        n_leapfrog, float(jitter), position, value, gradient, acceptance, accepted, diverged, energy, energy_error,
+        draws,
     )  # fmt: skip
     info = Info(*map(torch.from_numpy, (acceptance, accepted, diverged, energy, energy_error)))
     return State(*map(torch.from_numpy, (position, value, gradient))), Moves(torch.from_numpy(draws), info)

@@ -55,23 +55,17 @@ def outcome(
 
     Args:
         name: Of the photograph.
-        founds: Gazes in any order, each with `u`, `score`, `probability`, `trail` and, where a posterior was sampled,
-            `std` of (a, b, tx, ty) or `spread`, the standard deviations of (log s, angle, tx, ty), and `flags`.
+        founds: Gazes in any order, each with `u`, `score`, `probability`, `trail`; see `spread_of` for the rest.
         truths: Annotated objects, in the pixels that were attended.
         ignore: Boxes that are neither object nor background.
         seconds: What it took.
     """
     founds = sorted(founds, key=lambda found: (-float(found.score), *_numbers(found.u)))
     gazes = np.array([_numbers(found.u) for found in founds]).reshape(-1, 4)
-    spread, stated = np.full(gazes.shape, np.nan), np.zeros(len(founds), dtype=bool)
-    for i, found in enumerate(founds):
-        own, std = getattr(found, "spread", None), getattr(found, "std", None)
-        stated[i] = own is not None or std is not None
-        if own is not None:
-            spread[i] = _numbers(own)
-        elif std is not None:
-            spread[i] = chart_spread(gazes[i : i + 1], _numbers(std)[None])[0]
-    stuck = np.array([bool(STUCK & set(getattr(found, "flags", None) or ())) for found in founds], dtype=bool)
+    spreads = [spread_of(found) for found in founds]
+    stated = np.array([spread is not None for spread in spreads], dtype=bool)
+    spread = np.array([np.full(4, np.nan) if one is None else one for one in spreads]).reshape(-1, 4)
+    stuck = np.array([bool(STUCK & set(of_posterior(found, "flags") or ())) for found in founds], dtype=bool)
     return Outcome(
         name=name,
         gazes=gazes,
@@ -85,6 +79,26 @@ def outcome(
         ignore=np.zeros((0, 4)) if ignore is None else np.asarray(ignore, dtype=np.float64).reshape(-1, 4),
         seconds=seconds,
     )
+
+
+def spread_of(found: Any) -> Float[ndarray, "4"] | None:
+    """Stated standard deviations of (log s, angle in radians, tx, ty); None where no posterior was sampled.
+
+    They are the `spread` of the gaze or of its `posterior`; failing that, they follow from `std`, those of
+    (a, b, tx, ty), to first order. A `posterior` of None says that no deviation is stated, whatever `std` holds.
+    """
+    spread, std = of_posterior(found, "spread"), getattr(found, "std", None)
+    if spread is not None:
+        return _numbers(spread)
+    if std is None or getattr(found, "posterior", "unknown") is None:
+        return None
+    return chart_spread(_numbers(found.u)[None], _numbers(std)[None])[0]
+
+
+def of_posterior(found: Any, name: str) -> Any:
+    """An attribute of the gaze, or else of its posterior; None where neither has it."""
+    own = getattr(found, name, None)
+    return getattr(getattr(found, "posterior", None), name, None) if own is None else own
 
 
 def _numbers(values: Any) -> ndarray:

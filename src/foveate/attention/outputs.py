@@ -11,6 +11,7 @@ from jaxtyping import Shaped
 from numpy import ndarray
 from PIL import Image
 
+from foveate.attention.outcome import of_posterior
 from foveate.attention.overlay import as_bytes, draw_overlay
 from foveate.attention.warp import mean_colour, warp
 from foveate.errors import BadInput
@@ -48,7 +49,7 @@ def to_json(found: Any, width: int, height: int) -> dict[str, Any]:
         "inside": _share_inside(box, width, height),
     }
     for name in DIAGNOSTICS:
-        value = getattr(found, name, getattr(getattr(found, "posterior", None), name, None))
+        value = of_posterior(found, name)
         if value is not None:
             gaze[name] = _plain(value)
     return _strict(gaze)

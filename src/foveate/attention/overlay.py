@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFont
 
-from foveate.attention.reliability import chart_spread, moving
+from foveate.attention.outcome import of_posterior, spread_of
+from foveate.attention.reliability import moving
 
 TRAIL = ((255, 214, 10), (139, 205, 80), (32, 170, 190), (37, 99, 235))
 """Yellow, through green and teal, to blue: a trail from its first gaze to its last."""
@@ -34,7 +35,8 @@ def draw_overlay(image: Shaped[ndarray, "height width 3"], founds: Sequence[Any]
 
     Args:
         image: uint8, uint16 or floating in [0, 1].
-        founds: Best first, each with `u`, `probability`, `std` of (a, b, tx, ty), and `trail`.
+        founds: Best first, each with `u`, `probability`, `trail`, and its posterior as
+            `outcome.spread_of` finds it.
     """
     picture = Image.fromarray(as_bytes(image))
     longest = max(picture.size)
@@ -109,24 +111,31 @@ def _draw_trail(pen: _Pen, found: Any) -> None:
 
 
 def _draw_posterior(pen: _Pen, found: Any) -> None:
-    """The ellipse of the centre (axes along the image's) and the wedge of the angle."""
-    u, std = np.asarray(found.u, dtype=np.float64)[None], getattr(found, "std", None)
-    if std is None:
+    """The ellipse of the centre and the wedge of the angle; neither where the chains did not move."""
+    u, spread = np.asarray(found.u, dtype=np.float64), spread_of(found)
+    if spread is None or not moving(u[None], spread[None])[0]:
         return
-    spread = chart_spread(u, np.asarray(std, dtype=np.float64)[None])
-    if not moving(u, spread)[0]:
-        return
-    _, angle_std, x_std, y_std = spread[0]
+    half, s = min(INTERVAL_95 * spread[1], math.pi), math.hypot(u[0], u[1])
+    angles = math.atan2(u[1], u[0]) + np.linspace(-half, half, 41)
+    arc = u[2:] + s * np.stack([np.sin(angles), -np.cos(angles)], axis=1)
+    pen.filled([u[2:], *arc], (255, 255, 255, 90))
     turns = np.linspace(0.0, 2.0 * math.pi, 61)
-    x, y = u[0, 2:]
-    radii = ELLIPSE_95 * np.array([x_std, y_std])
-    ellipse = (u[0, 2:] + radii * np.stack([np.cos(turns), np.sin(turns)], axis=1)).tolist()
-    half, s = min(INTERVAL_95 * angle_std, math.pi), math.hypot(u[0, 0], u[0, 1])
-    angles = math.atan2(u[0, 1], u[0, 0]) + np.linspace(-half, half, 41)
-    arc = np.stack([x + s * np.sin(angles), y - s * np.cos(angles)], axis=1)
-    pen.filled([(x, y), *arc], (255, 255, 255, 90))
+    circle = np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    ellipse = list(u[2:] + ELLIPSE_95 * circle @ _root_covariance(found, spread).T)
     pen.filled(ellipse, (*TRAIL[-1], 110))
     pen.lines(ellipse, (255, 255, 255, 230), 0.5, 0.4)
+
+
+def _root_covariance(found: Any, spread: Float[ndarray, "4"]) -> Float[ndarray, "2 2"]:
+    """R with R R^T the centre's covariance: the correlation of its posterior's draws, the deviations as stated."""
+    draws = of_posterior(found, "draws")
+    correlation = 0.0
+    if draws is not None and len(draws) > 9:
+        covariance = np.cov(np.asarray(draws, dtype=np.float64)[:, 2:].T)
+        size = math.sqrt(covariance[0, 0] * covariance[1, 1])
+        correlation = covariance[0, 1] / size if math.isfinite(size) and size > 0.0 else 0.0
+    rest = math.sqrt(max(1.0 - correlation**2, 0.0))
+    return spread[2:, None] * np.array([[1.0, 0.0], [correlation, rest]])
 
 
 def _draw_gaze(pen: _Pen, found: Any) -> None:

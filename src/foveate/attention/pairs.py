@@ -46,7 +46,8 @@ class PairSettings:
     whole: float = 0.15  # share whose context covers the photograph; the rest is fed back
     smallest_change: float = 0.01  # of a near pair, relative to the largest
     log_scale: float = 0.5  # standard deviation of the largest near change of log scale
-    turn: float = 0.5  # the same of the angle, radians; also the spread of a search pair's angle
+    turn: float = 0.5  # the same of the angle, radians
+    search_turn: float = 1.1  # largest angle between a search pair's gaze and its object, radians
     shift: float = 1.0  # the same of the position, half-sides
     reach: float = 2.2  # largest offset of the object's centre in a search pair, half-sides of the gaze
     appearance: AppearanceSettings = AppearanceSettings()
@@ -145,7 +146,7 @@ def _search_starts(settings: PairSettings, target: Float[Tensor, "n 4"], rng: to
     count = len(target)
     uniform = 2 * torch.rand(count, 4, generator=rng, dtype=torch.float64) - 1
     s = gaze.scale(target) * torch.exp(0.8 * uniform[:, 0])
-    angle = gaze.angle(target) + settings.turn * torch.randn(count, generator=rng, dtype=torch.float64)
+    angle = gaze.angle(target) + settings.search_turn * uniform[:, 1]
     shift = settings.reach * uniform[:, 2:] * s[:, None]
     return gaze.from_scale_angle(s, angle, target[:, 2] + shift[:, 0], target[:, 3] + shift[:, 1])
 
@@ -153,12 +154,13 @@ def _search_starts(settings: PairSettings, target: Float[Tensor, "n 4"], rng: to
 def _whole_starts(
     pyramids: Pyramids, image: Int[Tensor, "n"], target: Float[Tensor, "n 4"], rng: torch.Generator
 ) -> Float[Tensor, "n 4"]:
-    """Gazes at the middle of the photograph, of half-side 0.12 to 0.55 of its longest side, nearly upright."""
+    """Gazes at the middle of the photograph, of half-side 0.12 to 0.55 of its longest side; two in three nearly upright."""
     count = len(image)
     w = torch.from_numpy(pyramids.width[image.numpy(), 0]).double()
     h = torch.from_numpy(pyramids.height[image.numpy(), 0]).double()
     longest = torch.maximum(w, h)
     ratio = 0.12 * (0.55 / 0.12) ** torch.rand(count, generator=rng, dtype=torch.float64)
     offset = 0.05 * torch.randn(count, 2, generator=rng, dtype=torch.float64) * longest[:, None]
-    angle = 0.1 * torch.randn(count, generator=rng, dtype=torch.float64)
+    turned = torch.rand(count, generator=rng) < 1 / 3
+    angle = torch.where(turned, 0.5, 0.1) * torch.randn(count, generator=rng, dtype=torch.float64)
     return gaze.from_scale_angle(ratio * longest, angle, w / 2 + offset[:, 0], h / 2 + offset[:, 1])

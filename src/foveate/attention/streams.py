@@ -1,7 +1,8 @@
 """Random numbers that are functions of (key, counter): nothing is stored, and no chain's numbers depend on another's.
 
-A chain owns a 63-bit key (`foveate.keys.key`). Its n-th number is the n-th output of SplitMix64 (Steele, Lea & Flood 2014)
-started at that key, computed directly: mix(key + (n + 1) * golden). Torch (any device) and numba give the same bits.
+A chain owns a 63-bit key (`foveate.keys.key`). Its n-th number is the n-th output of SplitMix64 (Steele, Lea & Flood
+2014) started at that key, computed directly: mix(key + (n + 1) * golden). Torch (any device) and numba give the same
+bits.
 """
 
 import math
@@ -30,7 +31,7 @@ def _shift_right(z: Tensor, bits: int) -> Tensor:
 
 
 def uniforms(keys: Int64[Tensor, "chains"], first: int, n: int) -> Float64[Tensor, "chains {n}"]:
-    """Numbers `first` to `first + n` of each chain's stream, uniform in the open interval (0, 1), with 52 random bits."""
+    """Numbers `first` to `first + n` of each chain's stream, uniform in the open interval (0, 1), of 52 random bits."""
     counter = torch.arange(first + 1, first + n + 1, dtype=torch.int64, device=keys.device)
     z = keys.unsqueeze(1) + counter * _signed(_GOLDEN)
     z = (z ^ _shift_right(z, 30)) * _signed(_FIRST)
@@ -40,7 +41,7 @@ def uniforms(keys: Int64[Tensor, "chains"], first: int, n: int) -> Float64[Tenso
 
 
 def normals(keys: Int64[Tensor, "chains"], first: int, n: int) -> Float64[Tensor, "chains {n}"]:
-    """n standard normal numbers a chain, from stream numbers `first` to `first + 2 * ceil(n / 2)` (Box & Muller 1958)."""
+    """n standard normal numbers a chain, from n (rounded up to even) numbers of its stream (Box & Muller 1958)."""
     radius, turn = uniforms(keys, first, n + n % 2).unflatten(1, (-1, 2)).unbind(-1)
     radius, turn = torch.sqrt(-2 * torch.log(radius)), _TWO_PI * turn
     return torch.stack((radius * torch.cos(turn), radius * torch.sin(turn)), dim=-1).flatten(1)[:, :n]

@@ -1,0 +1,198 @@
+"""Scenes -> gazes: where the objects are in an image, and how sure that is.
+
+An image is searched from many starts (`search`), or from the single one whose context covers it. Where gazes converged,
+duplicates are merged, what is measured there becomes a score and a probability (`evidence`), and Hamiltonian Monte Carlo on
+log p(u | v, I), alternated with v and h1, makes the last adjustment and gives the posterior (`posterior`).
+
+Every image is worked on alone, with random numbers keyed on (seed, its name): its result does not depend on what else is in the
+folder, on order, on workers or on a restart. A copy under another name gets other random numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from foveate.attention.merge import merge
+from foveate.attention.models import Models
+from foveate.attention.posterior import PosteriorSettings
+from foveate.attention.refine import Refined, refine
+from foveate.attention.search import (
+    Look,
+    SearchSettings,
+    Trails,
+    converge,
+    look,
+    start_gazes,
+    whole_image_start,
+)
+from foveate.attention.workers import map_images
+from foveate.scenes.glimpse import share_outside
+from foveate.scenes.pyramid import Pyramids
+
+
+@dataclass(frozen=True)
+class AttendSettings:
+    """How images are attended."""
+
+    starts: str = "many"  # or "one": the paper's single start
+    max_gazes: int = 20  # gazes reported an image
+    min_probability: float = 0.5  # gazes less probable are not reported
+    one_steps: int = 10  # steps of the network from the single start
+    settle: int = 3  # further steps of gazes that were kept after merging
+    candidates: int = 40  # gazes kept after merging, before they are scored
+    search: SearchSettings = field(default_factory=SearchSettings)
+    posterior: PosteriorSettings = field(default_factory=PosteriorSettings)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """One object, or what may be one.
+
+    Attributes:
+        u: The gaze (a, b, tx, ty): posterior mean where there is one, else where the network came to rest.
+        score: Log-odds in nats by which gazes are ranked.
+        probability: P(object | score).
+        std: Posterior standard deviations of (a, b, tx, ty), pixels; NaN where the chains did not move.
+        trail: Every gaze on the way, the start first.
+        network_steps: How many of the trail's steps are the network's; the rest are Monte Carlo's.
+        posterior: What the chains found, None where they were not run.
+    """
+
+    u: Float[np.ndarray, "4"]
+    score: float
+    probability: float
+    std: Float[np.ndarray, "4"]
+    trail: Float[np.ndarray, "steps 4"]
+    network_steps: int
+    posterior: Refined | None = None
+
+    @property
+    def spread(self) -> Float[np.ndarray, "4"] | None:
+        """Posterior standard deviations of (log s, angle in radians, tx, ty); None without a posterior."""
+        return None if self.posterior is None else self.posterior.spread
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What is wrong with the posterior's chains, in words."""
+        return () if self.posterior is None else self.posterior.flags
+
+
+class Candidates(NamedTuple):
+    """Converged and merged gazes of one image, most promising first, with what was measured of them."""
+
+    trails: Float[Tensor, "steps n 4"]
+    look: Look
+    measured: Float[np.ndarray, "n measured"]
+
+
+class Attention:
+    """Models looking at images.
+
+    Attributes:
+        models: What looks.
+    """
+
+    def __init__(self, models: Models):
+        self.models = models
+
+    @classmethod
+    def load(cls, run: str, device: str = "cpu") -> "Attention":
+        """From a RUN folder; see `Models.load`."""
+        return cls(Models.load(run).to(device))
+
+    def attend(
+        self, images: Sequence[Shaped[np.ndarray, "_ _ 3"]], names: Sequence[str], settings: AttendSettings | None = None
+    ) -> list[list[Found]]:
+        """Looks for objects in images.
+
+        Args:
+            images: uint8, uint16 or float in [0, 1], each of any size.
+            names: A name an image; random numbers are keyed on it.
+            settings: How.
+
+        Returns:
+            The objects of each image, most probable first; gazes are in pixels of the image as given.
+        """
+        settings = settings or AttendSettings()
+        work = list(zip(images, names, strict=True))
+        return list(map_images(lambda each: self.attend_one(*each, settings), work, None if len(work) > 1 else 1))
+
+    def attend_one(self, image: Shaped[np.ndarray, "h w 3"], name: str, settings: AttendSettings) -> list[Found]:
+        """`attend` for one image."""
+        pyramids = Pyramids.from_images([image])
+        candidates = find(self.models, pyramids, settings)
+        evidence = self.models.evidence
+        scores = evidence.ranking.logit(candidates.measured)
+        probabilities = evidence.calibration.probability(scores)
+        gazes = candidates.trails[-1].numpy()
+        order = np.lexsort((*gazes.T[::-1], -scores))
+        order = order[probabilities[order] >= settings.min_probability][: settings.max_gazes]
+        trails = candidates.trails[:, order]
+        names = [f"{name} {rank}" for rank in range(len(order))]
+        refined = refine(self.models, pyramids, [0] * len(order), trails[-1], names, settings.posterior, settings.seed)
+        return [
+            _found(trails[:, k], float(scores[i]), float(probabilities[i]), refined[k] if refined else None)
+            for k, i in enumerate(order)
+        ]
+
+
+def find(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Candidates:
+    """Searches the single image of `pyramids`, merges what converged to the same place, and measures it."""
+    height, width = int(pyramids.height[0, 0]), int(pyramids.width[0, 0])
+    if settings.starts == "one":
+        trails = _converge(models, pyramids, whole_image_start(width, height), settings.one_steps)
+        steps, ends, votes = trails.gazes, trails, np.ones(1)
+    else:
+        steps, ends, votes = _search(models, pyramids, start_gazes(width, height, settings.search), settings)
+    outside = share_outside(pyramids, torch.zeros(len(votes), dtype=torch.int64), steps[-1])
+    seen = Look(ends.last_change, ends.features, ends.glimpse)
+    return Candidates(steps, seen, models.evidence.measure(models.gdbn, seen, votes, outside))
+
+
+def _search(
+    models: Models, pyramids: Pyramids, starts: Float[Tensor, "n 4"], settings: AttendSettings
+) -> tuple[Float[Tensor, "steps n 4"], Trails, Float[np.ndarray, "n"]]:
+    """Trails of the merged gazes from many starts, and how many starts ended at each."""
+    zeros = torch.zeros(len(starts), dtype=torch.int64)
+    first = look(models.shiftnet, models.canonical, pyramids, zeros, starts)
+    promise = models.evidence.promising(first.features)
+    count = max(1, round(settings.search.keep * len(starts)))
+    chosen = torch.sort(torch.argsort(promise, descending=True, stable=True)[:count]).values
+    moved = _converge(models, pyramids, starts[chosen], settings.search.steps)
+    sound = _sound(moved.gazes[-1], pyramids)
+    found = models.evidence.found(moved.features)
+    merged = merge(moved.gazes[-1][sound], found[sound])
+    kept = torch.nonzero(sound)[:, 0][torch.from_numpy(merged.kept[: settings.candidates])]
+    settled = _converge(models, pyramids, moved.gazes[-1][kept], settings.settle)
+    steps = torch.cat((moved.gazes[:, kept], settled.gazes[1:]))
+    again = merge(steps[-1], models.evidence.found(settled.features), weights=merged.votes[: settings.candidates])
+    last = torch.from_numpy(again.kept)
+    ends = Trails(*(field[last] if name != "gazes" else field[:, last] for name, field in settled._asdict().items()))
+    return steps[:, last], ends, again.votes
+
+
+def _sound(gazes: Float[Tensor, "n 4"], pyramids: Pyramids) -> Tensor:
+    """Gazes that are finite, centred within the image and neither tiny nor larger than it."""
+    height, width = int(pyramids.height[0, 0]), int(pyramids.width[0, 0])
+    s = torch.hypot(gazes[:, 0], gazes[:, 1])
+    inside = (gazes[:, 2] >= 0) & (gazes[:, 2] <= width) & (gazes[:, 3] >= 0) & (gazes[:, 3] <= height)
+    return torch.isfinite(gazes).all(1) & inside & (s >= 4) & (s <= max(height, width))
+
+
+def _converge(models: Models, pyramids: Pyramids, starts: Float[Tensor, "n 4"], steps: int) -> Trails:
+    zeros = torch.zeros(len(starts), dtype=torch.int64)
+    return converge(models.shiftnet, models.canonical, pyramids, zeros, starts, steps)
+
+
+def _found(trail: Float[Tensor, "steps 4"], score: float, probability: float, refined: Refined | None) -> Found:
+    steps = trail.numpy()
+    if refined is None:
+        return Found(steps[-1], score, probability, np.full(4, np.nan), steps, len(steps) - 1)
+    trail = np.concatenate((steps, refined.trail), axis=0)
+    return Found(refined.u, score, probability, refined.std, trail, len(steps) - 1, refined)

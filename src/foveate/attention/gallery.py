@@ -1,0 +1,134 @@
+"""Training scenes in memory: their pyramids, and where the objects are in them.
+
+Scenes are read at a size at which all of them fit a budget: what is learnt is 24x24 patches and 72x72 contexts, which need no more
+than a moderate resolution of the object.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from foveate.attention.pairs import Objects
+from foveate.attention.workers import map_images
+from foveate.errors import BadInput, FoveateError
+from foveate.keys import key
+from foveate.progress import Progress
+from foveate.scenes.folder import Scene, read_image
+from foveate.scenes.pyramid import Pyramids
+
+BYTES_A_PIXEL = 8.0  # three channels of two bytes, and a third more for the levels above
+
+
+class Gallery(NamedTuple):
+    """Scenes that could be read.
+
+    Attributes:
+        pyramids: The scenes, perhaps reduced.
+        names: Their names.
+        objects: Where objects are annotated, in pixels of the pyramids.
+        ignore: For each image, boxes (x0, y0, x1, y1) that are neither object nor background.
+        problems: A line for every scene that could not be read.
+    """
+
+    pyramids: Pyramids
+    names: list[str]
+    objects: Objects
+    ignore: list[Float[Tensor, "regions 4"]]
+    problems: list[str]
+
+    def of(self, image: int) -> Float[Tensor, "k 4"]:
+        """The gazes of one image's objects."""
+        return self.objects.gaze[self.objects.image == image]
+
+    def without_objects(self) -> "Gallery":
+        """The same scenes with nothing annotated."""
+        nothing = Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))
+        return self._replace(objects=nothing)
+
+    def subset(self, images: Sequence[int]) -> Objects:
+        """The objects that are in some of the images."""
+        chosen = torch.isin(self.objects.image, torch.tensor(list(images), dtype=torch.int64))
+        return Objects(self.objects.image[chosen], self.objects.gaze[chosen])
+
+
+def load_gallery(
+    scenes: Sequence[Scene], progress: Progress, largest: int = 640, budget: float = 4e9, fewest: int = 2
+) -> Gallery:
+    """Reads scenes; those that can't be read are named in `problems` and left out.
+
+    Args:
+        scenes: What to read.
+        progress: Shows how far it is.
+        largest: Longest side in pixels; larger scenes are reduced.
+        budget: Bytes that the pyramids may take; the longest side is lowered until they fit.
+        fewest: Scenes that must remain.
+
+    Raises:
+        BadInput: Too few scenes can be read.
+    """
+    side = float(largest)
+    sizes = np.array([[s.width, s.height] for s in scenes], dtype=np.float64).reshape(-1, 2)
+    while len(sizes) and (sizes * np.minimum(1, side / sizes.max(1, keepdims=True))).prod(1).sum() * BYTES_A_PIXEL > budget:
+        side *= 0.9
+    images, kept, problems = [], [], []
+    with progress.phase("reading scenes", len(scenes)) as tick:
+        for number, (scene, image) in enumerate(zip(scenes, map_images(lambda s: _read(s, int(side)), scenes), strict=True)):
+            if isinstance(image, str):
+                problems.append(f"{scene.name}: {image}")
+            else:
+                images.append(image)
+                kept.append(scene)
+            tick(number + 1)
+    if len(kept) < fewest:
+        raise BadInput(f"only {len(kept)} of {len(scenes)} scenes can be read" + (f" ({problems[0]})" if problems else ""))
+    return _gather(images, kept, problems)
+
+
+def join(first: Gallery, second: Gallery) -> Gallery:
+    """The scenes of both, those of the second numbered after those of the first; names must differ to be told apart."""
+    a, b, count = first.pyramids, second.pyramids, len(first.names)
+    pyramids = Pyramids(
+        np.concatenate((a.buffer, b.buffer)),
+        np.concatenate((a.offset, b.offset + len(a.buffer))),
+        *(np.concatenate(pair) for pair in zip(a.arrays[2:], b.arrays[2:], strict=True)),
+    )
+    objects = Objects(
+        torch.cat((first.objects.image, second.objects.image + count)),
+        torch.cat((first.objects.gaze, second.objects.gaze)),
+    )
+    return Gallery(
+        pyramids, first.names + second.names, objects, first.ignore + second.ignore, first.problems + second.problems
+    )
+
+
+def _gather(images: list[np.ndarray], scenes: list[Scene], problems: list[str]) -> Gallery:
+    image, gazes, ignore = [], [], []
+    for number, (pixels, scene) in enumerate(zip(images, scenes, strict=True)):
+        shrink = torch.tensor([pixels.shape[1] / scene.width, pixels.shape[0] / scene.height], dtype=torch.float64)
+        of_scene = torch.as_tensor(scene.gazes, dtype=torch.float64).reshape(-1, 4)
+        gazes.append(of_scene * torch.cat((shrink.mean().expand(2), shrink)))
+        image += [number] * len(of_scene)
+        ignore.append(torch.as_tensor(scene.ignore, dtype=torch.float64).reshape(-1, 4) * shrink.repeat(2))
+    objects = Objects(torch.tensor(image, dtype=torch.int64), torch.cat(gazes))
+    return Gallery(Pyramids.from_images(images), [s.name for s in scenes], objects, ignore, problems)
+
+
+def _read(scene: Scene, largest: int) -> np.ndarray | str:
+    try:
+        return read_image(scene.path, largest)
+    except FoveateError as error:
+        return str(error)
+
+
+def hold_out(names: Sequence[str], share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Numbers of the scenes that train, and of those that validate and calibrate: by a hash of each name.
+
+    At least one scene is on either side when there are two.
+    """
+    order: Int[np.ndarray, "n"] = np.argsort([key(seed, "held out", name) for name in names], kind="stable")
+    count = min(max(round(share * len(names)), 1), max(len(names) - 1, 0))
+    return sorted(order[count:].tolist()), sorted(order[:count].tolist())

@@ -1,0 +1,265 @@
+"""Learning a kind of object from scenes in which nobody has said where it is.
+
+Rounds of an expectation and a maximisation step (Tang, Srivastava & Salakhutdinov 2014; here with the whole search instead of a
+single start). Expectation (`expectation`): attend every scene and ask which gazes can be trusted. Maximisation: the patch model
+on the trusted patches by the same training as with known locations, the ShiftNet on the trusted gazes with its perturbations,
+the evidence on what was attended and what was not. Annotated scenes of the run one starts from are mixed in, so that old
+knowledge stays.
+
+A round whose patch model explains the attended patches of held-out scenes worse than the one before, by the importance-weighted
+bound, or whose weights blow up, is undone, and learning ends there.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.attention.canonical import standardised
+from foveate.attention.expectation import Attended, Trust, Verdict, attend_scenes, judge
+from foveate.attention.gallery import Gallery, hold_out, join, load_gallery
+from foveate.attention.models import Models
+from foveate.attention.pairs import Objects
+from foveate.attention.patches import aligned_patches
+from foveate.attention.training import (
+    PRESETS as TRAINING,
+)
+from foveate.attention.training import (
+    RunFolder,
+    Split,
+    TrainSettings,
+    network,
+    patch_model,
+    weigh,
+)
+from foveate.boltzmann.bound import iw_bound_estimate
+from foveate.checkpoints import Checkpoints
+from foveate.errors import BadInput, FoveateError
+from foveate.files import load_tensors, save_tensors
+from foveate.memory import keep_large_blocks
+from foveate.progress import Progress
+from foveate.scenes.folder import Scenes
+
+
+@dataclass(frozen=True)
+class LearnSettings:
+    """How a new kind is learned."""
+
+    seed: int = 0
+    rounds: int = 2  # of expectation and maximisation
+    shiftnet_steps: int = 1200  # of each round, from the weights of the round before
+    shiftnet_rate: float = 0.01
+    tolerance: float = 5.0  # nats by which a round may lower the bound before it is undone
+    trust: Trust = field(default_factory=Trust)
+    train: TrainSettings = field(default_factory=TrainSettings)  # of the maximisation step
+
+
+PRESETS = {
+    "quick": LearnSettings(
+        rounds=1, shiftnet_steps=150, trust=Trust(probability=0.5), train=TRAINING["quick"]
+    ),
+    "standard": LearnSettings(),
+}
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round.
+
+    Attributes:
+        number: From 1.
+        models: The models after it.
+        attended: The best gaze of every scene, by the models before.
+        verdict: Which scenes taught, and why the others did not.
+        bound_before: Importance-weighted bound of the patch model before, on held-out attended patches, nats.
+        bound_after: The same of the patch model after.
+        undone: Why the round was undone; empty where it was not.
+    """
+
+    number: int
+    models: Models
+    attended: Attended
+    verdict: Verdict
+    bound_before: float
+    bound_after: float
+    undone: str = ""
+
+
+@dataclass(frozen=True)
+class _RoundFolder:
+    """Where the maximisation step of one round keeps its state: inside the run's checkpoint folder."""
+
+    path: Path
+    checkpoints: Checkpoints
+    number: int
+    run: RunFolder
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        self.run.log({**record, "round": self.number})
+
+    def save_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        save_tensors(self.path / f"{name}.safetensors", tensors)
+
+    def load_tensors(self, name: str) -> dict[str, Tensor]:
+        return load_tensors(self.path / f"{name}.safetensors")
+
+
+def learn(
+    source: Models,
+    scenes: Scenes,
+    run: RunFolder,
+    settings: LearnSettings,
+    progress: Progress,
+    replay: Scenes | None = None,
+) -> tuple[Models, Gallery, list[Round]]:
+    """Learns from scenes whose annotations, if any, are not looked at; writes the models into `run`.
+
+    Args:
+        source: The models to start from.
+        scenes: Images that hold the object, most of them.
+        run: A claimed run.
+        settings: How.
+        progress: Shows how far it is, and may stop it.
+        replay: Annotated scenes to mix in.
+
+    Returns:
+        The models learned, the scenes as they were kept, and what happened in each round.
+
+    Raises:
+        BadInput: Too few scenes can be trusted to hold the object: nothing is learned.
+    """
+    keep_large_blocks()
+    new = load_gallery(scenes.scenes, progress, settings.train.largest).without_objects()
+    old = None if replay is None else load_gallery(replay.scenes, progress, settings.train.largest)
+    models, rounds = source, []
+    for number in range(1, settings.rounds + 1):
+        done = _round(number, models, new, old, run, settings, progress)
+        if done is None:
+            break
+        rounds.append(done)
+        models = done.models
+        run.log(_record(done))
+        if done.undone:
+            progress.say(f"round {number} undone: {done.undone}")
+            break
+    models.gdbn.save(run.path / "gdbn.safetensors")
+    models.shiftnet.save(run.path / "shiftnet.safetensors")
+    run.save_tensors("background", models.evidence.tensors())
+    return models, new, rounds
+
+
+def _round(
+    number: int,
+    models: Models,
+    new: Gallery,
+    old: Gallery | None,
+    run: RunFolder,
+    settings: LearnSettings,
+    progress: Progress,
+) -> Round | None:
+    """One round; None where a later round trusts too few scenes to go on."""
+    path = run.path / "checkpoint" / f"round-{number}"
+    path.mkdir(parents=True, exist_ok=True)
+    folder = _RoundFolder(path, Checkpoints(path), number, run)
+    attended = _attended(models, new, folder, settings, progress)
+    verdict = judge(attended, settings.trust, number == 1)
+    if len(verdict.teaches) < settings.trust.fewest:
+        if number > 1:
+            return None
+        raise BadInput(
+            f"{len(verdict.teaches)} of {len(new.names)} scenes seem to hold the object, {settings.trust.fewest} are "
+            f"needed: {_most_common(verdict)}"
+        )
+    gallery, split = _pseudo_annotated(new, attended.u, verdict.teaches, old, settings)
+    train = replace(
+        settings.train,
+        seed=settings.seed,
+        shiftnet=replace(settings.train.shiftnet, steps=settings.shiftnet_steps, rate=settings.shiftnet_rate),
+    )
+    try:
+        learned = _maximise(models, gallery, split, folder, train, progress)
+    except FoveateError as error:
+        if isinstance(error, BadInput) or "NaN" not in str(error) and "finite" not in str(error):
+            raise
+        return Round(number, models, attended, verdict, float("nan"), float("nan"), str(error))
+    held_out = split.held_out_objects if old is None else _among(split.held_out_objects, len(new.names))
+    before, after = (_bound(m, gallery, held_out, settings.seed) for m in (models, learned))
+    if not after >= before - settings.tolerance:
+        why = f"the bound on held-out attended patches fell from {before:.1f} to {after:.1f} nats"
+        return Round(number, models, attended, verdict, before, after, why)
+    return Round(number, learned, attended, verdict, before, after)
+
+
+def _attended(
+    models: Models, new: Gallery, folder: _RoundFolder, settings: LearnSettings, progress: Progress
+) -> Attended:
+    """The expectation step, taken from the checkpoint where it was done before."""
+    kept = folder.checkpoints.load("attended")
+    if kept is not None:
+        tensors, meta = kept
+        return Attended(*(tensors[name] for name in ("u", "score", "probability", "spread")), list(meta["doubt"]))
+    attend = replace(settings.train.attend, seed=settings.seed)
+    attended = attend_scenes(models, new, attend, progress, f"round {folder.number}: attending")
+    tensors = {name: getattr(attended, name) for name in ("u", "score", "probability", "spread")}
+    folder.checkpoints.save("attended", tensors, {"doubt": attended.doubt})
+    return attended
+
+
+def _pseudo_annotated(
+    new: Gallery, u: Float[Tensor, "n 4"], teaches: list[int], old: Gallery | None, settings: LearnSettings
+) -> tuple[Gallery, Split]:
+    """The scenes that teach, with the gazes found taken for annotations, and the annotated ones beside them."""
+    chosen = torch.tensor(teaches, dtype=torch.int64)
+    gallery, annotated = new._replace(objects=Objects(chosen, u[chosen])), []
+    if old is not None:
+        annotated = [len(new.names) + k for k in torch.unique(old.objects.image).tolist()]
+        gallery = join(gallery, old)
+    images = teaches + annotated
+    fit, held_out = hold_out([gallery.names[k] for k in images], settings.train.held_out, settings.seed)
+    fit, held_out = [images[k] for k in fit], [images[k] for k in held_out]
+    return gallery, Split(fit, held_out, gallery.subset(fit), gallery.subset(held_out))
+
+
+def _maximise(
+    models: Models, gallery: Gallery, split: Split, folder: _RoundFolder, settings: TrainSettings, progress: Progress
+) -> Models:
+    """Patch model, ShiftNet and evidence on what was attended; patch.mean and patch.std stay those of the source."""
+    patch = models.gdbn.patch
+    gdbn = patch_model(gallery, split, folder, settings, progress, (patch.mean.clone(), patch.std.clone()))
+    shiftnet = network(gallery, split, gdbn, folder, settings, progress, start=models.shiftnet)
+    moved = Models(gdbn, shiftnet)
+    return Models(gdbn, shiftnet, weigh(moved, gallery, split, folder, settings, progress))
+
+
+def _among(objects: Objects, images: int) -> Objects:
+    """The objects in the first `images` images: those whose locations were inferred."""
+    mine = objects.image < images
+    return Objects(objects.image[mine], objects.gaze[mine]) if mine.any() else objects
+
+
+def _bound(models: Models, gallery: Gallery, objects: Objects, seed: int) -> float:
+    """Importance-weighted bound of the patch model on aligned patches, nats, good enough to compare two models."""
+    v = standardised(models.gdbn, aligned_patches(gallery.pyramids, objects))
+    return float(iw_bound_estimate(models.gdbn, v, seed=seed))
+
+
+def _most_common(verdict: Verdict) -> str:
+    counts = Counter(reason for reason in verdict.reasons if reason)
+    return "; ".join(f"{reason}: {count}" for reason, count in counts.most_common(3))
+
+
+def _record(done: Round) -> dict[str, Any]:
+    return {
+        "phase": "learn",
+        "round": done.number,
+        "accepted": len(done.verdict.teaches),
+        "rejected": dict(Counter(reason for reason in done.verdict.reasons if reason)),
+        "bound_before": done.bound_before,
+        "bound_after": done.bound_after,
+        "undone": done.undone,
+    }

@@ -1,0 +1,65 @@
+"""The models of a RUN, as attention uses them together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.attention.canonical import canonical_image
+from foveate.attention.conditionals import PatchConditionals
+from foveate.attention.evidence import Evidence
+from foveate.attention.shiftnet import ShiftNet
+from foveate.boltzmann.dbn import GaussianDBN
+from foveate.errors import BadInput
+from foveate.files import load_tensors
+
+
+@dataclass(frozen=True)
+class Models:
+    """A patch model, a network that moves gazes, and what counts as evidence.
+
+    Attributes:
+        gdbn: Density of the object in its canonical frame.
+        shiftnet: Moves gazes towards the object.
+        evidence: Turns a look into a score and a probability; None while training has not come to it.
+    """
+
+    gdbn: GaussianDBN
+    shiftnet: ShiftNet
+    evidence: Evidence | None = None
+
+    @cached_property
+    def canonical(self) -> Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]:
+        """Glimpse in [0, 1] -> v."""
+        return canonical_image(self.gdbn)
+
+    @cached_property
+    def conditionals(self) -> PatchConditionals:
+        """The conditionals of v and h1 under the patch model."""
+        return PatchConditionals.of(self.gdbn)
+
+    def to(self, device: str | torch.device) -> "Models":
+        """The same models on another device; evidence is weighed on the CPU."""
+        return Models(self.gdbn.to(device), self.shiftnet.to(device), self.evidence)
+
+    @classmethod
+    def load(cls, run: str | Path) -> "Models":
+        """Reads the models of a RUN folder.
+
+        Raises:
+            BadInput: A file is missing, damaged, or does not fit; the text names it.
+        """
+        run = Path(run)
+        gdbn = GaussianDBN.load(run / "gdbn.safetensors")
+        if gdbn.grbm.b.numel() != 3 * 24 * 24:
+            raise BadInput(f"{run}: attention needs a patch model of D = 1728, this one has {gdbn.grbm.b.numel()}")
+        tensors = load_tensors(run / "background.safetensors")
+        try:
+            evidence = Evidence.from_tensors(tensors)
+        except KeyError as missing:
+            raise BadInput(f"{run / 'background.safetensors'}: tensor {missing.args[0]} is missing") from None
+        return cls(gdbn, ShiftNet.load(run / "shiftnet.safetensors"), evidence)

@@ -1,0 +1,108 @@
+"""The last adjustment and the error bar of converged gazes: their posterior by Hamiltonian Monte Carlo (`posterior`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.attention.models import Models
+from foveate.attention.posterior import PosteriorSettings, sample
+from foveate.attention.posterior_summary import DISAGREEING, DIVERGING, NOT_MOVING
+from foveate.scenes import gaze
+from foveate.scenes.pyramid import Pyramids
+
+TRAIL = 8  # draws kept on the trail
+KEPT = 60  # draws kept for drawing spreads
+DOUBTFUL = {NOT_MOVING, DISAGREEING, DIVERGING}
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What the chains of one gaze found.
+
+    Attributes:
+        u: The posterior mean, or the gaze the chains started from where they can't be believed.
+        std: Standard deviations of (a, b, tx, ty), pixels; NaN where the chains did not move.
+        spread: Standard deviations of (log s, angle in radians, tx, ty).
+        trail: Some draws of the first chain, then u.
+        draws: Some draws of all chains.
+        rhat: Of (log s, angle, tx, ty).
+        ess: Bulk effective sample sizes of the same.
+        acceptance: Mean acceptance probability of each chain.
+        flags: What is wrong with the chains, in words.
+    """
+
+    u: Float[np.ndarray, "4"]
+    std: Float[np.ndarray, "4"]
+    spread: Float[np.ndarray, "4"]
+    trail: Float[np.ndarray, "steps 4"]
+    draws: Float[np.ndarray, "draws 4"]
+    rhat: Float[np.ndarray, "4"]
+    ess: Float[np.ndarray, "4"]
+    acceptance: Float[np.ndarray, "chains"]
+    flags: tuple[str, ...]
+
+
+def refine(
+    models: Models,
+    pyramids: Pyramids,
+    index: Sequence[int],
+    gazes: Float[Tensor, "n 4"],
+    names: Sequence[str],
+    settings: PosteriorSettings,
+    seed: int,
+) -> list[Refined]:
+    """Samples the posterior of each gaze, tempered by what the evidence found to make stated spreads true.
+
+    Args:
+        models: Patch model and evidence.
+        pyramids: The images.
+        index: Which image each gaze looks at.
+        gazes: Where the network came to rest.
+        names: A unique name a gaze, which keys its random numbers.
+        settings: How; its temperature multiplies the evidence's. Zero chains sample nothing.
+        seed: Of the random numbers.
+
+    Returns:
+        One for each gaze; none at all where there are no chains.
+    """
+    if not len(gazes) or settings.chains == 0:
+        return []
+    temper = 1.0 if models.evidence is None else models.evidence.temper
+    tempered = replace(settings, temperature=settings.temperature * temper)
+    posterior = sample(pyramids, np.asarray(index, dtype=np.int64), gazes, names, models.conditionals, tempered, seed)
+    spread = torch.cat(
+        (posterior.std_log_scale[:, None], torch.deg2rad(posterior.std_angle)[:, None], posterior.std_centre), dim=1
+    )
+    results = []
+    for k in range(len(gazes)):
+        doubtful = bool(DOUBTFUL & set(posterior.flags[k])) or not torch.isfinite(posterior.mean[k]).all()
+        u = gazes[k] if doubtful or _has_left(posterior.mean[k], gazes[k]) else posterior.mean[k]
+        first, every = posterior.draws[k, 0], posterior.draws[k].flatten(0, 1)
+        results.append(
+            Refined(
+                u=u.numpy(),
+                std=posterior.std[k].numpy(),
+                spread=spread[k].numpy(),
+                trail=torch.cat((_thin(first, TRAIL), u[None])).numpy(),
+                draws=_thin(every, KEPT).numpy(),
+                rhat=posterior.rhat[k].numpy(),
+                ess=posterior.ess[k].numpy(),
+                acceptance=posterior.acceptance[k].numpy(),
+                flags=posterior.flags[k],
+            )
+        )
+    return results
+
+
+def _has_left(mean: Float[Tensor, "4"], start: Float[Tensor, "4"]) -> bool:
+    """Whether the chains went to look at something else."""
+    boxes = gaze.to_boxes(torch.stack((mean, start)))
+    return float(gaze.iou(boxes[:1], boxes[1:])) < 0.5
+
+
+def _thin(draws: Float[Tensor, "n 4"], most: int) -> Float[Tensor, "m 4"]:
+    return draws[torch.linspace(0, len(draws) - 1, min(most, len(draws))).round().long()]

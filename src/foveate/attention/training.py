@@ -1,0 +1,255 @@
+"""Annotated scenes -> the models of a RUN.
+
+Phases, each of which resumes where it stopped: the patch model on aligned patches; the ShiftNet on perturbed gazes; what counts as
+evidence, from searches of scenes; the temper of the posterior. A share of the scenes, chosen by a hash of their names, trains
+none of the models: the patch model's early stopping, the network's accuracy by step, ranking, calibration and temper are measured there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.attention.appearance import AppearanceSettings
+from foveate.attention.attend import AttendSettings
+from foveate.attention.canonical import canonical_image, standardised
+from foveate.attention.evidence import Evidence
+from foveate.attention.gallery import Gallery, hold_out, load_gallery
+from foveate.attention.models import Models
+from foveate.attention.pairs import Objects, PairSettings
+from foveate.attention.patches import PatchSettings, aligned_patches, jittered_patches
+from foveate.attention.ranking import RankingSettings, train_evidence
+from foveate.attention.search import SearchSettings, converge
+from foveate.attention.shiftnet import ShiftNet
+from foveate.attention.shiftnet_training import ShiftNetSettings, train_shiftnet
+from foveate.attention.temper import fit_temper
+from foveate.boltzmann.dbn import GaussianDBN
+from foveate.boltzmann.greedy import QUICK, GDBNSettings, train_gdbn
+from foveate.boltzmann.grbm_ais import grbm_log_z
+from foveate.errors import BadInput
+from foveate.memory import keep_large_blocks
+from foveate.progress import Progress
+from foveate.scenes import gaze
+from foveate.scenes.folder import Scenes
+
+class RunFolder(Protocol):
+    """What training needs of the folder it writes into; `foveate.runs.Run` is one."""
+
+    path: Path
+    checkpoints: Any
+
+    def log(self, record: Mapping[str, Any]) -> None: ...
+
+    def save_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None: ...
+
+    def load_tensors(self, name: str) -> dict[str, Tensor]: ...
+
+
+FEWEST = 6  # scenes with an object, below which nothing can be learnt and checked
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides about the models, but for the scenes."""
+
+    seed: int = 0
+    held_out: float = 0.12  # share of the scenes that validates and calibrates
+    largest: int = 640  # longest side at which training scenes are kept, pixels
+    patches: PatchSettings = field(default_factory=PatchSettings)
+    gdbn: GDBNSettings = field(default_factory=GDBNSettings)
+    shiftnet: ShiftNetSettings = field(default_factory=ShiftNetSettings)
+    ranking: RankingSettings = field(default_factory=RankingSettings)
+    attend: AttendSettings = field(default_factory=AttendSettings)
+
+
+def handed(settings: TrainSettings) -> TrainSettings:
+    """The same for objects that are not themselves in a mirror, such as digits."""
+    appearance = replace(settings.shiftnet.pairs.appearance, mirror=0.0)
+    shiftnet = replace(settings.shiftnet, pairs=replace(settings.shiftnet.pairs, appearance=appearance))
+    return replace(settings, patches=replace(settings.patches, mirror=False), shiftnet=shiftnet)
+
+
+QUICK_SETTINGS = TrainSettings(
+    largest=320,
+    gdbn=QUICK,
+    shiftnet=ShiftNetSettings(
+        steps=500, rate=0.03, report_every=20, pairs=PairSettings(appearance=AppearanceSettings(composite=0.3, coarse=0.1))
+    ),
+    ranking=RankingSettings(scenes=60, starts=120, negatives=30),
+    attend=AttendSettings(search=SearchSettings(smallest=10.0)),
+)
+PRESETS = {"quick": QUICK_SETTINGS, "standard": TrainSettings()}
+
+
+class Split(NamedTuple):
+    """Numbers of the scenes that train and of those that are held out, and the objects in each."""
+
+    fit: list[int]
+    held_out: list[int]
+    objects: Objects
+    held_out_objects: Objects
+
+
+def train(
+    scenes: Scenes, run: RunFolder, settings: TrainSettings, progress: Progress
+) -> tuple[Models, Gallery, Split]:
+    """Trains the models of a RUN and writes them; goes on where an earlier process stopped.
+
+    Args:
+        scenes: Annotated scenes.
+        run: A claimed run.
+        settings: How.
+        progress: Shows how far it is, and may stop it.
+
+    Raises:
+        BadInput: Too few scenes hold an object or can be read.
+    """
+    keep_large_blocks()
+    gallery, split = prepare(scenes, settings, progress)
+    gdbn = patch_model(gallery, split, run, settings, progress)
+    shiftnet = network(gallery, split, gdbn, run, settings, progress)
+    evidence = weigh(Models(gdbn, shiftnet), gallery, split, run, settings, progress)
+    return Models(gdbn, shiftnet, evidence), gallery, split
+
+
+def prepare(scenes: Scenes, settings: TrainSettings, progress: Progress) -> tuple[Gallery, Split]:
+    """Reads the scenes and splits them."""
+    gallery = load_gallery(scenes.scenes, progress, settings.largest)
+    for problem in gallery.problems:
+        progress.say(f"left out: {problem}")
+    with_object = len(torch.unique(gallery.objects.image))
+    if with_object < FEWEST:
+        raise BadInput(f"{with_object} scenes with an annotated object: at least {FEWEST} are needed")
+    fit, held_out = hold_out(gallery.names, settings.held_out, settings.seed)
+    split = Split(fit, held_out, gallery.subset(fit), gallery.subset(held_out))
+    if not len(split.held_out_objects.image) or not len(split.objects.image):
+        raise BadInput("the scenes held out for validation, or those left, hold no object: give more annotated scenes")
+    return gallery, split
+
+
+def patch_model(
+    gallery: Gallery,
+    split: Split,
+    run: RunFolder,
+    settings: TrainSettings,
+    progress: Progress,
+    standard: tuple[Float[Tensor, "3"], Float[Tensor, "3"]] | None = None,
+) -> GaussianDBN:
+    """The Gaussian deep belief network of the aligned patches.
+
+    `standard` is the mean and deviation by which pixels are standardised, if not those of the patches themselves.
+    """
+    if run.checkpoints.done("gdbn"):
+        return GaussianDBN.load(run.path / "gdbn.safetensors")
+    patches = aligned_patches(gallery.pyramids, split.objects)
+    std, mean = torch.std_mean(patches, dim=(0, 2, 3))
+    mean, std = (mean, std.clamp(min=0.02)) if standard is None else standard  # flat patches buy no infinite likelihood
+
+    def epoch(number: int) -> Float[Tensor, "n d"]:
+        drawn = jittered_patches(gallery.pyramids, split.objects, settings.patches, settings.seed, number)
+        return ((drawn - mean.view(3, 1, 1)) / std.view(3, 1, 1)).flatten(1)
+
+    held_out = aligned_patches(gallery.pyramids, split.held_out_objects)
+    validation = ((held_out - mean.view(3, 1, 1)) / std.view(3, 1, 1)).flatten(1)
+    gdbn = train_gdbn(
+        epoch,
+        validation,
+        settings.gdbn,
+        seed=settings.seed,
+        mean=mean,
+        std=std,
+        progress=progress,
+        checkpoints=run.checkpoints,
+        log=run.log,
+    )
+    gdbn.save(run.path / "gdbn.safetensors")
+    run.checkpoints.finish("gdbn", {})
+    return gdbn
+
+
+def network(
+    gallery: Gallery,
+    split: Split,
+    gdbn: GaussianDBN,
+    run: RunFolder,
+    settings: TrainSettings,
+    progress: Progress,
+    start: ShiftNet | None = None,
+) -> ShiftNet:
+    """The ShiftNet, with v as the patch model gives it; from the weights of `start` where there is one."""
+    path = run.path / "shiftnet.safetensors"
+    if run.checkpoints.done("shiftnet trained"):
+        return ShiftNet.load(path)
+    canonical = canonical_image(gdbn)
+
+    def validate(net: ShiftNet) -> dict[str, Any]:
+        return {"by_step": accuracy_by_step(Models(gdbn, net), gallery, split.held_out_objects)}
+
+    net = train_shiftnet(
+        gallery.pyramids,
+        split.objects,
+        canonical,
+        settings.shiftnet,
+        settings.seed,
+        progress,
+        run.checkpoints,
+        run.log,
+        validate,
+        start,
+    )
+    net.save(path)
+    run.checkpoints.finish("shiftnet trained", {})
+    return ShiftNet.load(path)
+
+
+def weigh(
+    models: Models, gallery: Gallery, split: Split, run: RunFolder, settings: TrainSettings, progress: Progress
+) -> Evidence:
+    """Evidence, calibration and temper."""
+    if run.checkpoints.done("evidence"):
+        return Evidence.from_tensors(run.load_tensors("background"))
+    log_z = object_log_z(models.gdbn, gallery, split.objects, settings.seed, progress)
+    evidence, figures = train_evidence(
+        models,
+        gallery,
+        split.fit,
+        split.held_out,
+        settings.ranking,
+        settings.attend,
+        log_z,
+        settings.seed,
+        progress,
+    )
+    weighed = Models(models.gdbn, models.shiftnet, evidence)
+    temper, tempered = fit_temper(weighed, gallery, split.held_out, settings.attend, progress)
+    evidence = replace(evidence, temper=temper)
+    run.log({"phase": "evidence", **figures, **tempered})
+    run.save_tensors("background", evidence.tensors())
+    run.checkpoints.finish("evidence", {})
+    return evidence
+
+
+def object_log_z(gdbn: GaussianDBN, gallery: Gallery, objects: Objects, seed: int, progress: Progress) -> float:
+    """The GRBM's log partition function, which turns free energies into densities."""
+    patches = standardised(gdbn, aligned_patches(gallery.pyramids, objects))
+    with progress.phase("log Z of the first layer", 1) as tick:
+        estimate = grbm_log_z(gdbn.grbm, patches, chains=20, temperatures=1000, seed=seed)
+        tick(1)
+    return float(estimate)
+
+
+@torch.inference_mode()
+def accuracy_by_step(models: Models, gallery: Gallery, objects: Objects, steps: int = 8) -> list[float]:
+    """Share of objects that the single start's gaze overlaps by IoU 0.5, by step; scenes of one object are meant."""
+    width = torch.from_numpy(gallery.pyramids.width[objects.image.numpy(), 0]).double()
+    height = torch.from_numpy(gallery.pyramids.height[objects.image.numpy(), 0]).double()
+    zero = torch.zeros_like(width)
+    starts = gaze.from_scale_angle(torch.maximum(width, height) / 6, zero, width / 2, height / 2)
+    trails = converge(models.shiftnet, models.canonical, gallery.pyramids, objects.image, starts, steps).gazes
+    truth = gaze.to_boxes(objects.gaze)
+    overlaps = [gaze.iou(gaze.to_boxes(at), truth).diagonal() for at in trails]
+    return [round(float((overlap >= 0.5).double().mean()), 4) for overlap in overlaps]

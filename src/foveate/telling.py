@@ -1,0 +1,164 @@
+"""What is kept of a training for its page: patches, scenes attended step by step, figures.
+
+Everything here is computed from the models and the scenes and saved as the run's story; nothing that computes needs it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.attention.attend import Attention, AttendSettings, Found
+from foveate.attention.background import log_ratio
+from foveate.attention.canonical import standardised
+from foveate.attention.gallery import Gallery
+from foveate.attention.localization import measure
+from foveate.attention.models import Models
+from foveate.attention.outcome import Outcome, outcome
+from foveate.attention.pairs import Objects
+from foveate.attention.patches import aligned_patches
+from foveate.attention.training import Split
+from foveate.attention.workers import map_images
+from foveate.progress import Progress
+from foveate.report.results import LocalizationStory, TrainingStory
+from foveate.report.story import FoundGaze, PatchStory, ScenesStory, SceneStory, Spread, Step
+from foveate.scenes import gaze
+from foveate.scenes.glimpse import glimpses
+
+DETAILED = 48  # scenes whose every step is kept, before the page chooses among them
+WALL = 120  # aligned crops shown
+CROP = 64  # their side, pixels
+
+
+def tell_training(
+    folder: Path, models: Models, gallery: Gallery, split: Split, settings: AttendSettings, progress: Progress
+) -> dict[str, Any]:
+    """Saves the story of a training, and gives the figures of localization on the held-out scenes."""
+    patch_story(gallery, split.objects, split.held_out_objects).save(folder)
+    facts = {
+        "scenes that trained": len(split.fit),
+        "objects in them": len(split.objects.image),
+        "scenes held out": len(split.held_out),
+    }
+    rejected = [(name, why) for name, _, why in (line.partition(": ") for line in gallery.problems)]
+    TrainingStory(facts=facts, rejected=rejected, rejected_total=len(rejected)).save(folder)
+    return tell_scenes(folder, models, gallery, split.held_out, settings, progress, "held out")
+
+
+def tell_scenes(
+    folder: Path,
+    models: Models,
+    gallery: Gallery,
+    images: Sequence[int],
+    settings: AttendSettings,
+    progress: Progress,
+    name: str,
+) -> dict[str, Any]:
+    """Attends scenes of a gallery, saves what happened and the figures, and gives the figures."""
+    every = replace(settings, min_probability=0.0, max_gazes=max(settings.max_gazes, 1))
+    attention, outcomes, stories = Attention(models), [], []
+    with progress.phase(f"attending scenes {name}", len(images)) as tick:
+        work = map_images(lambda i: attention.attend_one(picture(gallery, i), gallery.names[i], every), images)
+        for number, (image, founds) in enumerate(zip(images, work, strict=True)):
+            result = outcome(gallery.names[image], founds, gallery.of(image).numpy(), gallery.ignore[image].numpy(), 0.0)
+            outcomes.append(result)
+            if number < DETAILED:
+                stories.append(scene_story(models, gallery, image, founds, settings.min_probability))
+            tick(number + 1)
+    figures = measure(outcomes, settings.min_probability)
+    hits = sum(1 for story in stories if story.success)
+    ScenesStory(scenes=stories, total=len(images), name=name, successes=hits, failures=len(stories) - hits).save(folder)
+    LocalizationStory(figures=figures, name=name).save(folder)
+    return figures
+
+
+def patch_story(gallery: Gallery, objects: Objects, held_out: Objects) -> PatchStory:
+    """The aligned patches, the wall of crops, and averages with and without alignment."""
+    crops = glimpses(gallery.pyramids, objects.image[:WALL], objects.gaze[:WALL], CROP)
+    every = range(min(len(gallery.names), 400))
+    whole = glimpses(gallery.pyramids, torch.tensor(list(every)), torch.cat([_cover(gallery, i) for i in every]), CROP)
+    aligned = glimpses(gallery.pyramids, objects.image[:400], objects.gaze[:400], CROP)
+    return PatchStory(
+        patches=aligned_patches(gallery.pyramids, objects).clamp(0, 1),
+        total=len(objects.image),
+        crops=crops.clamp(0, 1),
+        aligned_mean=aligned.mean(0),
+        scene_mean=whole.mean(0),
+        validation=aligned_patches(gallery.pyramids, held_out).clamp(0, 1),
+    )
+
+
+def scene_story(
+    models: Models, gallery: Gallery, image: int, founds: Sequence[Found], min_probability: float
+) -> SceneStory:
+    """One scene: the best gaze step by step, and all that were found."""
+    pixels, truths = picture(gallery, image), gallery.of(image)
+    steps, overlap = [], None
+    if founds:
+        best = founds[0]
+        kinds = ["start"] + ["convnet"] * best.network_steps + ["hmc"] * (len(best.trail) - 1 - best.network_steps)
+        steps = story_steps(models, gallery, image, torch.from_numpy(best.trail), kinds)
+        if len(truths):
+            boxes = gaze.to_boxes(torch.from_numpy(np.asarray(best.u, dtype=np.float64))[None])
+            overlap = float(gaze.iou(boxes, gaze.to_boxes(truths)).max())
+    shown = [f for f in founds if f.probability >= min_probability] or list(founds[:1])
+    return SceneStory(
+        name=gallery.names[image],
+        thumbnail=pixels,
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        truths=truths.tolist() if len(truths) else None,
+        steps=steps,
+        found=[
+            FoundGaze(u=f.u.tolist(), probability=f.probability, std=f.std.tolist(), score=f.score, spread=_spread(f))
+            for f in shown
+        ],
+        success=None if not len(truths) else bool(overlap is not None and overlap > 0.5),
+        iou=overlap,
+    )
+
+
+def story_steps(
+    models: Models, gallery: Gallery, image: int, trail: Float[Tensor, "steps 4"], kinds: Sequence[str]
+) -> list[Step]:
+    """What the models saw and made of it at every gaze of a trail."""
+    seen = glimpses(gallery.pyramids, torch.full((len(trail),), image), trail)
+    x = standardised(models.gdbn, seen)
+    mean = models.gdbn.grbm.visible_mean(models.gdbn.grbm.hidden_mean(x))
+    reconstruction, v = models.gdbn.to_pixels(mean), models.gdbn.to_pixels((mean + x) / 2)
+    scores: list[float | None] = [None] * len(trail)
+    if models.evidence is not None:
+        scores = log_ratio(models.gdbn, models.evidence.object_log_z, models.evidence.background, seen).tolist()
+    return [
+        Step(u=u, kind=kind, glimpse=g, v=_picture(c), reconstruction=_picture(r), score=score)
+        for u, kind, g, c, r, score in zip(trail.tolist(), kinds, seen, v, reconstruction, scores, strict=True)
+    ]
+
+
+def picture(gallery: Gallery, image: int) -> np.ndarray:
+    """The pixels of a scene as it is kept, 16 bits."""
+    return gallery.pyramids.level(image, 0)
+
+
+def _picture(pixels: Tensor) -> Tensor:
+    return pixels.reshape(3, 24, 24).clamp(0, 1)
+
+
+def _cover(gallery: Gallery, image: int) -> Float[Tensor, "1 4"]:
+    """The gaze that shows most of a scene in one square."""
+    height, width = float(gallery.pyramids.height[image, 0]), float(gallery.pyramids.width[image, 0])
+    return torch.tensor([[min(height, width) / 2, 0.0, width / 2, height / 2]], dtype=torch.float64)
+
+
+def _spread(found: Found) -> Spread | None:
+    if found.posterior is None or len(found.posterior.draws) < 2:
+        return None
+    return Spread.from_draws(found.posterior.draws)
+
+
+__all__ = ["Outcome", "patch_story", "scene_story", "story_steps", "tell_scenes", "tell_training"]
