@@ -249,3 +249,40 @@ def gaussian_visible_pass(product, e_base, e_change, precision_base, precision_c
             total += v * (e_change[i] - _F(0.5) * precision_change[i] * v)
             row[i] = v
         slope[r] = total
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def swap_pass(rows_by_level, ladder, slope, step, key, swapped, was_at_bottom):
+    """Offer neighbouring levels of each ensemble to exchange their states (Geyer 1991; Swendsen and Wang 1986).
+
+    log p*_beta(v, h) is linear in beta with slope d, so an exchange between levels a and b is accepted with probability
+    min(1, exp((beta_a - beta_b) (d_b - d_a))). Even and odd pairs take turns.
+
+    Args:
+        rows_by_level: [ensembles, levels] int64, which row is at which level; changed in place.
+        ladder: [levels] float64 inverse temperatures, ascending.
+        slope: [rows] float64, d log p*_beta(v, h) / d beta.
+        step: Counter.
+        key: uint64 of the random numbers.
+        swapped: [levels - 1] int64, counts of accepted exchanges, added to.
+        was_at_bottom: [rows] uint8, whether a row has been at level 0 since it was last at the top; changed in place.
+
+    Returns:
+        How many rows arrived at the top from the bottom.
+    """
+    ensembles, levels = rows_by_level.shape
+    low, high = row_words(key, step, 0)
+    arrived = 0
+    for e in range(ensembles):
+        for level in range(step % 2, levels - 1, 2):
+            below, above = rows_by_level[e, level], rows_by_level[e, level + 1]
+            log_ratio = (ladder[level] - ladder[level + 1]) * (slope[above] - slope[below])
+            uniform = np.float64(_uniform(_U(e * levels + level), low, high)) + 2.0**-25
+            if np.log(uniform) < log_ratio:
+                rows_by_level[e, level], rows_by_level[e, level + 1] = above, below
+                swapped[level] += 1
+        was_at_bottom[rows_by_level[e, 0]] = 1
+        top = rows_by_level[e, levels - 1]
+        arrived += was_at_bottom[top]
+        was_at_bottom[top] = 0
+    return arrived

@@ -59,11 +59,11 @@ class AnnealingPath:
 def binary_path(
     rbm: BernoulliRBM, activities: Float[Tensor, "n visible"], smoothing: float = 1.0
 ) -> AnnealingPath:
-    """The path to a binary RBM from independent units with the activities' smoothed means.
+    """The path to a binary RBM from independent units that have the activities' smoothed means.
 
-    Visible unit i of the base is on with probability (sum_n v_ni + smoothing) / (N + 2 smoothing), hidden unit j with
-    the smoothed mean of p(h_j = 1 | v_n). A unit without couplings has its own bias from the start: its marginal is
-    known, and a machine without couplings is then exact at any number of temperatures.
+    Visible unit i of the base is on with probability (sum_n v_ni + smoothing) / (N + 2 smoothing); hidden units have their
+    own biases from the start. A visible unit without couplings has its own bias too: its marginal is known, and a machine
+    without couplings is then exact at any number of temperatures.
 
     Args:
         rbm: The machine.
@@ -71,12 +71,11 @@ def binary_path(
         smoothing: Imaginary observations of either state for each unit (Laplace).
     """
     weights, b, c = (value.detach().to("cpu", torch.float64) for value in (rbm.W, rbm.b, rbm.c))
-    v = activities.detach().to("cpu", torch.float64)
-    b_base = torch.where((weights == 0).all(1), b, _smoothed_log_odds(v, smoothing))
-    c_base = torch.where((weights == 0).all(0), c, _smoothed_log_odds(torch.sigmoid(v @ weights + c), smoothing))
-    # Rounded first, so that base and change are the float32 numbers that the chains move with and their sum is the
-    # target.
-    b_base, c_base = b_base.float().double(), c_base.float().double()
+    on = activities.detach().to("cpu", torch.float64).sum(0) + smoothing
+    log_odds = torch.log(on) - torch.log(len(activities) + 2 * smoothing - on)
+    # Rounded, so that log Z of the base belongs to the very float32 numbers that the chains move with.
+    b_base = torch.where((weights == 0).all(1), b, log_odds).float().double()
+    c_base = c.float().double()
     return AnnealingPath(
         W=_padded(_padded(weights, 1), 0),
         b_base=_padded(b_base, 0),
@@ -129,11 +128,6 @@ def gaussian_path(
         n_visible=len(linear),
         n_hidden=len(c),
     )
-
-
-def _smoothed_log_odds(activities: Tensor, smoothing: float) -> Tensor:
-    on = activities.sum(0) + smoothing
-    return torch.log(on) - torch.log(len(activities) + 2 * smoothing - on)
 
 
 def _softplus(x: Tensor) -> Tensor:
