@@ -46,9 +46,7 @@ def points_of(u, canonical=FACE_POINTS):
     return [number for x, y in canonical.values() for number in (a * x - b * y + tx, b * x + a * y + ty, 2)]
 
 
-@given(
-    scale=st.floats(1, 500), angle=st.floats(-math.pi, math.pi), x=st.floats(-1000, 1000), y=st.floats(-1000, 1000)
-)
+@given(scale=st.floats(1, 500), angle=st.floats(-math.pi, math.pi), x=st.floats(-1000, 1000), y=st.floats(-1000, 1000))
 def test_keypoints_of_any_gaze_give_it_back(tmp_path_factory, scale, angle, x, y):
     u = np.array([scale * math.cos(angle), scale * math.sin(angle), x, y])
     path = tmp_path_factory.mktemp("coco") / "annotations.json"
@@ -70,8 +68,8 @@ def test_keypoints_are_fitted_with_least_squares(read):
 
 def test_unlabelled_keypoints_do_not_count_and_one_alone_tells_no_gaze(read):
     points = points_of((20, 5, 50, 40))
-    two = points[:6] + [0, 0, 0]
-    occluded = points[:5] + [1] + points[6:]
+    two = [*points[:6], 0, 0, 0]
+    occluded = [*points[:5], 1, *points[6:]]
     lone = points[:3] + [0, 0, 0] * 2
     annotations = [{**box(identity=i), "keypoints": each} for i, each in enumerate((points, two, occluded, lone))]
     found = read(document(annotations, categories=[FACE]))
@@ -121,18 +119,30 @@ def test_rotated_boxes_turn_the_window(degrees):
     corners = np.array([[-15, -20], [15, -20], [15, 20], [-15, 20]]) @ [
         [math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]
     ]  # fmt: skip
-    upright = (*(corners.min(0) + (25, 40)), *(corners.max(0) + (25, 40)))
+    corners += (25, 40)
+    upright = (*corners.min(0), *corners.max(0))
     np.testing.assert_allclose(outline({"bbox": [25, 40, 30, 40, -degrees]}).upright(), upright, atol=1e-9)
 
 
 def test_polygons_stand_in_for_a_missing_box(read):
-    annotation = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[10, 20, 40, 20, 40, 60], [12, 30, 20, 40, 15, 50]]}
+    annotation = {
+        "id": 1,
+        "image_id": 1,
+        "category_id": 1,
+        "segmentation": [[10, 20, 40, 20, 40, 60], [12, 30, 20, 40, 15, 50]],
+    }
     np.testing.assert_array_equal(read(document([annotation])).marked[1].gazes, [[15, 0, 25, 40]])
 
 
 def test_crowds_are_neither_object_nor_background(read):
     crowd = box(50, 0, 20, 10, identity=2, iscrowd=1, segmentation={"counts": [1, 2], "size": [80, 100]})
-    boundless = {"id": 3, "image_id": 2, "category_id": 1, "iscrowd": 1, "segmentation": {"counts": "abc", "size": [1, 1]}}
+    boundless = {
+        "id": 3,
+        "image_id": 2,
+        "category_id": 1,
+        "iscrowd": 1,
+        "segmentation": {"counts": "abc", "size": [1, 1]},
+    }
     other = box(identity=4, category_id=2, iscrowd=1)
     categories = (DISC, {"id": 2, "name": "cross"})
     found = read(document([box(), crowd, boundless, other], [image(), image(2, "b.png")], categories))
@@ -246,7 +256,10 @@ def test_annotations_of_unknown_images_are_counted_or_refused(read):
         (b'{"images": [{"id": NaN, "file_name": "a"}]}', r"images\[0\] has no usable id"),
         (b'{"images": [{"id": 1}]}', r"images\[0\] has no file_name"),
         (b'{"images": [{"id": 1, "file_name": 5}]}', r"images\[0\] has no file_name"),
-        (b'{"images": [{"id": 1, "file_name": "a"}, {"id": "1", "file_name": "b"}]}', "two images have the id 1: a and b"),
+        (
+            b'{"images": [{"id": 1, "file_name": "a"}, {"id": "1", "file_name": "b"}]}',
+            "two images have the id 1: a and b",
+        ),
         (b'{"images": [], "annotations": {}}', "annotations is not a list"),
         (b'{"images": [], "annotations": [null]}', r"annotations\[0\] is not an object"),
         (b'{"images": [], "categories": [{"name": "x"}]}', r"categories\[0\] has no usable id"),
@@ -275,7 +288,19 @@ JSON = st.recursive(
     max_leaves=12,
 )
 FIELDS = st.sampled_from(
-    ["id", "image_id", "category_id", "bbox", "keypoints", "segmentation", "iscrowd", "attributes", "file_name", "width", "name"]
+    [
+        "id",
+        "image_id",
+        "category_id",
+        "bbox",
+        "keypoints",
+        "segmentation",
+        "iscrowd",
+        "attributes",
+        "file_name",
+        "width",
+        "name",
+    ]
 )
 
 

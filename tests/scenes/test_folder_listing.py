@@ -12,11 +12,24 @@ def crowded(make, saved, tmp_path):
     """A folder as phones, file managers and earlier runs leave it."""
     jpeg, png = make.encode(make.photograph(), "JPEG"), make.encode(make.photograph(seed=1), "PNG")
     files = {
-        "a.JPG": jpeg, "._a.JPG": b"\0\5\x16\7" + bytes(100), ".DS_Store": b"\0\0\0\1Bud1", "Thumbs.db": b"\xd0\xcf\x11\xe0",
-        "b.heic": make.broken_images()["phone.heic"], "d.jpeg": png, "no_extension": jpeg, "notes.txt": b"P2P, BMW, II*",
-        "c.webp": make.encode(make.photograph(), "WEBP"), "sub/e.png": png, "sub/deeper/e.png": png, "text.jpg": b"hello",
-        "empty.jpg": b"", ".hidden/x.png": png, "folder.jpg/inside.png": png, "overlays/a.png": png, "BM.txt": b"BM" + b"x" * 50,
-    }  # fmt: skip
+        "a.JPG": jpeg,
+        "._a.JPG": b"\0\5\x16\7" + bytes(100),
+        ".DS_Store": b"\0\0\0\1Bud1",
+        "Thumbs.db": b"\xd0\xcf\x11\xe0",
+        "b.heic": make.broken_images()["phone.heic"],
+        "d.jpeg": png,
+        "no_extension": jpeg,
+        "notes.txt": b"P2P, BMW, II*",
+        "c.webp": make.encode(make.photograph(), "WEBP"),
+        "sub/e.png": png,
+        "sub/deeper/e.png": png,
+        "text.jpg": b"hello",
+        "empty.jpg": b"",
+        ".hidden/x.png": png,
+        "folder.jpg/inside.png": png,
+        "overlays/a.png": png,
+        "BM.txt": b"BM" + b"x" * 50,
+    }
     for name, data in files.items():
         saved(f"in/{name}", data)
     mark_output(tmp_path / "in/overlays")
@@ -32,7 +45,16 @@ def crowded(make, saved, tmp_path):
 
 def test_content_decides_what_is_an_image_and_the_rest_is_counted(crowded):
     found = scan(crowded)
-    names = ["a.JPG", "b.heic", "c.webp", "d.jpeg", "empty.jpg", "folder.jpg/inside.png", "no_extension", "sub/deeper/e.png"]
+    names = [
+        "a.JPG",
+        "b.heic",
+        "c.webp",
+        "d.jpeg",
+        "empty.jpg",
+        "folder.jpg/inside.png",
+        "no_extension",
+        "sub/deeper/e.png",
+    ]
     names += ["sub/e.png", "text.jpg", "to_file"]
     assert [name for name, _ in found.images] == [f"{crowded}/{name}" for name in names]
     assert found.ignored == 6  # three hidden or foreign files, the pipe, two texts

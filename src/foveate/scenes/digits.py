@@ -57,11 +57,13 @@ class DigitScene:
         pixels: The picture, uint8.
         gazes: Of every digit.
         digits: What they are, 0 to 9.
+        samples: Which rows of `handwriting` they are.
     """
 
     pixels: UInt8[np.ndarray, "height width 3"]
     gazes: Float[np.ndarray, "objects 4"]
     digits: Int[np.ndarray, "objects"]
+    samples: Int[np.ndarray, "objects"]
 
 
 @functools.cache
@@ -107,12 +109,12 @@ def make_scene(classes: Sequence[int], seed: int, index: int, split: str = "trai
         scrap, u = _scrap(rng, ink[rng.choice(anything)], gazes, height, width)
         if u is not None:
             draw(picture, scrap, u, light_colour(rng, 0.2, 0.95))
-    chosen = [int(rng.choice(own[labels[own] == rng.choice(classes)])) for _ in gazes]
+    chosen = np.array([rng.choice(own[labels[own] == rng.choice(classes)]) for _ in gazes], dtype=np.int64)
     for which, u, colour in zip(chosen, gazes, colours, strict=True):
         draw(picture, ink[which], u, colour)
     picture += _NOISE * rng.standard_normal(picture.shape, dtype=np.float32)
     pixels = np.rint(picture.clip(0, 1) * 255).astype(np.uint8)
-    return DigitScene(pixels, np.array(gazes).reshape(-1, 4), labels[chosen].astype(np.int64).reshape(-1))
+    return DigitScene(pixels, np.array(gazes).reshape(-1, 4), labels[chosen].astype(np.int64), chosen)
 
 
 def write_digit_scenes(

@@ -52,4 +52,4 @@ def crop(rng: np.random.Generator, height: int, width: int, test: bool = False) 
 
 def luminance(pixels: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape"]:
     """Rec. 709 weights on the pixel values as they are."""
-    return pixels @ np.array([0.2126, 0.7152, 0.0722], dtype=pixels.dtype)
+    return np.asarray(pixels @ np.array([0.2126, 0.7152, 0.0722], dtype=pixels.dtype))
