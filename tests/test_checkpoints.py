@@ -76,7 +76,7 @@ def test_the_log_belongs_to_the_newest_checkpoint(tmp_path):
     assert Checkpoints(tmp_path).log_end() == 250
 
 
-@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b", "x\n"])
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", " a", "a ", "x\n", "é"])
 def test_a_name_leads_nowhere_else(tmp_path, name):
     with pytest.raises(ValueError, match="checkpoint name"):
         Checkpoints(tmp_path).save(name, {})

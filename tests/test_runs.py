@@ -128,6 +128,34 @@ def test_resuming_drops_the_records_that_will_be_written_again(tmp_path):
         assert [record["step"] for record in run.metrics()] == [0, 1, 2, 3, 4, 5]
 
 
+def test_parts_of_a_run_count_and_a_record_that_comes_again_is_not_doubled(tmp_path):
+    with pytest.raises(Interrupted), Run.claim(tmp_path / "run") as run:
+        run.write_config({})
+        run.log({"round": 1, "bound": 3.5})
+        run.checkpoints.within("round-1").finish("attended", {})
+        run.log({"round": 2})
+        raise Interrupted
+    with Run.claim(tmp_path / "run", resume=True) as run:
+        assert run.checkpoints.within("round-1").done("attended") and not run.checkpoints.done("attended")
+        for record in ({"round": 1, "bound": 3.5}, {"round": 2}, {"round": 2}):
+            run.log(record)
+        assert run.metrics() == [{"round": 1, "bound": 3.5}, {"round": 2}, {"round": 2}]
+
+
+def test_where_a_checkpoint_does_not_know_the_log_nothing_but_a_torn_line_is_dropped(tmp_path):
+    from foveate.checkpoints import Checkpoints
+
+    with Run.claim(tmp_path / "run") as run:
+        run.write_config({})
+        Checkpoints(run.path / "checkpoint" / "round-1").save("attended", {})
+        run.log({"step": 1})
+    with open(tmp_path / "run" / "metrics.jsonl", "ab") as handle:
+        handle.write(b'{"st')
+    with Run.claim(tmp_path / "run", resume=True) as run:
+        run.log({"step": 2})
+        assert run.metrics() == [{"step": 1}, {"step": 2}]
+
+
 def test_an_empty_folder_may_become_a_run_and_no_other_folder_may(tmp_path):
     (tmp_path / "empty").mkdir()
     with Run.claim(tmp_path / "empty") as run:

@@ -75,13 +75,26 @@ class Checkpoints:
         for name in self.names():
             self.path(name).unlink(missing_ok=True)
 
+    def within(self, name: str) -> "Checkpoints":
+        """The checkpoints of a part of the work, in a folder of their own below these; the log is the same."""
+        return Checkpoints(self.path(name).parent / name, self._log_position)
+
     def names(self) -> list[str]:
-        """What checkpoints there are."""
+        """What checkpoints there are, those of parts left out."""
         return sorted(path.stem for path in self.folder.glob("[!.]*.safetensors"))
 
-    def log_end(self) -> int:
-        """The length of the log at the newest checkpoint; 0 where there is none."""
-        return max((_record(self.path(name))["log_end"] for name in self.names()), default=0)
+    def empty(self) -> bool:
+        """Whether there is nothing to go on from, in the parts neither."""
+        return next(self.folder.rglob("[!.]*.safetensors"), None) is None
+
+    def log_end(self) -> int | None:
+        """The length of the log at the newest checkpoint, 0 where there is none, None where one doesn't know.
+
+        A part whose checkpoints were made without the log's position doesn't know; then nothing can be dropped.
+        """
+        records = [load_metadata(path) for path in self.folder.rglob("[!.]*.safetensors")]
+        ends = [record["log_end"] for record in records if "log_end" in record]
+        return None if None in ends else max(ends, default=0)
 
     def path(self, name: str) -> Path:
         """The file of the checkpoint `name`."""
@@ -95,7 +108,7 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CannotWrite(f"can't write {self.folder}: {reason(error)}") from error
-        log_end = self._log_position() if self._log_position else 0
+        log_end = self._log_position() if self._log_position else None
         save_tensors(path, tensors, {"meta": dict(meta), "done": done, "log_end": log_end})
 
 

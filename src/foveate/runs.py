@@ -13,6 +13,7 @@ run builds the new one beside it (`.NAME.new`) and swaps the two when the new on
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -21,7 +22,16 @@ from foveate.checkpoints import Checkpoints
 from foveate.claims import exchange, lock
 from foveate.configuration import read_toml, write_toml
 from foveate.errors import BadInput
-from foveate.files import CannotWrite, append_line, load_tensors, read_lines, reason, save_tensors
+from foveate.files import (
+    CannotWrite,
+    append_line,
+    load_tensors,
+    read_lines,
+    reason,
+    save_tensors,
+    scan_lines,
+    to_json,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +63,7 @@ class Run:
         self.checkpoints = Checkpoints(path / CHECKPOINT, self._log_end)
         self._lock_file = lock_file
         self._metrics: IO | None = None
+        self._before: Counter[str] = Counter()
 
     @classmethod
     def claim(cls, path: str | os.PathLike, overwrite: bool = False, resume: bool = False) -> "Run":
@@ -105,7 +116,7 @@ class Run:
             raise BadInput(f"{target} exists: another process has just begun it")
         else:
             run = cls(target, target, held)
-        run._cut_log(run.checkpoints.log_end())
+        run._take_up_log()
         return run
 
     @classmethod
@@ -171,8 +182,13 @@ class Run:
     def log(self, record: Mapping[str, Any]) -> None:
         """Append a record to metrics.jsonl.
 
-        Records written after the last checkpoint are dropped when the run is resumed, since they will be written again.
+        Records written after the last checkpoint are dropped when the run is resumed, since they will be written again;
+        a record of an earlier process that comes again word for word is not doubled.
         """
+        line = to_json(record)
+        if self._before[line] > 0:
+            self._before[line] -= 1
+            return
         if self._metrics is None:
             try:
                 self._metrics = open(self.path / METRICS, "ab", buffering=0)
@@ -209,7 +225,7 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if kind is not None and self._lock_file is not None and not self.checkpoints.names():
+        if kind is not None and self._lock_file is not None and self.checkpoints.empty():
             self._close_log()
             shutil.rmtree(self.path, ignore_errors=True)
         self.release()
@@ -225,10 +241,18 @@ class Run:
         os.fsync(self._metrics.fileno())
         return self._metrics.seek(0, os.SEEK_END)
 
-    def _cut_log(self, length: int) -> None:
+    def _take_up_log(self) -> None:
+        """Drop what the last checkpoint doesn't know of, and a torn line in any case; remember the rest."""
         path = self.path / METRICS
-        if path.exists() and path.stat().st_size > length:
-            os.truncate(path, length)
+        if not path.exists():
+            return
+        last = self.checkpoints.log_end()
+        length = 0
+        for record, end in scan_lines(path):
+            if last is None or end <= last:
+                self._before[to_json(record)] += 1
+                length = end
+        os.truncate(path, length)
 
     def _close_log(self) -> None:
         if self._metrics is not None:
@@ -239,7 +263,7 @@ class Run:
 def is_whole(path: Path) -> bool:
     """Whether a folder holds a run that has ended well; one copied without its checkpoints is judged by its models."""
     checkpoints = Checkpoints(path / CHECKPOINT)
-    return checkpoints.done(WHOLE) if checkpoints.names() else all((path / name).is_file() for name in MODELS)
+    return checkpoints.done(WHOLE) if not checkpoints.empty() else all((path / name).is_file() for name in MODELS)
 
 
 def _refuse_strangers(path: Path) -> None:
