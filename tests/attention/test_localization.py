@@ -28,7 +28,7 @@ class Found:
     std: list | None = None
     trail: list = field(default_factory=list)
     spread: list | None = None
-    flags: tuple = ()
+    flags: tuple | None = None
 
 
 def at(s, degrees, x, y):
@@ -164,6 +164,18 @@ def test_a_chain_that_did_not_move_is_a_miss_even_where_it_stands_on_the_truth(t
     calibration = measure([outcome("a", [Found(face, **trouble)], objects(face))])["calibration"]
     assert calibration["centre"] == calibration["angle"] == calibration["scale"] == [0.0, 0.0]
     assert calibration["stuck"] == 1
+
+
+def test_the_spread_of_the_posterior_comes_before_deviations_and_its_flags_count():
+    face = at(20, 0, 50, 50)
+    one = Found(face, std=[1.0] * 4)
+    one.posterior = SimpleNamespace(spread=np.array([0.1, 0.2, 0.3, 0.4]), flags=("few effective draws",))
+    assert outcome("a", [one], objects(face)).spread.tolist() == [[0.1, 0.2, 0.3, 0.4]]
+    assert outcome("a", [one], objects(face)).believed.tolist() == [True]
+    one.posterior.flags = ("not moving",)
+    assert outcome("a", [one], objects(face)).believed.tolist() == [False]
+    one.posterior = None
+    assert outcome("a", [one], objects(face)).stated.tolist() == [False]
 
 
 def test_gazes_that_state_no_deviation_are_in_no_share():

@@ -77,18 +77,20 @@ def test_a_coco_file_holds_every_image_and_every_gaze_and_its_polygon_is_the_tur
     json.dumps(file, allow_nan=False)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools' own, about numpy
 def test_pycocotools_loads_the_file(tmp_path):
     tools = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed")
     (tmp_path / "o.json").write_text(json.dumps(coco([line("a.png", found(at(20, 30, 70, 60)))], "disc")))
     loaded = tools.COCO(str(tmp_path / "o.json"))
     (annotation,) = loaded.loadAnns(loaded.getAnnIds(imgIds=[1]))
-    assert loaded.annToMask(annotation).sum() == pytest.approx(1600, rel=0.03)
+    assert int(loaded.annToMask(annotation).sum()) == pytest.approx(1600, rel=0.03)
 
 
 def test_names_of_outputs_never_meet_even_where_case_is_ignored():
     names = ["in/a/1.png", "in/b/1.png", "in/b/1.jpg", "in/b/1.PNG", "in/B/1.png", "in/b1.png", "in\\b\\1.png",
              "in/b/1", "../1.png", "/1.png", "", ".", "con", "CON.png", "-rf.png", "файл.png", "e\u0301.png",
-             "\u00e9.png", "\udcff.png", "a" * 300 + ".png", "a" * 301 + ".png", "x\n<img src=x>.png", ".hidden.png", "q.tar.gz"]
+             "\u00e9.png", "\udcff.png", "a" * 300 + ".png", "a" * 301 + ".png",
+             "x\n<img src=x>.png", ".hidden.png", "q.tar.gz"]
     outputs = [output_name(name) for name in names]
     assert len({name.casefold() for name in outputs}) == len(names)
     for name in outputs:
@@ -164,6 +166,19 @@ def test_the_trail_goes_from_yellow_to_blue_and_uncertainty_is_drawn_as_wide_as_
     areas = [marked(grey, [found(u, std=[1, 1, 1, k])])[1].sum() - marked(grey, [found(u, std=[0] * 4)])[1].sum()
              for k in (4.0, 8.0, 16.0)]
     assert 0 < areas[0] < areas[1] < areas[2]
+
+
+def test_the_ellipse_leans_as_the_draws_of_the_centre_do():
+    """Draws along a diagonal: the ellipse reaches far along it and hardly across."""
+    grey = np.full((300, 900, 3), 128, np.uint8)
+    rng = np.random.default_rng(0)
+    along, across = rng.normal(0, 14, 400), rng.normal(0, 2, 400)
+    u = at(90, 0, 450, 150)
+    draws = np.stack([np.full(400, 90.0), np.zeros(400), 450 + along + across, 150 + along - across], axis=1)
+    spread = np.array([0.01, 1e-5, *draws[:, 2:].std(axis=0)])
+    _, changed = marked(grey, [found(u, posterior=SimpleNamespace(spread=spread, draws=draws, rhat=None))])
+    assert changed[150 + 20, 450 + 20] and changed[150 - 20, 450 - 20]
+    assert not changed[150 + 20, 450 - 20] and not changed[150 - 20, 450 + 20]
 
 
 def test_overlays_survive_gazes_at_the_border_and_beyond_and_pictures_of_any_size():
