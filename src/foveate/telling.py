@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.attend import Attention, AttendSettings, Found
+from foveate.attention.attend import AttendSettings, Attention, Found
 from foveate.attention.background import log_ratio
 from foveate.attention.canonical import standardised
 from foveate.attention.gallery import Gallery
@@ -65,7 +65,9 @@ def tell_scenes(
     with progress.phase(f"attending scenes {name}", len(images)) as tick:
         work = map_images(lambda i: attention.attend_one(picture(gallery, i), gallery.names[i], every), images)
         for number, (image, founds) in enumerate(zip(images, work, strict=True)):
-            result = outcome(gallery.names[image], founds, gallery.of(image).numpy(), gallery.ignore[image].numpy(), 0.0)
+            result = outcome(
+                gallery.names[image], founds, gallery.of(image).numpy(), gallery.ignore[image].numpy(), 0.0
+            )
             outcomes.append(result)
             if number < DETAILED:
                 stories.append(scene_story(models, gallery, image, founds, settings.min_probability))

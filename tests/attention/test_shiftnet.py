@@ -74,7 +74,12 @@ def test_light_and_contrast_do_not_move_a_gaze(net):
 def test_the_change_between_two_gazes_moves_the_one_to_the_other():
     rng = np.random.default_rng(3)
     u, target = (
-        gaze.from_scale_angle(*(torch.from_numpy(x) for x in (rng.uniform(9, 20, 50), rng.uniform(-3, 3, 50), *rng.uniform(0, 20, (2, 50)))))
+        gaze.from_scale_angle(
+            *(
+                torch.from_numpy(x)
+                for x in (rng.uniform(9, 20, 50), rng.uniform(-3, 3, 50), *rng.uniform(0, 20, (2, 50)))
+            )
+        )
         for _ in range(2)
     )
     delta = change_between(u, target)
@@ -106,7 +111,9 @@ def test_mirrored_pairs_are_the_mirror_images_of_the_others(scenes):
 
 def test_the_same_seed_and_step_give_the_same_pairs_and_others_give_others(scenes):
     pyramids, objects = scenes
-    first, again, other = (draw_pairs(pyramids, objects, plain, PairSettings(), None, 32, 7, step) for step in (3, 3, 4))
+    first, again, other = (
+        draw_pairs(pyramids, objects, plain, PairSettings(), None, 32, 7, step) for step in (3, 3, 4)
+    )
     assert torch.equal(first.context, again.context) and torch.equal(first.delta, again.delta)
     assert not torch.equal(first.delta, other.delta)
 

@@ -22,13 +22,18 @@ from foveate.scenes.pyramid import Pyramids
 @pytest.fixture(scope="module")
 def pyramids():
     rng = np.random.default_rng(0)
-    return Pyramids.from_images([rng.integers(0, 256, (h, w, 3)).astype(np.uint8) for h, w in [(300, 400), (33, 57), (1, 9)]])
+    return Pyramids.from_images(
+        [rng.integers(0, 256, (h, w, 3)).astype(np.uint8) for h, w in [(300, 400), (33, 57), (1, 9)]]
+    )
 
 
 def some_gazes(count, seed=0, low=3.0, high=400.0):
     rng = np.random.default_rng(seed)
     s = torch.from_numpy(np.exp(rng.uniform(np.log(low), np.log(high), count)))
-    angle, tx, ty = (torch.from_numpy(x) for x in (rng.uniform(-3, 3, count), rng.uniform(-50, 450, count), rng.uniform(-50, 350, count)))
+    angle, tx, ty = (
+        torch.from_numpy(x)
+        for x in (rng.uniform(-3, 3, count), rng.uniform(-50, 450, count), rng.uniform(-50, 350, count))
+    )
     return torch.from_numpy(rng.integers(0, 3, count)), gaze.from_scale_angle(s, angle, tx, ty)
 
 
@@ -49,7 +54,15 @@ def test_eight_bit_sixteen_bit_and_float_images_are_the_same_image():
     assert np.array_equal(twins.level(0, 0), twins.level(1, 0)) and np.array_equal(twins.level(0, 0), twins.level(2, 0))
 
 
-@pytest.mark.parametrize("bad", [np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), np.full((2, 2, 3), np.nan), np.zeros((2, 2, 3), np.int64)])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.full((2, 2, 3), np.nan),
+        np.zeros((2, 2, 3), np.int64),
+    ],
+)
 def test_what_is_no_image_is_refused(bad):
     with pytest.raises(BadInput):
         Pyramids.from_images([bad])
@@ -74,7 +87,9 @@ def test_a_linear_image_is_seen_exactly_at_every_scale_and_angle():
     image = np.stack((x / 256, y / 256, (x + y) / 512), -1)
     pyramids = Pyramids.from_images([image])
     s = torch.tensor([5.0, 13.0, 30.0, 47.0, 60.0], dtype=torch.float64)
-    u = gaze.from_scale_angle(s, torch.linspace(-3, 3, 5).double(), torch.full((5,), 128.0).double(), torch.full((5,), 120.0).double())
+    u = gaze.from_scale_angle(
+        s, torch.linspace(-3, 3, 5).double(), torch.full((5,), 128.0).double(), torch.full((5,), 120.0).double()
+    )
     at = gaze.apply(u, grid(24, 1.0)).view(5, 24, 24, 2)
     expected = torch.stack((at[..., 0] / 256, at[..., 1] / 256, at.sum(-1) / 512), 1)
     assert torch.allclose(glimpses(pyramids, torch.zeros(5, dtype=torch.int64), u).double(), expected, atol=5e-5)
@@ -97,7 +112,9 @@ def test_the_gradient_in_u_is_that_of_finite_differences_at_every_pyramid_level(
         smooth &= ((there - here) - (here - back)).abs() < 1e-3 * step
         difference = (there - back) / (2 * step)
         assert smooth.double().mean() > 0.97
-        assert torch.allclose(jacobian[0, k].double()[smooth], difference[smooth], atol=2e-4 * float(difference.abs().max()) + 1e-6)
+        assert torch.allclose(
+            jacobian[0, k].double()[smooth], difference[smooth], atol=2e-4 * float(difference.abs().max()) + 1e-6
+        )
 
 
 def test_the_gradient_agrees_with_autograd_at_many_gazes(pyramids):
@@ -113,7 +130,9 @@ def test_the_gradient_agrees_with_autograd_at_many_gazes(pyramids):
 
 
 def test_outside_the_image_lies_its_mean_colour_and_its_share_is_known(pyramids):
-    away = torch.tensor([[20.0, 0.0, -500.0, 90.0], [20.0, 0.0, 0.0, 150.0], [20.0, 0.0, 200.0, 150.0]], dtype=torch.float64)
+    away = torch.tensor(
+        [[20.0, 0.0, -500.0, 90.0], [20.0, 0.0, 0.0, 150.0], [20.0, 0.0, 200.0, 150.0]], dtype=torch.float64
+    )
     index = torch.tensor([0, 0, 0])
     assert torch.allclose(glimpses(pyramids, index, away)[0].mean((1, 2)), torch.from_numpy(pyramids.fill[0]))
     assert share_outside(pyramids, index, away).tolist() == [1.0, 0.5, 0.0]
@@ -121,7 +140,10 @@ def test_outside_the_image_lies_its_mean_colour_and_its_share_is_known(pyramids)
 
 def test_gazes_that_are_no_gazes_see_the_fill_and_crash_nothing(pyramids):
     nan, inf = math.nan, math.inf
-    wild = torch.tensor([[nan, 0, 5, 5], [0, 0, 5, 5], [inf, 0, 5, 5], [1e300, 0, 5, 5], [9, 9, nan, 5], [9, 9, 1e18, 5]], dtype=torch.float64)
+    wild = torch.tensor(
+        [[nan, 0, 5, 5], [0, 0, 5, 5], [inf, 0, 5, 5], [1e300, 0, 5, 5], [9, 9, nan, 5], [9, 9, 1e18, 5]],
+        dtype=torch.float64,
+    )
     seen, jacobian = glimpses_with_jacobian(pyramids, torch.zeros(6, dtype=torch.int64), wild)
     assert torch.isfinite(seen).all() and torch.isfinite(jacobian[[1, 5]]).all()
 

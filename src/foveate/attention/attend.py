@@ -1,11 +1,11 @@
 """Scenes -> gazes: where the objects are in an image, and how sure that is.
 
 An image is searched from many starts (`search`), or from the single one whose context covers it. Where gazes converged,
-duplicates are merged, what is measured there becomes a score and a probability (`evidence`), and Hamiltonian Monte Carlo on
-log p(u | v, I), alternated with v and h1, makes the last adjustment and gives the posterior (`posterior`).
+duplicates are merged, what is measured there becomes a score and a probability (`evidence`), and Hamiltonian Monte
+Carlo on log p(u | v, I), alternated with v and h1, makes the last adjustment and gives the posterior (`posterior`).
 
-Every image is worked on alone, with random numbers keyed on (seed, its name): its result does not depend on what else is in the
-folder, on order, on workers or on a restart. A copy under another name gets other random numbers.
+Every image is worked on alone, with random numbers keyed on (seed, its name): its result does not depend on what else
+is in the folder, on order, on workers or on a restart. A copy under another name gets other random numbers.
 """
 
 from collections.abc import Sequence
@@ -107,7 +107,10 @@ class Attention:
         return cls(Models.load(run).to(device))
 
     def attend(
-        self, images: Sequence[Shaped[np.ndarray, "_ _ 3"]], names: Sequence[str], settings: AttendSettings | None = None
+        self,
+        images: Sequence[Shaped[np.ndarray, "_ _ 3"]],
+        names: Sequence[str],
+        settings: AttendSettings | None = None,
     ) -> list[list[Found]]:
         """Looks for objects in images.
 

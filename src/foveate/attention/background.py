@@ -1,14 +1,15 @@
 """What windows without the object look like, and the log-ratio that tells an object from its surroundings.
 
-A density of objects alone can't rank gazes: two gazes explain different pixels of the same image, and a small window on a smooth wall
-scores well. The full scene likelihood of a gaze, with the rest of the image explained by the background whatever u is, is up to a
-constant of the image
+A density of objects alone can't rank gazes: two gazes explain different pixels of the same image, and a small window
+on a smooth wall scores well. The full scene likelihood of a gaze, with the rest of the image explained by the
+background whatever u is, is up to a constant of the image
 
     log p_object(x(u)) - log p_background(x(u)),
 
-with p_object the patch model's density of the glimpse, log p_object(x) = -F(x) - log Z with F the GRBM's free energy, and
-p_background a Gaussian of full covariance, fitted to windows that hold no object. Its covariance is shrunk towards a multiple of the
-identity by the amount that Ledoit & Wolf (2004, "A well-conditioned estimator for large-dimensional covariance matrices") derive.
+with p_object the patch model's density of the glimpse, log p_object(x) = -F(x) - log Z (F: the GRBM's free energy), and
+p_background a Gaussian of full covariance, fitted to windows that hold no object. Its covariance is shrunk towards a
+multiple of the identity by the amount that Ledoit & Wolf (2004, "A well-conditioned estimator for large-dimensional
+covariance matrices") derive.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """From what a gaze sees to the canonical image v that the patch model makes of it.
 
 Given the glimpse x and the first hidden layer, v | h1, u, I ~ N((mu(h1) + x) / 2, sigma^2 / 2) with mu(h1) = b + W h1
-(Tang, Srivastava & Salakhutdinov 2014). The network that moves the gaze is shown the mean of it, with h1 at its mean given v = x:
+(Tang, Srivastava & Salakhutdinov 2014). The network that moves the gaze is shown the mean of it, with h1 at its mean
+given v = x:
 
     v = (mu(E[h1 | x]) + x) / 2.
 

@@ -3,15 +3,16 @@
 Measured of each converged gaze:
 
 - the log-ratio of object and background (`background`), in nats a dimension;
-- what the ShiftNet's 1024 hidden units say, by a linear discriminant trained on where searches of the training photographs
+- what the ShiftNet's 1024 hidden units say, by a linear discriminant trained on where searches of the training
+  photographs
   ended: at an object, or elsewhere (hard negatives, since the network itself was drawn there);
 - how far the network would still move: at an object it comes to rest;
 - how many starts ended here;
 - how much of the glimpse lies outside the image.
 
-A logistic regression on photographs that trained none of these weighs them; its logit is the score, a log-ratio of posterior odds in
-nats. A calibration on the same photographs turns the score into P(object | score). A second discriminant, on the hidden units at the
-*start* of a trail, says which starts are worth following.
+A logistic regression on photographs that trained none of these weighs them; its logit is the score, a log-ratio of
+posterior odds in nats. A calibration on the same photographs turns the score into P(object | score). A second
+discriminant, on the hidden units at the *start* of a trail, says which starts are worth following.
 """
 
 from dataclasses import dataclass
@@ -50,7 +51,8 @@ def fit_discriminant(
     Args:
         features: Hidden units.
         labels: Whether the object is there.
-        strength: Weight of the penalty: sum of squared coefficients of standardised features times half of this times n.
+        strength: Weight of the penalty: sum of squared coefficients of standardised features times half of this times
+            n.
     """
     count = len(labels)
     positive = labels.double().numpy()

@@ -1,8 +1,9 @@
 """The expectation step of learning without locations: attend every scene, and judge which can be trusted.
 
-A scene teaches if its gaze's probability is high enough and its posterior narrow enough (`Trust`). With a kind of object that the
-evidence has never seen, probabilities are low everywhere: when fewer than a share of the scenes are so probable in the
-first round, that share of the scenes with the highest scores takes their place, provided their probabilities are not negligible.
+A scene teaches if its gaze's probability is high enough and its posterior narrow enough (`Trust`). With a kind of
+object that the evidence has never seen, probabilities are low everywhere: when fewer than a share of the scenes are
+so probable in the first round, that share of the scenes with the highest scores takes their place, provided their
+probabilities are not negligible.
 """
 
 from dataclasses import dataclass
@@ -93,7 +94,13 @@ def _attend(
     s = float(gaze.scale(u))
     spread = [refined.spread[0], refined.spread[1], float(np.hypot(refined.spread[2], refined.spread[3])) / s]
     doubt = ", ".join(sorted(DOUBTFUL & set(refined.flags)))
-    return torch.from_numpy(refined.u), float(scores[best]), probability, torch.tensor(spread, dtype=torch.float64), doubt
+    return (
+        torch.from_numpy(refined.u),
+        float(scores[best]),
+        probability,
+        torch.tensor(spread, dtype=torch.float64),
+        doubt,
+    )
 
 
 def judge(attended: Attended, trust: Trust, first_round: bool) -> Verdict:

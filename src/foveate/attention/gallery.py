@@ -1,7 +1,7 @@
 """Training scenes in memory: their pyramids, and where the objects are in them.
 
-Scenes are read at a size at which all of them fit a budget: what is learnt is 24x24 patches and 72x72 contexts, which need no more
-than a moderate resolution of the object.
+Scenes are read at a size at which all of them fit a budget: what is learnt is 24x24 patches and 72x72 contexts, which
+need no more than a moderate resolution of the object.
 """
 
 from collections.abc import Sequence
@@ -72,11 +72,13 @@ def load_gallery(
     """
     side = float(largest)
     sizes = np.array([[s.width, s.height] for s in scenes], dtype=np.float64).reshape(-1, 2)
-    while len(sizes) and (sizes * np.minimum(1, side / sizes.max(1, keepdims=True))).prod(1).sum() * BYTES_A_PIXEL > budget:
+    while len(sizes) and _bytes(sizes, side) > budget:
         side *= 0.9
     images, kept, problems = [], [], []
     with progress.phase("reading scenes", len(scenes)) as tick:
-        for number, (scene, image) in enumerate(zip(scenes, map_images(lambda s: _read(s, int(side)), scenes), strict=True)):
+        for number, (scene, image) in enumerate(
+            zip(scenes, map_images(lambda s: _read(s, int(side)), scenes), strict=True)
+        ):
             if isinstance(image, str):
                 problems.append(f"{scene.name}: {image}")
             else:
@@ -84,8 +86,16 @@ def load_gallery(
                 kept.append(scene)
             tick(number + 1)
     if len(kept) < fewest:
-        raise BadInput(f"only {len(kept)} of {len(scenes)} scenes can be read" + (f" ({problems[0]})" if problems else ""))
+        raise BadInput(
+            f"only {len(kept)} of {len(scenes)} scenes can be read" + (f" ({problems[0]})" if problems else "")
+        )
     return _gather(images, kept, problems)
+
+
+def _bytes(sizes: Float[np.ndarray, "n 2"], side: float) -> float:
+    """Memory of the pyramids of images of these sizes, none longer than `side`."""
+    shown = sizes * np.minimum(1, side / sizes.max(1, keepdims=True))
+    return float(shown.prod(1).sum() * BYTES_A_PIXEL)
 
 
 def join(first: Gallery, second: Gallery) -> Gallery:

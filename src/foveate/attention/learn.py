@@ -1,13 +1,13 @@
 """Learning a kind of object from scenes in which nobody has said where it is.
 
-Rounds of an expectation and a maximisation step (Tang, Srivastava & Salakhutdinov 2014; here with the whole search instead of a
-single start). Expectation (`expectation`): attend every scene and ask which gazes can be trusted. Maximisation: the patch model
-on the trusted patches by the same training as with known locations, the ShiftNet on the trusted gazes with its perturbations,
-the evidence on what was attended and what was not. Annotated scenes of the run one starts from are mixed in, so that old
-knowledge stays.
+Rounds of an expectation and a maximisation step (Tang, Srivastava & Salakhutdinov 2014; here with the whole search
+instead of a single start). Expectation (`expectation`): attend every scene and ask which gazes can be trusted.
+Maximisation: the patch model on the trusted patches by the same training as with known locations, the ShiftNet on the
+trusted gazes with its perturbations, the evidence on what was attended and what was not. Annotated scenes of the run
+one starts from are mixed in, so that old knowledge stays.
 
-A round whose patch model explains the attended patches of held-out scenes worse than the one before, by the importance-weighted
-bound, or whose weights blow up, is undone, and learning ends there.
+A round whose patch model explains the attended patches of held-out scenes worse than the one before, by the
+importance-weighted bound, or whose weights blow up, is undone, and learning ends there.
 """
 
 from collections import Counter
@@ -60,9 +60,7 @@ class LearnSettings:
 
 
 PRESETS = {
-    "quick": LearnSettings(
-        rounds=1, shiftnet_steps=150, trust=Trust(probability=0.5), train=TRAINING["quick"]
-    ),
+    "quick": LearnSettings(rounds=1, shiftnet_steps=150, trust=Trust(probability=0.5), train=TRAINING["quick"]),
     "standard": LearnSettings(),
 }
 
@@ -184,7 +182,7 @@ def _round(
     try:
         learned = _maximise(models, gallery, split, folder, train, progress)
     except FoveateError as error:
-        if isinstance(error, BadInput) or "NaN" not in str(error) and "finite" not in str(error):
+        if isinstance(error, BadInput) or ("NaN" not in str(error) and "finite" not in str(error)):
             raise
         return Round(number, models, attended, verdict, float("nan"), float("nan"), str(error))
     held_out = split.held_out_objects if old is None else _among(split.held_out_objects, len(new.names))

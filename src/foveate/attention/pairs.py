@@ -1,19 +1,19 @@
 """Training pairs of the ShiftNet: (context, v) -> the change of gaze that leads to the object.
 
-A pair is an annotated object u*, a gaze u from which it is looked for, and delta with u* = u o delta. Where u comes from
-decides what the network can do:
+A pair is an annotated object u*, a gaze u from which it is looked for, and delta with u* = u o delta. Where u comes
+from decides what the network can do:
 
 - near: changes of every size down to zero, so that iteration comes to rest at the object instead of drifting;
 - search: the object anywhere in the context, as from the starts that cover an image;
 - whole: gazes whose context covers the photograph, as from a single start;
 - fed back: where the network's own prediction led from an earlier pair, so that it learns to mend its mistakes.
 
-What surrounds the object is varied too, since the borders and the light of the training photographs are short cuts: pasted onto
-other photographs, mirrored, recoloured, blurred, partly covered.
+What surrounds the object is varied too, since the borders and the light of the training photographs are short cuts:
+pasted onto other photographs, mirrored, recoloured, blurred, partly covered.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +50,7 @@ class PairSettings:
     search_turn: float = 1.1  # largest angle between a search pair's gaze and its object, radians
     shift: float = 1.0  # the same of the position, half-sides
     reach: float = 2.2  # largest offset of the object's centre in a search pair, half-sides of the gaze
-    appearance: AppearanceSettings = AppearanceSettings()
+    appearance: AppearanceSettings = field(default_factory=AppearanceSettings)
 
 
 class Pairs(NamedTuple):
@@ -123,8 +123,8 @@ def draw_pairs(
 def feed_back(pairs: Pairs, predicted: Float[Tensor, "n 4"]) -> Objects:
     """Where the predictions lead, for the next minibatch: gazes that still see their object in the context.
 
-    Some of the pairs have been fed back before, so a gaze is followed for several steps, as in inference. Here `image` of the result
-    is the *object's* number.
+    Some of the pairs have been fed back before, so a gaze is followed for several steps, as in inference. Here
+    `image` of the result is the *object's* number.
     """
     same = torch.ones_like(pairs.mirrored)
     flip = torch.stack((same, pairs.mirrored, pairs.mirrored, same), -1)
@@ -154,7 +154,7 @@ def _search_starts(settings: PairSettings, target: Float[Tensor, "n 4"], rng: to
 def _whole_starts(
     pyramids: Pyramids, image: Int[Tensor, "n"], target: Float[Tensor, "n 4"], rng: torch.Generator
 ) -> Float[Tensor, "n 4"]:
-    """Gazes at the middle of the photograph, of half-side 0.12 to 0.55 of its longest side; two in three nearly upright."""
+    """Gazes at the middle of the photograph, of half-side 0.12 to 0.55 of its longest side; two in three upright."""
     count = len(image)
     w = torch.from_numpy(pyramids.width[image.numpy(), 0]).double()
     h = torch.from_numpy(pyramids.height[image.numpy(), 0]).double()

@@ -1,7 +1,7 @@
 """Aligned patches: what the patch model learns from.
 
-The same object seen through slightly different gazes gives different patches, and all of them are right: a model that has seen
-jittered patches generalises far better than one that has seen each object once.
+The same object seen through slightly different gazes gives different patches, and all of them are right: a model that
+has seen jittered patches generalises far better than one that has seen each object once.
 """
 
 from dataclasses import dataclass

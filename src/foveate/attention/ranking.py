@@ -1,8 +1,9 @@
 """Training of the evidence: where searches of annotated scenes end, and what is to be seen there.
 
-First round, on scenes that trained the network: searches without any ranking give trails that ended at an object and trails that ended
-elsewhere, the hard negatives. From them come the two discriminants and, with random windows, the background model. Second
-round, on scenes that trained nothing: the whole search with these, whose merged gazes fit the ranking and the calibration.
+First round, on scenes that trained the network: searches without any ranking give trails that ended at an object and
+trails that ended elsewhere, the hard negatives. From them come the two discriminants and, with random windows, the
+background model. Second round, on scenes that trained nothing: the whole search with these, whose merged gazes fit
+the ranking and the calibration.
 """
 
 from collections.abc import Sequence
@@ -144,7 +145,10 @@ def calibrate(
     x, y = x[y != UNCLEAR], y[y != UNCLEAR]
     ranking = fit_logistic(x, y, l2=1.0)
     calibration = fit_calibration(ranking.logit(x), y)
-    figures = figures | {"calibration_objects": int((y == OBJECT).sum()), "calibration_elsewhere": int((y == ELSEWHERE).sum())}
+    figures = figures | {
+        "calibration_objects": int((y == OBJECT).sum()),
+        "calibration_elsewhere": int((y == ELSEWHERE).sum()),
+    }
     return replace(models.evidence, ranking=ranking, calibration=calibration), figures
 
 
@@ -182,8 +186,8 @@ def _discriminants(
 ) -> tuple[Evidence, dict[str, float | int]]:
     """Fits what the first round gives; negatives that look more like objects than most objects do are dropped.
 
-    Objects that nobody annotated are among the negatives. Those whose discriminant is above the objects' median, when fitted with
-    them as negatives, are left out of a second fit and of the background model, and counted.
+    Objects that nobody annotated are among the negatives. Those whose discriminant is above the objects' median, when
+    fitted with them as negatives, are left out of a second fit and of the background model, and counted.
     """
     first, reached = torch.cat([e.first for e in ends]), torch.cat([e.reached for e in ends])
     last, there = torch.cat([e.last for e in ends]), torch.cat([e.there for e in ends])

@@ -1,4 +1,5 @@
-"""The last adjustment and the error bar of converged gazes: their posterior by Hamiltonian Monte Carlo (`posterior`)."""
+"""The last adjustment and the error bar of converged gazes: their posterior by Hamiltonian Monte Carlo
+(`posterior`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,8 +1,8 @@
 """Gazes that set out over an image and converge on its objects.
 
-Starts lie on grids: at each scale, positions closer together than the network's reach, at several angles where objects may be
-turned. Scales go from the smallest object looked for to a gaze whose context covers the image. Each gaze then takes a few steps of the
-network; those that at their first step see nothing of interest stop there.
+Starts lie on grids: at each scale, positions closer together than the network's reach, at several angles where
+objects may be turned. Scales go from the smallest object looked for to a gaze whose context covers the image. Each
+gaze then takes a few steps of the network; those that at their first step see nothing of interest stop there.
 """
 
 import math
@@ -32,9 +32,9 @@ class SearchSettings:
     smallest: float = 9.0  # half-side of the smallest object looked for, pixels
     ratio: float = 1.8  # between one scale and the next
     spacing: float = 1.5  # between positions, half-sides
-    angles: int = 1  # start angles around the circle
+    angles: int = 4  # start angles around the circle
     steps: int = 4  # of the network
-    keep: float = 0.4  # share of the starts that go on after the first step
+    keep: float = 0.15  # share of the starts that go on after the first step
 
 
 class Trails(NamedTuple):
@@ -93,7 +93,9 @@ def look(
     net: ShiftNet, canonical: Canonical, pyramids: Pyramids, index: Int[Tensor, "n"], gazes: Float[Tensor, "n 4"]
 ) -> Look:
     """One pass of the network over gazes, in batches."""
-    parts = [_look(net, canonical, pyramids, index[k : k + BATCH], gazes[k : k + BATCH]) for k in range(0, len(gazes), BATCH)]
+    parts = [
+        _look(net, canonical, pyramids, index[k : k + BATCH], gazes[k : k + BATCH]) for k in range(0, len(gazes), BATCH)
+    ]
     if not parts:
         return Look(torch.zeros(0, 4), torch.zeros(0, 1024), torch.zeros(0, 3, 24, 24))
     return Look(*(torch.cat(column) for column in zip(*parts, strict=True)))
@@ -128,6 +130,6 @@ def _look(
 
 
 def _line(length: int, s: float, spacing: float) -> Float[Tensor, "n"]:
-    """Positions along a side, evenly spaced at most `spacing` * s apart, the first and last half of that from the border."""
+    """Positions along a side, evenly spaced at most `spacing` * s apart, half of that from the border."""
     count = max(1, math.ceil(length / (spacing * s)))
     return torch.from_numpy((np.arange(count) + 0.5) * (length / count))

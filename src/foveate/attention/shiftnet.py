@@ -11,10 +11,10 @@ Tang, Srivastava & Salakhutdinov (2014), supplement, table of layers:
     6  fully connected    1024                  7,929,856 weights
     7  fully connected    4                     4096 weights
 
-Rectified linear units follow layers 2, 4 and 6. ReLU and max-pooling commute, so layer 2 is pooled first: nine times fewer values
-to rectify. The four outputs are the change of the gaze in the frame of the gaze itself, delta = (log scale, angle,
-x / s, y / s): u* = u o delta, so one network serves every scale and position. Outputs are in units of `UNIT`, in which the training
-changes are of order one.
+Rectified linear units follow layers 2, 4 and 6. ReLU and max-pooling commute, so layer 2 is pooled first: nine times
+fewer values to rectify. The four outputs are the change of the gaze in the frame of the gaze itself, delta = (log
+scale, angle, x / s, y / s): u* = u o delta, so one network serves every scale and position. Outputs are in units of
+`UNIT`, in which the training changes are of order one.
 """
 
 from pathlib import Path
@@ -50,8 +50,8 @@ class ShiftNet(nn.Module):
     def reset(self, generator: torch.Generator) -> None:
         """Draws initial weights: He et al. (2015) for the rectified layers, small ones for the last; biases zero.
 
-        The product of two rectified maps has second moment 1/4 of the product of theirs before rectification at He's scale;
-        layer 6 makes up for it.
+        The product of two rectified maps has second moment 1/4 of the product of theirs before rectification at He's
+        scale; layer 6 makes up for it.
         """
         with torch.no_grad():
             for layer, gain in ((self.look, 2.0), (self.expect, 2.0), (self.combine, 2.0), (self.shift, 0.01)):
@@ -109,7 +109,9 @@ def to_gaze(delta: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
 def change_between(u: Float[Tensor, "*n 4"], target: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
     """The change delta with target = u o delta, as (log scale, angle, x / s, y / s)."""
     relative = gaze.compose(gaze.invert(u), target)
-    return torch.stack((torch.log(gaze.scale(relative)), gaze.angle(relative), relative[..., 2], relative[..., 3]), dim=-1)
+    return torch.stack(
+        (torch.log(gaze.scale(relative)), gaze.angle(relative), relative[..., 2], relative[..., 3]), dim=-1
+    )
 
 
 def move(u: Float[Tensor, "n 4"], delta: Float[Tensor, "n 4"]) -> Float[Tensor, "n 4"]:

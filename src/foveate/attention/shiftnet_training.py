@@ -1,9 +1,9 @@
 """Training of the ShiftNet: stochastic gradient descent on pairs that are drawn anew at every step.
 
-The loss is the mean squared error of the predicted change, in units of `shiftnet.UNIT`. Squared errors of pairs whose change is
-large are larger by nature, and a network that minimises their plain mean hardly cares for the last step onto the object, from
-which iteration then drifts away. So each pair's squared error e^2 is weighted by its own change d (root mean square over the four
-outputs),
+The loss is the mean squared error of the predicted change, in units of `shiftnet.UNIT`. Squared errors of pairs whose
+change is large are larger by nature, and a network that minimises their plain mean hardly cares for the last step
+onto the object, from which iteration then drifts away. So each pair's squared error e^2 is weighted by its own change
+d (root mean square over the four outputs),
 
     loss = mean over pairs of  (1 + w^2) / (w^2 + d^2) * mean over outputs of e^2,
 
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.pairs import Objects, PairSettings, Pairs, draw_pairs, feed_back
+from foveate.attention.pairs import Objects, Pairs, PairSettings, draw_pairs, feed_back
 from foveate.attention.shiftnet import UNIT, ShiftNet
 from foveate.checkpoints import Checkpoints, NoCheckpoints
 from foveate.errors import FoveateError
@@ -35,7 +35,7 @@ Canonical = Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]
 class ShiftNetSettings:
     """How the ShiftNet is trained."""
 
-    steps: int = 9000  # minibatches
+    steps: int = 5500  # minibatches
     batch: int = 128  # pairs in each
     rate: float = 0.02  # learning rate, after a short warm-up, then along a cosine to zero
     momentum: float = 0.9
@@ -110,7 +110,9 @@ def pair_loss(
     """The weighted mean squared (or Huber) error; see the module's formula."""
     unit = torch.tensor(UNIT, dtype=predicted.dtype, device=predicted.device)
     error, size = (predicted - delta) / unit, (delta / unit).square().mean(1)
-    squared = error.square() if settings.loss == "mse" else 2 * F.huber_loss(error, torch.zeros_like(error), reduction="none")
+    squared = (
+        error.square() if settings.loss == "mse" else 2 * F.huber_loss(error, torch.zeros_like(error), reduction="none")
+    )
     square = settings.near_weight**2
     return ((1 + square) / (square + size) * squared.mean(1)).mean()
 

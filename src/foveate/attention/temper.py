@@ -1,10 +1,10 @@
 """One factor that makes stated spreads true.
 
-The patch model describes pixels as independent given the hidden layer. Real misfit (light, hair, another pose) is shared by
-neighbouring pixels, so 1728 pixels are worth far fewer observations, and the posterior of a gaze comes out too narrow. Dividing
-the log-likelihood by a temperature T widens it by about sqrt(T). T is fitted on scenes that trained nothing: with z the errors of posterior
-means divided by the stated standard deviations, T grows by the square of the ratio of the 68 % quantile of |z| to that of a normal
-density, until it stays.
+The patch model describes pixels as independent given the hidden layer. Real misfit (light, hair, another pose) is
+shared by neighbouring pixels, so 1728 pixels are worth far fewer observations, and the posterior of a gaze comes out
+too narrow. Dividing the log-likelihood by a temperature T widens it by about sqrt(T). T is fitted on scenes that
+trained nothing: with z the errors of posterior means divided by the stated standard deviations, T grows by the square
+of the ratio of the 68 % quantile of |z| to that of a normal density, until it stays.
 """
 
 from collections.abc import Sequence

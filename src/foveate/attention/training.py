@@ -1,8 +1,9 @@
 """Annotated scenes -> the models of a RUN.
 
-Phases, each of which resumes where it stopped: the patch model on aligned patches; the ShiftNet on perturbed gazes; what counts as
-evidence, from searches of scenes; the temper of the posterior. A share of the scenes, chosen by a hash of their names, trains
-none of the models: the patch model's early stopping, the network's accuracy by step, ranking, calibration and temper are measured there.
+Phases, each of which resumes where it stopped: the patch model on aligned patches; the ShiftNet on perturbed gazes;
+what counts as evidence, from searches of scenes; the temper of the posterior. A share of the scenes, chosen by a hash
+of their names, trains none of the models: the patch model's early stopping, the network's accuracy by step, ranking,
+calibration and temper are measured there.
 """
 
 from collections.abc import Mapping
@@ -29,12 +30,12 @@ from foveate.attention.shiftnet_training import ShiftNetSettings, train_shiftnet
 from foveate.attention.temper import fit_temper
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.greedy import QUICK, GDBNSettings, train_gdbn
-from foveate.boltzmann.grbm_ais import grbm_log_z
 from foveate.errors import BadInput
 from foveate.memory import keep_large_blocks
 from foveate.progress import Progress
 from foveate.scenes import gaze
 from foveate.scenes.folder import Scenes
+
 
 class RunFolder(Protocol):
     """What training needs of the folder it writes into; `foveate.runs.Run` is one."""
@@ -77,7 +78,10 @@ QUICK_SETTINGS = TrainSettings(
     largest=320,
     gdbn=QUICK,
     shiftnet=ShiftNetSettings(
-        steps=500, rate=0.03, report_every=20, pairs=PairSettings(appearance=AppearanceSettings(composite=0.3, coarse=0.1))
+        steps=500,
+        rate=0.03,
+        report_every=20,
+        pairs=PairSettings(appearance=AppearanceSettings(composite=0.3, coarse=0.1)),
     ),
     ranking=RankingSettings(scenes=60, starts=120, negatives=30),
     attend=AttendSettings(search=SearchSettings(smallest=10.0)),
@@ -94,9 +98,7 @@ class Split(NamedTuple):
     held_out_objects: Objects
 
 
-def train(
-    scenes: Scenes, run: RunFolder, settings: TrainSettings, progress: Progress
-) -> tuple[Models, Gallery, Split]:
+def train(scenes: Scenes, run: RunFolder, settings: TrainSettings, progress: Progress) -> tuple[Models, Gallery, Split]:
     """Trains the models of a RUN and writes them; goes on where an earlier process stopped.
 
     Args:
@@ -235,6 +237,8 @@ def weigh(
 
 def object_log_z(gdbn: GaussianDBN, gallery: Gallery, objects: Objects, seed: int, progress: Progress) -> float:
     """The GRBM's log partition function, which turns free energies into densities."""
+    from foveate.boltzmann.grbm_ais import grbm_log_z
+
     patches = standardised(gdbn, aligned_patches(gallery.pyramids, objects))
     with progress.phase("log Z of the first layer", 1) as tick:
         estimate = grbm_log_z(gdbn.grbm, patches, chains=20, temperatures=1000, seed=seed)

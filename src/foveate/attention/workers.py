@@ -1,7 +1,7 @@
 """Images worked on side by side: one thread an image, one core a thread.
 
-Each image's arithmetic runs on one thread, so results do not depend on how many there are; PyTorch and the compiled loops let go of
-the interpreter while they work.
+Each image's arithmetic runs on one thread, so results do not depend on how many there are; PyTorch and the compiled
+loops let go of the interpreter while they work.
 """
 
 import os

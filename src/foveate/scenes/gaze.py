@@ -4,9 +4,9 @@ A gaze u = (a, b, tx, ty) carries canonical points p to pixels of the image,
 
     w(p) = [[a, -b], [b, a]] p + (tx, ty),    scale s = hypot(a, b),    angle = atan2(b, a).
 
-The canonical window [-1, 1]^2 goes to a square of half-side s around (tx, ty). Pixels: x to the right, y down, (0, 0) the outer
-corner of the first pixel. A positive angle turns x towards y, clockwise on the screen. Read as the complex map
-w(z) = (a + ib) z + (tx + i ty), composition and inversion are those of affine maps of one complex variable.
+The canonical window [-1, 1]^2 goes to a square of half-side s around (tx, ty). Pixels: x to the right, y down, (0, 0)
+the outer corner of the first pixel. A positive angle turns x towards y, clockwise on the screen. Read as the complex
+map w(z) = (a + ib) z + (tx + i ty), composition and inversion are those of affine maps of one complex variable.
 
 Batch dimensions lead and broadcast everywhere; the last dimension is the gaze's four numbers.
 """
@@ -21,7 +21,10 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0)
 
 
 def from_scale_angle(
-    s: Float[Tensor, "*#batch"], angle: Float[Tensor, "*#batch"], tx: Float[Tensor, "*#batch"], ty: Float[Tensor, "*#batch"]
+    s: Float[Tensor, "*#batch"],
+    angle: Float[Tensor, "*#batch"],
+    tx: Float[Tensor, "*#batch"],
+    ty: Float[Tensor, "*#batch"],
 ) -> Float[Tensor, "*batch 4"]:
     """The gaze of half-side `s` (pixels), `angle` (radians) and centre (tx, ty) (pixels)."""
     s, angle, tx, ty = torch.broadcast_tensors(s, angle, tx, ty)
@@ -71,7 +74,7 @@ def from_keypoints(
     """The gaze that carries canonical points to image points with weighted least squares.
 
     With both sets centred at their weighted means and read as complex numbers z and y, the minimiser of
-    sum_k w_k |c z_k + t - y_k|^2 is c = sum w conj(z) y / sum w |z|^2, t = mean(y) - c mean(z): no reflection is possible.
+    sum_k w_k |c z_k + t - y_k|^2 is c = sum w conj(z) y / sum w |z|^2, t = mean(y) - c mean(z): never a reflection.
 
     Args:
         canonical: Points in the canonical frame.

@@ -1,9 +1,9 @@
 """Scene + gaze -> patch: what the world looks like through a gaze.
 
-The canonical point p of a gaze u is the pixel position w_u(p) (`gaze`). A glimpse samples the image at w_u(p) for the centres
-p of a size x size grid of cells over [-extent, extent]^2. Sampling is bilinear. The spacing of the samples is
-2 s extent / size pixels; where it is more than one pixel, bilinear sampling of the image would alias, so the samples come from
-level lambda = log2(spacing) of the image's pyramid (`pyramid`), linearly between the two levels around it:
+The canonical point p of a gaze u is the pixel position w_u(p) (`gaze`). A glimpse samples the image at w_u(p) for the
+centres p of a size x size grid of cells over [-extent, extent]^2. Sampling is bilinear. The spacing of the samples is
+2 s extent / size pixels; where it is more than one pixel, bilinear sampling of the image would alias, so the samples
+come from level lambda = log2(spacing) of the image's pyramid (`pyramid`), linearly between the two levels around it:
 
     x_p(u) = (1 - f) B_k(w_u(p) / 2^k) + f B_(k+1)(w_u(p) / 2^(k+1)),    k = floor(lambda), f = lambda - k.
 
@@ -183,7 +183,7 @@ def cell_of(position, limit):
     shifted = position - 0.5
     if not (-2.0 < shifted < limit + 1.0):
         return -2, 0.0
-    first = int(math.floor(shifted))
+    first = math.floor(shifted)
     return first, shifted - first
 
 
@@ -224,7 +224,12 @@ def _glimpses(buffer, offset, height, width, levels, fill, index, gazes, size, e
                         p = begin + 3 * (i * w + j)
                         s = p + 3 * w
                         for c in range(3):
-                            value = w00 * buffer[p + c] + w01 * buffer[p + 3 + c] + w10 * buffer[s + c] + w11 * buffer[s + 3 + c]
+                            value = (
+                                w00 * buffer[p + c]
+                                + w01 * buffer[p + 3 + c]
+                                + w10 * buffer[s + c]
+                                + w11 * buffer[s + 3 + c]
+                            )
                             out[n, c, r, q] = value if rank == 0 else out[n, c, r, q] + value
                     else:
                         for c in range(3):
@@ -265,7 +270,10 @@ def _glimpses_with_jacobian(
                     for c in range(3):
                         f = fill[m, c]
                         v00, v01 = tap(buffer, begin, h, w, i, j, c, f), tap(buffer, begin, h, w, i, j + 1, c, f)
-                        v10, v11 = tap(buffer, begin, h, w, i + 1, j, c, f), tap(buffer, begin, h, w, i + 1, j + 1, c, f)
+                        v10, v11 = (
+                            tap(buffer, begin, h, w, i + 1, j, c, f),
+                            tap(buffer, begin, h, w, i + 1, j + 1, c, f),
+                        )
                         value = (v00 * (1.0 - fx) + v01 * fx) * (1.0 - fy) + (v10 * (1.0 - fx) + v11 * fx) * fy
                         gx = ((v01 - v00) * (1.0 - fy) + (v11 - v10) * fy) * weight * shrink
                         gy = ((v10 - v00) * (1.0 - fx) + (v11 - v01) * fx) * weight * shrink

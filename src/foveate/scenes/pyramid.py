@@ -1,7 +1,7 @@
 """Images as pyramids, many of them in one flat buffer that compiled loops can walk.
 
-Level 0 is the image, each next level its 2 x 2 box average, down to a short side of one pixel. Values are 16-bit: v / 65535
-is the pixel in [0, 1], so 8-bit images are exact (v = 257 x) and the rounding of a level is below 1e-5.
+Level 0 is the image, each next level its 2 x 2 box average, down to a short side of one pixel. Values are 16-bit: v /
+65535 is the pixel in [0, 1], so 8-bit images are exact (v = 257 x) and the rounding of a level is below 1e-5.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,163 @@
+"""The whole story on scenes that are made on the spot: known digits with their places given, new ones without.
+
+1. Scenes: real handwriting on real photographs. Digits 0-4 are the known kind, 5-9 the new one.
+2. Train on the known kind, with locations.
+3. Learn the new kind from scenes in which nobody has said where it is.
+4. Evaluate: are the digits found? And what is the learned patch model worth, in nats on aligned patches of *new*
+digits, beside
+   the model it started from and an oracle that was given the locations?
+"""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from foveate.attention.canonical import standardised
+from foveate.attention.gallery import Gallery, load_gallery
+from foveate.attention.learn import PRESETS as LEARNING
+from foveate.attention.learn import LearnSettings, learn
+from foveate.attention.models import Models
+from foveate.attention.patches import aligned_patches
+from foveate.attention.training import PRESETS, TrainSettings, handed, patch_model, prepare, train
+from foveate.boltzmann.dbn import GaussianDBN
+from foveate.configuration import to_table
+from foveate.evaluate_bound import evaluate_bound
+from foveate.progress import Progress
+from foveate.report import write_report
+from foveate.report.results import BoundStory, TableStory
+from foveate.runs import Run
+from foveate.scenes.digits import SPLITS, write_digit_scenes
+from foveate.scenes.folder import Scenes, read_scenes
+from foveate.telling import tell_scenes, tell_training
+from foveate.telling_learning import tell_learning
+
+COUNTS = {
+    "quick": {"train": 240, "new": 240, "test-known": 60, "test-new": 60},
+    "standard": {"train": 1000, "new": 1000, "test-known": 200, "test-new": 200},
+}
+BOUND = {"quick": {"chains": 50, "temperatures": 3000}, "standard": {"chains": 100, "temperatures": 50_000}}
+
+
+def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dict[str, Any]:
+    """Makes, trains, learns, evaluates, and writes OUT/report.html; what is there already is not done again.
+
+    Returns:
+        The figures of the table, and seconds.
+    """
+    out, started = Path(out), time.monotonic()
+    story = out / "story"
+    story.mkdir(parents=True, exist_ok=True)
+    make_scenes(out / "scenes", COUNTS[preset], seed, progress)
+    settings = replace(handed(PRESETS[preset]), seed=seed)
+    source = _train(out, preset, settings, progress)
+    lessons = replace(LEARNING[preset], seed=seed, train=settings)
+    learned = _learn(out, preset, source, lessons, progress)
+    oracle = _oracle(out, settings, source, progress)
+
+    known, new = (
+        load_gallery(_read(out, name).scenes, progress, settings.largest) for name in ("test-known", "test-new")
+    )
+    table = {
+        "known digits found (top1 at 0.5)": _found(story, source, known, settings, progress, "known digits"),
+        "new digits found before learning": _found(story, source, new, settings, progress, "new digits before"),
+        "new digits found after learning": _found(story, learned, new, settings, progress, "new digits after"),
+    }
+    bounds = _bounds(
+        story, {"source": source.gdbn, "learned": learned.gdbn, "oracle": oracle}, new, preset, seed, progress
+    )
+    gap = (bounds["learned"] - bounds["source"]) / (bounds["oracle"] - bounds["source"])
+    figures = {**table, **{f"{name} (nats a new digit)": value for name, value in bounds.items()}, "gap closed": gap}
+    rows = [[name, round(value, 3)] for name, value in figures.items()]
+    TableStory(["figure", "value"], rows, "On scenes that trained nothing.", "The demo's table").save(story)
+    seconds = time.monotonic() - started
+    page = write_report(out, out / "report.html")
+    return {**figures, "seconds": round(seconds, 1), "page": str(page)}
+
+
+def make_scenes(folder: Path, counts: dict[str, int], seed: int, progress: Progress) -> None:
+    """Writes the four folders of scenes; those that are whole are left as they are."""
+    with progress.phase("making scenes", sum(counts.values())) as tick:
+        done = 0
+        for name, count in counts.items():
+            classes, split = SPLITS[name]
+            if not (folder / name / "annotations.json").exists():
+                write_digit_scenes(folder / name, classes, count, seed, split, tick=lambda k, done=done: tick(done + k))
+            done += count
+
+
+def _train(out: Path, preset: str, settings: TrainSettings, progress: Progress) -> Models:
+    with Run.claim(out / "run", resume=True) as run:
+        if not run.whole:
+            scenes = _read(out, "train")
+            if not run.begun:
+                run.write_config(_config("train", out / "scenes" / "train", preset, settings, scenes))
+            models, gallery, split = train(scenes, run, settings, progress)
+            for folder in (run.story, out / "story"):
+                tell_training(folder, models, gallery, split, settings.attend, progress)
+            run.finish()
+            write_report(run.path)
+    return Models.load(out / "run")
+
+
+def _learn(out: Path, preset: str, source: Models, settings: LearnSettings, progress: Progress) -> Models:
+    with Run.claim(out / "run-learned", resume=True) as run:
+        if not run.whole:
+            scenes = read_scenes(out / "scenes" / "new", annotated=False)
+            if not run.begun:
+                run.write_config(_config("learn", out / "scenes" / "new", preset, settings, scenes))
+            learned, gallery, rounds = learn(source, scenes, run, settings, progress, _read(out, "train"))
+            for folder in (run.story, out / "story"):
+                tell_learning(folder, source, learned, gallery, rounds, progress)
+            run.finish()
+            write_report(run.path)
+    return Models.load(out / "run-learned")
+
+
+def _oracle(out: Path, settings: TrainSettings, source: Models, progress: Progress) -> GaussianDBN:
+    """The patch model of the new kind with its locations known, and the old kind beside it as in learning."""
+    with Run.claim(out / "story" / "oracle", resume=True) as run:
+        if not run.begun:
+            run.write_config({"command": "oracle"})
+        both = Scenes(_read(out, "new").scenes + _read(out, "train").scenes)
+        gallery, split = prepare(both, settings, progress)
+        patch = source.gdbn.patch
+        return patch_model(gallery, split, run, settings, progress, (patch.mean.clone(), patch.std.clone()))
+
+
+def _found(
+    story: Path, models: Models, gallery: Gallery, settings: TrainSettings, progress: Progress, name: str
+) -> float:
+    figures = tell_scenes(story, models, gallery, range(len(gallery.names)), settings.attend, progress, name)
+    return float(figures["top1"]["0.5"])
+
+
+def _bounds(
+    story: Path, models: dict[str, GaussianDBN], gallery: Gallery, preset: str, seed: int, progress: Progress
+) -> dict[str, float]:
+    """The importance-weighted bound of each model on the aligned patches of a gallery."""
+    found = {}
+    for name, gdbn in models.items():
+        patches = standardised(gdbn, aligned_patches(gallery.pyramids, gallery.objects))
+        figures = evaluate_bound(gdbn, patches, **BOUND[preset], seed=seed, progress=progress)
+        BoundStory(figures=figures, name=f"{name} on new digits").save(story)
+        found[name] = float(figures["iw_bound"])
+    return found
+
+
+def _read(out: Path, name: str) -> Scenes:
+    return read_scenes(out / "scenes" / name)
+
+
+def _config(command: str, scenes: Path, preset: str, settings: TrainSettings | LearnSettings, read: Scenes) -> dict:
+    from foveate import __version__
+
+    return {
+        "command": command,
+        "version": __version__,
+        "scenes": str(scenes),
+        "preset": preset,
+        "seed": settings.seed,
+        "category": read.category or "digit",
+        "settings": to_table(settings),
+    }
