@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from foveate import cli
+from foveate.errors import Interrupted
 from foveate.files import load_tensors, read_lines
 
 # A training of two phases whose weights depend on the seed, on its settings and on every step before, with a checkpoint
@@ -32,6 +33,7 @@ class TrainSettings:
     seed: int = 0
     first: Layer = field(default_factory=Layer)
     second: Layer = field(default_factory=Layer)
+    attend: Layer = field(default_factory=Layer)
 
 def phase(name, scenes, run, settings, steps, pause, progress):
     kept = run.checkpoints.load(name)
@@ -58,6 +60,7 @@ def train(scenes, run, settings, progress):
             run.save_tensors(model, {"x": x})
             run.checkpoints.finish(name + " written", {})
     run.save_tensors("background", {"x": torch.zeros(1)})
+    return ()
 
 fake = types.ModuleType("foveate.attention.training")
 fake.PRESETS = {"quick": TrainSettings(first=Layer(steps=6)), "standard": TrainSettings()}
@@ -65,6 +68,7 @@ fake.train = train
 sys.modules["foveate.attention.training"] = fake
 import foveate.commands.train as command
 command.make_page = lambda path: None
+command.tell = lambda story, *trained: None
 """
 
 
@@ -72,7 +76,8 @@ command.make_page = lambda path: None
 def fakes(monkeypatch):
     import foveate.commands.train as command
 
-    monkeypatch.setattr(command, "make_page", command.make_page)  # put back at the end
+    for name in ("make_page", "tell"):
+        monkeypatch.setattr(command, name, getattr(command, name))  # put back at the end
     monkeypatch.setitem(sys.modules, "foveate.attention.training", None)
     exec(compile(FAKE, "fake", "exec"), {"__name__": "fake"})
 
@@ -106,13 +111,14 @@ def test_the_run_tells_all_that_is_needed_to_do_it_again(fakes, scenes, tmp_path
     words = ["--preset", "quick", "--seed", "5", "--select", "1:7", "--set", "second.steps=4", "--json"]
     assert train(scenes, "--out", tmp_path / "a", *words) == 0
     figures = json.loads(capfd.readouterr().out)
-    assert figures["scenes"] == 6 and figures["objects"] == 6 and figures["category"] == "disc"
+    assert figures["images"] == 6 and figures["objects"] == 6 and figures["category"] == "disc"
     config = tomllib.loads((tmp_path / "a" / "config.toml").read_text())
     assert config["seed"] == 5 and config["select"] == "1:7" and config["category"] == "disc" and "version" in config
     assert config["settings"] == {
         "seed": 5,
         "first": {"steps": 6, "pause": 0.0},
         "second": {"steps": 4, "pause": 0.0},
+        "attend": {"steps": 12, "pause": 0.0},
     }
     assert train(scenes, "--out", tmp_path / "b", "--config", tmp_path / "a" / "config.toml") == 0
     assert weights(tmp_path / "b") == weights(tmp_path / "a")
@@ -170,7 +176,7 @@ def test_resuming_with_other_settings_is_refused(fakes, scenes, tmp_path, capfd,
     def stopped(scenes, run, settings, progress):
         run.checkpoints.save("begun", {}, {})
         monkeypatch.setattr(signals, "_asked", 15)
-        whole(scenes, run, settings, progress)
+        return whole(scenes, run, settings, progress)
 
     monkeypatch.setattr(run_module, "train", stopped)
     assert train(scenes, *words) == 143
@@ -188,6 +194,23 @@ def test_resuming_with_other_settings_is_refused(fakes, scenes, tmp_path, capfd,
     assert train(scenes, *words, "--resume") == 0
     assert train(scenes, "--out", tmp_path / "other", *words[2:]) == 0
     assert weights(tmp_path / "r") == weights(tmp_path / "other")
+
+
+def test_resuming_with_other_scenes_is_refused(fakes, scenes, tmp_path, capfd, monkeypatch):
+    run_module = sys.modules["foveate.attention.training"]
+
+    def stopped(scenes, run, settings, progress):
+        run.checkpoints.save("begun", {}, {})
+        raise Interrupted(15)
+
+    with monkeypatch.context() as once:
+        once.setattr(run_module, "train", stopped)
+        assert train(scenes, "--out", tmp_path / "r") == 143
+    content = json.loads((scenes / "annotations.json").read_text())
+    del content["annotations"][0]
+    (scenes / "annotations.json").write_text(json.dumps(content))
+    assert train(scenes, "--out", tmp_path / "r", "--resume") == 2
+    assert "was begun with 8 objects, now there are 7" in capfd.readouterr().err
 
 
 def test_bad_scenes_leave_no_run_behind(fakes, tmp_path, capfd):

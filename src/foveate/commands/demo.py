@@ -13,6 +13,4 @@ def demo(*, out: str = "demo", preset: Preset = "quick", common: Common = Common
     """
     from foveate.demo import run_demo
 
-    result = run_demo(out, common.seed or 0, preset, progress())
-    figures = result if isinstance(result, dict) else {}
-    print_figures({**figures, "page": f"{out}/report.html"}, common.json)
+    print_figures(run_demo(out, common.seed or 0, preset, progress()), common.json)

@@ -1,6 +1,8 @@
 """`foveate learn`: goes on learning where nobody has pointed."""
 
 import time
+from pathlib import Path
+from typing import Any
 
 from foveate.commands.options import (
     Common,
@@ -14,8 +16,8 @@ from foveate.commands.options import (
     print_figures,
     progress,
 )
-from foveate.commands.recipes import agree, gather, recorded, settings_of
-from foveate.commands.train import make_page, read_images
+from foveate.commands.recipes import Recipe, agree, gather, recorded, settings_of
+from foveate.commands.train import begin, make_page, read_annotated, read_images
 
 
 def learn(
@@ -28,6 +30,7 @@ def learn(
     select: Select = None,
     config: ConfigFile = None,
     set_: Overrides = None,
+    replay: str | None = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     common: Common = Common(),  # noqa: B008 it is frozen
@@ -41,9 +44,11 @@ def learn(
         run: The RUN folder to begin with.
         scenes: A folder of images.
         out: The RUN folder to write.
+        replay: Annotated scenes to mix in, such as those that RUN was trained on, so that the old kind isn't forgotten.
     """
     from foveate.attention.learn import PRESETS
     from foveate.attention.learn import learn as learn_models
+    from foveate.attention.models import Models
     from foveate.runs import Run
 
     started = time.monotonic()
@@ -57,11 +62,34 @@ def learn(
             return
         settings = settings_of(recipe, PRESETS)
         read = read_images(scenes, recipe)
-        if not learned.begun:
-            kept = {"run": run, "category": source.config.get("category")}
-            learned.write_config(recorded("learn", scenes, recipe, settings, **kept))
-        learn_models(source, read, learned, settings, progress())
+        old = None if replay is None else read_annotated(replay, Recipe(canonical=source.config.get("canonical")))
+        known = {"run": run, "replay": replay, "category": source.config.get("category"), "images": len(read.scenes)}
+        begin(learned, recorded("learn", scenes, recipe, settings, **known))
+        models = Models.load(run)
+        result = learn_models(models, read, learned, settings, progress(), old)
+        tell(learned.story, models, *result)
         learned.finish()
         make_page(learned.path)
-        figures = {"run": str(learned.path), "scenes": len(read.scenes)}
+        rounds = [_figures(done) for done in result[2]]
+        figures = {"run": str(learned.path), "images": len(read.scenes), "rounds": rounds}
     print_figures({**figures, "seconds": round(time.monotonic() - started, 1)}, common.json)
+
+
+def tell(story: Path, *learned: Any) -> None:
+    """Keep what the page tells of learning."""
+    from foveate.telling_learning import tell_learning
+
+    story.mkdir(exist_ok=True)
+    tell_learning(story, *learned, progress())
+
+
+def _figures(done: Any) -> dict[str, Any]:
+    """A round: how many scenes taught, and what it did to the bound on the attended patches of held-out scenes."""
+    return {
+        "round": done.number,
+        "taught": len(done.verdict.teaches),
+        "rejected": sum(bool(reason) for reason in done.verdict.reasons),
+        "bound_before": done.bound_before,
+        "bound_after": done.bound_after,
+        "undone": done.undone,
+    }

@@ -11,7 +11,7 @@ from foveate.configuration import differences, override, parse_overrides, read_t
 from foveate.devices import resolve
 from foveate.errors import BadInput
 
-_MADE_BY = {"version", "command", "scenes", "run", "device"}
+_MADE_BY = {"version", "command", "scenes", "run", "replay", "device", "images", "objects"}
 """What config.toml tells beside the recipe; of no effect when the file is given as `--config`."""
 
 

@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -21,8 +21,10 @@ from foveate.commands.options import (
     progress,
 )
 from foveate.commands.recipes import Recipe, agree, gather, recorded, settings_of
+from foveate.errors import BadInput
 
 if TYPE_CHECKING:
+    from foveate.runs import Run
     from foveate.scenes.folder import Scenes
 
 
@@ -70,17 +72,13 @@ def train(
             return
         settings = settings_of(recipe, PRESETS)
         read = read_annotated(scenes, recipe)
-        if not run.begun:
-            run.write_config(recorded("train", scenes, recipe, settings, category=read.category))
-        train_models(read, run, settings, progress())
+        counts = {"images": len(read.scenes), "objects": sum(len(scene.gazes) for scene in read.scenes)}
+        begin(run, recorded("train", scenes, recipe, settings, category=read.category, **counts))
+        trained = train_models(read, run, settings, progress())
+        tell(run.story, *trained, settings.attend)
         run.finish()
         make_page(run.path)
-        figures = {
-            "run": str(run.path),
-            "scenes": len(read.scenes),
-            "objects": sum(len(scene.gazes) for scene in read.scenes),
-            "category": read.category,
-        }
+        figures = {"run": str(run.path), **counts, "category": read.category}
     print_figures({**figures, "seconds": round(time.monotonic() - started, 1)}, common.json)
 
 
@@ -92,6 +90,28 @@ def read_annotated(folder: str, recipe: Recipe) -> "Scenes":
 def read_images(folder: str, recipe: Recipe) -> "Scenes":
     """The scenes of a recipe, annotations not looked at."""
     return _read(folder, recipe, annotated=False)
+
+
+def begin(run: "Run", config: dict[str, Any]) -> None:
+    """Write the configuration of a new run; check that a resumed one goes on with as many images and objects.
+
+    Raises:
+        BadInput: The scenes have changed since.
+    """
+    kept = run.config
+    for name in ("images", "objects"):
+        if name in kept and kept[name] != config.get(name):
+            raise BadInput(f"{run.target} was begun with {kept[name]} {name}, now there are {config.get(name)}")
+    if not run.begun:
+        run.write_config(config)
+
+
+def tell(story: Path, *trained: Any) -> None:
+    """Keep what the page tells of a training."""
+    from foveate.telling import tell_training
+
+    story.mkdir(exist_ok=True)
+    tell_training(story, *trained, progress())
 
 
 def make_page(path: Path) -> None:
