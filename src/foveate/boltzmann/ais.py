@@ -21,7 +21,7 @@ from foveate.boltzmann.full_precision import full_precision, single_threaded_pro
 from foveate.boltzmann.log_weights import effective_sample_size, log_mean_exp, log_mean_stderr
 from foveate.errors import BadInput
 
-PILOT_STEPS = 2000
+PILOT_STEPS = 1000
 """Steps of the chains that the adaptive schedule is made from."""
 
 
@@ -30,7 +30,7 @@ class Estimate:
     """log Z as a set of chains estimates it.
 
     Attributes:
-        log_z: log mean of the weights, in nats.
+        log_z: In nats.
         stderr: Standard error of log_z from the spread of the weights; NaN when there are fewer than two.
         ess: Effective sample size of the weights, at most their number.
         log_weights: [n] float64, each chain's own estimate of log Z.
@@ -42,20 +42,35 @@ class Estimate:
     log_weights: Float[Tensor, " n"]
 
 
-def estimate(path: AnnealingPath, log_weights: Float[Tensor, " n"], reverse: bool = False) -> Estimate:
-    """log Z from log weights; from those of reverse annealing, whose mean exp is Z_base / Z, with `reverse`."""
-    sign = -1.0 if reverse else 1.0
-    base = path.log_z_base + path.log_z_outside
+def from_log_weights(log_weights: Float[Tensor, " n"], reverse: bool = False) -> Estimate:
+    """log Z from each chain's own estimate of it: forward chains' Z are averaged, reverse chains' 1 / Z."""
+    weights = -log_weights if reverse else log_weights
+    log_mean = float(log_mean_exp(weights))
     return Estimate(
-        log_z=base + sign * float(log_mean_exp(log_weights)),
-        stderr=log_mean_stderr(log_weights),
-        ess=effective_sample_size(log_weights),
-        log_weights=base + sign * log_weights,
+        log_z=-log_mean if reverse else log_mean,
+        stderr=log_mean_stderr(weights),
+        ess=effective_sample_size(weights),
+        log_weights=log_weights,
     )
 
 
-def make_schedule(path: AnnealingPath, schedule: str, temperatures: int, seed: int) -> Float[Tensor, " steps"]:
-    """Inverse temperatures by the name of a schedule: linear, sigmoid or adaptive (which runs a short pilot).
+def estimate(path: AnnealingPath, log_weights: Float[Tensor, " n"], reverse: bool = False) -> Estimate:
+    """log Z from the log weights of `anneal`; with `reverse` from those of chains that went down to the base."""
+    base = path.log_z_base + path.log_z_outside
+    return from_log_weights(base - log_weights if reverse else base + log_weights, reverse)
+
+
+def make_schedule(
+    path: AnnealingPath, schedule: str, temperatures: int, seed: int, spread: Float[Tensor, " bins"] | None = None
+) -> Float[Tensor, " steps"]:
+    """Inverse temperatures by the name of a schedule.
+
+    Args:
+        path: What they are for.
+        schedule: linear, sigmoid or adaptive.
+        temperatures: Number of steps.
+        seed: Of the pilot that the adaptive schedule is made from.
+        spread: What that pilot found, if it has run already.
 
     Raises:
         BadInput: No such schedule, or fewer than one temperature.
@@ -63,7 +78,7 @@ def make_schedule(path: AnnealingPath, schedule: str, temperatures: int, seed: i
     if schedule in schedules.FIXED:
         return schedules.FIXED[schedule](temperatures)
     if schedule == "adaptive":
-        return schedules.adaptive(temperatures, pilot_spread(path, seed))
+        return schedules.adaptive(temperatures, pilot_spread(path, seed) if spread is None else spread)
     raise BadInput(f"schedule = {schedule!r}: expected adaptive, {' or '.join(schedules.FIXED)}")
 
 

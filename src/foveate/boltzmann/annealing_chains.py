@@ -40,14 +40,14 @@ class State(NamedTuple):
         slope: [n] float64, the visible part of d log p*_beta(v) / d beta.
         log_weight: [n] float64.
         trace: [n, points] float64, log weights at the trace's steps so far (zeros after).
-        step: Index of the beta that the chains are at.
+        step: [] int64, index of the beta that the chains are at.
     """
 
     v: Tensor
     slope: Tensor
     log_weight: Tensor
     trace: Tensor
-    step: int
+    step: Tensor
 
 
 class Annealed(NamedTuple):
@@ -89,7 +89,7 @@ def anneal(
             0).
         state: Where an earlier run of the same call stopped.
         tick: Called with the number of steps done, about every 0.1 to 1 s; it may raise to stop the run.
-        keep: Called beside it with the state from which to go on, and once more when `tick` raises.
+        keep: Called just before it with the state from which to go on.
 
     Returns:
         Log weights without the base's log Z.
@@ -129,7 +129,7 @@ class Runner:
         self.rows = torch.tensor([place[chain // BLOCK] + chain % BLOCK for chain in chains])
         ids = [number * BLOCK + position for number in numbers for position in range(BLOCK)]
         keys = np.array([key(seed, "annealing", stream, chain) for chain in ids], np.uint64)
-        self.points = _trace_steps(len(betas) - 1)
+        self.points = trace_steps(len(betas) - 1)
         shape = (len(ids), path.W.shape[0])
         self.v = torch.zeros(shape)
         self.slope = torch.zeros(len(ids), dtype=torch.float64)
@@ -157,7 +157,7 @@ class Runner:
         self.trace.copy_(state.trace)
         for part in self.parts:
             part.load()
-        return state.step
+        return int(state.step)
 
     def advance(self, step: int, until: int) -> None:
         if self.threads == 1 or len(self.parts) == 1:
@@ -169,7 +169,7 @@ class Runner:
 
     def state(self, step: int) -> State:
         v = self.v if self.path.precision_base is not None else self.v.to(torch.uint8)
-        return State(v.clone(), self.slope.clone(), self.log_weight.clone(), self.trace.clone(), step)
+        return State(v.clone(), self.slope.clone(), self.log_weight.clone(), self.trace.clone(), torch.tensor(step))
 
     def result(self) -> Annealed:
         return Annealed(
@@ -180,7 +180,8 @@ class Runner:
         )
 
 
-def _trace_steps(last: int) -> Tensor:
+def trace_steps(last: int) -> Tensor:
+    """The steps, of `last`, at which log weights are kept."""
     return torch.linspace(0, last, min(TRACE_POINTS, last) + 1, dtype=torch.float64).round().long()
 
 

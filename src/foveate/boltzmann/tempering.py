@@ -96,7 +96,7 @@ def temper(
         seed: Of all random numbers.
         state: Where an earlier run of the same call stopped.
         tick: Called with the sweeps done; may raise to stop.
-        keep: Called beside it with the state from which to go on.
+        keep: Called just before it with the state from which to go on.
     """
     with full_precision(), single_threaded_products(), torch.no_grad():
         path = path.to("cpu")
