@@ -21,116 +21,13 @@ from jaxtyping import Float, Int64
 from numba import njit, prange
 from torch import Tensor
 
-from foveate.attention.glimpse_density import (
-    FAST,
-    WORKSPACE,
-    glimpse_logdensity_reference,
-    set_line,
-    to_lanes,
-    value_and_gradient,
-)
-from foveate.attention.hmc import DIVERGENCE, Box, Info, LogDensityAndGradient, State
-from foveate.attention.prior import GazePrior
+from foveate.attention.gaze_targets import GazeTargets
+from foveate.attention.glimpse_density import FAST, WORKSPACE, set_line, value_and_gradient
+from foveate.attention.hmc import DIVERGENCE, Info, State
+from foveate.attention.prior import log_prior
 from foveate.attention.streams import normal_pair_at, uniform_at
-from foveate.scenes.gaze import from_chart
-from foveate.scenes.pyramid import Pyramids
 
 _LANES = 6  # numbers of its stream that a chain uses in a transition: hmc.lanes(4)
-_WRAPS = 3  # copies of the normal density on either side that make the wrapped one
-
-
-class GazeTargets(NamedTuple):
-    """The densities of a batch of chains, one each.
-
-    Attributes:
-        pyramids: The images.
-        index: Image of each chain.
-        length: L of each chain's chart, in pixels.
-        mean: m of each chain, lanes of the kernel (`glimpse_density.to_lanes`).
-        weight: w, for all chains or each.
-        size: Side of the patch.
-        extent: Half-side of the window in canonical units.
-        pyramid: Whether to sample from the pyramid (the paper does not).
-        prior: [chains, 5] as `GazePrior.rows` gives it.
-        low: [chains, 4] lower bounds in the chart, or -inf.
-        high: [chains, 4] upper bounds.
-    """
-
-    pyramids: Pyramids
-    index: np.ndarray
-    length: np.ndarray
-    mean: np.ndarray
-    weight: np.ndarray
-    size: int
-    extent: float
-    pyramid: bool
-    prior: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-    def with_patches(self, mean: Tensor, weight: Tensor) -> "GazeTargets":
-        """The same with other means and weights, in units of pixels in [0, 1]."""
-        return self._replace(mean=to_lanes(mean, 65535.0), weight=to_lanes(weight, 65535.0**-2))
-
-    def with_means(self, mean: Tensor) -> "GazeTargets":
-        """The same with other means alone."""
-        return self._replace(mean=to_lanes(mean, 65535.0))
-
-    def subset(self, chains: np.ndarray) -> "GazeTargets":
-        """The targets of some of the chains."""
-        weight = self.weight if len(self.weight) == 1 else self.weight[chains]
-        rows = {name: getattr(self, name)[chains] for name in ("index", "length", "mean", "prior", "low", "high")}
-        return self._replace(weight=weight, **rows)
-
-    @property
-    def box(self) -> Box:
-        """The bounds as `hmc.step` takes them."""
-        return Box(torch.from_numpy(self.low), torch.from_numpy(self.high))
-
-
-def gaze_targets(
-    pyramids: Pyramids,
-    index: np.ndarray,
-    gazes: Float[Tensor, "chains 4"],
-    mean: Float[Tensor, "chains 3 size size"],
-    weight: Float[Tensor, "#chains 3 size size"],
-    prior: GazePrior | None = None,
-    extent: float = 1.0,
-    pyramid: bool = True,
-) -> GazeTargets:
-    """The targets of chains that start at `gazes`: their scales there are the lengths of the charts."""
-    prior = GazePrior() if prior is None else prior
-    index = np.ascontiguousarray(index, np.int64)
-    length = torch.hypot(gazes[:, 0], gazes[:, 1]).double().numpy()
-    low, high = prior.bounds(pyramids, index, length)
-    rows = prior.rows(len(index))
-    empty = np.empty((0, 0, 0), np.float32)
-    targets = GazeTargets(
-        pyramids, index, length, empty, empty, mean.shape[-1], float(extent), pyramid, rows, low, high
-    )
-    return targets.with_patches(mean, weight)
-
-
-@njit(cache=True, error_model="numpy")
-def log_prior(q, row):
-    """(log p(q) of the prior in the chart, its derivative in log s, and in angle). Row: see `GazePrior.rows`."""
-    power, log_scale_mean, log_scale_precision, angle_mean, angle_precision = row[0], row[1], row[2], row[3], row[4]
-    away = q[0] - log_scale_mean
-    value = power * q[0] - 0.5 * log_scale_precision * away * away
-    by_scale = power - log_scale_precision * away
-    by_angle = 0.0
-    if angle_precision > 0.0:
-        turn = q[1] - angle_mean
-        turn -= 2.0 * math.pi * math.floor(turn / (2.0 * math.pi) + 0.5)
-        total = moment = 0.0
-        for k in range(-_WRAPS, _WRAPS + 1):
-            angle = turn + 2.0 * math.pi * k
-            density = math.exp(-0.5 * angle_precision * (angle * angle - turn * turn))
-            total += density
-            moment += density * angle
-        value += math.log(total) - 0.5 * angle_precision * turn * turn
-        by_angle = -angle_precision * moment / total
-    return value, by_scale, by_angle
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -289,39 +186,3 @@ def transitions(
 
 def _double(x: Tensor) -> np.ndarray:
     return np.ascontiguousarray(x.double().numpy())
-
-
-def reference(targets: GazeTargets) -> LogDensityAndGradient:
-    """The same targets for `hmc.step`, by autograd through `glimpses_reference`."""
-    size = targets.size
-    mean, weight = (
-        torch.from_numpy(t).double().unflatten(2, (size, 4))[..., :3].permute(0, 3, 1, 2)
-        for t in (targets.mean, targets.weight)
-    )
-    mean, weight, length = mean / 65535, weight * 65535.0**2, torch.from_numpy(targets.length)
-    rows = torch.from_numpy(targets.prior)
-
-    def logdensity_and_grad(position: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            q = position.detach().requires_grad_()
-            u = from_chart(q, length)
-            value, by_u = glimpse_logdensity_reference(
-                targets.pyramids, targets.index, u.detach(), mean, weight, targets.extent, targets.pyramid
-            )
-            surrogate = (u * by_u).sum() + log_prior_reference(q, rows).sum()
-            (gradient,) = torch.autograd.grad(surrogate, q)
-        return value + log_prior_reference(position, rows), gradient
-
-    return logdensity_and_grad
-
-
-def log_prior_reference(q: Float[Tensor, "chains 4"], rows: Float[Tensor, "chains 5"]) -> Float[Tensor, " chains"]:
-    """`log_prior` in torch."""
-    power, scale_mean, scale_precision, angle_mean, angle_precision = rows.to(q).unbind(1)
-    value = power * q[:, 0] - 0.5 * scale_precision * (q[:, 0] - scale_mean).square()
-    turn = torch.remainder(q[:, 1] - angle_mean + math.pi, 2 * math.pi) - math.pi
-    copies = turn.unsqueeze(1) + 2 * math.pi * torch.arange(-_WRAPS, _WRAPS + 1, device=q.device)
-    wrapped = torch.logsumexp(-0.5 * angle_precision.unsqueeze(1) * copies.square(), 1)
-    return value + torch.where(angle_precision > 0, wrapped, torch.zeros_like(wrapped))
-
-

@@ -9,8 +9,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from jaxtyping import Float
+from numba import njit
+from torch import Tensor
 
 from foveate.scenes.pyramid import Pyramids
+
+_WRAPS = 3  # copies of the normal density on either side that make the wrapped one
 
 
 @dataclass(frozen=True)
@@ -54,3 +60,35 @@ class GazePrior:
         low[:, 2], high[:, 2] = x0 / length, x1 / length
         low[:, 3], high[:, 3] = y0 / length, y1 / length
         return low, high
+
+
+@njit(cache=True, error_model="numpy")
+def log_prior(q, row):
+    """(log p(q) of the prior in the chart, its derivative in log s, and in angle). Row: see `GazePrior.rows`."""
+    power, log_scale_mean, log_scale_precision, angle_mean, angle_precision = row[0], row[1], row[2], row[3], row[4]
+    away = q[0] - log_scale_mean
+    value = power * q[0] - 0.5 * log_scale_precision * away * away
+    by_scale = power - log_scale_precision * away
+    by_angle = 0.0
+    if angle_precision > 0.0:
+        turn = q[1] - angle_mean
+        turn -= 2.0 * math.pi * math.floor(turn / (2.0 * math.pi) + 0.5)
+        total = moment = 0.0
+        for k in range(-_WRAPS, _WRAPS + 1):
+            angle = turn + 2.0 * math.pi * k
+            density = math.exp(-0.5 * angle_precision * (angle * angle - turn * turn))
+            total += density
+            moment += density * angle
+        value += math.log(total) - 0.5 * angle_precision * turn * turn
+        by_angle = -angle_precision * moment / total
+    return value, by_scale, by_angle
+
+
+def log_prior_reference(q: Float[Tensor, "chains 4"], rows: Float[Tensor, "chains 5"]) -> Float[Tensor, " chains"]:
+    """`log_prior` in torch."""
+    power, scale_mean, scale_precision, angle_mean, angle_precision = rows.to(q).unbind(1)
+    value = power * q[:, 0] - 0.5 * scale_precision * (q[:, 0] - scale_mean).square()
+    turn = torch.remainder(q[:, 1] - angle_mean + math.pi, 2 * math.pi) - math.pi
+    copies = turn.unsqueeze(1) + 2 * math.pi * torch.arange(-_WRAPS, _WRAPS + 1, device=q.device)
+    wrapped = torch.logsumexp(-0.5 * angle_precision.unsqueeze(1) * copies.square(), 1)
+    return value + torch.where(angle_precision > 0, wrapped, torch.zeros_like(wrapped))

@@ -1,0 +1,118 @@
+"""The densities of gazes that Hamiltonian Monte Carlo moves in: one for each chain, as tables for compiled loops.
+
+A chain moves in q = (log s, angle, tx / L, ty / L), L fixed for as long as it runs. Its target is
+
+    log p(q) = -1/2 sum_i w_i (x_i(u(q)) - m_i)^2 + log p(u) + 2 log s
+
+(`glimpse_density`, `prior`), where 2 log s is the Jacobian of the chart,
+da db dtx dty = s^2 L^2 dlog s dangle dq_2 dq_3.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.attention.glimpse_density import glimpse_logdensity_reference, to_lanes
+from foveate.attention.hmc import Box, LogDensityAndGradient
+from foveate.attention.prior import GazePrior, log_prior_reference
+from foveate.scenes.gaze import from_chart
+from foveate.scenes.pyramid import Pyramids
+
+
+class GazeTargets(NamedTuple):
+    """The densities of a batch of chains, one each.
+
+    Attributes:
+        pyramids: The images.
+        index: Image of each chain.
+        length: L of each chain's chart, in pixels.
+        mean: m of each chain, lanes of the kernel (`glimpse_density.to_lanes`).
+        weight: w, for all chains or each.
+        size: Side of the patch.
+        extent: Half-side of the window in canonical units.
+        pyramid: Whether to sample from the pyramid (the paper does not).
+        prior: [chains, 5] as `GazePrior.rows` gives it.
+        low: [chains, 4] lower bounds in the chart, or -inf.
+        high: [chains, 4] upper bounds.
+    """
+
+    pyramids: Pyramids
+    index: np.ndarray
+    length: np.ndarray
+    mean: np.ndarray
+    weight: np.ndarray
+    size: int
+    extent: float
+    pyramid: bool
+    prior: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def with_patches(self, mean: Tensor, weight: Tensor) -> "GazeTargets":
+        """The same with other means and weights, in units of pixels in [0, 1]."""
+        return self._replace(mean=to_lanes(mean, 65535.0), weight=to_lanes(weight, 65535.0**-2))
+
+    def with_means(self, mean: Tensor) -> "GazeTargets":
+        """The same with other means alone."""
+        return self._replace(mean=to_lanes(mean, 65535.0))
+
+    def subset(self, chains: np.ndarray) -> "GazeTargets":
+        """The targets of some of the chains."""
+        weight = self.weight if len(self.weight) == 1 else self.weight[chains]
+        rows = {name: getattr(self, name)[chains] for name in ("index", "length", "mean", "prior", "low", "high")}
+        return self._replace(weight=weight, **rows)
+
+    @property
+    def box(self) -> Box:
+        """The bounds as `hmc.step` takes them."""
+        return Box(torch.from_numpy(self.low), torch.from_numpy(self.high))
+
+
+def gaze_targets(
+    pyramids: Pyramids,
+    index: np.ndarray,
+    gazes: Float[Tensor, "chains 4"],
+    mean: Float[Tensor, "chains 3 size size"],
+    weight: Float[Tensor, "#chains 3 size size"],
+    prior: GazePrior | None = None,
+    extent: float = 1.0,
+    pyramid: bool = True,
+) -> GazeTargets:
+    """The targets of chains that start at `gazes`: their scales there are the lengths of the charts."""
+    prior = GazePrior() if prior is None else prior
+    index = np.ascontiguousarray(index, np.int64)
+    length = torch.hypot(gazes[:, 0], gazes[:, 1]).double().numpy()
+    low, high = prior.bounds(pyramids, index, length)
+    rows = prior.rows(len(index))
+    empty = np.empty((0, 0, 0), np.float32)
+    targets = GazeTargets(
+        pyramids, index, length, empty, empty, mean.shape[-1], float(extent), pyramid, rows, low, high
+    )
+    return targets.with_patches(mean, weight)
+
+
+def reference(targets: GazeTargets) -> LogDensityAndGradient:
+    """The same targets for `hmc.step`, by autograd through `glimpses_reference`."""
+    size = targets.size
+    mean, weight = (
+        torch.from_numpy(t).double().unflatten(2, (size, 4))[..., :3].permute(0, 3, 1, 2)
+        for t in (targets.mean, targets.weight)
+    )
+    mean, weight, length = mean / 65535, weight * 65535.0**2, torch.from_numpy(targets.length)
+    rows = torch.from_numpy(targets.prior)
+
+    def logdensity_and_grad(position: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            q = position.detach().requires_grad_()
+            u = from_chart(q, length)
+            value, by_u = glimpse_logdensity_reference(
+                targets.pyramids, targets.index, u.detach(), mean, weight, targets.extent, targets.pyramid
+            )
+            surrogate = (u * by_u).sum() + log_prior_reference(q, rows).sum()
+            (gradient,) = torch.autograd.grad(surrogate, q)
+        return value + log_prior_reference(position, rows), gradient
+
+    return logdensity_and_grad
