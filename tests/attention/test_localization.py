@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from foveate.attention.localization import localize, measure
+from foveate.attention.localization_plot import plot_localization
 from foveate.attention.matching import ignored, match, overlaps
 from foveate.attention.outcome import outcome
 from foveate.attention.reliability import chart_spread, expected_calibration_error, reliability
@@ -250,3 +251,17 @@ def test_progress_can_stop_the_run(tmp_path):
 
     with pytest.raises(Interrupted):
         localize(Oracle(), disc_scenes(tmp_path), SimpleNamespace(min_probability=0.5), progress=stop)
+
+
+def test_the_plot_shows_the_figures_and_survives_there_being_none(tmp_path):
+    face = at(20, 0, 50, 50)
+    found = outcome("a", [Found(face, trail=[at(20, 0, 150, 50), face])], objects(face))
+    for outcomes in ([], [found]):
+        figures = measure(outcomes)
+        figure = plot_localization(figures, "three discs")
+        figure.savefig(tmp_path / "plot.png")
+        with Image.open(tmp_path / "plot.png") as picture:
+            assert picture.size[0] > 500
+    overlap, steps, _ = figure.axes
+    np.testing.assert_allclose(overlap.lines[0].get_xydata(), [[float(t), v] for t, v in figures["top1"].items()])
+    np.testing.assert_allclose(steps.lines[0].get_xydata(), figures["by_step"])

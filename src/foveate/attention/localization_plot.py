@@ -1,0 +1,62 @@
+"""The figures of `evaluate localization` as one picture."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#2563eb", "#d97706", "#9ca3af"
+
+
+def plot_localization(figures: Mapping[str, Any], title: str = "") -> Figure:
+    """Accuracy by overlap, accuracy by step of the inference, reliability of the stated probabilities.
+
+    The figure belongs to no window and to no global state; `figure.savefig(path)` writes it.
+
+    Args:
+        figures: What `localization.measure` gives.
+        title: What was measured.
+    """
+    figure = Figure(figsize=(11.0, 3.6), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    overlap, steps, trust = figure.subplots(1, 3)
+    _by_overlap(overlap, figures)
+    _by_step(steps, figures["by_step"])
+    _by_probability(trust, figures["calibration"])
+    for axes in (overlap, steps, trust):
+        axes.set_ylim(-0.02, 1.02)
+        axes.grid(color="#e5e7eb", linewidth=0.6)
+        axes.set_axisbelow(True)
+    count = f"{figures['photos']} photographs, {figures['objects']} objects"
+    figure.suptitle(f"{title}: {count}" if title else count, fontsize=11)
+    return figure
+
+
+def _by_overlap(axes: Axes, figures: Mapping[str, Any]) -> None:
+    for name, colour, label in (("top1", BLUE, "best gaze is right"), ("recall", ORANGE, "objects found")):
+        known = [(float(threshold), share) for threshold, share in figures[name].items() if share is not None]
+        if known:
+            axes.plot(*zip(*known, strict=True), marker="o", color=colour, label=label)
+            axes.legend(loc="lower left", fontsize=8, frameon=False)
+    axes.set(title="by overlap", xlabel="IoU threshold", ylabel="share", xticks=(0.3, 0.5, 0.7))
+
+
+def _by_step(axes: Axes, by_step: list[list[float | int]]) -> None:
+    if by_step:
+        steps, shares = zip(*by_step, strict=True)
+        axes.plot(steps, shares, color=BLUE, marker="o" if len(steps) <= 30 else None, markersize=3)
+    axes.set(title="by step of the inference", xlabel="step (0: the start)", ylabel="best gaze at IoU 0.5")
+
+
+def _by_probability(axes: Axes, calibration: Mapping[str, Any]) -> None:
+    axes.plot([0.0, 1.0], [0.0, 1.0], color=GREY, linewidth=1.0, linestyle="--")
+    rows = calibration["reliability"]
+    if rows:
+        stated, right, count = zip(*rows, strict=True)
+        sizes = [20.0 + 180.0 * n / max(count) for n in count]
+        axes.scatter(stated, right, s=sizes, color=BLUE, alpha=0.7, edgecolors="white")
+    ece = calibration["ece"]
+    error = "" if ece is None else f" (calibration error {ece:.3f})"
+    axes.set(title=f"stated probabilities{error}", xlabel="stated", ylabel="share that was right", xlim=(-0.02, 1.02))
