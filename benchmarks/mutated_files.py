@@ -109,7 +109,7 @@ def mutated_annotations(rng, outside):
 
 
 def base_pictures():
-    """Whole pictures of every format, with what makes them long: profiles, EXIF, palettes, deep greys, strips, scans."""
+    """Whole pictures of every format, with what makes them long: profiles, EXIF, palettes, deep grey, strips, scans."""
     rng = np.random.default_rng(0)
     colour = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((64, 48), Image.Resampling.BICUBIC)
     exif = Image.Exif()

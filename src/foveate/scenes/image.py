@@ -5,8 +5,8 @@ What is promised of `read_image`:
 - The content decides which format a file has; its name does not. Multi-picture files give their first picture.
 - The result is upright as a person sees it (EXIF orientation 1 to 8; broken or unknown EXIF counts as 1).
 - A truncated or damaged picture is a `BadImage`, never a half-grey one (as far as its format lets it be known: JPEG has
-  no check sums). So is a picture of more than `MAX_PIXELS`
-  pixels, whose pixels are then not decoded, and whatever else goes wrong in decoding one file.
+  no check sums). So is a picture of more than `MAX_PIXELS` pixels, which are then not decoded, and whatever else goes
+  wrong in decoding one file.
 - Nothing process-wide changes: plug-ins are called one by one, so Pillow's own switches stay as the caller left them.
 - With `max_side`, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, so that a 100-megapixel photograph takes the
   memory of what is asked for (progressive ones keep their coefficients in memory whatever is asked).
