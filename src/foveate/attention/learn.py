@@ -37,7 +37,8 @@ from foveate.attention.training import (
     patch_model,
     weigh,
 )
-from foveate.boltzmann.bound import iw_bound_estimate
+from foveate.boltzmann.bound import bound_terms
+from foveate.boltzmann.bracket import bracket_log_z
 from foveate.checkpoints import Checkpoints
 from foveate.errors import BadInput, FoveateError
 from foveate.files import load_tensors, save_tensors
@@ -240,10 +241,13 @@ def _among(objects: Objects, images: int) -> Objects:
     return Objects(objects.image[mine], objects.gaze[mine]) if mine.any() else objects
 
 
-def _bound(models: Models, gallery: Gallery, objects: Objects, seed: int) -> float:
+def _bound(models: Models, gallery: Gallery, objects: Objects, seed: int, draws: int = 100) -> float:
     """Importance-weighted bound of the patch model on aligned patches, nats, good enough to compare two models."""
-    v = standardised(models.gdbn, aligned_patches(gallery.pyramids, objects))
-    return float(iw_bound_estimate(models.gdbn, v, seed=seed))
+    gdbn = models.gdbn
+    v = standardised(gdbn, aligned_patches(gallery.pyramids, objects))
+    weighted = bound_terms(gdbn, v, range(len(v)), 1, draws, seed).weighted
+    bracket = bracket_log_z(gdbn.rbm, gdbn.grbm.hidden_mean(v), chains=25, temperatures=1000, seed=seed)
+    return float(weighted.mean() - bracket.forward.log_z)
 
 
 def _most_common(verdict: Verdict) -> str:

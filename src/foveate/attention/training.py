@@ -243,7 +243,7 @@ def object_log_z(gdbn: GaussianDBN, gallery: Gallery, objects: Objects, seed: in
     with progress.phase("log Z of the first layer", 1) as tick:
         estimate = grbm_log_z(gdbn.grbm, patches, chains=20, temperatures=1000, seed=seed)
         tick(1)
-    return float(estimate)
+    return estimate.log_z
 
 
 @torch.inference_mode()

@@ -1,0 +1,85 @@
+"""Claims about searching images, and about what was found being an object."""
+
+import numpy as np
+import pytest
+import torch
+
+from foveate.attention.evidence import fit_discriminant
+from foveate.attention.ranking import ELSEWHERE, OBJECT, UNCLEAR, label
+from foveate.attention.search import SearchSettings, converge, look, start_gazes, whole_image_start
+from foveate.attention.shiftnet import ShiftNet, move
+from foveate.scenes import gaze
+from foveate.scenes.pyramid import Pyramids
+
+
+@pytest.fixture(scope="module")
+def net():
+    net = ShiftNet()
+    net.reset(torch.Generator().manual_seed(0))
+    return net.requires_grad_(False)
+
+
+@pytest.mark.parametrize(("width", "height"), [(512, 384), (100, 900), (30, 30), (8, 5), (2000, 1500)])
+def test_every_object_is_near_some_start(width, height):
+    """Whatever its place and size, an object's centre is within the reach that pairs are trained with, and its size too."""
+    settings = SearchSettings(angles=1)
+    starts = start_gazes(width, height, settings)
+    rng = np.random.default_rng(0)
+    s = np.exp(
+        rng.uniform(np.log(settings.smallest), np.log(max(max(width, height) / 2, settings.smallest * 1.01)), 200)
+    )
+    centre = np.stack((rng.uniform(0, width, 200), rng.uniform(0, height, 200)), 1)
+    scale = gaze.scale(starts).numpy()
+    ratio = np.abs(np.log(s[:, None] / scale))
+    offset = np.abs(centre[:, None] - starts[None, :, 2:].numpy()).max(-1) / scale
+    largest_ratio = max(0.8, np.log(max(width, height) / 2 / scale.max()) + 1e-9)
+    assert ((ratio <= largest_ratio) & (offset <= 1.0)).any(1).all()
+
+
+def test_starts_at_several_angles_are_the_same_starts_turned():
+    one, four = (start_gazes(200, 150, SearchSettings(angles=k)) for k in (1, 4))
+    assert len(four) == 4 * len(one)
+    turned = {round(float(x), 3) for x in gaze.angle(four)}
+    assert len(turned) == 4
+
+
+def test_the_single_start_covers_the_image_with_its_context():
+    u = whole_image_start(400, 300)
+    box = gaze.to_boxes(gaze.compose(u, torch.tensor([3.0, 0.0, 0.0, 0.0], dtype=torch.float64)))[0]
+    assert box[0] <= 0 and box[1] <= 0 and box[2] >= 400 and box[3] >= 300
+
+
+def test_converging_is_looking_and_moving_again_and_again(net):
+    rng = np.random.default_rng(1)
+    pyramids = Pyramids.from_images([rng.integers(0, 256, (80, 90, 3)).astype(np.uint8)])
+    starts = start_gazes(90, 80, SearchSettings(angles=1))[:5]
+    index = torch.zeros(5, dtype=torch.int64)
+    canonical = lambda glimpse: glimpse - 0.5  # noqa: E731
+    trails = converge(net, canonical, pyramids, index, starts, 2)
+    assert torch.equal(trails.gazes[0], starts) and trails.gazes.shape == (3, 5, 4)
+    first = look(net, canonical, pyramids, index, starts)
+    assert torch.allclose(trails.gazes[1], move(starts, first.change))
+    last = look(net, canonical, pyramids, index, trails.gazes[2])
+    assert torch.allclose(trails.last_change, last.change) and torch.allclose(trails.features, last.features)
+
+
+def test_labels_ask_for_overlap_and_for_the_angle():
+    objects = torch.tensor([[20.0, 0.0, 100.0, 100.0]], dtype=torch.float64)
+    turned = gaze.from_scale_angle(*torch.tensor([20.0, 1.5, 100.0, 100.0], dtype=torch.float64))
+    gazes = torch.stack(
+        [objects[0], turned, torch.tensor([20.0, 0, 112, 100]).double(), torch.tensor([20.0, 0, 200, 100]).double()]
+    )
+    nothing = torch.zeros(0, 4, dtype=torch.float64)
+    assert label(gazes, objects, nothing).tolist() == [OBJECT, UNCLEAR, OBJECT, ELSEWHERE]
+    crowd = torch.tensor([[180.0, 80.0, 220.0, 120.0]], dtype=torch.float64)
+    assert label(gazes, objects, crowd).tolist() == [OBJECT, UNCLEAR, OBJECT, UNCLEAR]
+    assert label(gazes, nothing, nothing).tolist() == [ELSEWHERE] * 4
+
+
+def test_the_discriminant_separates_what_a_plane_separates_and_says_nothing_of_one_class():
+    rng = torch.Generator().manual_seed(2)
+    features = torch.randn(400, 1024, generator=rng)
+    labels = features[:, 3] + 0.5 * features[:, 7] > 1.0
+    found = fit_discriminant(features, labels, strength=0.001)
+    assert ((found(features) > 0) == labels).double().mean() > 0.99
+    assert torch.equal(fit_discriminant(features, labels | True)(features), torch.zeros(400))
