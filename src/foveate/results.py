@@ -13,6 +13,8 @@ from typing import IO, Any
 from foveate.errors import BadInput
 from foveate.files import CannotWrite, append_line, reason, scan_lines, sync_folder
 
+_BEGINNING = b'{"image": "'
+"""How every line of results begins; a file that begins otherwise, even a torn one, is not ours to cut."""
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
@@ -98,6 +100,10 @@ class Results:
 
     def _kept(self) -> int:
         """Take in the whole lines that are there, and tell where they end."""
+        with open(self.path, "rb") as handle:
+            head = handle.read(len(_BEGINNING))
+        if not _BEGINNING.startswith(head):
+            raise BadInput(f"{self.path}: holds something else than results of attend")
         end = 0
         for record, position in scan_lines(self.path):
             if not isinstance(record, dict) or not isinstance(record.get("image"), str):
