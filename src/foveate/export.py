@@ -32,11 +32,11 @@ def to_arviz(posterior: Any, names: Sequence[str] | None = None) -> Any:
     except ImportError:
         raise BadInput(MISSING_ARVIZ) from None
     draws = _draws(getattr(posterior, "draws", posterior))
-    names = list(names) if names is not None else list(range(len(draws)))
-    if len(names) != len(draws):
-        raise BadInput(f"{len(names)} names for the posteriors of {len(draws)} gazes")
+    labels = list(range(len(draws))) if names is None else list(names)
+    if len(labels) != len(draws):
+        raise BadInput(f"{len(labels)} names for the posteriors of {len(draws)} gazes")
     variables = _variables(np.moveaxis(draws, 0, 2))
-    described = {"coords": {"gaze": names}, "dims": {name: ["gaze"] for name in variables}}
+    described = {"coords": {"gaze": labels}, "dims": {name: ["gaze"] for name in variables}}
     if int(arviz.__version__.split(".")[0]) >= 1:
         return arviz.from_dict({"posterior": variables}, **described)
     return arviz.from_dict(posterior=variables, **described)

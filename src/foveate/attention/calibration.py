@@ -157,18 +157,17 @@ def fit_calibration(
         note = "all scores equal" if positives and negatives else "one class only"
         note += f": the probability is {share:.3f} whatever the score"
         return Calibration(location, scale, 0.0, _logit(share), positives=positives, negatives=negatives, note=note)
-    counts = {"positives": positives, "negatives": negatives}
     if method == "isotonic":
         targets = np.where(labels == 1.0, (positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0))
         knots, values = _isotonic(scores, targets)
-        return Calibration(location, scale, 0.0, 0.0, knots, values, **counts)
+        return Calibration(location, scale, 0.0, 0.0, knots, values, positives, negatives)
     standard, targets = _with_edges(scores / scale - location / scale, labels)
     (slope,), intercept = minimise_logistic(standard[:, None], targets, np.ones(len(standard)), 0.0)
     if slope <= 0.0:
         share = float(targets.mean())
         note = f"higher scores were no likelier to be objects: the probability is {share:.3f} whatever the score"
-        return Calibration(location, scale, 0.0, _logit(share), **counts, note=note)
-    return Calibration(location, scale, float(slope), float(intercept), **counts)
+        return Calibration(location, scale, 0.0, _logit(share), positives=positives, negatives=negatives, note=note)
+    return Calibration(location, scale, float(slope), float(intercept), positives=positives, negatives=negatives)
 
 
 def _median_and_spread(scores: ndarray) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREY = "#2563eb", "#d97706", "#9ca3af"
 
@@ -47,6 +48,7 @@ def _by_step(axes: Axes, by_step: list[list[float | int]]) -> None:
     if by_step:
         steps, shares = zip(*by_step, strict=True)
         axes.plot(steps, shares, color=BLUE, marker="o" if len(steps) <= 30 else None, markersize=3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(title="by step of the inference", xlabel="step (0: the start)", ylabel="best gaze at IoU 0.5")
 
 
@@ -58,5 +60,5 @@ def _by_probability(axes: Axes, calibration: Mapping[str, Any]) -> None:
         sizes = [20.0 + 180.0 * n / max(count) for n in count]
         axes.scatter(stated, right, s=sizes, color=BLUE, alpha=0.7, edgecolors="white")
     ece = calibration["ece"]
-    error = "" if ece is None else f" (calibration error {ece:.3f})"
+    error = "" if ece is None else f", error {ece:.3f}"
     axes.set(title=f"stated probabilities{error}", xlabel="stated", ylabel="share that was right", xlim=(-0.02, 1.02))

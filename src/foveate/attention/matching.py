@@ -48,7 +48,8 @@ def ignored(
     if len(regions) == 0:
         return np.zeros(len(gazes), dtype=bool)
     boxes = squares(gazes)
-    return (_intersection(boxes, regions) >= share * np.maximum(_area(boxes), 1e-300)[:, None]).any(axis=1)
+    covered = _intersection(boxes, regions) >= share * np.maximum(_area(boxes), 1e-300)[:, None]
+    return np.any(covered, axis=1)
 
 
 def _intersection(boxes: ndarray, others: ndarray) -> ndarray:

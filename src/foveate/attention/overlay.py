@@ -42,10 +42,10 @@ def draw_overlay(image: Shaped[ndarray, "height width 3"], founds: Sequence[Any]
     longest = max(picture.size)
     factor = min(max(1.0, SMALLEST / longest), LARGEST / longest, 4.0)
     if factor != 1.0:
-        size = tuple(max(1, round(side * factor)) for side in picture.size)
+        size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
         picture = picture.resize(size, Image.Resampling.BICUBIC if factor > 1.0 else Image.Resampling.LANCZOS)
     line = max(2.0, max(picture.size) / 420.0)
-    layer = Image.new("RGBA", tuple(side * SUPERSAMPLE for side in picture.size), (0, 0, 0, 0))
+    layer = Image.new("RGBA", (picture.width * SUPERSAMPLE, picture.height * SUPERSAMPLE), (0, 0, 0, 0))
     pen = _Pen(ImageDraw.Draw(layer, "RGBA"), factor * SUPERSAMPLE, line * SUPERSAMPLE)
     shown = [found for found in founds if _drawable(found.u)]
     # The best is drawn last: it lies on top.

@@ -50,7 +50,8 @@ def moving(u: Float[ndarray, "n 4"], spread: Float[ndarray, "n 4"]) -> Bool[ndar
     """Whether a spread in (log s, angle, tx, ty) is one: finite, and above 1e-6 (of a half-side for the centre)."""
     s = np.maximum(np.hypot(u[:, 0], u[:, 1]), 1e-300)[:, None]
     relative = np.concatenate([spread[:, :2], spread[:, 2:] / s], axis=1)
-    return np.isfinite(relative).all(axis=1) & (np.where(np.isfinite(relative), relative, 0.0) > NOT_MOVING).all(axis=1)
+    finite = np.isfinite(relative)
+    return np.all(finite & (np.where(finite, relative, 0.0) > NOT_MOVING), axis=1)
 
 
 def error_in_chart(u: Float[ndarray, "n 4"], truth: Float[ndarray, "n 4"]) -> Float[ndarray, "n 4"]:

@@ -36,8 +36,9 @@ def turn_image(
     Raises:
         BadInput: `degrees` is not finite.
     """
-    if _quarter_turns(degrees) is not None:
-        return np.ascontiguousarray(np.rot90(image, k=-_quarter_turns(degrees)))
+    quarter = _quarter_turns(degrees)
+    if quarter is not None:
+        return np.ascontiguousarray(np.rot90(image, k=-quarter))
     height, width = image.shape[:2]
     new_width, new_height = turned_size(width, height, degrees)
     cosine, sine = _cosine_sine(degrees)
