@@ -29,19 +29,23 @@ def rhat(draws: Float[Tensor, "*batch chain draw"]) -> Float[Tensor, "*batch"]:
     R-hat^2 = ((n - 1)/n W + B/n) / W, with W the mean of the split chains' variances and B/n the variance of their
     means. The second one finds chains of the same place and different spread.
     """
+    if draws.shape[-1] < LEAST_DRAWS:
+        return _silence(draws)
     split = _split(draws.double())
-    middle = split.flatten(-2).median(-1).values[..., None, None]
+    middle = split.flatten(-2).quantile(0.5, -1)[..., None, None]
     found = torch.maximum(_plain_rhat(_normal_scores(split)), _plain_rhat(_normal_scores((split - middle).abs())))
-    return torch.where(_meaningful(draws), found, torch.nan)
+    return torch.where(moving(draws), found, torch.nan)
 
 
 def bulk_ess(draws: Float[Tensor, "*batch chain draw"]) -> Float[Tensor, "*batch"]:
     """How many independent draws estimate the centre of the distribution as well as these do."""
-    return torch.where(_meaningful(draws), _ess(_normal_scores(_split(draws.double()))), torch.nan)
+    if draws.shape[-1] < LEAST_DRAWS:
+        return _silence(draws)
+    return torch.where(moving(draws), _ess(_normal_scores(_split(draws.double()))), torch.nan)
 
 
-def _meaningful(draws: Tensor) -> Tensor:
-    return moving(draws) if draws.shape[-1] >= LEAST_DRAWS else torch.zeros(draws.shape[:-2], dtype=torch.bool)
+def _silence(draws: Tensor) -> Tensor:
+    return torch.full(draws.shape[:-2], torch.nan, dtype=torch.float64)
 
 
 def _split(draws: Tensor) -> Tensor:
@@ -75,10 +79,12 @@ def _ess(z: Tensor) -> Tensor:
     total = within * (n - 1) / n + z.mean(-1).var(-1)
     correlation = 1 - (within.unsqueeze(-1) - covariance) / total.unsqueeze(-1)
     correlation[..., 0] = 1
-    pairs = correlation[..., : n - n % 2].unflatten(-1, (-1, 2)).sum(-1)
+    pairs = correlation[..., : n - 1 - (n - 1) % 2].unflatten(-1, (-1, 2)).sum(-1)
     counted = (pairs > 0).cummin(-1).values
-    monotone = pairs.cummin(-1).values
-    time = 2 * torch.where(counted, monotone, torch.zeros_like(monotone)).sum(-1) - 1
+    monotone = torch.where(counted, pairs.cummin(-1).values, torch.zeros_like(pairs)).sum(-1)
+    # The first correlation left out, of even lag, is taken along once where it is positive.
+    lag = (2 * counted.sum(-1, keepdim=True)).clamp(max=n - 1)
+    time = 2 * monotone - 1 + correlation.gather(-1, lag).squeeze(-1).clamp(min=0)
     draws = chains * n
     # Antithetic chains are worth more than their number of draws, but a noisy estimate must not claim any number.
     return draws / time.clamp(min=1 / torch.log10(torch.tensor(float(draws), dtype=z.dtype)))

@@ -61,7 +61,7 @@ class LearnSettings:
 
 
 PRESETS = {
-    "quick": LearnSettings(rounds=1, shiftnet_steps=150, trust=Trust(probability=0.5), train=TRAINING["quick"]),
+    "quick": LearnSettings(rounds=1, shiftnet_steps=120, trust=Trust(probability=0.5), train=TRAINING["quick"]),
     "standard": LearnSettings(),
 }
 

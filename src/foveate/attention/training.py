@@ -23,6 +23,7 @@ from foveate.attention.gallery import Gallery, hold_out, load_gallery
 from foveate.attention.models import Models
 from foveate.attention.pairs import Objects, PairSettings
 from foveate.attention.patches import PatchSettings, aligned_patches, jittered_patches
+from foveate.attention.posterior import PosteriorSettings
 from foveate.attention.ranking import RankingSettings, train_evidence
 from foveate.attention.search import SearchSettings, converge
 from foveate.attention.shiftnet import ShiftNet
@@ -78,13 +79,16 @@ QUICK_SETTINGS = TrainSettings(
     largest=320,
     gdbn=QUICK,
     shiftnet=ShiftNetSettings(
-        steps=500,
+        steps=400,
         rate=0.03,
         report_every=20,
         pairs=PairSettings(appearance=AppearanceSettings(composite=0.3, coarse=0.1)),
     ),
     ranking=RankingSettings(scenes=60, starts=120, negatives=30),
-    attend=AttendSettings(search=SearchSettings(smallest=10.0)),
+    attend=AttendSettings(
+        search=SearchSettings(smallest=11.0, ratio=2.0, spacing=1.7, steps=3),
+        posterior=PosteriorSettings(chains=2, warm_up=20, draws=30),
+    ),
 )
 PRESETS = {"quick": QUICK_SETTINGS, "standard": TrainSettings()}
 
