@@ -44,6 +44,7 @@ class AttendSettings:
     min_probability: float = 0.5  # gazes less probable are not reported
     one_steps: int = 10  # steps of the network from the single start
     settle: int = 3  # further steps of gazes that were kept after merging
+    sample_above: float = 0.2  # probability from which a gaze's posterior is sampled; the best gaze's always is
     candidates: int = 40  # gazes kept after merging, before they are scored
     search: SearchSettings = field(default_factory=SearchSettings)
     posterior: PosteriorSettings = field(default_factory=PosteriorSettings)
@@ -137,10 +138,12 @@ class Attention:
         order = np.lexsort((*gazes.T[::-1], -scores))
         order = order[probabilities[order] >= settings.min_probability][: settings.max_gazes]
         trails = candidates.trails[:, order]
-        names = [f"{name} {rank}" for rank in range(len(order))]
-        refined = refine(self.models, pyramids, [0] * len(order), trails[-1], names, settings.posterior, settings.seed)
+        sampled = max(int((probabilities[order] >= settings.sample_above).sum()), min(len(order), 1))
+        names = [f"{name} {rank}" for rank in range(sampled)]
+        ends = trails[-1, :sampled]
+        refined = refine(self.models, pyramids, [0] * sampled, ends, names, settings.posterior, settings.seed)
         return [
-            _found(trails[:, k], float(scores[i]), float(probabilities[i]), refined[k] if refined else None)
+            _found(trails[:, k], float(scores[i]), float(probabilities[i]), refined[k] if k < len(refined) else None)
             for k, i in enumerate(order)
         ]
 

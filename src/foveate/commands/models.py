@@ -18,11 +18,20 @@ def load_attention(run: str, common: Common) -> Any:
 
 
 def attend_settings(
-    starts: str, max_gazes: int | None, min_probability: float | None, set_: list[str] | None, common: Common
+    run: str, starts: str, max_gazes: int | None, min_probability: float | None, set_: list[str] | None, common: Common
 ) -> Any:
-    """The `AttendSettings` that options describe; what isn't said keeps its default."""
+    """The `AttendSettings` that options describe; what isn't said is as RUN was trained and calibrated with."""
     from foveate.attention.attend import AttendSettings
 
     said = {"starts": starts, "max_gazes": max_gazes, "min_probability": min_probability, "seed": common.seed}
-    settings = override(AttendSettings(), parse_overrides(set_ or []), "--set")
+    settings = override(AttendSettings(), _own(run), f"{run}/config.toml")
+    settings = override(settings, parse_overrides(set_ or []), "--set")
     return dataclasses.replace(settings, **{name: value for name, value in said.items() if value is not None})
+
+
+def _own(run: str) -> dict[str, Any]:
+    """The table `attend` of a run's settings, whichever command made it; empty where it has none."""
+    from foveate.runs import Run
+
+    settings = Run.open(run, needs=()).config.get("settings", {})
+    return settings.get("train", settings).get("attend", {})
