@@ -174,7 +174,7 @@ def _resolve(annotations: Annotations, folder: str) -> tuple[list[tuple[str, lis
 def _scene(folder: str, name: str, entries: list[ImageEntry], annotations: Annotations | None) -> Scene:
     path = os.path.join(folder, name)
     header = read_header(path)
-    gazes: list[np.ndarray] = []
+    gazes: dict[tuple[float, ...], np.ndarray] = {}  # by their rounded numbers: what is annotated twice is one object
     ignore: list[tuple[float, ...]] = []
     for entry in entries:
         marked = annotations.marked[entry.id] if annotations else Marked()
@@ -183,11 +183,10 @@ def _scene(folder: str, name: str, entries: list[ImageEntry], annotations: Annot
         frame = _frame(header, entry, path)
         for u in marked.gazes:
             moved = _moved(frame, u)
-            if not any(np.allclose(moved, other, rtol=0, atol=1e-6) for other in gazes):
-                gazes.append(moved)
+            gazes.setdefault(tuple(moved.round(4).tolist()), moved)
         whole = (0.0, 0.0, float(header.width), float(header.height))
         ignore += [whole if box is None else _moved_box(frame, box) for box in marked.ignore]
-    rows = (np.array(some, dtype=np.float64).reshape(-1, 4) for some in (gazes, ignore))
+    rows = (np.array(some, dtype=np.float64).reshape(-1, 4) for some in (list(gazes.values()), ignore))
     return Scene(name, path, header.width, header.height, *rows)
 
 
