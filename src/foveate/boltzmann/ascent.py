@@ -10,7 +10,7 @@ halved (the Fisher information of a log standard deviation is 2). Then b and c f
 mu = lambda = 0 this is the plain gradient, and a binary visible unit is one with sigma = 1 held fixed.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 import torch
@@ -112,6 +112,7 @@ def ascend_reference(parameters: Parameters, velocity: Parameters, statistics: S
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, nogil=True)
+@no_type_check  # the import hook of the tests would wrap what numba has to compile
 def _ascend(
     W, b, c, log_sigma, vel_W, vel_b, vel_c, vel_s, g_W, g_v, g_v2, g_h, mu, lam,
     rate, rate_sigma, momentum, decay, floor, longest,

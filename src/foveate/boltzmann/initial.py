@@ -11,7 +11,7 @@ limit of many units is the probabilistic PCA of Tipping and Bishop 1999.)
 
 import heapq
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 import torch
@@ -63,6 +63,7 @@ def _comb(span: float, count: int, spacing: float) -> Comb:
 
 
 @njit(cache=True)
+@no_type_check  # the import hook of the tests would wrap what numba has to compile
 def _comb_nats(span, spacing, biases):
     """E over y ~ N(0, span^2) of log [exp(-(y - m_0)^2 / 2 + sum_j softplus(c_j + w y)) / Z], on half of the line.
 

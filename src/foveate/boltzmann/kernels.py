@@ -4,6 +4,8 @@ Random numbers are counted, not streamed: the uniform number of element n under 
 depends on (seed, step, which draw, element) alone, the same on every device and for any number of threads.
 """
 
+from typing import no_type_check
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -79,6 +81,7 @@ _U = np.uint32
 
 
 @njit(inline="always", error_model="numpy")
+@no_type_check  # the import hook of the tests would wrap what numba has to compile
 def _hash(n, low, high):
     x = _U(n ^ low)
     x = _U(_U(x ^ (x >> _U(16))) * _U(_M1))
@@ -90,11 +93,13 @@ def _hash(n, low, high):
 
 
 @njit(inline="always", error_model="numpy")
+@no_type_check
 def _uniform(n, low, high):
     return np.float32(np.int32(_U(_hash(n, low, high) >> _U(8)))) * np.float32(2.0**-24)
 
 
 @njit(inline="always", error_model="numpy")
+@no_type_check
 def _exp_minus(x):
     """exp(-x) to 3e-7 relative, x cut to +-87: 2^n times a polynomial, without a call so that it vectorises."""
     x = x if x > np.float32(-87.0) else np.float32(-87.0)
@@ -114,11 +119,13 @@ def _exp_minus(x):
 
 
 @njit(inline="always", error_model="numpy")
+@no_type_check
 def _sigmoid(x):
     return np.float32(1.0) / (np.float32(1.0) + _exp_minus(x))
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"}, nogil=True)
+@no_type_check
 def _mean(logits, bias):
     for i in range(logits.shape[0]):
         for j in range(logits.shape[1]):
@@ -126,6 +133,7 @@ def _mean(logits, bias):
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"}, nogil=True)
+@no_type_check
 def _draw(logits, bias, low, high):
     units = logits.shape[1]
     for i in range(logits.shape[0]):
@@ -137,6 +145,7 @@ def _draw(logits, bias, low, high):
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"}, nogil=True)
+@no_type_check
 def _draw_and_mean(logits, bias, low, high, mean):
     units = logits.shape[1]
     for i in range(logits.shape[0]):
