@@ -79,7 +79,8 @@ def _ess(z: Tensor) -> Tensor:
     total = within * (n - 1) / n + z.mean(-1).var(-1)
     correlation = 1 - (within.unsqueeze(-1) - covariance) / total.unsqueeze(-1)
     correlation[..., 0] = 1
-    pairs = correlation[..., : n - 1 - (n - 1) % 2].unflatten(-1, (-1, 2)).sum(-1)
+    # The last lags, of few products, are left out.
+    pairs = correlation[..., : 2 * max(1, (n - 3) // 2)].unflatten(-1, (-1, 2)).sum(-1)
     counted = (pairs > 0).cummin(-1).values
     monotone = torch.where(counted, pairs.cummin(-1).values, torch.zeros_like(pairs)).sum(-1)
     # The first correlation left out, of even lag, is taken along once where it is positive.
