@@ -17,6 +17,7 @@ from foveate.commands.options import (
     Resume,
     Starts,
     note,
+    parse_shard,
     print_figures,
     progress,
 )
@@ -90,17 +91,11 @@ def attend(
 
 
 def share(images: list[tuple[str, str]], shard: str | None) -> list[tuple[str, str]]:
-    """The I-th of N shares of the images, as `--shard I/N` asks; the shares together are all images, each once.
-
-    Raises:
-        BadInput: The text isn't I/N with 1 <= I <= N.
-    """
+    """The I-th of N shares of the images, as `--shard I/N` asks; the shares together are all images, each once."""
     if shard is None:
         return images
-    number, slash, count = shard.partition("/")
-    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-        raise BadInput(f"--shard {shard}: expected I/N with I from 1 to N, such as 1/4")
-    return images[int(number) - 1 :: int(count)]
+    number, count = parse_shard(shard)
+    return images[number - 1 :: count]
 
 
 class Pictures:
@@ -128,7 +123,7 @@ def _model(
 ) -> tuple[Any, Any]:
     from foveate.commands.models import attend_settings, load_attention
 
-    settings = attend_settings(starts, max_gazes, min_probability, set_, common)
+    settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
     return load_attention(run, common), settings
 
 

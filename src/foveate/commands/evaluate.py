@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -14,13 +14,93 @@ from foveate.commands.options import (
     MaxGazes,
     MinProbability,
     Overrides,
+    Resume,
     Select,
     Starts,
     note,
     print_figures,
     progress,
 )
+from foveate.errors import BadInput
 from foveate.files import CannotWrite
+from foveate.runs import STORY
+
+Count = Annotated[int, Parameter(validator=Number(gte=1))]
+
+
+def bound(
+    run: str,
+    patches: str,
+    /,
+    *,
+    select: Select = None,
+    category: Category = None,
+    chains: Count = 100,
+    temperatures: Count = 50_000,
+    samples: Count = 100,
+    importance_samples: Count = 1000,
+    schedule: Literal["adaptive", "linear", "sigmoid"] = "adaptive",
+    baselines: str | None = None,
+    grbm: Annotated[bool, Parameter(show_default=False)] = False,
+    shard: str | None = None,
+    state: str | None = None,
+    merge: list[str] | None = None,
+    resume: Resume = False,
+    common: Common = Common(),  # noqa: B008 it is frozen
+) -> None:
+    """Nats a patch that the patch model reaches, with all that is needed to trust the number.
+
+    The variational and the importance-weighted bound; log Z from annealed importance sampling forward and in reverse,
+    which bracket it. All figures are nats of the standardised patch; add pixel_offset for nats over pixels in [0, 1].
+
+    Args:
+        run: A RUN folder; only its gdbn.safetensors is needed.
+        patches: A .npy file of standardised patches [N, D], or annotated scenes.
+        chains: Annealing chains, each way.
+        temperatures: Intermediate distributions.
+        samples: Draws of the hidden layer a patch, for the variational bound.
+        importance_samples: The same for the importance-weighted bound.
+        schedule: How the temperatures are spaced.
+        baselines: Patches or scenes to fit simple densities on, which are then measured on the same patches.
+        grbm: Estimate the first layer's own density too.
+        shard: I/N does the I-th of N parts; keep each with --state, and put them together with --merge.
+        state: A file that keeps what is done, to go on with --resume.
+        merge: A state file of a finished shard; repeated, once a shard. Nothing is computed then.
+    """
+    from foveate.boltzmann.dbn import GaussianDBN
+    from foveate.devices import resolve
+    from foveate.evaluate_bound import evaluate_bound, merge_bounds
+    from foveate.report import BoundStory
+    from foveate.runs import Run
+
+    path = Run.open(run, needs=("gdbn.safetensors",)).path / "gdbn.safetensors"
+    if resume and state is None:
+        raise BadInput("--resume goes on with a --state FILE: name it")
+    if merge:
+        figures = merge_bounds(merge, progress())
+    else:
+        model = GaussianDBN.load(path)
+        v = _patches(patches, model, select, category, run)
+        fit = None if baselines is None else _patches(baselines, model, None, category, run)
+        figures = evaluate_bound(
+            model.to(resolve(common.device)),
+            v,
+            chains=chains,
+            temperatures=temperatures,
+            samples=samples,
+            importance_samples=importance_samples,
+            seed=common.seed or 0,
+            schedule=schedule,
+            shard=_part(shard),
+            state_file=state,
+            resume=resume,
+            baselines=fit,
+            grbm=grbm,
+            progress=progress(),
+        )
+    if "shard" not in figures:
+        keep(run, BoundStory(figures, _name_of(patches, select)))
+    print_figures(figures, common.json)
 
 
 def localization(
@@ -50,9 +130,8 @@ def localization(
     from foveate.attention.localization import localize
     from foveate.commands.models import attend_settings, load_attention
     from foveate.report import LocalizationStory
-    from foveate.runs import Run
 
-    settings = attend_settings(starts, max_gazes, min_probability, set_, common)
+    settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
     attention = load_attention(run, common)
     read = annotated_scenes(scenes, select, category, run)
     with progress().phase("evaluate localization", len(read.scenes)) as tick:
@@ -62,15 +141,16 @@ def localization(
     for name, reason in result.unreadable.items():
         note(f"{name}: {reason}")
     name = _name_of(scenes, select) + (f", turned {turn:g} degrees" if turn % 360 else "")
-    keep(run, LocalizationStory(result.figures, name, reliability=result.figures["calibration"]["reliability"]), Run)
+    keep(run, LocalizationStory(result.figures, name, reliability=result.figures["calibration"]["reliability"]))
     print_figures(result.figures, common.json)
 
 
-def keep(run: str, story: Any, kind: Any) -> None:
+def keep(run: str, story: Any) -> None:
     """Keep a chapter for the page; a RUN that can't be written to is evaluated all the same."""
+    folder = Path(run) / STORY
     try:
-        os.makedirs(kind(Path(run)).story, exist_ok=True)
-        story.save(kind(Path(run)).story)
+        folder.mkdir(exist_ok=True)
+        story.save(folder)
     except (CannotWrite, OSError) as error:
         note(f"not kept for the page: {error}")
 
@@ -90,4 +170,20 @@ def _name_of(path: str, select: str | None) -> str:
     return f"{name} {select}" if select else name
 
 
-Chains = Annotated[int, Parameter(validator=Number(gte=1))]
+def _part(shard: str | None) -> tuple[int, int]:
+    from foveate.commands.options import parse_shard
+
+    return (1, 1) if shard is None else parse_shard(shard)
+
+
+def _patches(path: str, model: Any, select: str | None, category: str | None, run: str) -> Any:
+    """Standardised patches from a .npy file or from annotated scenes."""
+    from foveate.patch_files import load_patches, scene_patches
+
+    if not os.path.isdir(path):
+        if select is not None:
+            raise BadInput(f"--select takes images of a folder; {path} is none")
+        return load_patches(path)
+    scenes = annotated_scenes(path, select, category, run)
+    with progress().phase("aligned patches", len(scenes.scenes)) as tick:
+        return scene_patches(scenes, model, tick, note)

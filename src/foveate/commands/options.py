@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from foveate.errors import BadInput
 from foveate.files import to_json
 from foveate.progress import Bars, Progress, tell
 
@@ -73,6 +74,18 @@ def print_figures(figures: Mapping[str, Any], as_json: bool) -> None:
 def note(text: str) -> None:
     """One line for people, on stderr."""
     tell(text)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """The I and N of `--shard I/N`.
+
+    Raises:
+        BadInput: The text isn't I/N with 1 <= I <= N.
+    """
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise BadInput(f"--shard {text}: expected I/N with I from 1 to N, such as 1/4")
+    return int(number), int(count)
 
 
 def _rows(figures: Mapping[str, Any], prefix: str = "") -> Any:

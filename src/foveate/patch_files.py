@@ -1,0 +1,68 @@
+"""PATCHES_OR_SCENES: standardised patches from a .npy file, or the aligned patches of annotated scenes."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foveate.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from foveate.boltzmann.dbn import GaussianDBN
+    from foveate.scenes.folder import Scenes
+
+
+def load_patches(path: str | os.PathLike) -> np.ndarray:
+    """The array of a .npy file, as it is; nothing is unpickled.
+
+    Raises:
+        BadInput: It isn't there, is no whole .npy file, or holds objects.
+    """
+    if not os.path.isfile(path):
+        raise BadInput(f"{path}: not a file" if os.path.exists(path) else f"{path}: no such file or folder")
+    try:
+        array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # NumPy raises nearly anything on a damaged header: it is the file's fault
+        raise BadInput(f"{path}: no .npy file of numbers ({' '.join(str(error).split())})") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise BadInput(f"{path}: an archive of arrays; a .npy file of one array [N, D] is expected")
+    return np.array(array)
+
+
+def scene_patches(
+    scenes: "Scenes", model: "GaussianDBN", tick: Callable[[int], None], note: Callable[[str], None]
+) -> "Tensor":
+    """The aligned patch of every annotated object, standardised with the model's mean and deviation, [N, D].
+
+    Scenes are read one at a time, so memory stays flat.
+
+    Raises:
+        BadInput: No object is annotated, or the model's patches are not the 24 x 24 colour patches that scenes give.
+    """
+    import torch
+
+    from foveate.scenes.folder import read_image
+    from foveate.scenes.glimpse import glimpses
+    from foveate.scenes.pyramid import Pyramids
+
+    if model.grbm.b.numel() != 3 * 24 * 24:
+        raise BadInput(f"scenes give patches of D = 1728, this model has D = {model.grbm.b.numel()}: give a .npy file")
+    found = []
+    for done, scene in enumerate(scenes.scenes, start=1):
+        if len(scene.gazes):
+            try:
+                pyramids = Pyramids.from_images([read_image(scene.path)])
+            except BadInput as error:
+                note(str(error))
+                continue
+            u = torch.from_numpy(np.asarray(scene.gazes, dtype=np.float64))
+            found.append(glimpses(pyramids, torch.zeros(len(u), dtype=torch.int64), u))
+        tick(done)
+    if not found:
+        raise BadInput("no object is annotated in these scenes")
+    pixels = torch.cat(found).to(model.patch.mean)
+    return model.standardise(pixels)
