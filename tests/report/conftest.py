@@ -30,7 +30,7 @@ from foveate.scenes.digits import make_scene
 from foveate.scenes.glimpse import glimpses
 from foveate.scenes.pyramid import Pyramids
 
-SCENES = 40
+SCENES = 36
 NAMES = [
     "</script><script>window.hacked=1</script>.png",
     'a&b "50%" <img src=x onerror=window.hacked=1>.png',
@@ -60,7 +60,7 @@ class Made:
         self.pyramids = Pyramids.from_images([scene.pixels for scene in self.scenes])
         self.truths = np.stack([scene.gazes[0] for scene in self.scenes])
         rng = np.random.default_rng(0)
-        copies = 24
+        copies = 6
         shaken = np.repeat(self.truths, copies, axis=0)
         size = np.hypot(shaken[:, 0], shaken[:, 1])[:, None]
         shaken = shaken + rng.normal(0, 0.05, shaken.shape) * size
@@ -106,8 +106,10 @@ def model_of(pixels: torch.Tensor) -> GaussianDBN:
     gdbn.patch.std.copy_(pixels.std(dim=(0, 2, 3)))
     v = gdbn.standardise(pixels)
     mean = v.mean(dim=0)
-    _, values, vectors = torch.linalg.svd(v - mean, full_matrices=False)
-    weights = vectors[:64].T * (values[:64] / math.sqrt(len(v))) * 2
+    centred = v - mean
+    _, vectors = torch.linalg.eigh(centred @ centred.T)  # of fewer patches than pixels: the small side
+    strongest = torch.arange(len(v) - 1, len(v) - 65, -1)
+    weights = 2 * (centred.T @ vectors[:, strongest]) / math.sqrt(len(v))
     gdbn.grbm.W.copy_(weights)
     gdbn.grbm.b.copy_(mean - weights.sum(dim=1) / 2)
     gdbn.grbm.log_sigma.copy_((v - mean).std(dim=0).log() - 0.7)
@@ -266,8 +268,8 @@ def learn_story(made: Made, rng: np.random.Generator) -> LearnStory:
         bound_before=1210.4,
         bound_after=1702.9,
         bound_oracle=1731.0,
-        samples_before=made.patches[5:69].flip(1),
-        samples_after=made.patches[200:264],
+        samples_before=made.patches[:64].flip(1),
+        samples_after=made.patches[-64:],
         rejected=[["new-3.png", "probability 0.12"], [NAMES[1], "posterior too wide"]],
         rejected_total=20,
         name="digits 5-9",

@@ -47,7 +47,7 @@ def number(value: Number | None, digits: int = 3) -> str:
     elif size >= 10 ** (digits - 1):
         text = f"{size:,.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
     elif size >= 1e-3:
-        text = f"{size:.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
+        text = f"{size:,.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
         text = text.rstrip("0").rstrip(".") if "." in text else text
     else:
         text = f"{size:.1e}"
@@ -59,11 +59,11 @@ def percent(value: Number | None, digits: int = 0) -> str:
     return "\N{EN DASH}" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}\u202f%"
 
 
-def ticks(low: float, high: float, about: int = 4) -> list[float]:
+def ticks(low: Number, high: Number, about: int = 4) -> list[float]:
     """Round numbers (1, 2 or 5 times a power of ten apart) inside [low, high]."""
     span = high - low
     if not (math.isfinite(span) and span > 0):
-        return [low]
+        return [float(low)]
     raw = span / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * nice for nice in (1, 2, 5, 10) if power * nice >= raw * 0.999)
@@ -207,7 +207,7 @@ def ranking(rows: Sequence[Row], unit: str, words: str) -> Markup:
     rows = sorted(rows, key=lambda row: -row.value)
     ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
     low, high = padded(ends)
-    pitch, name_width, value_width, width = 34, 214, 74, 720
+    pitch, name_width, value_width, width = 34, 236, 74, 740
     height = pitch * len(rows) + 40
     base = height - 30
 

@@ -46,7 +46,7 @@ class Phase:
     more: list[Plot]
 
 
-def phases(records: list[dict[str, Any]]) -> list[Phase]:
+def phases(records: list[Any]) -> list[Phase]:
     """The phases in the order they began, each with a chart for every figure that has at least two points."""
     by_phase: dict[str, list[dict[str, Any]]] = {}
     for record in records:

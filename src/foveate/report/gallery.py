@@ -31,7 +31,7 @@ class Photographs:
         return f"photo-{len(self.uris) - 1}"
 
 
-def hex_colour(position: float) -> str:
+def hex_colour(position: float | int) -> str:
     """Colour at a position of a trail, 0 to 1, as the page writes it."""
     return "#{:02x}{:02x}{:02x}".format(*trail_colour(position))
 
@@ -205,6 +205,29 @@ def two_stages(scene: SceneStory, photo: str) -> dict[str, Any] | None:
     }
 
 
+def certainty(found: FoundGaze | None) -> list[tuple[str, str]]:
+    """How sure the inference is of what it found, in words."""
+    if found is None:
+        return []
+    rows = []
+    if found.probability is not None:
+        rows.append(("P(object)", percent(found.probability, 1)))
+    spread, std = found.spread, found.std
+    if spread is not None:
+        deviations = np.sqrt(np.diag(np.array(spread.covariance, dtype=float)).clip(min=0.0))
+        rows.append(
+            ("Centre", " and ".join(f"\N{PLUS-MINUS SIGN}{number(float(one), 2)}" for one in deviations) + " px")
+        )
+        rows.append(("Angle", f"\N{PLUS-MINUS SIGN}{number(math.degrees(spread.angle_std), 2)}\N{DEGREE SIGN}"))
+        if spread.log_scale_std is not None:
+            rows.append(("Scale", f"\N{PLUS-MINUS SIGN}{percent(spread.log_scale_std, 1)}"))
+    elif std is not None:
+        rows.append(
+            ("Centre", " and ".join(f"\N{PLUS-MINUS SIGN}{number(one, 2)}" for one in numbers(std)[2:]) + " px")
+        )
+    return rows
+
+
 def player_scene(scene: SceneStory, photo: str) -> dict[str, Any]:
     """What the player needs of a scene, as strict JSON."""
     steps = scene.steps
@@ -217,7 +240,7 @@ def player_scene(scene: SceneStory, photo: str) -> dict[str, Any]:
             "view": [0, 0, scene.width, scene.height],
             "verdict": verdict(scene),
             "success": scene.success,
-            "probability": None if found is None else found.probability,
+            "sure": certainty(found),
             "truth": truth_marks(scene),
             "posterior": posterior_marks(found),
             "sprite": small[0] if small else None,

@@ -71,7 +71,9 @@ def _pictures(gdbn: GaussianDBN, h1: Tensor, data: Tensor | None, side: int) -> 
         "data": tiles(data[shown]) if data is not None else None,
         "reconstructions": tiles(gdbn.reconstruct(data[shown])) if data is not None else None,
         "filters": data_uri(png(filters(gdbn.grbm.W.detach(), side))),
-        "sigma": data_uri(png(wall(_stretched(gdbn.grbm.log_sigma.detach().exp()[None]).reshape(1, 3, side, side)))),
+        "sigma": data_uri(
+            png(wall(_stretched(gdbn.grbm.log_sigma.detach().exp()[None]).reshape(1, 3, side, side), scale=2))
+        ),
         "mean": tiles(gdbn.grbm.b.detach()[None], 1),
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from foveate.report.figures import square, tick
-from foveate.report.story import Numbers, Spread, numbers
+from foveate.report.story import Number, Numbers, Spread, numbers
 
 ELLIPSE_95 = math.sqrt(5.991464547107979)
 """Radius of the ellipse in deviations: root of the 95 % quantile of chi-square with two degrees of freedom."""
@@ -39,7 +39,7 @@ def ellipse_path(spread: Spread) -> str:
     return "M" + "L".join(_point(point) for point in points) + "Z"
 
 
-def wedge_path(spread: Spread, radius: float) -> str:
+def wedge_path(spread: Spread, radius: Number) -> str:
     """The sector around the top of the window in which its angle lies with 95 %: half-width 1.96 standard deviations.
 
     The top of a window turned by `angle` points to (sin angle, -cos angle) on the screen, where y is down.
@@ -67,7 +67,7 @@ def close_up(gazes: Sequence[Numbers], width: int, height: int) -> tuple[float, 
     reach = [1.55 * scale(u) for u in drawn]
     x0, x1 = (pick(u[2] + sign * r for u, r in zip(drawn, reach, strict=True)) for pick, sign in ((min, -1), (max, 1)))
     y0, y1 = (pick(u[3] + sign * r for u, r in zip(drawn, reach, strict=True)) for pick, sign in ((min, -1), (max, 1)))
-    side = max(min(max(x1 - x0, y1 - y0), width, height), 4.0)
+    side = float(max(min(max(x1 - x0, y1 - y0), width, height), 4.0))
     left = min(max((x0 + x1 - side) / 2, 0.0), width - side)
     top = min(max((y0 + y1 - side) / 2, 0.0), height - side)
     return left, top, side, side

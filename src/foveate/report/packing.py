@@ -6,9 +6,10 @@ that the tree refers to. One file, replaced at once: a reader sees the old story
 
 import dataclasses
 import json
+import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,7 +66,7 @@ def _pack(value: Any, tensors: dict[str, torch.Tensor], name: str) -> Any:
 
 def _unpack(kind: Any, tree: Any, tensor: Callable[[str], np.ndarray]) -> Any:
     if tree is None:
-        return None
+        return math.nan if kind == float | int else None
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         return _unpack(next(part for part in typing.get_args(kind) if part is not type(None)), tree, tensor)
     if typing.get_origin(kind) is not dict and isinstance(tree, dict) and len(tree) == 1:
@@ -77,7 +78,7 @@ def _unpack(kind: Any, tree: Any, tensor: Callable[[str], np.ndarray]) -> Any:
         hints = typing.get_type_hints(kind)
         known = {field.name: hints[field.name] for field in dataclasses.fields(kind)}
         return kind(**{name: _unpack(known[name], item, tensor) for name, item in tree.items() if name in known})
-    if typing.get_origin(kind) is list:
+    if typing.get_origin(kind) in (list, Sequence) and isinstance(tree, list):
         (inner,) = typing.get_args(kind)
         return [_unpack(inner, item, tensor) for item in tree]
     return tree

@@ -55,9 +55,12 @@ def thumbnail(image: Picture | bytes, side: int = THUMBNAIL_SIDE) -> bytes:
 
 
 def jpeg(picture: Image.Image, quality: int = 85) -> bytes:
-    """The bytes of a JPEG without subsampled colour, so that neighbouring 8x8 blocks of a sprite don't bleed."""
+    """The bytes of a JPEG without subsampled colour, so that neighbouring 8x8 blocks of a sprite don't bleed.
+
+    Not with `optimize`: it needs the whole file in one buffer, and Pillow's is too small for a noisy picture.
+    """
     out = io.BytesIO()
-    picture.save(out, "JPEG", quality=quality, subsampling=0, optimize=True)
+    picture.save(out, "JPEG", quality=quality, subsampling=0)
     return out.getvalue()
 
 

@@ -121,6 +121,13 @@
     const verdict = get("scene-verdict");
     verdict.textContent = scene.verdict;
     verdict.className = `verdict ${scene.success === false ? "bad" : scene.success ? "good" : ""}`;
+    get("sure").replaceChildren(...scene.sure.map(([name, text]) => {
+      const row = document.createElement("div"), term = document.createElement("dt"), value = document.createElement("dd");
+      term.textContent = name;
+      value.textContent = text;
+      row.append(term, value);
+      return row;
+    }));
     slider.max = scene.steps.length - 1;
     slider.style.setProperty("--track", `linear-gradient(90deg, ${scene.steps.map((one) => one.colour).join(", ")}${scene.steps.length > 1 ? "" : ", " + scene.steps[0].colour})`);
     drawStages();

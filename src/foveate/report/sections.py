@@ -66,7 +66,7 @@ def scene_sets(stories: list[ScenesStory], photographs: Photographs, shown: int)
                 "name": story.name,
                 "good": good,
                 "bad": bad,
-                "columns": f"{max(len(good), 1)}fr {max(len(bad), 1)}fr",
+                "columns": _columns(len(good), len(bad)),
                 "judged": any(item["success"] is not None for item in cards),
                 "stages": stages,
                 "shown": len(cards),
@@ -76,6 +76,14 @@ def scene_sets(stories: list[ScenesStory], photographs: Photographs, shown: int)
             }
         )
     return [one for one in sets if one["shown"]], player
+
+
+def _columns(good: int, bad: int, across: int = 6) -> tuple[int, int]:
+    """How many cards stand side by side among successes and among failures, so that all are of one size."""
+    if not good or not bad:
+        return across, across
+    for_bad = min(max(round(across * bad / (good + bad)), 1), across - 1)
+    return across - for_bad, for_bad
 
 
 def facts(training: list[TrainingStory], config: dict[str, Any]) -> list[tuple[str, Any]]:
