@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -177,9 +177,12 @@ def _images(document: dict, path: str) -> list[ImageEntry]:
 
 
 def _size(entry: dict) -> tuple[float, float] | None:
-    sides = (entry.get("width"), entry.get("height"))
-    usable = all(isinstance(side, int | float) and not isinstance(side, bool) and 1 <= side <= 1e6 for side in sides)
-    return (float(sides[0]), float(sides[1])) if usable else None
+    width, height = entry.get("width"), entry.get("height")
+    return (float(width), float(height)) if _is_side(width) and _is_side(height) else None
+
+
+def _is_side(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= 1e6
 
 
 def _categories(document: dict, path: str) -> dict[int | str, _Category]:

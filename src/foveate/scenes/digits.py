@@ -73,8 +73,8 @@ def handwriting() -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray, "n"]]:
         from sklearn.datasets import load_digits
     except ImportError:
         raise MissingExtra("made scenes need photographs and digits: pip install 'foveate[demo]'") from None
-    bunch = load_digits()
-    return bunch.images / 16.0, bunch.target
+    cells, labels = load_digits(return_X_y=True)
+    return cells.reshape(-1, 8, 8) / 16.0, labels
 
 
 def pool(classes: Sequence[int], split: str) -> Int[np.ndarray, "n"]:
