@@ -31,6 +31,7 @@ from foveate.attention.search import (
     whole_image_start,
 )
 from foveate.attention.workers import map_images
+from foveate.memory import keep_large_blocks
 from foveate.scenes.glimpse import share_outside
 from foveate.scenes.pyramid import Pyramids
 
@@ -100,6 +101,7 @@ class Attention:
     """
 
     def __init__(self, models: Models):
+        keep_large_blocks()
         self.models = models
 
     @classmethod

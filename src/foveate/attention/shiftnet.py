@@ -97,8 +97,13 @@ class ShiftNet(nn.Module):
 
 def normalised(context: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
     """Each context at mean 0 and deviation 1 over its pixels and channels: light and contrast do not move a gaze."""
-    deviation, mean = torch.std_mean(context, dim=(1, 2, 3), keepdim=True)
-    return ((context - mean) / (deviation + 0.02)).contiguous(memory_format=torch.channels_last)
+    flat = context.flatten(1)
+    # Two sums and a fused pass: torch.std_mean takes ten times as long on a processor, more than the pooling after it.
+    mean, square = flat.mean(1), torch.linalg.vector_norm(flat, dim=1).square()
+    variance = (square - flat.shape[1] * mean.square()).clamp(min=0) / (flat.shape[1] - 1)
+    scale = 1 / (variance.sqrt() + 0.02)
+    shift, scale = (-mean * scale).view(-1, 1, 1, 1), scale.view(-1, 1, 1, 1)
+    return torch.addcmul(shift, context, scale).contiguous(memory_format=torch.channels_last)
 
 
 def to_gaze(delta: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:

@@ -157,7 +157,7 @@ def train_shiftnet(
     progress, checkpoints = progress or Quiet(), checkpoints or NoCheckpoints()
     state = _restore(checkpoints, name) or _begin(seed, start)
     losses: list[float] = []
-    validate_every = max(settings.steps // 8, settings.report_every)
+    validate_every = settings.report_every * max(settings.steps // (8 * settings.report_every), 1)
     with progress.phase("ShiftNet", settings.steps) as tick:
         while state.step < settings.steps:
             fed_back = state.fed_back
