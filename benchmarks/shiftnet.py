@@ -1,0 +1,98 @@
+"""ShiftNet on a processor: a training step and a forward pass, ours beside torch's own settings and the floor.
+
+Claim: a training step takes at most 1.3 times the best of torch's own settings. Measured in turns in one process,
+medians; the floor is the network's multiplications at the speed that torch multiplies large matrices with here.
+
+    python benchmarks/shiftnet.py [THREADS]
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from foveate.attention.pairs import Pairs
+from foveate.attention.shiftnet import ShiftNet
+from foveate.attention.shiftnet_training import ShiftNetSettings, init, train_step
+from foveate.memory import keep_large_blocks
+
+BATCH, ROUNDS = 128, 7
+FORWARD = 2.0 * BATCH * (2352 * 66 * 66 + 1200 * 22 * 22 + 7_929_856 + 4096)  # operations
+STEP = FORWARD + 2.0 * BATCH * (2352 * 66 * 66 + 1200 * 22 * 22 + 2 * (7_929_856 + 4096))
+
+
+def plainly(net: ShiftNet, context: Tensor, v: Tensor) -> Tensor:
+    """The table as written: rectify, then pool; torch's default layout."""
+    seen = F.max_pool2d(F.relu(net.look(context - context.mean((1, 2, 3), keepdim=True))), 3)
+    expected = F.relu(net.expect(v))
+    return net.shift(F.relu(net.combine((seen * expected).flatten(1))))
+
+
+def stepper(net: ShiftNet, forward: Callable[..., Tensor], context: Tensor, v: Tensor) -> Callable[[], None]:
+    """One step of torch's own SGD with momentum and clipping."""
+    optimiser = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
+
+    def step() -> None:
+        loss = forward(net, context, v).square().mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 2.0)
+        optimiser.step()
+
+    return step
+
+
+def in_turns(work: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Median milliseconds of each, one after the other in every round."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for round_number in range(ROUNDS + 1):
+        for name, call in work.items():
+            begun = time.perf_counter()
+            call()
+            if round_number:
+                times[name].append(1000 * (time.perf_counter() - begun))
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
+def main() -> None:
+    threads = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    torch.set_num_threads(threads)
+    keep_large_blocks()
+    rng = torch.Generator().manual_seed(0)
+    context, v = torch.rand(BATCH, 3, 72, 72, generator=rng), torch.randn(BATCH, 3, 24, 24, generator=rng)
+    gazes = torch.rand(BATCH, 4, generator=rng, dtype=torch.float64) + 5
+    pairs = Pairs(
+        context, v, torch.randn(BATCH, 4, generator=rng), gazes, gazes, torch.arange(BATCH), torch.ones(BATCH)
+    )
+    state, settings = init(0), ShiftNetSettings()
+    plain, channels = ShiftNet(), ShiftNet().to(memory_format=torch.channels_last)
+    square = torch.rand(1536, 1536)
+    gemm = in_turns({"gemm": lambda: square @ square})["gemm"]
+    per_millisecond = 2 * 1536**3 / gemm
+    step = in_turns(
+        {
+            "ours": lambda: train_step(state, pairs, settings),
+            "torch, as written": stepper(plain, plainly, context, v),
+            "torch, channels last, pooled first": stepper(channels, ShiftNet.__call__, context, v),
+        }
+    )
+    still = state.average
+    with torch.inference_mode():
+        forward = in_turns({"ours": lambda: still(context, v), "torch, as written": lambda: plainly(plain, context, v)})
+    print(
+        f"{threads} thread(s), batch {BATCH}, medians of {ROUNDS}; floor: multiplications at {per_millisecond / 1e6:.0f} GFLOP/s"
+    )
+    for title, times, operations in (("training step", step, STEP), ("forward pass", forward, FORWARD)):
+        floor, best = operations / per_millisecond, min(t for name, t in times.items() if name != "ours")
+        for name, each in times.items():
+            ratios = f"{each / floor:5.2f} of the floor  {each / best:5.2f} of torch's best"
+            print(f"{title:14} {name:36} {each:8.1f} ms  {ratios}")
+        print(f"{title:14} {'floor':36} {floor:8.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
