@@ -16,7 +16,7 @@ from foveate.attention.outputs import to_json
 from foveate.attention.workers import map_images
 from foveate.errors import BadInput
 from foveate.progress import Tick
-from foveate.scenes.image import read_image
+from foveate.scenes.image import open_picture
 
 
 @dataclass
@@ -25,23 +25,29 @@ class Attended:
 
     Attributes:
         name: What the results call it.
-        pixels: [height, width, 3], or None with an error.
-        founds: The `Found`s of it, best first.
+        pixels: [height, width, 3], reduced if it is larger than attended to, or None with an error.
+        founds: The `Found`s of it, best first, in `pixels`.
+        width: Of the image in full.
+        height: Of the image in full.
+        scale: Pixels of `pixels` per pixel of the image.
         error: One line.
     """
 
     name: str
     pixels: np.ndarray | None = None
     founds: Sequence[Any] = ()
+    width: int = 0
+    height: int = 0
+    scale: float = 1.0
     error: str | None = None
 
     def line(self) -> dict[str, Any]:
         """The line of the results."""
         if self.pixels is None:
             return {"image": self.name, "error": self.error}
-        height, width = self.pixels.shape[:2]
-        gazes = [to_json(found, width, height) for found in self.founds]
-        return {"image": self.name, "width": width, "height": height, "gazes": gazes}
+        in_full = self.founds if self.scale == 1.0 else [found.scaled(1.0 / self.scale) for found in self.founds]
+        gazes = [to_json(found, self.width, self.height) for found in in_full]
+        return {"image": self.name, "width": self.width, "height": self.height, "gazes": gazes}
 
 
 def attend_images(
@@ -63,11 +69,12 @@ def attend_images(
     def attend(image: tuple[str, str]) -> Attended:
         name, path = image
         try:
-            pixels = read_image(path)
+            picture = open_picture(path, getattr(settings, "largest", None))
+            pixels = picture.pixels
             (founds,) = attention.attend([pixels], [content_key(pixels)], settings)
         except BadInput as error:
             return Attended(name, error=" ".join(str(error).split()).removeprefix(f"{path}: "))
-        return Attended(name, pixels, founds)
+        return Attended(name, pixels, founds, picture.width, picture.height, picture.scale)
 
     tick(0)
     for done, attended in enumerate(map_images(attend, images, workers), start=1):

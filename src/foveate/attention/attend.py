@@ -9,7 +9,7 @@ is in the folder, on order, on workers or on a restart. A copy under another nam
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +49,7 @@ class AttendSettings:
     candidates: int = 40  # gazes kept after merging, before they are scored
     search: SearchSettings = field(default_factory=SearchSettings)
     posterior: PosteriorSettings = field(default_factory=PosteriorSettings)
+    largest: int = 1600  # longest side at which image files are attended, pixels; larger ones are reduced on reading
     seed: int = 0
 
 
@@ -78,6 +79,12 @@ class Found:
     def spread(self) -> Float[np.ndarray, "4"] | None:
         """Posterior standard deviations of (log s, angle in radians, tx, ty); None without a posterior."""
         return None if self.posterior is None else self.posterior.spread
+
+    def scaled(self, factor: float) -> "Found":
+        """The same object in an image `factor` times the size."""
+        posterior = self.posterior and self.posterior.scaled(factor)
+        u, std, trail = self.u * factor, self.std * factor, self.trail * factor
+        return replace(self, u=u, std=std, trail=trail, posterior=posterior)
 
     @property
     def flags(self) -> tuple[str, ...]:

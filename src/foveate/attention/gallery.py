@@ -17,7 +17,8 @@ from foveate.attention.workers import map_images
 from foveate.errors import BadInput, FoveateError
 from foveate.keys import key
 from foveate.progress import Progress
-from foveate.scenes.folder import Scene, read_image
+from foveate.scenes.folder import Scene, open_picture
+from foveate.scenes.image import Picture
 from foveate.scenes.pyramid import Pyramids
 
 BYTES_A_PIXEL = 8.0  # three channels of two bytes, and a third more for the levels above
@@ -115,21 +116,25 @@ def join(first: Gallery, second: Gallery) -> Gallery:
     )
 
 
-def _gather(images: list[np.ndarray], scenes: list[Scene], problems: list[str]) -> Gallery:
+def _gather(pictures: list[Picture], scenes: list[Scene], problems: list[str]) -> Gallery:
     image, gazes, ignore = [], [], []
-    for number, (pixels, scene) in enumerate(zip(images, scenes, strict=True)):
-        shrink = torch.tensor([pixels.shape[1] / scene.width, pixels.shape[0] / scene.height], dtype=torch.float64)
-        of_scene = torch.as_tensor(scene.gazes, dtype=torch.float64).reshape(-1, 4)
-        gazes.append(of_scene * torch.cat((shrink.mean().expand(2), shrink)))
-        image += [number] * len(of_scene)
-        ignore.append(torch.as_tensor(scene.ignore, dtype=torch.float64).reshape(-1, 4) * shrink.repeat(2))
+    for number, (picture, scene) in enumerate(zip(pictures, scenes, strict=True)):
+        gazes.append(torch.as_tensor(scene.gazes, dtype=torch.float64).reshape(-1, 4) * picture.scale)
+        image += [number] * len(gazes[-1])
+        ignore.append(torch.as_tensor(scene.ignore, dtype=torch.float64).reshape(-1, 4) * picture.scale)
     objects = Objects(torch.tensor(image, dtype=torch.int64), torch.cat(gazes))
-    return Gallery(Pyramids.from_images(images), [s.name for s in scenes], objects, ignore, problems)
+    return Gallery(
+        Pyramids.from_images([picture.pixels for picture in pictures]),
+        [s.name for s in scenes],
+        objects,
+        ignore,
+        problems,
+    )
 
 
-def _read(scene: Scene, largest: int) -> np.ndarray | str:
+def _read(scene: Scene, largest: int) -> Picture | str:
     try:
-        return read_image(scene.path, largest)
+        return open_picture(scene.path, largest)
     except FoveateError as error:
         return str(error)
 

@@ -46,6 +46,11 @@ class Refined:
     acceptance: Float[np.ndarray, "chains"]
     flags: tuple[str, ...]
 
+    def scaled(self, factor: float) -> "Refined":
+        """The same posterior in an image `factor` times the size."""
+        in_pixels = {name: getattr(self, name) * factor for name in ("u", "std", "trail", "draws")}
+        return replace(self, **in_pixels, spread=self.spread * np.array([1.0, 1.0, factor, factor]))
+
 
 def refine(
     models: Models,
