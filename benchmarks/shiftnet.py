@@ -83,9 +83,8 @@ def main() -> None:
     still = state.average
     with torch.inference_mode():
         forward = in_turns({"ours": lambda: still(context, v), "torch, as written": lambda: plainly(plain, context, v)})
-    print(
-        f"{threads} thread(s), batch {BATCH}, medians of {ROUNDS}; floor: multiplications at {per_millisecond / 1e6:.0f} GFLOP/s"
-    )
+    speed = per_millisecond / 1e6
+    print(f"{threads} thread(s), batch {BATCH}, medians of {ROUNDS}; floor: multiplications at {speed:.0f} GFLOP/s")
     for title, times, operations in (("training step", step, STEP), ("forward pass", forward, FORWARD)):
         floor, best = operations / per_millisecond, min(t for name, t in times.items() if name != "ours")
         for name, each in times.items():
