@@ -9,6 +9,8 @@ the seed, so that a chain is the same chain in whatever company it runs, on what
 resumed.
 """
 
+from typing import no_type_check
+
 import numba as nb
 import numpy as np
 from llvmlite import ir
@@ -30,18 +32,21 @@ COARSE = 0.1
 
 
 @intrinsic
+@no_type_check  # here and below: the tests' import hook would wrap what numba has to compile
 def _as_float(typing_context, bits):
     """The float32 with these 32 bits; `.view` on a scalar goes through memory and keeps loops from vectorising."""
     return nb.float32(nb.int32), lambda context, builder, signature, args: builder.bitcast(args[0], ir.FloatType())
 
 
 @intrinsic
+@no_type_check
 def _as_bits(typing_context, value):
     """The 32 bits of a float32."""
     return nb.int32(nb.float32), lambda context, builder, signature, args: builder.bitcast(args[0], ir.IntType(32))
 
 
 @njit(inline="always", error_model="numpy")
+@no_type_check
 def row_words(key, step, layer):
     """Two 32-bit words for one row of random numbers: splitmix64's finaliser (Steele et al. 2014) over key and
     counter."""
@@ -53,6 +58,7 @@ def row_words(key, step, layer):
 
 
 @njit(inline="always", error_model="numpy")
+@no_type_check
 def _scramble(x):
     """Wellons' lowbias32, a bijection of 32 bits. Numba widens 32-bit results; each is narrowed at once, to
     vectorise."""
@@ -62,6 +68,7 @@ def _scramble(x):
 
 
 @njit(inline="always", error_model="numpy")
+@no_type_check
 def _uniform(unit, low, high):
     """In [0, 1), a multiple of 2^-24."""
     x = _scramble(_U(_scramble(_U(unit ^ low)) + high))
@@ -69,6 +76,7 @@ def _uniform(unit, low, high):
 
 
 @njit(inline="always", error_model="numpy")
+@no_type_check
 def _sigmoid(x):
     """1 / (1 + exp(-x)) to 2e-7 relative: exp is 2^n times a polynomial on [-log(2)/2, log(2)/2] (Cephes' expf)."""
     y = -x
@@ -89,6 +97,7 @@ def _sigmoid(x):
 
 
 @njit(inline="always", error_model="numpy")
+@no_type_check
 def _log(x):
     """log x of a positive, normal float32 to 1e-7 absolute or relative (Cephes' logf)."""
     bits = _as_bits(x)
@@ -111,6 +120,7 @@ def _log(x):
 
 
 @njit(inline="always", error_model="numpy")
+@no_type_check
 def _cos_turn(u):
     """cos(2 pi u) for u in [0, 1): minus the sine of a quarter turn's distance, by an odd polynomial (error 6e-7)."""
     y = u - _F(0.5)  # cos(2 pi u) = -cos(2 pi y), y in [-1/2, 1/2)
@@ -126,6 +136,7 @@ def _cos_turn(u):
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST, nogil=True)
+@no_type_check
 def hidden_pass(product, c_base, c_change, betas, step, keys, hidden, log_weight):
     """Move the weight from beta[step - 1] to beta[step] at the present v, then draw h given v at beta[step].
 
@@ -167,6 +178,7 @@ def hidden_pass(product, c_base, c_change, betas, step, keys, hidden, log_weight
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
+@no_type_check
 def _coarse_gain(row, c_base, c_change, old, new):
     """sum_j softplus at the new beta minus softplus at the old, in float64."""
     total = 0.0
@@ -178,6 +190,7 @@ def _coarse_gain(row, c_base, c_change, old, new):
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST, nogil=True)
+@no_type_check
 def tempered_hidden_pass(product, c_base, c_change, beta, step, keys, hidden, coupling):
     """Draw h given v, each row at a beta of its own, and say how the joint's log density changes with beta.
 
@@ -200,6 +213,7 @@ def tempered_hidden_pass(product, c_base, c_change, beta, step, keys, hidden, co
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST, nogil=True)
+@no_type_check
 def binary_visible_pass(product, b_base, b_change, beta, step, keys, slope):
     """Draw binary v given h, in place of the product h W^T.
 
@@ -224,6 +238,7 @@ def binary_visible_pass(product, b_base, b_change, beta, step, keys, slope):
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST, nogil=True)
+@no_type_check
 def gaussian_visible_pass(product, e_base, e_change, precision_base, precision_change, beta, step, keys, slope):
     """Draw Gaussian v given h, in place of the product h W^T.
 
@@ -252,6 +267,7 @@ def gaussian_visible_pass(product, e_base, e_change, precision_base, precision_c
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
+@no_type_check
 def swap_pass(rows_by_level, ladder, slope, step, key, swapped, was_at_bottom):
     """Offer neighbouring levels of each ensemble to exchange their states (Geyer 1991; Swendsen and Wang 1986).
 

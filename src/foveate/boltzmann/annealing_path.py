@@ -61,9 +61,11 @@ def binary_path(
 ) -> AnnealingPath:
     """The path to a binary RBM from independent units that have the activities' smoothed means.
 
-    Visible unit i of the base is on with probability (sum_n v_ni + smoothing) / (N + 2 smoothing); hidden units have their
-    own biases from the start. A visible unit without couplings has its own bias too: its marginal is known, and a machine
-    without couplings is then exact at any number of temperatures.
+    Visible unit i of the base is on with probability (sum_n v_ni + smoothing) / (N + 2 smoothing), hidden unit j with
+    the smoothed mean of p(h_j = 1 | v_n). (With hidden biases of their own from the start, or of zero, the modes of a
+    machine change their order on the way, and chains are caught in the wrong ones.) A unit without couplings has its
+    own bias
+    throughout: its marginal is known, and a machine without couplings is exact at any number of temperatures.
 
     Args:
         rbm: The machine.
@@ -71,11 +73,11 @@ def binary_path(
         smoothing: Imaginary observations of either state for each unit (Laplace).
     """
     weights, b, c = (value.detach().to("cpu", torch.float64) for value in (rbm.W, rbm.b, rbm.c))
-    on = activities.detach().to("cpu", torch.float64).sum(0) + smoothing
-    log_odds = torch.log(on) - torch.log(len(activities) + 2 * smoothing - on)
+    v = activities.detach().to("cpu", torch.float64)
+    b_base = torch.where((weights == 0).all(1), b, smoothed_log_odds(v, smoothing))
+    c_base = torch.where((weights == 0).all(0), c, smoothed_log_odds(torch.sigmoid(v @ weights + c), smoothing))
     # Rounded, so that log Z of the base belongs to the very float32 numbers that the chains move with.
-    b_base = torch.where((weights == 0).all(1), b, log_odds).float().double()
-    c_base = c.float().double()
+    b_base, c_base = b_base.float().double(), c_base.float().double()
     return AnnealingPath(
         W=_padded(_padded(weights, 1), 0),
         b_base=_padded(b_base, 0),
@@ -128,6 +130,12 @@ def gaussian_path(
         n_visible=len(linear),
         n_hidden=len(c),
     )
+
+
+def smoothed_log_odds(activities: Float[Tensor, "n units"], smoothing: float) -> Float[Tensor, " units"]:
+    """Log-odds of each unit's mean, with imaginary observations of either state (Laplace)."""
+    on = activities.sum(0) + smoothing
+    return torch.log(on) - torch.log(len(activities) + 2 * smoothing - on)
 
 
 def _softplus(x: Tensor) -> Tensor:

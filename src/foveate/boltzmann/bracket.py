@@ -95,7 +95,7 @@ def bracket_log_z(
     Args:
         rbm: The machine.
         activities: Visible vectors, or probabilities, that show what is typical (data, or the layer below's means): the
-            base has their means, and half of the samplers of the model start from them.
+            base has their means, and one of the samplers of the model starts from them.
         chains: How many chains each way, or the ids of those to run here; log weights depend on (seed, id) alone.
         temperatures: Steps from the base to the model.
         schedule: "adaptive", "linear" or "sigmoid".

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from foveate.boltzmann.ais import Estimate, estimate, make_schedule
 from foveate.boltzmann.annealing_chains import State, anneal
-from foveate.boltzmann.annealing_path import AnnealingPath, gaussian_path
+from foveate.boltzmann.annealing_path import AnnealingPath, gaussian_path, smoothed_log_odds
 from foveate.boltzmann.keeping import kept
 from foveate.boltzmann.rbm import GaussianBernoulliRBM
 from foveate.checkpoints import Checkpoints, NoCheckpoints
@@ -47,8 +47,7 @@ def grbm_path(
     delta = ((b - origin) * per_sigma) @ left
     bias = c + (origin * per_sigma.square()) @ weights
     couplings = singular[:, None] * right
-    on = torch.sigmoid(z @ couplings + bias).sum(0) + smoothing
-    log_odds = torch.log(on) - torch.log(len(v) + 2 * smoothing - on)
+    log_odds = smoothed_log_odds(torch.sigmoid(z @ couplings + bias), smoothing)
     free = len(b) - len(singular)
     return gaussian_path(
         couplings=couplings,

@@ -77,7 +77,7 @@ def draw_model_samples(
         rbm: The machine.
         path: To it.
         spread: Of the pilot, from which the tempering's ladder is spaced.
-        activities: Where half of the ensembles start: data, so that a mode that the base doesn't lead to is seen.
+        activities: Where one of the ensembles starts: data, so that a mode that the base doesn't lead to is seen.
         chains: Number of samples.
         sweeps: Of parallel tempering.
         seed: Of all random numbers.

@@ -19,7 +19,8 @@ from foveate.boltzmann.full_precision import full_precision, single_threaded_pro
 from foveate.keys import key
 
 ENSEMBLES = 4
-"""Independent ensembles; half of them start from the activities given, half from the base."""
+"""Independent ensembles, which start in different places: at the activities given, at draws of the base, at fair
+coins, and at the activities' opposites."""
 
 LEVELS = 25
 """Inverse temperatures of each, 0 and 1 included."""
@@ -90,7 +91,7 @@ def temper(
     Args:
         path: To a binary RBM.
         ladder: Ascending inverse temperatures from 0 to 1.
-        starts: Visible states (or probabilities) from which every other ensemble begins; the rest begin at the base.
+        starts: Visible states (or probabilities) that show what is typical; see ENSEMBLES.
         draws: Samples of each ensemble, at most half the sweeps.
         sweeps: Gibbs sweeps of every replica, each followed by exchanges.
         seed: Of all random numbers.
@@ -141,14 +142,15 @@ def _worst(r_hat: float) -> float:
 def _begin(
     path: AnnealingPath, levels: int, starts: Tensor, draws: int, sweeps: int, seed: int
 ) -> TemperingState:
-    """Even ensembles start from draws of `starts`, odd ones from draws of the base."""
+    """Each ensemble starts in a place of its own, so that their agreement says something."""
     rows, units = ENSEMBLES * levels, path.W.shape[0]
     generator = torch.Generator().manual_seed(key(seed, "tempering start"))
-    base = torch.sigmoid(path.b_base).expand(rows, -1).clone()
-    chosen = torch.randint(len(starts), (rows,), generator=generator)
-    from_starts = (torch.arange(rows) // levels) % 2 == 0
-    base[from_starts, : path.n_visible] = starts.to("cpu", torch.float32)[chosen[from_starts]]
-    v = torch.rand((rows, units), generator=generator) < base
+    chosen = torch.randint(len(starts), (levels,), generator=generator)
+    typical = torch.zeros(levels, units)
+    typical[:, : path.n_visible] = starts.to("cpu", torch.float32)[chosen]
+    base = torch.sigmoid(path.b_base).expand(levels, -1)
+    mean = torch.cat([typical, base, torch.full_like(base, 0.5), 1 - typical])
+    v = torch.rand((rows, units), generator=generator) < mean
     return TemperingState(
         v=v.to(torch.uint8),
         slope=v.double() @ path.b_change.double(),
@@ -179,9 +181,7 @@ class _Tempering:
         self.slope, self.coupling = self.kept.slope.numpy(), np.zeros(rows)
         self.beta = np.zeros(rows, np.float32)
         self._set_betas()
-        strongest = torch.linalg.svd(path.W.double(), full_matrices=False)[0][:, : STATISTICS - 1].float()
-        self.directions = torch.zeros(len(path.W), STATISTICS - 1)
-        self.directions[:, : strongest.shape[1]] = strongest
+        self.directions = _strongest_directions(path.W)
         sweeps, draws = len(state.statistics), len(state.samples)
         drawn_at = np.linspace(sweeps // 2, sweeps - 1, draws).astype(int)
         self.draws_at = {int(sweep): np.flatnonzero(drawn_at == sweep) for sweep in set(drawn_at)}
@@ -219,3 +219,13 @@ class _Tempering:
 
     def _set_betas(self) -> None:
         self.beta[self.kept.rows_by_level.numpy()] = self.ladder.astype(np.float32)
+
+
+def _strongest_directions(couplings: Tensor) -> Tensor:
+    """[V, STATISTICS - 1] left singular vectors with the largest singular values; zeros where there are none to speak
+    of."""
+    left, singular, _ = torch.linalg.svd(couplings.double(), full_matrices=False)
+    real = singular[: STATISTICS - 1] > 1e-4 * singular[0]
+    directions = torch.zeros(len(couplings), STATISTICS - 1)
+    directions[:, : len(real)] = (left[:, : STATISTICS - 1] * real).float()
+    return directions
