@@ -2,6 +2,7 @@
 # make demo      the whole story on scenes that it makes itself; names a page to open
 # make test      every test
 # make lint      style and types
+# make docs      the guide, as pages in site/
 # make bench     every benchmark, one table each
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: install demo test lint bench
+.PHONY: install demo test lint docs bench
 
 install: $(INSTALLED)
 
@@ -27,6 +28,9 @@ test: install
 lint: install
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/basedpyright
+
+docs: install
+	$(BIN)/mkdocs build --strict --quiet
 
 bench: install
 	set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file; done

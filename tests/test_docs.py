@@ -1,0 +1,262 @@
+"""The guide and the README say what is so: their code runs, their commands parse, their links lead somewhere."""
+
+import ast
+import contextlib
+import functools
+import importlib.util
+import io
+import re
+import shlex
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from foveate import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+OPTIONAL = ("arviz", "fiftyone", "pycocotools")
+"""What a reader may have beside foveate; blocks that import it are run where it is installed."""
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(!?)\[((?:`[^`]*`|[^\]`])*)\]\(([^)\s]+)\)")
+
+
+def blocks(page, *languages):
+    """(line, code) of every fenced block of a page in one of the languages."""
+    text = page.read_text(encoding="utf-8")
+    found = (match for match in FENCE.finditer(text) if match[1] in languages)
+    return [(text.count("\n", 0, match.start()) + 1, match[2]) for match in found]
+
+
+def needs(code):
+    """The optional module that a block imports, or None."""
+    return next((name for name in OPTIONAL if re.search(rf"^\s*(import|from) {name}\b", code, re.MULTILINE)), None)
+
+
+def prose(page):
+    """A page without its fenced blocks."""
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def page_id(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+def execute(page, line, code, names):
+    """Run a block so that a failure names its own line of the page."""
+    source = "\n" * line + code
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(source, str(page), "exec"), names)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What the blocks find where they run: a whole (if untrained) RUN, a folder of photographs, lines of results."""
+    from foveate.attention.background import Gaussian
+    from foveate.attention.calibration import Calibration
+    from foveate.attention.evidence import Discriminant, Evidence
+    from foveate.attention.logistic import Logistic
+    from foveate.attention.shiftnet import ShiftNet
+    from foveate.boltzmann.dbn import GaussianDBN
+    from foveate.files import save_tensors
+
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "RUN").mkdir()
+    (folder / "RUN" / "config.toml").write_text('category = "disc"\n')
+    GaussianDBN(3 * 24 * 24, 6, 4).save(folder / "RUN" / "gdbn.safetensors")
+    net = ShiftNet()
+    net.reset(torch.Generator().manual_seed(0))
+    net.save(folder / "RUN" / "shiftnet.safetensors")
+    nothing = Discriminant(torch.zeros(1024), torch.tensor(0.0))
+    flat = Gaussian(torch.zeros(3 * 24 * 24), torch.eye(3 * 24 * 24))
+    ranking = Logistic(np.zeros(5), np.ones(5), np.zeros(5), 2.0)
+    calibration = Calibration(0.0, 1.0, 1.0, 2.0, positives=5, negatives=5)
+    evidence = Evidence(flat, 0.0, nothing, nothing, ranking, calibration)
+    save_tensors(folder / "RUN" / "background.safetensors", evidence.tensors())
+    (folder / "photographs").mkdir()
+    y, x = np.mgrid[:48, :64]
+    disc = ((x - 40) ** 2 + (y - 20) ** 2 < 100)[..., None] * np.array([180, 60, 40], np.uint8)
+    for name in ("one.jpg", "two.jpg"):
+        Image.fromarray(disc.astype(np.uint8)).save(folder / "photographs" / name)
+    (folder / "found.jsonl").write_text(blocks(ROOT / "docs" / "formats.md", "json")[0][1].replace("\n", " ") + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=page_id)
+def test_every_python_block_of_a_page_runs(page, made, monkeypatch):
+    monkeypatch.chdir(made)
+    torch.manual_seed(0)
+    names = {"__name__": "__page__"}
+    for line, code in blocks(page, "python"):
+        if needs(code) is None:
+            execute(page, line, code, names)
+
+
+OPTIONAL_BLOCKS = [(page, *block) for page in PAGES for block in blocks(page, "python") if needs(block[1])]
+
+
+@pytest.mark.parametrize(("page", "line", "code"), OPTIONAL_BLOCKS, ids=lambda value: None if isinstance(value, str) else str(value)[-20:])  # noqa: E501
+def test_blocks_with_another_program_are_python_and_run_where_it_is_installed(page, line, code, made, monkeypatch):
+    ast.parse(code)
+    module = needs(code)
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed")
+    monkeypatch.chdir(made)
+    execute(page, line, code, {"__name__": "__page__"})
+
+
+def commands(page):
+    """The words of every `foveate ...` in a block of shell, or between backticks that say more than its name."""
+    lines = [line for _, code in blocks(page, "sh") for line in code.replace("\\\n", " ").splitlines()]
+    spans = [" ".join(span.split()).replace("\\|", "|") for span in re.findall(r"`(foveate [^`]+)`", prose(page))]
+    lines += [span for span in spans if span.removeprefix("foveate ") not in cli.COMMANDS]
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words and words[0].endswith("foveate"):
+            yield words[1 : next((k for k, word in enumerate(words) if word in ("|", ">", "&")), len(words))]
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """The command line with commands that hear their arguments and do nothing."""
+    calls, real = [], cli.function
+
+    def deaf(name):
+        command = real(name)
+
+        @functools.wraps(command)
+        def listen(*words, **options):
+            calls.append((name, options))
+
+        return listen
+
+    monkeypatch.setattr(cli, "function", deaf)
+    return calls
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_every_command_line_of_a_page_parses(page, heard, capsys):
+    for words in commands(page):
+        heard.clear()
+        status = cli.run(words)
+        assert status == 0, f"{' '.join(words)}: {capsys.readouterr().err}"
+        assert heard or words[-1] in ("--help", "--version")
+        for name, options in heard:
+            check_settings(name, options.get("set_"))
+
+
+def check_settings(command, overrides):
+    """What `--set` names are settings of the command, and the values of their type."""
+    from foveate.attention.attend import AttendSettings
+    from foveate.attention.learn import PRESETS as LEARNING
+    from foveate.attention.training import PRESETS as TRAINING
+    from foveate.configuration import override, parse_overrides
+
+    settings = {"train": TRAINING["standard"], "learn": LEARNING["standard"]}.get(command, AttendSettings())
+    override(settings, parse_overrides(overrides or []), "--set")
+
+
+def definitions(path):
+    """Names that a module defines: functions, classes, their methods and fields, and constants."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for name in names_of(node):
+            found.add(name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{name}" for part in node.body for name in names_of(part)}
+    return found
+
+
+def names_of(node):
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def headings(page):
+    """The anchors that a page has, as Markdown programs make them."""
+    titles = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_every_link_leads_to_a_file_and_names_what_is_defined_there(page):
+    for picture, text, target in LINK.findall(prose(page)):
+        assert "://" not in target, f"{target}: the guide needs no network"
+        place, _, anchor = target.partition("#")
+        path = (page.parent / place).resolve() if place else page
+        if picture:
+            continue  # pictures are made by a run of the demo
+        assert path.exists(), target
+        assert ROOT in path.parents, target
+        if anchor:
+            assert anchor in headings(path), target
+        if path.suffix == ".py" and text.startswith("`"):
+            assert text.strip("`") in definitions(path), f"{text} is not defined in {target}"
+
+
+def test_the_table_of_figures_names_every_figure():
+    from foveate.attention.localization import measure
+    from foveate.attention.outcome import outcome
+    from foveate.boltzmann.dbn import GaussianDBN
+    from foveate.evaluate_bound import evaluate_bound
+
+    text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    model, v = GaussianDBN(6, 4, 3), torch.zeros(3, 6)
+    bound = evaluate_bound(model, v, chains=2, temperatures=3, samples=2, importance_samples=2, grbm=True)
+    localization = measure([outcome("empty", [], np.zeros((0, 4)))])
+    missing = [name for name in {**bound, **localization} if f"`{name}`" not in text]
+    assert not missing
+
+
+def test_the_example_of_a_line_has_the_fields_that_attend_writes():
+    import json
+    from types import SimpleNamespace
+
+    from foveate.attention.outputs import DIAGNOSTICS, to_json
+
+    example = json.loads(blocks(ROOT / "docs" / "formats.md", "json")[0][1])
+    u = np.array([5.0, 0.0, 40.0, 20.0])
+    found = SimpleNamespace(u=u, score=1.0, probability=0.7, std=u, trail=u[None])
+    assert example["gazes"][0].keys() == {*to_json(found, 64, 48), *DIAGNOSTICS}
+
+
+class Requests(HTMLParser):
+    """What a browser would fetch by itself to show a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        fetched = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}.get(tag)
+        self.found += [value for name, value in attrs if name == fetched and value]
+
+
+def test_the_guide_builds_without_a_warning_and_asks_nothing_of_a_network(tmp_path):
+    if importlib.util.find_spec("mkdocs") is None:
+        pytest.skip("mkdocs is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert built.returncode == 0, built.stderr
+    pages = sorted((tmp_path / "site").glob("**/*.html"))
+    assert {page.stem for page in pages} >= {page.stem for page in PAGES[1:]}
+    for page in pages:
+        requests = Requests()
+        requests.feed(page.read_text(encoding="utf-8"))
+        assert not [url for url in requests.found if re.match(r"(https?:)?//", url)], page.name
+    styles = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "site").glob("**/*.css"))
+    assert not re.search(r"url\(['\"]?(https?:)?//|@import", styles)
+
+
+def test_every_page_has_its_place_in_the_navigation():
+    listed = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:])
