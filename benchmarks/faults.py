@@ -1,0 +1,305 @@
+"""Runs that die, disks that fill up, folders that may not be written: is anything lost?
+
+Tiny scenes of digits; the program as a user runs it, in processes of its own. Each line of the table says what was done
+to it, how often, and how often it came out as promised: the same weights and the same results, to the last bit, as if
+nothing had happened.
+
+    python benchmarks/faults.py                    # 30 trainings, 30 attends, 20 claims
+    python benchmarks/faults.py --trainings 3 --attends 3 --claims 3
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+MODELS = ("gdbn.safetensors", "shiftnet.safetensors", "background.safetensors")
+TINY = {
+    "largest": 96,
+    "gdbn.n_hidden1": 24,
+    "gdbn.n_hidden2": 16,
+    "gdbn.epochs1": 3,
+    "gdbn.epochs2": 3,
+    "gdbn.save_every": 1,
+    "gdbn.chains": 16,
+    "shiftnet.steps": 8,
+    "shiftnet.batch": 8,
+    "shiftnet.report_every": 1,
+    "shiftnet.checkpoint_every": 2,
+    "ranking.scenes": 10,
+    "ranking.starts": 24,
+    "ranking.negatives": 8,
+    "ranking.positives": 8,
+    "attend.max_gazes": 2,
+    "attend.candidates": 8,
+    "attend.search.smallest": 24.0,
+    "attend.search.angles": 2,
+    "attend.posterior.warm_up": 4,
+    "attend.posterior.draws": 6,
+}
+"""A training of seconds, with a checkpoint at nearly every step."""
+
+
+class Row:
+    """A line of the table."""
+
+    def __init__(self, what: str):
+        self.what, self.runs, self.good, self.notes = what, 0, 0, Counter()
+        self.slowest = 0.0
+
+    def add(self, good: bool, note: str = "", seconds: float = 0.0) -> None:
+        """One more run; `note` is counted, `seconds` is how long it took to stop."""
+        self.runs += 1
+        self.good += good
+        self.notes[note] += 1
+        self.slowest = max(self.slowest, seconds)
+        print(f"  {self.what} {self.runs}: {'as promised' if good else 'NOT as promised'} {note}", file=sys.stderr)
+
+    def __str__(self) -> str:
+        notes = ", ".join(f"{note} {count}" for note, count in sorted(self.notes.items()) if note)
+        slow = f"; stopped in {self.slowest:.1f} s at most" if self.slowest else ""
+        return f"{self.what:58} {self.good:3} of {self.runs:3}   {notes}{slow}"
+
+
+def foveate(*words: object) -> subprocess.Popen:
+    """The program, started."""
+    command = [sys.executable, "-m", "foveate", *map(str, words)]
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def finished(*words: object) -> tuple[int, str]:
+    """Exit status and last line on stderr of the program, run to its end."""
+    child = foveate(*words)
+    _, said = child.communicate()
+    return child.returncode, said.splitlines()[-1] if said else ""
+
+
+def must(*words: object) -> None:
+    """Run the program where anything but success ends the benchmark."""
+    status, said = finished(*words)
+    if status != 0:
+        raise SystemExit(f"foveate {' '.join(map(str, words))}: status {status}, {said}")
+
+
+def training(scenes: Path, out: Path) -> list[object]:
+    """The words of a tiny training."""
+    settings = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
+    return ["train", scenes, "--out", out, "--preset", "quick", *settings]
+
+
+def weights(run: Path) -> dict[str, bytes]:
+    """The models of a run, as bytes."""
+    return {name: (run / name).read_bytes() for name in MODELS}
+
+
+def records(run: Path) -> list[dict]:
+    """What training logged, without what tells the time."""
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [{name: value for name, value in json.loads(line).items() if "seconds" not in name} for line in lines]
+
+
+def phase(run: Path) -> str:
+    """Where a run was when it died, by its newest checkpoint."""
+    found = sorted((run / "checkpoint").rglob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
+    return f"after {found[-1].stem}" if found else "before the first checkpoint"
+
+
+def stop(child: subprocess.Popen, number: signal.Signals, after: float) -> tuple[int | None, float]:
+    """Signal a child after some seconds: its exit status (None where it had ended before) and seconds to the end."""
+    try:
+        child.wait(after)
+        child.communicate()
+        return None, 0.0
+    except subprocess.TimeoutExpired:
+        child.send_signal(number)
+        began = time.monotonic()
+        child.communicate()
+        return child.returncode, time.monotonic() - began
+
+
+def promised(status: int | None, number: signal.Signals) -> bool:
+    """Whether a signalled process ended with the status that is promised (or before the signal, with 0)."""
+    return status in (None, 0) or status == (-number if number == signal.SIGKILL else 128 + number)
+
+
+def trainings(
+    folder: Path, scenes: Path, reference: Path, seconds: float, count: int, rng: random.Random
+) -> Iterator[Row]:
+    """Trainings stopped one to three times at random moments, and resumed."""
+    expected, log = weights(reference), records(reference)
+    for numbers in ((signal.SIGKILL,), (signal.SIGTERM, signal.SIGINT)):
+        row = Row(f"training, {' or '.join(number.name for number in numbers)} at random moments, resumed")
+        for _ in range(count * 2 // 3 if numbers[0] == signal.SIGKILL else count - count * 2 // 3):
+            run, good, slowest, places = folder / "run", True, 0.0, []
+            for _ in range(rng.choice((1, 1, 2, 3))):
+                number = rng.choice(numbers)
+                status, took = stop(foveate(*training(scenes, run), "--resume"), number, rng.uniform(0.2, seconds))
+                good &= promised(status, number)
+                slowest = max(slowest, took if number != signal.SIGKILL else 0.0)
+                places.append("ended before" if status in (None, 0) else phase(run))
+            must(*training(scenes, run), "--resume")
+            row.add(good and weights(run) == expected and records(run) == log, places[-1], slowest)
+            shutil.rmtree(run)
+        yield row
+
+
+def attends(folder: Path, images: Path, run: Path, count: int, rng: random.Random) -> Row:
+    """`attend` killed at random moments and resumed."""
+    began = time.monotonic()
+    must("attend", run, images, "--out", folder / "whole.jsonl", *FOUND)
+    seconds = time.monotonic() - began
+    expected = (folder / "whole.jsonl").read_bytes()
+    row = Row("attend, SIGKILL, SIGTERM or SIGINT at random, resumed")
+    for _ in range(count):
+        out, good, slowest = folder / "o.jsonl", True, 0.0
+        number = rng.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
+        child = foveate("attend", run, images, "--out", out, "--resume", *FOUND)
+        status, took = stop(child, number, rng.uniform(0.3, 1.0) * seconds)
+        good = promised(status, number)
+        lines = out.read_bytes().count(b"\n") if out.exists() else 0
+        must("attend", run, images, "--out", out, "--resume", *FOUND)
+        slowest = took if number != signal.SIGKILL else 0.0
+        row.add(good and out.read_bytes() == expected, "with no line yet" if lines == 0 else "amid the lines", slowest)
+        out.unlink()
+    return row
+
+
+FOUND = [
+    *("--min-probability", "0", "--max-gazes", "2", "--set", "search.smallest=24", "--set", "search.angles=2"),
+    *("--set", "posterior.warm_up=4", "--set", "posterior.draws=6"),
+]
+"""A quick search that finds something in every image."""
+
+
+@contextmanager
+def disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
+    """A small disk mounted at `folder`; what it yields changes its options ("size=400m", "ro")."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+    try:
+        yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True) and None
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def full_disks(folder: Path, scenes: Path, images: Path, reference: Path) -> Iterator[Row]:
+    """Disks that fill up during `train` and `attend`, and are then enlarged."""
+    row = Row("training on a disk of 20 MB that fills up, enlarged, resumed")
+    with disk(folder / "small", "20m") as remount:
+        run = folder / "small" / "run"
+        status, said = finished(*training(scenes, run))
+        told = status == 2 and "no space left on device" in said
+        remount("size=800m")
+        must(*training(scenes, run), "--resume")
+        row.add(told and weights(run) == weights(reference), said)
+    yield row
+    row = Row("attend on a disk that fills up, enlarged, resumed")
+    with disk(folder / "small2", "8k") as remount:
+        out = folder / "small2" / "o.jsonl"
+        status, said = finished("attend", reference, images, "--out", out, *FOUND)
+        told = status == 2 and "no space left on device" in said
+        remount("size=10m")
+        must("attend", reference, images, "--out", out, "--resume", *FOUND)
+        row.add(told and out.read_bytes() == (folder / "whole.jsonl").read_bytes(), said)
+    yield row
+
+
+def read_only(folder: Path, scenes: Path, images: Path, reference: Path) -> Iterator[Row]:
+    """Folders that may not be written: what needs no writing works, the rest is one line."""
+    with disk(folder / "fixed", "300m") as remount:
+        fixed = folder / "fixed"
+        shutil.copytree(reference, fixed / "run")
+        shutil.copytree(scenes, fixed / "scenes")
+        remount("ro")
+        row = Row("writing into a read-only folder is one line, status 2")
+        for words in (
+            training(scenes, fixed / "new"),
+            [*training(scenes, fixed / "run"), "--overwrite"],
+            ["attend", reference, images, "--out", fixed / "o.jsonl"],
+            ["attend", reference, images, "--out", folder / "p.jsonl", "--crops", fixed / "crops"],
+            ["sample", reference, "--out", fixed / "s.png", "--steps", "2"],
+            ["report", fixed / "run"],
+        ):
+            status, said = finished(*words)
+            row.add(status == 2 and "read-only" in said, words[0])
+        yield row
+        row = Row("reading from read-only folders works")
+        for words in (
+            ["attend", fixed / "run", fixed / "scenes", "--out", folder / "q.jsonl", *FOUND],
+            ["evaluate", "localization", fixed / "run", fixed / "scenes"],
+            ["sample", fixed / "run", "--out", folder / "s.png", "--steps", "2"],
+            training(fixed / "scenes", folder / "from-fixed"),
+        ):
+            status, said = finished(*words)
+            row.add(status == 0, words[0])
+        yield row
+
+
+def claims(folder: Path, scenes: Path, count: int) -> Row:
+    """Two processes that want one RUN at the same moment."""
+    row = Row("two processes on one RUN: exactly one wins")
+    for number in range(count):
+        run = folder / f"claimed-{number}"
+        both = [foveate(*training(scenes, run)) for _ in range(2)]
+        while all(child.poll() is None for child in both):
+            time.sleep(0.02)
+        loser, winner = sorted(both, key=lambda child: child.poll() is None)
+        _, said = loser.communicate()
+        refused = loser.returncode == 2 and said.count("\n") == 1
+        at_work = winner.poll() is None
+        winner.send_signal(signal.SIGTERM)
+        winner.communicate()
+        row.add(refused and at_work and winner.returncode == 143, said.strip().split(": ")[-1])
+    return row
+
+
+def main() -> int:
+    """Prints the table; status 1 if anything came out otherwise than promised."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trainings", type=int, default=30)
+    parser.add_argument("--attends", type=int, default=30)
+    parser.add_argument("--claims", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    rng = random.Random(asked.seed)
+    sys.path.insert(0, str(SOURCE))
+    from foveate.scenes.digits import write_digit_scenes
+
+    with tempfile.TemporaryDirectory(prefix="foveate-faults-") as name:
+        folder = Path(name)
+        write_digit_scenes(folder / "scenes", (0, 1, 2), 40, asked.seed)
+        scenes, images, reference = folder / "scenes", folder / "scenes" / "images", folder / "reference"
+        must(*training(scenes, folder / "warm-up"))  # compiles the loops, so that the next one tells how long it takes
+        began = time.monotonic()
+        must(*training(scenes, reference))
+        seconds = time.monotonic() - began
+        print(f"one training takes {seconds:.1f} s", file=sys.stderr)
+        rows = [Row("training again gives the same weights")]
+        same = weights(folder / "warm-up") == weights(reference) and records(folder / "warm-up") == records(reference)
+        rows[0].add(same)
+        rows += trainings(folder, scenes, reference, seconds, asked.trainings, rng)
+        rows.append(attends(folder, images, reference, asked.attends, rng))
+        if os.geteuid() == 0:
+            rows += full_disks(folder, scenes, images, reference)
+            rows += read_only(folder, scenes, images, reference)
+        else:
+            print("small and read-only disks are left out: only root may mount them", file=sys.stderr)
+        rows.append(claims(folder, scenes, asked.claims))
+    print("\n".join(map(str, rows)))
+    return int(any(row.good < row.runs for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
