@@ -30,7 +30,9 @@ from foveate.attention.search import (
     start_gazes,
     whole_image_start,
 )
+from foveate.attention.shiftnet import ShiftNet
 from foveate.attention.workers import map_images
+from foveate.boltzmann.dbn import GaussianDBN
 from foveate.memory import keep_large_blocks
 from foveate.scenes.glimpse import share_outside
 from foveate.scenes.pyramid import Pyramids
@@ -115,6 +117,16 @@ class Attention:
     def load(cls, run: str, device: str = "cpu") -> "Attention":
         """From a RUN folder; see `Models.load`."""
         return cls(Models.load(run).to(device))
+
+    @property
+    def gdbn(self) -> GaussianDBN:
+        """The patch model."""
+        return self.models.gdbn
+
+    @property
+    def shiftnet(self) -> ShiftNet:
+        """The network that moves gazes."""
+        return self.models.shiftnet
 
     def attend(
         self,
