@@ -5,6 +5,7 @@ import torch
 
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.report.health import chain_finding, diversity_finding, examine, memory_finding, run_chains, unit_findings
+from foveate.report.model import distinct
 
 
 @pytest.fixture
@@ -68,3 +69,15 @@ def test_many_pixels_at_the_floor_of_sigma_are_found(sound):
     gdbn.grbm.log_sigma[:15] = -2.0
     finding = by_name(examine(gdbn, run_chains(gdbn, 0), v), "Standard")
     assert not finding.good and finding.value == pytest.approx(0.5)
+
+
+def test_filters_that_repeat_a_stronger_one_are_not_shown():
+    rng = torch.Generator().manual_seed(0)
+    different = torch.randn(300, 5, generator=rng)
+    weights = torch.cat(
+        [different, -0.5 * different + 0.01 * torch.randn(300, 5, generator=rng), torch.zeros(300, 2)], dim=1
+    )
+    weights[:, 3] *= 9
+    chosen = distinct(weights)
+    assert sorted(chosen) == [0, 1, 2, 3, 4] and chosen[0] == 3
+    assert distinct(weights, most=2) == chosen[:2] and distinct(torch.zeros(6, 3)) == [0]

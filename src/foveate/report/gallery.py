@@ -83,6 +83,8 @@ def verdict(scene: SceneStory) -> str:
     if scene.success is None:
         best = scene.found[0].probability if scene.found else None
         return "nothing found" if not scene.found else f"probability {percent(best)}" if best is not None else ""
+    if scene.truths is None:
+        return "taught" if scene.success else "rejected"
     overlap = f", IoU {scene.iou:.2f}" if scene.iou is not None else ""
     return ("found" if scene.success else "missed") + overlap
 

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from foveate.boltzmann.dbn import GaussianDBN
+from foveate.report.charts import number
 from foveate.report.figures import wall
 from foveate.report.health import examine, run_chains
 from foveate.report.pictures import as_picture, data_uri, png
@@ -65,23 +67,41 @@ def _pictures(gdbn: GaussianDBN, h1: Tensor, data: Tensor | None, side: int) -> 
     def tiles(v: Tensor, columns: int = 8) -> str:
         return data_uri(png(wall(gdbn.to_pixels(v).reshape(-1, 3, side, side), columns, gap=1, scale=2)))
 
+    weights = gdbn.grbm.W.detach()
+    chosen = distinct(weights)
     shown = np.linspace(0, len(data) - 1, min(TILES, len(data))).astype(int) if data is not None else None
     return {
         "samples": tiles(gdbn.grbm.visible_mean(h1)),
         "data": tiles(data[shown]) if data is not None else None,
         "reconstructions": tiles(gdbn.reconstruct(data[shown])) if data is not None else None,
-        "filters": data_uri(png(filters(gdbn.grbm.W.detach(), side))),
+        "filters": data_uri(png(filters(weights, chosen, side))),
+        "shown": f"{len(chosen)} of {number(weights.shape[1])}",
         "sigma": data_uri(
             png(wall(_stretched(gdbn.grbm.log_sigma.detach().exp()[None]).reshape(1, 3, side, side), scale=2))
         ),
-        "mean": tiles(gdbn.grbm.b.detach()[None], 1),
+        "mean": tiles(gdbn.grbm.visible_mean(h1).mean(dim=0, keepdim=True), 1),
     }
 
 
-def filters(weights: Tensor, side: int) -> Any:
-    """The strongest columns of W [D, H1] as patches: grey is zero, each scaled by its own largest weight."""
-    strongest = weights.norm(dim=0).argsort(descending=True, stable=True)[:FILTERS]
-    columns = weights[:, strongest].T
+def distinct(weights: Tensor, most: int = FILTERS, alike: float = 0.9) -> list[int]:
+    """The strongest columns of W [D, H1], strongest first, without those that nearly repeat a stronger one.
+
+    Two filters are alike where the cosine between them, whatever its sign, exceeds `alike`.
+    """
+    norms = weights.norm(dim=0)
+    units = (weights / norms.clamp_min(1e-12)).T
+    chosen: list[int] = []
+    for column in norms.argsort(descending=True, stable=True).tolist():
+        if len(chosen) == most or (chosen and norms[column] == 0):
+            break
+        if not chosen or float((units[chosen] @ units[column]).abs().max()) <= alike:
+            chosen.append(column)
+    return chosen
+
+
+def filters(weights: Tensor, chosen: list[int], side: int) -> Image.Image:
+    """Columns of W [D, H1] as patches: grey is zero, each scaled by its own largest weight."""
+    columns = weights[:, chosen].T
     scaled = 0.5 + 0.5 * columns / columns.abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
     return wall(scaled.reshape(-1, 3, side, side), COLUMNS, gap=1, scale=2)
 

@@ -30,7 +30,7 @@ def hero(patches: PatchStory | None) -> dict[str, Any] | None:
     tall = as_picture(crops)  # type: ignore[arg-type]
     shown = tall[: (len(tall) // 15) * 15 or len(tall)][:120]
     means = [
-        ("scenes", patches.scene_mean, "Whole scenes", "Nothing can be seen in the average of whole scenes."),
+        ("scenes", patches.scene_mean, "Whole scenes", "All scenes as they are, each scaled to one square."),
         ("shaken", patches.jittered_mean, "Shaken windows", "Windows near the object, at random."),
         ("aligned", aligned, "Aligned windows", "The same objects, each through its own gaze."),
     ]

@@ -175,7 +175,8 @@ class SceneStory:
         truths: Annotated gazes, [K][4], or None if unknown.
         steps: Of the best gaze, first to last; at most 48 are kept, evenly spread.
         found: Gazes, best first.
-        success: Whether the best gaze hit a truth at IoU > 0.5; when nothing was annotated, None.
+        success: Whether the best gaze hit a truth at IoU > 0.5; when nothing was annotated,
+            None, or in a round of learning whether the scene taught.
         iou: Of the best gaze with its truth.
         note: A sentence shown under the picture (why rejected, what went wrong).
     """
