@@ -17,7 +17,7 @@ COMPONENTS = (1, 2, 5, 10, 25, 50, 100, 200, 400, 600, 800)
 _SMALLEST_VARIANCE = 1e-6
 
 
-def mean_nats(fit: Float[Tensor, "n visible"], patches: Float[Tensor, "m visible"]) -> dict[str, float]:
+def mean_nats(fit: Float[Tensor, "n fitted"], patches: Float[Tensor, "m visible"]) -> dict[str, float]:
     """Mean log density, in nats, of Gaussians fitted on some patches and measured on others.
 
     Args:
