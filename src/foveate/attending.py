@@ -5,13 +5,13 @@ its content, so a renamed copy gets the same ones, and neither its neighbours, t
 matter.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from foveate.attention.attend import content_key
 from foveate.attention.outputs import to_json
 from foveate.attention.workers import map_images
 from foveate.errors import BadInput
@@ -80,10 +80,3 @@ def attend_images(
     for done, attended in enumerate(map_images(attend, images, workers), start=1):
         yield attended
         tick(done)
-
-
-def content_key(pixels: np.ndarray) -> str:
-    """A name for an image that depends on its pixels alone: BLAKE2 of its type, shape and values."""
-    digest = hashlib.blake2b(f"{pixels.dtype.str}{pixels.shape}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(pixels).data)
-    return digest.hexdigest()

@@ -8,6 +8,7 @@ Every image is worked on alone, with random numbers keyed on (seed, its name): i
 is in the folder, on order, on workers or on a restart. A copy under another name gets other random numbers.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -102,6 +103,13 @@ class Candidates(NamedTuple):
     measured: Float[np.ndarray, "n measured"]
 
 
+def content_key(pixels: Shaped[np.ndarray, "..."]) -> str:
+    """A name for an image that depends on its pixels alone: BLAKE2 of its type, shape and values."""
+    digest = hashlib.blake2b(f"{pixels.dtype.str}{pixels.shape}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
 class Attention:
     """Models looking at images.
 
@@ -131,20 +139,21 @@ class Attention:
     def attend(
         self,
         images: Sequence[Shaped[np.ndarray, "_ _ 3"]],
-        names: Sequence[str],
+        names: Sequence[str] | None = None,
         settings: AttendSettings | None = None,
     ) -> list[list[Found]]:
         """Looks for objects in images.
 
         Args:
             images: uint8, uint16 or float in [0, 1], each of any size.
-            names: A name an image; random numbers are keyed on it.
+            names: A name an image, on which its random numbers are keyed; its content by default.
             settings: How.
 
         Returns:
             The objects of each image, most probable first; gazes are in pixels of the image as given.
         """
         settings = settings or AttendSettings()
+        names = [content_key(image) for image in images] if names is None else names
         work = list(zip(images, names, strict=True))
         return list(map_images(lambda each: self.attend_one(*each, settings), work, None if len(work) > 1 else 1))
 
