@@ -66,7 +66,7 @@ def tell_scenes(
         work = map_images(lambda i: attention.attend_one(picture(gallery, i), gallery.names[i], every), images)
         for number, (image, founds) in enumerate(zip(images, work, strict=True)):
             result = outcome(
-                gallery.names[image], founds, gallery.of(image).numpy(), gallery.ignore[image].numpy(), 0.0
+                gallery.names[image], founds, gallery.of(image).numpy(), gallery.ignore[image].numpy(), None
             )
             outcomes.append(result)
             if number < DETAILED:
@@ -120,7 +120,7 @@ def scene_story(
             FoundGaze(u=f.u.tolist(), probability=f.probability, std=f.std.tolist(), score=f.score, spread=_spread(f))
             for f in shown
         ],
-        success=None if not len(truths) else bool(overlap is not None and overlap > 0.5),
+        success=None if not len(truths) else bool(overlap is not None and overlap >= 0.5),
         iou=overlap,
     )
 
