@@ -104,5 +104,6 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.5g}" if abs(value) < 1e5 else f"{value:.1f}"
     if isinstance(value, (list, tuple)):
-        return ", ".join(_text(item) for item in value) or "none"
+        parts = [f"({_text(item)})" if isinstance(item, (list, tuple)) else _text(item) for item in value]
+        return ", ".join(parts) or "none"
     return str(value)
