@@ -30,7 +30,7 @@ from foveate.report.story import FoundGaze, PatchStory, ScenesStory, SceneStory,
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import glimpses
 
-DETAILED = 48  # scenes whose every step is kept, before the page chooses among them
+DETAILED = 48  # scenes of a training that are attended for its page, among which it chooses
 WALL = 120  # aligned crops shown
 CROP = 64  # their side, pixels
 
@@ -47,7 +47,7 @@ def tell_training(
     }
     rejected = [(name, why) for name, _, why in (line.partition(": ") for line in gallery.problems)]
     TrainingStory(facts=facts, rejected=rejected, rejected_total=len(rejected)).save(folder)
-    return tell_scenes(folder, models, gallery, split.held_out, settings, progress, "held out")
+    return tell_scenes(folder, models, gallery, split.held_out[:DETAILED], settings, progress, "held out")
 
 
 def tell_scenes(

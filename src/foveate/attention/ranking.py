@@ -17,11 +17,11 @@ from torch import Tensor
 
 from foveate.attention.attend import AttendSettings, find
 from foveate.attention.background import fit_gaussian
-from foveate.attention.calibration import fit_calibration
+from foveate.attention.calibration import Calibration, fit_calibration
 from foveate.attention.canonical import standardised
 from foveate.attention.evidence import Evidence, fit_discriminant
 from foveate.attention.gallery import Gallery
-from foveate.attention.logistic import fit_logistic
+from foveate.attention.logistic import Logistic, fit_logistic
 from foveate.attention.merge import merge
 from foveate.attention.models import Models
 from foveate.attention.search import SearchSettings, converge, look, start_gazes
@@ -64,6 +64,14 @@ class Ends(NamedTuple):
     glimpse: Float[Tensor, "elsewhere 3 24 24"]
 
 
+class Searched(NamedTuple):
+    """Where the whole search of one image ended, and what was measured there."""
+
+    image: int
+    gazes: Float[Tensor, "n 4"]
+    measured: Float[np.ndarray, "n measured"]
+
+
 def label(
     gazes: Float[Tensor, "n 4"], objects: Float[Tensor, "k 4"], ignore: Float[Tensor, "regions 4"]
 ) -> Int[Tensor, "n"]:
@@ -96,7 +104,7 @@ def train_evidence(
     object_log_z: float,
     seed: int,
     progress: Progress,
-) -> tuple[Evidence, dict[str, float | int]]:
+) -> tuple[Evidence, list[Searched], dict[str, float | int]]:
     """Both rounds.
 
     Args:
@@ -111,7 +119,7 @@ def train_evidence(
         progress: Shows how far it is.
 
     Returns:
-        The evidence, and figures about it.
+        The evidence, the searches of the held-out scenes, and figures about it.
     """
     chosen = torch.randperm(len(fit), generator=generator(seed, "ranking"))[: settings.scenes]
     images = [fit[i] for i in chosen.tolist()]
@@ -122,34 +130,33 @@ def train_evidence(
             ends.append(found)
             tick(number + 1)
     evidence, figures = _discriminants(models, gallery, images, ends, settings, object_log_z, seed)
-    return calibrate(Models(models.gdbn, models.shiftnet, evidence), gallery, held_out, attend, progress, figures)
+    weighed = Models(models.gdbn, models.shiftnet, evidence)
+    searches = search_scenes(weighed, gallery, held_out, attend, progress)
+    ranking, calibration, counted = calibrate(gallery, searches)
+    return replace(evidence, ranking=ranking, calibration=calibration), searches, figures | counted
 
 
-def calibrate(
-    models: Models,
-    gallery: Gallery,
-    images: Sequence[int],
-    attend: AttendSettings,
-    progress: Progress,
-    figures: dict[str, float | int],
-) -> tuple[Evidence, dict[str, float | int]]:
-    """The second round: ranking and calibration from whole searches of scenes that trained nothing."""
-    measured, labels = [], []
-    with progress.phase("calibration", len(images)) as tick:
-        work = map_images(lambda i: _measured(models, gallery, i, attend), images)
-        for number, (of_image, there) in enumerate(work):
-            measured.append(of_image)
-            labels.append(there)
-            tick(number + 1)
-    x, y = np.concatenate(measured), np.concatenate(labels)
+def search_scenes(
+    models: Models, gallery: Gallery, images: Sequence[int], attend: AttendSettings, progress: Progress
+) -> list[Searched]:
+    """The second round: whole searches of scenes that trained nothing."""
+    searches = []
+    with progress.phase("searching held-out scenes", len(images)) as tick:
+        work = map_images(lambda i: find(models, gallery.pyramids.only(i), attend), images)
+        for image, candidates in zip(images, work, strict=True):
+            searches.append(Searched(image, candidates.trails[-1], candidates.measured))
+            tick(len(searches))
+    return searches
+
+
+def calibrate(gallery: Gallery, searches: Sequence[Searched]) -> tuple[Logistic, Calibration, dict[str, float | int]]:
+    """Ranking and calibration from searches of scenes that trained nothing."""
+    labels = [label(each.gazes, gallery.of(each.image), gallery.ignore[each.image]).numpy() for each in searches]
+    x, y = np.concatenate([each.measured for each in searches]), np.concatenate(labels)
     x, y = x[y != UNCLEAR], y[y != UNCLEAR]
     ranking = fit_logistic(x, y, l2=1.0)
-    calibration = fit_calibration(ranking.logit(x), y)
-    figures = figures | {
-        "calibration_objects": int((y == OBJECT).sum()),
-        "calibration_elsewhere": int((y == ELSEWHERE).sum()),
-    }
-    return replace(models.evidence, ranking=ranking, calibration=calibration), figures
+    counts = {"calibration_objects": int((y == OBJECT).sum()), "calibration_elsewhere": int((y == ELSEWHERE).sum())}
+    return ranking, fit_calibration(ranking.logit(x), y), counts
 
 
 def _ends(
@@ -227,12 +234,3 @@ def _random_windows(gallery: Gallery, images: Sequence[int], count: int, seed: i
         u = u[clear][:count]
         kept.append(glimpses(pyramids, torch.full((len(u),), image), u))
     return torch.cat(kept)
-
-
-def _measured(
-    models: Models, gallery: Gallery, image: int, attend: AttendSettings
-) -> tuple[Float[np.ndarray, "n measured"], Int[np.ndarray, "n"]]:
-    """What the whole search measures in one image, and whether an object is there."""
-    candidates = find(models, gallery.pyramids.only(image), attend)
-    labels = label(candidates.trails[-1], gallery.of(image), gallery.ignore[image])
-    return candidates.measured, labels.numpy()

@@ -30,8 +30,8 @@ class SearchSettings:
     """How an image is searched."""
 
     smallest: float = 9.0  # half-side of the smallest object looked for, pixels
-    ratio: float = 1.8  # between one scale and the next
-    spacing: float = 1.5  # between positions, half-sides
+    ratio: float = 2.0  # between one scale and the next
+    spacing: float = 2.0  # between positions, half-sides
     angles: int = 4  # start angles around the circle
     steps: int = 4  # of the network
     keep: float = 0.15  # share of the starts that go on after the first step

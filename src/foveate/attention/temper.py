@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from foveate.attention.attend import AttendSettings, find
+from foveate.attention.attend import AttendSettings
 from foveate.attention.gallery import Gallery
 from foveate.attention.models import Models
-from foveate.attention.ranking import OBJECT, label
+from foveate.attention.ranking import OBJECT, Searched, label
 from foveate.attention.refine import Refined, refine
 from foveate.attention.workers import map_images
 from foveate.progress import Progress
@@ -41,14 +41,14 @@ class Hits(NamedTuple):
 
 
 def fit_temper(
-    models: Models, gallery: Gallery, images: Sequence[int], attend: AttendSettings, progress: Progress
+    models: Models, gallery: Gallery, searches: Sequence[Searched], attend: AttendSettings, progress: Progress
 ) -> tuple[float, dict[str, float | int | None]]:
-    """Fits T on scenes that trained nothing.
+    """Fits T on searches of scenes that trained nothing.
 
     Returns:
         T, 1 where too few objects were found to say; and figures about it.
     """
-    hits = _hits(models, gallery, images, attend, progress)
+    hits = _hits(models, gallery, searches)
     if len(hits.image) < FEWEST or attend.posterior.chains == 0:
         return 1.0, {"temper": 1.0, "temper_objects": len(hits.image)}
     temper, ratio = START, float("nan")
@@ -93,29 +93,22 @@ def standardised_errors(refined: Sequence[Refined], truth: Float[Tensor, "n 4"])
         return errors.numpy() / np.where(spread > 0, spread, np.nan)
 
 
-def _hits(models: Models, gallery: Gallery, images: Sequence[int], attend: AttendSettings, progress: Progress) -> Hits:
+def _hits(models: Models, gallery: Gallery, searches: Sequence[Searched]) -> Hits:
     """The best gaze of each image, where it found an object."""
     found, truth, where = [], [], []
-    with progress.phase("finding held-out objects", len(images)) as tick:
-        work = map_images(lambda i: _best(models, gallery, i, attend), images)
-        for done, (image, best) in enumerate(zip(images, work, strict=True)):
-            objects = gallery.of(image)
-            if best is not None and int(label(best[None], objects, gallery.ignore[image])[0]) == OBJECT:
-                nearest = gaze.iou(gaze.to_boxes(best[None]), gaze.to_boxes(objects))[0].argmax()
-                found.append(best)
-                truth.append(objects[nearest])
-                where.append(image)
-            tick(done + 1)
+    for search in searches:
+        objects = gallery.of(search.image)
+        if not len(search.measured) or not len(objects):
+            continue
+        best = search.gazes[int(np.argmax(models.evidence.ranking.logit(search.measured)))]
+        if int(label(best[None], objects, gallery.ignore[search.image])[0]) == OBJECT:
+            nearest = gaze.iou(gaze.to_boxes(best[None]), gaze.to_boxes(objects))[0].argmax()
+            found.append(best)
+            truth.append(objects[nearest])
+            where.append(search.image)
     empty = torch.zeros(0, 4, dtype=torch.float64)
     return Hits(
         torch.tensor(where, dtype=torch.int64),
         torch.stack(found) if found else empty,
         torch.stack(truth) if truth else empty,
     )
-
-
-def _best(models: Models, gallery: Gallery, image: int, attend: AttendSettings) -> Float[Tensor, "4"] | None:
-    candidates = find(models, gallery.pyramids.only(image), attend)
-    if not len(candidates.measured):
-        return None
-    return candidates.trails[-1, int(np.argmax(models.evidence.ranking.logit(candidates.measured)))]

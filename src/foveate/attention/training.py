@@ -219,7 +219,7 @@ def weigh(
     if run.checkpoints.done("evidence"):
         return Evidence.from_tensors(run.load_tensors("background"))
     log_z = object_log_z(models.gdbn, gallery, split.objects, settings.seed, progress)
-    evidence, figures = train_evidence(
+    evidence, searches, figures = train_evidence(
         models,
         gallery,
         split.fit,
@@ -231,7 +231,7 @@ def weigh(
         progress,
     )
     weighed = Models(models.gdbn, models.shiftnet, evidence)
-    temper, tempered = fit_temper(weighed, gallery, split.held_out, settings.attend, progress)
+    temper, tempered = fit_temper(weighed, gallery, searches, settings.attend, progress)
     evidence = replace(evidence, temper=temper)
     run.log({"phase": "evidence", **figures, **tempered})
     run.save_tensors("background", evidence.tensors())
