@@ -81,8 +81,8 @@ def made(tmp_path_factory):
     evidence = Evidence(flat, 0.0, nothing, nothing, ranking, calibration)
     save_tensors(folder / "RUN" / "background.safetensors", evidence.tensors())
     (folder / "photographs").mkdir()
-    y, x = np.mgrid[:48, :64]
-    disc = ((x - 40) ** 2 + (y - 20) ** 2 < 100)[..., None] * np.array([180, 60, 40], np.uint8)
+    y, x = np.mgrid[:24, :32]
+    disc = ((x - 20) ** 2 + (y - 10) ** 2 < 25)[..., None] * np.array([180, 60, 40], np.uint8)
     for name in ("one.jpg", "two.jpg"):
         Image.fromarray(disc.astype(np.uint8)).save(folder / "photographs" / name)
     (folder / "found.jsonl").write_text(blocks(ROOT / "docs" / "formats.md", "json")[0][1].replace("\n", " ") + "\n")
