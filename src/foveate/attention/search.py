@@ -29,9 +29,9 @@ BATCH = 128  # gazes in one pass of the network: activations stay in tens of meg
 class SearchSettings:
     """How an image is searched."""
 
-    smallest: float = 9.0  # half-side of the smallest object looked for, pixels
+    smallest: float = 12.0  # half-side of the smallest object looked for, pixels
     ratio: float = 2.0  # between one scale and the next
-    spacing: float = 2.0  # between positions, half-sides
+    spacing: float = 1.7  # between positions, half-sides
     angles: int = 4  # start angles around the circle
     steps: int = 4  # of the network
     keep: float = 0.15  # share of the starts that go on after the first step
