@@ -102,6 +102,11 @@ def test_text_and_lines_stand_out_from_their_ground(browser, page, scheme):
     assert (ground > 0.8) == (scheme == "light")
     ratios = [(max(ground, ink) + 0.05) / (min(ground, ink) + 0.05) for ink in inks]
     assert min(ratios[:3]) >= 4.5 and min(ratios) >= 3.0  # WCAG 2: text, and graphics
+    verdicts = browser.execute_script(
+        """return [".lead", ".card .verdict.good", ".card .verdict.bad"].map(
+          (one) => getComputedStyle(document.querySelector(one)).color);"""
+    )
+    assert len(set(verdicts)) == 3
 
 
 def luminance(colour: list[int]) -> float:

@@ -207,33 +207,29 @@ def ranking(rows: Sequence[Row], unit: str, words: str) -> Markup:
     rows = sorted(rows, key=lambda row: -row.value)
     ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
     low, high = padded(ends)
-    pitch, name_width, value_width, width = 34, 236, 74, 740
-    height = pitch * len(rows) + 40
-    base = height - 30
+    pitch, width = 44, 440
+    height = pitch * len(rows) + 30
+    base = height - 26
 
     def place(value: Number) -> float:
-        return round(name_width + (value - low) / (high - low) * (width - name_width - value_width), 2)
+        return round(6 + (value - low) / (high - low) * (width - 12), 2)
 
     parts = []
-    for value in ticks(low, high, 5):
+    for value in ticks(low, high, 4):
         parts.append(f'<line class="grid" x1="{place(value)}" x2="{place(value)}" y1="4" y2="{base}"/>')
         parts.append(
             f'<text class="tick" x="{place(value)}" y="{base + 17}" text-anchor="middle">{number(value)}</text>'
         )
     for index, row in enumerate(rows):
-        y, tone = pitch * index + 20, "a" if row.strong else "d"
-        parts.append(f'<line class="stalk {tone}" x1="{name_width}" x2="{place(row.value)}" y1="{y}" y2="{y}"/>')
+        y, tone = pitch * index + 32, "a" if row.strong else "d"
+        parts.append(f'<line class="stalk {tone}" x1="0" x2="{place(row.value)}" y1="{y}" y2="{y}"/>')
         if row.low is not None and row.high is not None:
             a, b = place(row.low), place(row.high)
-            parts.append(f'<path class="bracket {tone}" d="M{a} {y - 9}V{y + 9}M{b} {y - 9}V{y + 9}M{a} {y}H{b}"/>')
+            parts.append(f'<path class="bracket {tone}" d="M{a} {y - 8}V{y + 8}M{b} {y - 8}V{y + 8}M{a} {y}H{b}"/>')
         parts.append(f'<circle class="dot {tone}" cx="{place(row.value)}" cy="{y}" r="4.5"/>')
         style = "label strong" if row.strong else "label"
-        parts.append(
-            f'<text class="{style}" x="{name_width - 12}" y="{y + 4}" text-anchor="end">{escape(row.name)}</text>'
-        )
-        parts.append(
-            f'<text class="{style}" x="{width - 2}" y="{y + 4}" text-anchor="end">{number(row.value, 4)}</text>'
-        )
+        parts.append(f'<text class="{style}" x="0" y="{y - 14}">{escape(row.name)}</text>')
+        parts.append(f'<text class="{style}" x="{width}" y="{y - 14}" text-anchor="end">{number(row.value, 4)}</text>')
     told = "; ".join(f"{row.name} {number(row.value, 4)}" for row in rows)
     return frame("".join(parts), f"{words}: {told} {unit}.", width, height)
 
@@ -267,20 +263,22 @@ def stacks(rounds: Sequence[tuple[str, Number, Number]], words: str) -> Markup:
 def span(before: Number, after: Number, whole: Number, words: str) -> Markup:
     """How far a figure came from where it was to where it could be."""
     low, high = padded([before, after, whole])
-    width, height, y = 640, 92, 46
+    width, height, y = 440, 86, 42
     names = (("before", before, "d"), ("learned", after, "a"), ("locations known", whole, "b"))
 
     def place(value: Number) -> float:
-        return round(60 + (value - low) / (high - low) * (width - 120), 2)
+        return round(8 + (value - low) / (high - low) * (width - 16), 2)
 
     parts = [f'<line class="rail" x1="{place(before)}" x2="{place(whole)}" y1="{y}" y2="{y}"/>']
     parts.append(f'<line class="rail done" x1="{place(before)}" x2="{place(after)}" y1="{y}" y2="{y}"/>')
     for index, (name, value, tone) in enumerate(names):
-        up = index == 1
-        parts.append(f'<circle class="dot {tone}" cx="{place(value)}" cy="{y}" r="7"/>')
+        at, high_up = place(value), index == 1
+        parts.append(f'<circle class="dot {tone}" cx="{at}" cy="{y}" r="7"/>')
+        anchor = "start" if at < width / 3 else "end" if at > 2 * width / 3 else "middle"
+        x = at + {"start": -7, "end": 7, "middle": 0}[anchor]
         text = f"{escape(name)} {number(value, 4)}"
         parts.append(
-            f'<text class="label" x="{place(value)}" y="{y - 20 if up else y + 30}" text-anchor="middle">{text}</text>'
+            f'<text class="label" x="{x}" y="{y - 18 if high_up else y + 28}" text-anchor="{anchor}">{text}</text>'
         )
     told = ", ".join(f"{name} {number(value, 4)}" for name, value, _ in names)
     return frame("".join(parts), f"{words}: {told}.", width, height)
