@@ -30,6 +30,7 @@ from foveate.attention.search import (
     look,
     start_gazes,
     whole_image_start,
+    whole_image_starts,
 )
 from foveate.attention.shiftnet import ShiftNet
 from foveate.attention.workers import map_images
@@ -182,35 +183,48 @@ def find(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Candid
     """Searches the single image of `pyramids`, merges what converged to the same place, and measures it."""
     height, width = int(pyramids.height[0, 0]), int(pyramids.width[0, 0])
     if settings.starts == "one":
-        trails = _converge(models, pyramids, whole_image_start(width, height), settings.one_steps)
-        steps, ends, votes = trails.gazes, trails, np.ones(1)
+        ends = _converge(models, pyramids, whole_image_start(width, height), settings.one_steps)
+        ended = Ended(ends, np.ones(1), np.ones(1))
     else:
-        steps, ends, votes = _search(models, pyramids, start_gazes(width, height, settings.search), settings)
-    outside = share_outside(pyramids, torch.zeros(len(votes), dtype=torch.int64), steps[-1])
-    seen = Look(ends.last_change, ends.features, ends.glimpse)
-    return Candidates(steps, seen, models.evidence.measure(models.gdbn, seen, votes, outside))
+        ended = _search(models, pyramids, width, height, settings)
+    trails = ended.trails
+    outside = share_outside(pyramids, torch.zeros(len(ended.votes), dtype=torch.int64), trails.gazes[-1])
+    seen = Look(trails.last_change, trails.features, trails.glimpse)
+    measured = models.evidence.measure(models.gdbn, seen, ended.votes, ended.whole, outside)
+    return Candidates(trails.gazes, seen, measured)
 
 
-def _search(
-    models: Models, pyramids: Pyramids, starts: Float[Tensor, "n 4"], settings: AttendSettings
-) -> tuple[Float[Tensor, "steps n 4"], Trails, Float[np.ndarray, "n"]]:
-    """Trails of the merged gazes from many starts, and how many starts ended at each."""
+class Ended(NamedTuple):
+    """Merged gazes: their trails, how many starts ended at each, and how many of those that cover the image."""
+
+    trails: Trails
+    votes: Float[np.ndarray, "n"]
+    whole: Float[np.ndarray, "n"]
+
+
+def _search(models: Models, pyramids: Pyramids, width: int, height: int, settings: AttendSettings) -> Ended:
+    """Sends gazes out, follows the promising ones and those that cover the image, and merges where they end."""
+    starts, covering = start_gazes(width, height, settings.search), whole_image_starts(width, height, settings.search)
     zeros = torch.zeros(len(starts), dtype=torch.int64)
-    first = look(models.shiftnet, models.canonical, pyramids, zeros, starts)
-    promise = models.evidence.promising(first.features)
+    promise = models.evidence.promising(look(models.shiftnet, models.canonical, pyramids, zeros, starts).features)
     count = max(1, round(settings.search.keep * len(starts)))
     chosen = torch.sort(torch.argsort(promise, descending=True, stable=True)[:count]).values
-    moved = _converge(models, pyramids, starts[chosen], settings.search.steps)
+    moved = _converge(models, pyramids, torch.cat((covering, starts[chosen])), settings.search.steps)
+    from_whole = (torch.arange(moved.gazes.shape[1]) < len(covering)).double()
     sound = _sound(moved.gazes[-1], pyramids)
-    found = models.evidence.found(moved.features)
-    merged = merge(moved.gazes[-1][sound], found[sound])
-    kept = torch.nonzero(sound)[:, 0][torch.from_numpy(merged.kept[: settings.candidates])]
+    ends, found = moved.gazes[-1][sound], models.evidence.found(moved.features)[sound]
+    merged = merge(ends, found)
+    whole = np.bincount(merged.owner, weights=from_whole[sound].numpy(), minlength=len(merged.kept))
+    # A gaze that the image as a whole led to is a candidate even where the discriminant ranks it low.
+    order = np.lexsort((np.arange(len(merged.kept)), whole == 0))[: settings.candidates]
+    kept = torch.nonzero(sound)[:, 0][torch.from_numpy(merged.kept[order])]
     settled = _converge(models, pyramids, moved.gazes[-1][kept], settings.settle)
     steps = torch.cat((moved.gazes[:, kept], settled.gazes[1:]))
-    again = merge(steps[-1], models.evidence.found(settled.features), weights=merged.votes[: settings.candidates])
+    again = merge(steps[-1], models.evidence.found(settled.features), weights=merged.votes[order])
+    counts = np.bincount(again.owner, weights=whole[order], minlength=len(again.kept))
     last = torch.from_numpy(again.kept)
-    ends = Trails(*(field[last] if name != "gazes" else field[:, last] for name, field in settled._asdict().items()))
-    return steps[:, last], ends, again.votes
+    trails = Trails(steps[:, last], settled.last_change[last], settled.features[last], settled.glimpse[last])
+    return Ended(trails, again.votes, counts)
 
 
 def _sound(gazes: Float[Tensor, "n 4"], pyramids: Pyramids) -> Tensor:

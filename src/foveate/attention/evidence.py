@@ -8,6 +8,7 @@ Measured of each converged gaze:
   ended: at an object, or elsewhere (hard negatives, since the network itself was drawn there);
 - how far the network would still move: at an object it comes to rest;
 - how many starts ended here;
+- how many of those whose context covers the whole image ended here: an object is often what its photograph is of;
 - how much of the glimpse lies outside the image.
 
 A logistic regression on photographs that trained none of these weighs them; its logit is the score, a log-ratio of
@@ -29,7 +30,7 @@ from foveate.attention.search import Look
 from foveate.attention.shiftnet import UNIT
 from foveate.boltzmann.dbn import GaussianDBN
 
-MEASURED = ("log_ratio", "discriminant", "rest", "votes", "outside")
+MEASURED = ("log_ratio", "discriminant", "rest", "votes", "whole", "outside")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,12 @@ class Evidence:
     temper: float = 1.0
 
     def measure(
-        self, gdbn: GaussianDBN, look: Look, votes: Float[np.ndarray, "n"], outside: Float[Tensor, "n"]
+        self,
+        gdbn: GaussianDBN,
+        look: Look,
+        votes: Float[np.ndarray, "n"],
+        whole: Float[np.ndarray, "n"],
+        outside: Float[Tensor, "n"],
     ) -> Float[np.ndarray, "n measured"]:
         """The figures of `MEASURED` for each gaze."""
         ratio = log_ratio(gdbn, self.object_log_z, self.background, look.glimpse) / gdbn.grbm.b.numel()
@@ -101,6 +107,7 @@ class Evidence:
             self.found(look.features),
             torch.log(left + 0.02),
             torch.log1p(torch.from_numpy(votes).float()),
+            torch.log1p(torch.from_numpy(whole).float()),
             outside.float(),
         )
         return torch.stack(columns, 1).double().numpy()

@@ -15,6 +15,7 @@ result does not depend on its company.
 """
 
 import math
+from typing import no_type_check
 
 import numpy as np
 import torch
@@ -41,6 +42,7 @@ WORKSPACE = 15 * _STRIP
 _THREE = np.uint64(3)
 
 
+@no_type_check  # here and below: the tests' import hook would wrap what numba has to compile
 @intrinsic
 def _widen4(typingctx, source, at, target, to):
     """target[to : to + 4] = source[at : at + 4], 16-bit integers to float32: one load, one conversion, one store."""
@@ -61,6 +63,7 @@ def _widen4(typingctx, source, at, target, to):
     return types.void(source, at, target, to), codegen
 
 
+@no_type_check
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def _row_inside(buffer, base, width3, x, y, dx, dy, lanes, work, level):
     """Samples a patch row whose taps all lie inside: values and pixel gradients of the level into `work`.
@@ -88,6 +91,7 @@ def _row_inside(buffer, base, width3, x, y, dx, dy, lanes, work, level):
         _bilinear(work, lanes, _NEXT)
 
 
+@no_type_check
 @njit(cache=True, fastmath=FAST, error_model="numpy", inline="always")
 def _bilinear(work, lanes, shift):
     for lane in range(lanes):
@@ -100,6 +104,7 @@ def _bilinear(work, lanes, shift):
         work[_GY + shift + lane] = down
 
 
+@no_type_check
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def _row_at_border(buffer, begin, h, w, fill, x, y, dx, dy, lanes, work, level):
     """The same for a row with taps outside; (x, y) is now in pixels of the level."""
@@ -124,6 +129,7 @@ def _row_at_border(buffer, begin, h, w, fill, x, y, dx, dy, lanes, work, level):
         work[_VALUE + lane] = work[_GX + lane] = work[_GY + lane] = 0.0
 
 
+@no_type_check
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def _add_up(work, lanes, c0, c1, share, mean, weight):
     """Sums over a row, from both levels: misfit, gradient in x and y, both times canonical x, gradient in lambda."""
@@ -143,6 +149,7 @@ def _add_up(work, lanes, c0, c1, share, mean, weight):
     return misfit, gx, gy, pgx, pgy, g_level
 
 
+@no_type_check
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def _add_up_one_level(work, lanes, c0, mean, weight):
     misfit = gx = gy = pgx = pgy = float32(0.0)
@@ -158,6 +165,7 @@ def _add_up_one_level(work, lanes, c0, mean, weight):
     return misfit, gx, gy, pgx, pgy, float32(0.0)
 
 
+@no_type_check
 @njit(cache=True, error_model="numpy")
 def set_line(work, size, extent):
     """Writes what does not change between evaluations: canonical x of every lane."""
@@ -165,6 +173,7 @@ def set_line(work, size, extent):
         work[_LINE + 4 * q : _LINE + 4 * q + 4] = (q + 0.5) * 2.0 * extent / size - extent
 
 
+@no_type_check
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_gradient(buffer, offset, height, width, top, fill, u, mean, weight, size, extent, pyramid, work,
 gradient):
@@ -212,6 +221,7 @@ gradient):
     return -0.5 * misfit
 
 
+@no_type_check
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy")
 def _batch(buffer, offset, height, width, levels, fill, index, gazes, mean, weight, size, extent, pyramid, value,
 gradient):

@@ -13,7 +13,7 @@ here and one there with the same key make the same moves, to rounding.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from foveate.attention.streams import normal_pair_at, uniform_at
 _LANES = 6  # numbers of its stream that a chain uses in a transition: hmc.lanes(4)
 
 
+@no_type_check  # here and below: the tests' import hook would wrap what numba has to compile
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def _evaluate(buffer, offset, height, width, top, fill, q, length, prior, mean, weight, size, extent, pyramid, work,
 u, g):
@@ -55,6 +56,7 @@ u, g):
     return value if value < math.inf else -math.inf
 
 
+@no_type_check
 @njit(cache=True, error_model="numpy")
 def _reflect(q, r, low, high):
     """Folds the position back into its box; see `hmc._reflect`."""
@@ -71,6 +73,7 @@ def _reflect(q, r, low, high):
                 q[d] = min(max(low[d] + within, low[d]), high[d])
 
 
+@no_type_check
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy")
 def _evaluate_all(
     buffer, offset, height, width, levels, fill, index, length, mean, weight, size, extent, pyramid, prior, low, high,
@@ -87,6 +90,7 @@ def _evaluate_all(
         )  # fmt: skip
 
 
+@no_type_check
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy")
 def _transitions(
     buffer, offset, height, width, levels, fill, index, length, mean, weight, size, extent, pyramid, prior, low, high,

@@ -7,6 +7,7 @@ all gazes see the same colour, so under a flat prior without bounds the posterio
 
 import math
 from dataclasses import dataclass
+from typing import no_type_check
 
 import numpy as np
 import torch
@@ -62,6 +63,7 @@ class GazePrior:
         return low, high
 
 
+@no_type_check  # here and below: the tests' import hook would wrap what numba has to compile
 @njit(cache=True, error_model="numpy")
 def log_prior(q, row):
     """(log p(q) of the prior in the chart, its derivative in log s, and in angle). Row: see `GazePrior.rows`."""

@@ -6,6 +6,7 @@ elsewhere because another image was in the batch. Here every row is added up in 
 """
 
 import math
+from typing import no_type_check
 
 import numpy as np
 from numba import njit, prange
@@ -15,30 +16,39 @@ from foveate.attention.streams import normal_pair_at, uniform_at
 _ROWS, _BLOCK = 16, 64  # rows a task, and how much of the matrix stays in the cache while they use it
 
 
-@njit(cache=True, parallel=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@no_type_check  # here and below: the tests' import hook would wrap what numba has to compile
+@njit(cache=True, parallel=True, nogil=True, error_model="numpy")
 def _product(rows, matrix, bias, out):
-    n, inner = rows.shape
-    for task in prange((n + _ROWS - 1) // _ROWS):
+    for task in prange((len(rows) + _ROWS - 1) // _ROWS):
         first = np.int64(task) * _ROWS
-        last = min(first + _ROWS, n)
+        _some_rows(rows, matrix, bias, out, first, min(first + _ROWS, len(rows)))
+
+
+@no_type_check
+@njit(cache=True, error_model="numpy")
+def _some_rows(rows, matrix, bias, out, first, last):
+    inner = rows.shape[1]
+    which, factor = np.zeros(_BLOCK + 4, np.int64), np.zeros(_BLOCK + 4, np.float32)
+    for i in range(first, last):
+        for j in range(len(bias)):
+            out[i, j] = bias[j]
+    for begin in range(0, inner, _BLOCK):
         for i in range(first, last):
-            out[i] = bias
-        which, factor = np.zeros(_BLOCK + 4, np.int64), np.zeros(_BLOCK + 4, np.float32)
-        for begin in range(0, inner, _BLOCK):
-            for i in range(first, last):
-                count = 0
-                for k in range(begin, min(begin + _BLOCK, inner)):
-                    if rows[i, k] != 0.0:
-                        which[count], factor[count] = k, rows[i, k]
-                        count += 1
-                factor[count : count + 4] = 0.0
-                for k in range(0, count, 4):
-                    _add_four(
-                        out[i], matrix[which[k]], matrix[which[k + 1]], matrix[which[k + 2]], matrix[which[k + 3]],
-                        factor[k], factor[k + 1], factor[k + 2], factor[k + 3],
-                    )  # fmt: skip
+            count = 0
+            for k in range(begin, min(begin + _BLOCK, inner)):
+                if rows[i, k] != 0.0:
+                    which[count], factor[count] = k, rows[i, k]
+                    count += 1
+            for k in range(count, count + 4):
+                factor[k] = 0.0
+            for k in range(0, count, 4):
+                _add_four(
+                    out[i], matrix[which[k]], matrix[which[k + 1]], matrix[which[k + 2]], matrix[which[k + 3]],
+                    factor[k], factor[k + 1], factor[k + 2], factor[k + 3],
+                )  # fmt: skip
 
 
+@no_type_check
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def _add_four(out, m0, m1, m2, m3, f0, f1, f2, f3):
     for j in range(len(out)):
@@ -52,6 +62,7 @@ def product(rows: np.ndarray, matrix: np.ndarray, bias: np.ndarray) -> np.ndarra
     return out
 
 
+@no_type_check
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy")
 def sample_normal(keys, first, mean, deviation, out):
     """out[n, i] ~ N(mean[n, i], deviation[i]^2), from numbers `first` onwards of each row's stream."""
@@ -65,6 +76,7 @@ def sample_normal(keys, first, mean, deviation, out):
                 out[n, i + 1] = mean[n, i + 1] + deviation[i + 1] * z1
 
 
+@no_type_check
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy")
 def sample_bernoulli(keys, first, log_odds, out):
     """out[n, j] = 1 with probability sigmoid(log_odds[n, j]), else 0, from numbers `first` onwards of each stream."""

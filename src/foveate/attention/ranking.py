@@ -39,7 +39,7 @@ ANGLE = 0.6  # radians by which a gaze may be turned against the object that it 
 class RankingSettings:
     """How the evidence is trained."""
 
-    scenes: int = 150  # scenes of the first round
+    scenes: int = 100  # scenes of the first round
     starts: int = 250  # starts of each
     windows: int = 6  # random windows of each scene, for the background model
     negatives: int = 60  # merged gazes without an object kept of each scene

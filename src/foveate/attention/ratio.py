@@ -5,6 +5,7 @@ gradient serves; the gradient goes to u through the exact Jacobian of the glimps
 """
 
 from collections.abc import Callable
+from typing import no_type_check
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ LogRatio = Callable[[Tensor], tuple[Tensor, Tensor]]
 """x [chains, D] standardised -> (log ratios [chains] in nats, gradients in x [chains, D])."""
 
 
+@no_type_check  # here and below: the tests' import hook would wrap what numba has to compile
 @njit(cache=True, parallel=True, nogil=True, error_model="numpy")
 def _pull_back(jacobian, cotangent, out):
     for row in prange(len(jacobian)):

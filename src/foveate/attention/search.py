@@ -22,6 +22,7 @@ from foveate.scenes import gaze
 from foveate.scenes.glimpse import contexts
 from foveate.scenes.pyramid import Pyramids
 
+WHOLE = (1.0, 1.5, 2.2)  # sizes of the starts whose context covers the image, the first just so
 BATCH = 128  # gazes in one pass of the network: activations stay in tens of megabytes
 
 
@@ -87,6 +88,15 @@ def start_gazes(width: int, height: int, settings: SearchSettings) -> Float[Tens
 def whole_image_start(width: int, height: int) -> Float[Tensor, "1 4"]:
     """The single start: upright at the middle, its context just covering the image."""
     return torch.tensor([[max(width, height) / 6, 0.0, width / 2, height / 2]], dtype=torch.float64)
+
+
+def whole_image_starts(width: int, height: int, settings: SearchSettings) -> Float[Tensor, "n 4"]:
+    """Starts at the middle whose contexts cover the image, some by more, at every start angle."""
+    first = whole_image_start(width, height)[0]
+    turns = torch.arange(settings.angles, dtype=torch.float64) * (2 * math.pi / settings.angles)
+    turn, grow = torch.meshgrid(turns, torch.tensor(WHOLE, dtype=torch.float64), indexing="ij")
+    s = (first[0] * grow).reshape(-1)
+    return gaze.from_scale_angle(s, turn.reshape(-1), first[2].expand(len(s)), first[3].expand(len(s)))
 
 
 def look(

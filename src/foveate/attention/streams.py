@@ -6,6 +6,7 @@ bits.
 """
 
 import math
+from typing import no_type_check
 
 import numpy as np
 import torch
@@ -47,6 +48,7 @@ def normals(keys: Int64[Tensor, "chains"], first: int, n: int) -> Float64[Tensor
     return torch.stack((radius * torch.cos(turn), radius * torch.sin(turn)), dim=-1).flatten(1)[:, :n]
 
 
+@no_type_check  # here and below: the tests' import hook would wrap what numba has to compile
 @njit(cache=True, inline="always")
 def uniform_at(key, counter):
     """One number of `uniforms`, for compiled loops."""
@@ -57,6 +59,7 @@ def uniform_at(key, counter):
     return (np.float64(z >> _U12) + 0.5) * 2.0**-52
 
 
+@no_type_check
 @njit(cache=True, inline="always")
 def normal_pair_at(key, counter):
     """Two numbers of `normals`, from stream numbers `counter` and `counter + 1`."""

@@ -27,7 +27,7 @@ from foveate.scenes import gaze
 
 QUANTILE = 0.6827
 ROUNDS = 4
-START = 20.0  # a first guess, of the order that photographs need
+START = 200.0  # a first guess: what photographs of faces were found to need
 LARGEST = 1e5
 FEWEST = 4  # gazes
 
