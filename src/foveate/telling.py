@@ -41,8 +41,8 @@ def tell_training(
     """Saves the story of a training, and gives the figures of localization on the held-out scenes."""
     patch_story(gallery, split.objects, split.held_out_objects).save(folder)
     facts = {
-        "scenes that trained": len(split.fit),
-        "objects in them": len(split.objects.image),
+        "scenes": len(split.fit),
+        "objects": len(split.objects.image),
         "scenes held out": len(split.held_out),
     }
     rejected = [(name, why) for name, _, why in (line.partition(": ") for line in gallery.problems)]
@@ -73,8 +73,10 @@ def tell_scenes(
                 stories.append(scene_story(models, gallery, image, founds, settings.min_probability))
             tick(number + 1)
     figures = measure(outcomes, settings.min_probability)
-    hits = sum(1 for story in stories if story.success)
-    ScenesStory(scenes=stories, total=len(images), name=name, successes=hits, failures=len(stories) - hits).save(folder)
+    hits = len(outcomes) - len(figures["wrong"])
+    ScenesStory(scenes=stories, total=len(images), name=name, successes=hits, failures=len(outcomes) - hits).save(
+        folder
+    )
     LocalizationStory(figures=figures, name=name).save(folder)
     return figures
 
