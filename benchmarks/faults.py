@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 MODELS = ("gdbn.safetensors", "shiftnet.safetensors", "background.safetensors")
 TINY = {
     "largest": 96,
@@ -150,7 +150,9 @@ def trainings(
                 slowest = max(slowest, took if number != signal.SIGKILL else 0.0)
                 places.append("ended before" if status in (None, 0) else phase(run))
             must(*training(scenes, run), "--resume")
-            row.add(good and weights(run) == expected and records(run) == log, places[-1], slowest)
+            kept = {"weights": weights(run) == expected, "log": records(run) == log, "status": good}
+            wrong = [f"{what} differs" for what, right in kept.items() if not right]
+            row.add(not wrong, ", ".join([places[-1], *wrong]), slowest)
             shutil.rmtree(run)
         yield row
 
@@ -273,12 +275,17 @@ def main() -> int:
     parser.add_argument("--claims", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    # a shell that starts us in the background has INT ignored, and children would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = random.Random(asked.seed)
     sys.path.insert(0, str(SOURCE))
     from foveate.scenes.digits import write_digit_scenes
 
     with tempfile.TemporaryDirectory(prefix="foveate-faults-") as name:
         folder = Path(name)
+        # a copy of the code: all runs are of one version, whatever is edited meanwhile
+        shutil.copytree(SOURCE, folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        ENVIRONMENT["PYTHONPATH"] = str(folder / "src")
         write_digit_scenes(folder / "scenes", (0, 1, 2), 40, asked.seed)
         scenes, images, reference = folder / "scenes", folder / "scenes" / "images", folder / "reference"
         must(*training(scenes, folder / "warm-up"))  # compiles the loops, so that the next one tells how long it takes
