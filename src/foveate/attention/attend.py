@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from foveate.attention.merge import merge
+from foveate.attention.merge import merge, votes
 from foveate.attention.models import Models
 from foveate.attention.posterior import PosteriorSettings
 from foveate.attention.refine import Refined, refine
@@ -212,15 +212,16 @@ def _search(models: Models, pyramids: Pyramids, width: int, height: int, setting
     moved = _converge(models, pyramids, torch.cat((covering, starts[chosen])), settings.search.steps)
     from_whole = (torch.arange(moved.gazes.shape[1]) < len(covering)).double()
     sound = _sound(moved.gazes[-1], pyramids)
-    ends, found = moved.gazes[-1][sound], models.evidence.found(moved.features)[sound]
-    merged = merge(ends, found)
+    ends = moved.gazes[-1][sound]
+    # Where trails crowd most stands for its neighbours: their agreement says more than any score of a single look.
+    merged = merge(ends, votes(ends))
     whole = np.bincount(merged.owner, weights=from_whole[sound].numpy(), minlength=len(merged.kept))
-    # A gaze that the image as a whole led to is a candidate even where the discriminant ranks it low.
+    # A gaze that the image as a whole led to is a candidate even where few others went.
     order = np.lexsort((np.arange(len(merged.kept)), whole == 0))[: settings.candidates]
     kept = torch.nonzero(sound)[:, 0][torch.from_numpy(merged.kept[order])]
     settled = _converge(models, pyramids, moved.gazes[-1][kept], settings.settle)
     steps = torch.cat((moved.gazes[:, kept], settled.gazes[1:]))
-    again = merge(steps[-1], models.evidence.found(settled.features), weights=merged.votes[order])
+    again = merge(steps[-1], votes(steps[-1], weights=merged.votes[order]), weights=merged.votes[order])
     counts = np.bincount(again.owner, weights=whole[order], minlength=len(again.kept))
     last = torch.from_numpy(again.kept)
     trails = Trails(steps[:, last], settled.last_change[last], settled.features[last], settled.glimpse[last])
