@@ -9,7 +9,7 @@ calibration and temper are measured there.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -38,6 +38,7 @@ from foveate.scenes import gaze
 from foveate.scenes.folder import Scenes
 
 
+@runtime_checkable  # so that the types that tests check at run time can be
 class RunFolder(Protocol):
     """What training needs of the folder it writes into; `foveate.runs.Run` is one."""
 
