@@ -61,7 +61,7 @@ def exact_step(machine, data: torch.Tensor, rule: Rule) -> dict[str, torch.Tenso
 
 @pytest.mark.parametrize("step", [contrastive_divergence, persistent, fast_persistent])
 def test_a_step_is_the_exact_likelihood_gradient_in_expectation(step):
-    """Chains enough (100,000) and swept to equilibrium: each element within 5 standard errors, s.e. <= rate / (2 sqrt n)."""
+    """Chains enough (100,000) and swept to equilibrium: each within 5 standard errors, each <= rate / (2 sqrt n)."""
     n = 100_000
     machine, data = a_machine(), binary_data()
     rows = data[torch.arange(n) % len(data)]
@@ -77,8 +77,8 @@ def test_a_step_is_the_exact_likelihood_gradient_in_expectation(step):
 def test_the_gaussian_step_is_the_free_energys_gradient_in_the_units_metric():
     """Data against equilibrium samples of the same machine, the exact gradient by differences of the log-likelihood.
 
-    The machine is a mixture of 2^3 Gaussians, so log Z and its slope are sums; 200,000 chains, bounds of 5 standard errors
-    (estimated from the spread of the samples).
+    The machine is a mixture of 2^3 Gaussians, so log Z and its slope are sums; 200,000 chains, bounds of 5 standard
+    errors of a quantity whose deviation is at most 4.
     """
     n, step = 200_000, 1e-3
     machine = a_machine(GaussianBernoulliRBM, 2, 3, scale=0.6, seed=2)
@@ -115,7 +115,8 @@ def test_centred_and_plain_gradients_agree_where_the_gradient_is_zero_and_climb_
     moves = []
     for centre in (0.0, 0.5):
         state, _ = persistent(init(machine, data, 2000, seed=9), data, PLAIN._replace(sweeps=30, centre=centre))
-        moves.append(torch.cat([(getattr(state.parameters, n) - getattr(machine, n)).flatten() for n in ("W", "b", "c")]))
+        changes = [getattr(state.parameters, name) - getattr(machine, name) for name in ("W", "b", "c")]
+        moves.append(torch.cat([change.flatten() for change in changes]))
     assert float(moves[0] @ moves[1]) > 0.1 * float(moves[0].norm() * moves[1].norm()) > 0
 
 

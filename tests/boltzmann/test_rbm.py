@@ -148,7 +148,7 @@ def test_fused_draw_is_its_torch_reference_bit_for_bit_away_from_ties():
 
 
 def test_counted_uniforms_are_uniform_and_uncorrelated_between_keys_and_neighbours():
-    """A million numbers: mean, variance, 64 bins (chi-square under 5 deviations), correlations under 5 standard errors."""
+    """A million numbers: mean, variance, 64 bins (chi-square within 5 deviations), correlations."""
     n = 1_000_000
     u, w = uniform_reference((n,), draw_key(0, 0, 0)).double(), uniform_reference((n,), draw_key(0, 1, 0)).double()
     assert 0 <= u.min() and u.max() < 1

@@ -32,9 +32,9 @@ class Plan:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise BadInput(f"method = {self.method!r}: expected one of {', '.join(METHODS)}")
-        for name in ("epochs", "batch_size", "chains"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"{name} = {getattr(self, name)}: expected 1 or more")
+        for name, least in (("epochs", 0), ("batch_size", 1), ("chains", 1)):
+            if getattr(self, name) < least:
+                raise BadInput(f"{name} = {getattr(self, name)}: expected {least} or more")
 
     def method_at(self, epoch: int) -> str:
         return "pcd" if self.method == "cd" and epoch >= self.persistent_from * self.epochs else self.method

@@ -19,10 +19,11 @@ from foveate.boltzmann.fitting import Machine, Plan, fit, put
 from foveate.boltzmann.health import health
 from foveate.boltzmann.initial import start_from_combs, start_small
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.boltzmann.thermometers import start_from_prior
 from foveate.checkpoints import Checkpoints, NoCheckpoints
 from foveate.errors import BadInput
 from foveate.keys import generator, key
-from foveate.progress import Progress, Quiet
+from foveate.progress import Progress, Quiet, Tick
 
 Patches = Callable[[int], Float[Tensor, "rows visible"]]
 
@@ -32,14 +33,14 @@ class GDBNSettings:
     """How a GDBN is trained; the defaults are the preset "standard"."""
 
     n_hidden1: int = 2000  # binary units of the first layer
-    n_hidden2: int = 1000  # of the second
+    n_hidden2: int = 2000  # of the second; a start by combs needs nearly as many as the first has
     start: str = "combs"  # first layer's start: "combs" along principal directions, or "small" random weights
-    start_epochs: int = 4  # epochs' patches whose moments make the start
+    start_epochs: int = 16  # epochs' patches that make the start: directions, combs, levels
     log_sigma_floor: float = -4.0  # of the first layer, in units of the data's deviation
     batch_size: int = 128
     chains: int = 128  # persistent chains
 
-    epochs1: int = 60
+    epochs1: int = 0  # of contrastive divergence after the start; a start by combs is better left alone
     rate1: float = 1e-3  # of W, b and c
     rate_log_sigma: float = 1e-3
     sweeps1: int = 1  # k of CD-k
@@ -50,11 +51,11 @@ class GDBNSettings:
 
     method2: str = "fast_pcd"  # cd, pcd or fast_pcd
     epochs2: int = 60
-    rate2: float = 5e-3
-    fast_rate2: float = 5e-3
+    rate2: float = 1e-2
+    fast_rate2: float = 1e-2
     sweeps2: int = 1
     momentum2: float = 0.0
-    weight_decay2: float = 1e-4
+    weight_decay2: float = 0.0
     average2: float = 0.99
 
     save_every: int = 10  # epochs between checkpoints
@@ -83,7 +84,7 @@ class GDBNSettings:
 
 
 STANDARD = GDBNSettings()
-QUICK = GDBNSettings(n_hidden1=500, n_hidden2=300, epochs1=20, epochs2=20, start_epochs=1)
+QUICK = GDBNSettings(n_hidden1=500, n_hidden2=500, epochs2=20, start_epochs=4)
 
 
 def train_gdbn(
@@ -126,10 +127,11 @@ def train_gdbn(
 
 def _first_layer(patches, validation, settings, seed, progress, checkpoints, log) -> GaussianBernoulliRBM:
     def start() -> GaussianBernoulliRBM:
-        data = torch.cat([patches(epoch) for epoch in range(settings.start_epochs)])
-        if settings.start == "small":
-            return start_small(data, settings.n_hidden1, seed)
-        return start_from_combs(data, settings.n_hidden1, seed, settings.log_sigma_floor)
+        with progress.phase("first layer's start", total=settings.start_epochs + 1) as tick:
+            data = _gather(patches, settings.start_epochs, tick)
+            if settings.start == "small":
+                return start_small(data, settings.n_hidden1, seed)
+            return start_from_combs(data, settings.n_hidden1, seed, settings.log_sigma_floor)
 
     blank = partial(GaussianBernoulliRBM, validation.shape[1], settings.n_hidden1)
     floor = settings.log_sigma_floor
@@ -144,15 +146,21 @@ def _second_layer(grbm, patches, validation, settings, seed, progress, checkpoin
     blank = partial(BernoulliRBM, grbm.n_hidden, settings.n_hidden2)
 
     def start() -> BernoulliRBM:
-        machine = blank()
-        mean = grbm.hidden_mean(patches(0)).mean(0).clamp(0.01, 0.99)
-        machine.b.data.copy_(torch.log(mean / (1 - mean)))
-        machine.W.data.normal_(0, 0.01, generator=generator(seed, "weights", 2))
-        return machine
+        with progress.phase("second layer's start", total=settings.start_epochs + 1) as tick:
+            means = _gather(lambda epoch: grbm.hidden_mean(patches(epoch)), settings.start_epochs, tick)
+            return start_from_prior(grbm, means, settings.n_hidden2, key(seed, "second layer"))
 
     held_out = grbm.sample_hidden(validation, generator(seed, "h1", "validation"))
     layer = _Layer("rbm", settings.plan2(), key(seed, "rbm"), -float("inf"), settings.save_every)
     return layer.train(start, blank, hidden, held_out, progress, checkpoints, log)
+
+
+def _gather(rows: Patches, epochs: int, tick: Tick) -> Tensor:
+    parts = []
+    for epoch in range(epochs):
+        parts.append(rows(epoch))
+        tick(epoch + 1)
+    return torch.cat(parts)
 
 
 @dataclass(frozen=True)
@@ -172,8 +180,6 @@ class _Layer:
         machine, resume = blank() if kept else start(), None
         if kept:
             resume = from_tensors(*kept), kept[1]["epochs"]
-        elif self.plan.epochs == 0:
-            return machine
         sample = rows(0)[: max(len(validation), 256)]
         steps = self.plan.epochs * max(-(-(len(rows(0)) - self.plan.batch_size // 2) // self.plan.batch_size), 1)
 
@@ -187,6 +193,8 @@ class _Layer:
                 log({"phase": self.phase, "epoch": epochs, **health(now, sample, validation, self.floor)})
 
             now = blank()
+            if not kept:
+                log({"phase": self.phase, "epoch": 0, **health(machine, sample, validation, self.floor)})
             fit(machine, rows, self.plan, self.seed, lambda step, figures: bar(step, **figures), after_epoch,
                 resume, self.phase)  # fmt: skip
         checkpoints.finish(self.phase, dict(machine.state_dict()))
