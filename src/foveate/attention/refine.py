@@ -11,11 +11,11 @@ from torch import Tensor
 
 from foveate.attention.models import Models
 from foveate.attention.posterior import PosteriorSettings, sample
-from foveate.attention.posterior_summary import DISAGREEING, DIVERGING, NOT_MOVING
+from foveate.attention.posterior_summary import DISAGREEING, DIVERGING, NOT_MOVING, mean_gaze
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 
-TRAIL = 8  # draws kept on the trail
+TRAIL = 8  # gazes of the sampler on the trail
 KEPT = 60  # draws kept for drawing spreads
 DOUBTFUL = {NOT_MOVING, DISAGREEING, DIVERGING}
 
@@ -28,7 +28,7 @@ class Refined:
         u: The posterior mean, or the gaze the chains started from where they can't be believed.
         std: Standard deviations of (a, b, tx, ty), pixels; NaN where the chains did not move.
         spread: Standard deviations of (log s, angle in radians, tx, ty).
-        trail: Some draws of the first chain, then u.
+        trail: The mean of all draws so far, at some of the draws, then u: the estimate as it settles.
         draws: Some draws of all chains.
         rhat: Of (log s, angle, tx, ty).
         ess: Bulk effective sample sizes of the same.
@@ -87,13 +87,13 @@ def refine(
     for k in range(len(gazes)):
         doubtful = bool(DOUBTFUL & set(posterior.flags[k])) or not torch.isfinite(posterior.mean[k]).all()
         u = gazes[k] if doubtful or _has_left(posterior.mean[k], gazes[k]) else posterior.mean[k]
-        first, every = posterior.draws[k, 0], posterior.draws[k].flatten(0, 1)
+        every = posterior.draws[k].flatten(0, 1)
         results.append(
             Refined(
                 u=u.numpy(),
                 std=posterior.std[k].numpy(),
                 spread=spread[k].numpy(),
-                trail=torch.cat((_thin(first, TRAIL), u[None])).numpy(),
+                trail=torch.cat((_means_so_far(posterior.draws[k]), u[None])).numpy(),
                 draws=_thin(every, KEPT).numpy(),
                 rhat=posterior.rhat[k].numpy(),
                 ess=posterior.ess[k].numpy(),
@@ -108,6 +108,13 @@ def _has_left(mean: Float[Tensor, "4"], start: Float[Tensor, "4"]) -> bool:
     """Whether the chains went to look at something else."""
     boxes = gaze.to_boxes(torch.stack((mean, start)))
     return float(gaze.iou(boxes[:1], boxes[1:])) < 0.5
+
+
+def _means_so_far(draws: Float[Tensor, "chain draw 4"]) -> Float[Tensor, "steps 4"]:
+    """The mean gaze of all chains' draws up to some of them."""
+    count = draws.shape[1]
+    upto = torch.linspace(1, count, min(TRAIL, count)).round().long().tolist()
+    return torch.stack([mean_gaze(draws[:, :n].flatten(0, 1)) for n in upto])
 
 
 def _thin(draws: Float[Tensor, "n 4"], most: int) -> Float[Tensor, "m 4"]:
