@@ -91,6 +91,6 @@ def log_prior_reference(q: Float[Tensor, "chains 4"], rows: Float[Tensor, "chain
     power, scale_mean, scale_precision, angle_mean, angle_precision = rows.to(q).unbind(1)
     value = power * q[:, 0] - 0.5 * scale_precision * (q[:, 0] - scale_mean).square()
     turn = torch.remainder(q[:, 1] - angle_mean + math.pi, 2 * math.pi) - math.pi
-    copies = turn.unsqueeze(1) + 2 * math.pi * torch.arange(-_WRAPS, _WRAPS + 1, device=q.device)
+    copies = turn.unsqueeze(1) + 2 * math.pi * torch.arange(-_WRAPS, _WRAPS + 1, device=q.device, dtype=q.dtype)
     wrapped = torch.logsumexp(-0.5 * angle_precision.unsqueeze(1) * copies.square(), 1)
     return value + torch.where(angle_precision > 0, wrapped, torch.zeros_like(wrapped))
