@@ -1,6 +1,7 @@
 """What the tests share: the program as a user runs it, and short searches that are the same every time."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,10 @@ import pytest
 from hypothesis import settings
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
+
+# A shell that starts the tests in the background has INT ignored in them, and nohup HUP, and so in every child.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("foveate", deadline=None, derandomize=True, print_blob=False)
 settings.load_profile("foveate")

@@ -31,7 +31,7 @@ SETTINGS = handed(
     TrainSettings(
         held_out=0.25,
         largest=128,
-        gdbn=GDBNSettings(n_hidden1=30, n_hidden2=10, epochs1=2, epochs2=2, start_epochs=1),
+        gdbn=GDBNSettings(n_hidden1=30, n_hidden2=10, epochs1=2, epochs2=2, start_epochs=1, start="small"),
         shiftnet=ShiftNetSettings(steps=4, batch=16, report_every=2),
         ranking=RankingSettings(scenes=5, starts=20, negatives=10),
         attend=AttendSettings(

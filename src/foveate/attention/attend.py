@@ -11,6 +11,7 @@ is in the folder, on order, on workers or on a restart. A copy under another nam
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -123,7 +124,7 @@ class Attention:
         self.models = models
 
     @classmethod
-    def load(cls, run: str, device: str = "cpu") -> "Attention":
+    def load(cls, run: str | Path, device: str = "cpu") -> "Attention":
         """From a RUN folder; see `Models.load`."""
         return cls(Models.load(run).to(device))
 
