@@ -17,7 +17,8 @@ from torch import Tensor
 from foveate.attention.attend import AttendSettings, find
 from foveate.attention.gallery import Gallery
 from foveate.attention.models import Models
-from foveate.attention.refine import DOUBTFUL, refine
+from foveate.attention.posterior_summary import DIVERGING, NOT_MOVING
+from foveate.attention.refine import refine
 from foveate.attention.workers import map_images
 from foveate.progress import Progress
 from foveate.scenes import gaze
@@ -93,7 +94,8 @@ def _attend(
     )[0]
     s = float(gaze.scale(u))
     spread = [refined.spread[0], refined.spread[1], float(np.hypot(refined.spread[2], refined.spread[3])) / s]
-    doubt = ", ".join(sorted(DOUBTFUL & set(refined.flags)))
+    # Chains that disagree are in different places, and make the spread wide: that is judged by its own bounds.
+    doubt = ", ".join(sorted({NOT_MOVING, DIVERGING} & set(refined.flags)))
     return (
         torch.from_numpy(refined.u),
         float(scores[best]),
