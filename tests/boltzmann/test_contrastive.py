@@ -185,7 +185,7 @@ def test_fast_weights_drive_the_chains_and_are_no_part_of_what_is_learned():
     Neither method's learned weights are an average: with `average` kept on, the parameters are the same bits.
     """
     machine, data = a_machine(scale=1.0), binary_data()
-    rule = Rule(rate=0.05, fast_rate=0.5, centre=0.0)
+    rule = Rule(rate=0.05, fast_rate=0.5, centre=0.0, average=0.9)
     state = init(machine, data, 64, seed=2)
     state, _ = fast_persistent(state, data, rule)
     before, fast = state.parameters.clone(), state.fast.clone()
@@ -205,6 +205,8 @@ def test_fast_weights_drive_the_chains_and_are_no_part_of_what_is_learned():
     slow_change = (state.parameters.W - before.W) / rule.rate
     fast_change = (state.fast.W - rule.fast_decay * fast.W) / rule.fast_rate
     assert torch.allclose(slow_change, fast_change, atol=1e-4)
+    for _ in range(20):  # the average begins as the parameters themselves
+        state, _ = fast_persistent(state, data, rule)
     assert not torch.equal(state.parameters.W, state.average.W)
 
 
