@@ -30,7 +30,7 @@ def environment():
 def foveate(environment):
     """Runs the program in a process of its own: `foveate("report", run)` gives the CompletedProcess, as text."""
 
-    def call(*words, cwd=None, timeout=120, **more):
+    def call(*words, cwd=None, timeout=400, **more):
         command = [sys.executable, "-m", "foveate", *map(str, words)]
         return subprocess.run(
             command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=timeout, check=False, **more

@@ -60,7 +60,7 @@ def train(scenes, run, settings, progress):
             run.save_tensors(model, {"x": x})
             run.checkpoints.finish(name + " written", {})
     run.save_tensors("background", {"x": torch.zeros(1)})
-    return ()
+    return None, None, None
 
 fake = types.ModuleType("foveate.attention.training")
 fake.PRESETS = {"quick": TrainSettings(first=Layer(steps=6)), "standard": TrainSettings()}

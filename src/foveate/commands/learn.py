@@ -66,21 +66,21 @@ def learn(
         known = {"run": run, "replay": replay, "category": source.config.get("category"), "images": len(read.scenes)}
         begin(learned, recorded("learn", scenes, recipe, settings, **known))
         models = Models.load(run)
-        result = learn_models(models, read, learned, settings, progress(), old)
-        tell(learned.story, models, *result)
+        better, gallery, done = learn_models(models, read, learned, settings, progress(), old)
+        tell(learned.story, models, better, gallery, done)
         learned.finish()
         make_page(learned.path)
-        rounds = [_figures(done) for done in result[2]]
+        rounds = [_figures(each) for each in done]
         figures = {"run": str(learned.path), "images": len(read.scenes), "rounds": rounds}
     print_figures({**figures, "seconds": round(time.monotonic() - started, 1)}, common.json)
 
 
-def tell(story: Path, *learned: Any) -> None:
+def tell(story: Path, source: Any, learned: Any, gallery: Any, rounds: Any) -> None:
     """Keep what the page tells of learning."""
     from foveate.telling_learning import tell_learning
 
     story.mkdir(exist_ok=True)
-    tell_learning(story, *learned, progress())
+    tell_learning(story, source, learned, gallery, rounds, progress())
 
 
 def _figures(done: Any) -> dict[str, Any]:

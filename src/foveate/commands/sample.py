@@ -48,13 +48,11 @@ def sample(
     if 3 * side * side != model.grbm.W.shape[0]:
         raise BadInput(f"{path}: D = {model.grbm.W.shape[0]} is no square colour patch, so there is nothing to draw")
     rng = generator(common.seed or 0, "sample", device=device)
-    h1, done = None, 0
+    h1 = model.sample_h1(count, rng, 0)
     with progress().phase("sample", total=steps) as tick:
-        while done < steps:
-            sweeps = min(SWEEPS, steps - done)
-            h1 = model.sample_h1(count, rng, sweeps, start=h1)
-            done += sweeps
+        for done in range(0, steps, SWEEPS):
             tick(done)
+            h1 = model.sample_h1(count, rng, min(SWEEPS, steps - done), start=h1)
     pixels = model.to_pixels(model.grbm.visible_mean(h1)).cpu()
     picture = grid(pixels.reshape(count, 3, side, side))
     write_atomic(out, lambda handle: picture.save(handle, format="PNG"))

@@ -74,8 +74,8 @@ def train(
         read = read_annotated(scenes, recipe)
         counts = {"images": len(read.scenes), "objects": sum(len(scene.gazes) for scene in read.scenes)}
         begin(run, recorded("train", scenes, recipe, settings, category=read.category, **counts))
-        trained = train_models(read, run, settings, progress())
-        tell(run.story, *trained, settings.attend)
+        models, gallery, split = train_models(read, run, settings, progress())
+        tell(run.story, models, gallery, split, settings.attend)
         run.finish()
         make_page(run.path)
         figures = {"run": str(run.path), **counts, "category": read.category}
@@ -106,12 +106,12 @@ def begin(run: "Run", config: dict[str, Any]) -> None:
         run.write_config(config)
 
 
-def tell(story: Path, *trained: Any) -> None:
+def tell(story: Path, models: Any, gallery: Any, split: Any, attend: Any) -> None:
     """Keep what the page tells of a training."""
     from foveate.telling import tell_training
 
     story.mkdir(exist_ok=True)
-    tell_training(story, *trained, progress())
+    tell_training(story, models, gallery, split, attend, progress())
 
 
 def make_page(path: Path) -> None:
