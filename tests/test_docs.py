@@ -61,7 +61,7 @@ def made(tmp_path_factory):
     """What the blocks find where they run: a whole (if untrained) RUN, a folder of photographs, lines of results."""
     from foveate.attention.background import Gaussian
     from foveate.attention.calibration import Calibration
-    from foveate.attention.evidence import Discriminant, Evidence
+    from foveate.attention.evidence import MEASURED, Discriminant, Evidence
     from foveate.attention.logistic import Logistic
     from foveate.attention.shiftnet import ShiftNet
     from foveate.boltzmann.dbn import GaussianDBN
@@ -76,8 +76,9 @@ def made(tmp_path_factory):
     net.save(folder / "RUN" / "shiftnet.safetensors")
     nothing = Discriminant(torch.zeros(1024), torch.tensor(0.0))
     flat = Gaussian(torch.zeros(3 * 24 * 24), torch.eye(3 * 24 * 24))
-    ranking = Logistic(np.zeros(5), np.ones(5), np.zeros(5), 2.0)
-    calibration = Calibration(0.0, 1.0, 1.0, 2.0, positives=5, negatives=5)
+    outside = np.array([name == "outside" for name in MEASURED], dtype=float)  # the less of that, the better
+    ranking = Logistic(0.29 * outside, 1 - 0.995 * outside, -outside, 0.0)
+    calibration = Calibration(0.0, 1.0, 1.0, 0.0, positives=5, negatives=5)
     evidence = Evidence(flat, 0.0, nothing, nothing, ranking, calibration)
     save_tensors(folder / "RUN" / "background.safetensors", evidence.tensors())
     (folder / "photographs").mkdir()
