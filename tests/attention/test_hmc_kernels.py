@@ -135,7 +135,8 @@ def test_the_prior_is_a_density_with_the_slope_it_says(angle, log_scale):
     slopes = torch.autograd.grad(reference_values.sum(), q, allow_unused=True)[0]
     for n in range(3):
         found = log_prior(q[n].detach().numpy(), row[0])
-        assert found == pytest.approx((float(reference_values[n].detach()), *slopes[n, :2].tolist()), rel=1e-9, abs=1e-9)
+        expected = (float(reference_values[n].detach()), *slopes[n, :2].tolist())
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
     assert math.isfinite(at_origin)
 
 

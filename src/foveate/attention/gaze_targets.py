@@ -84,8 +84,11 @@ def gaze_targets(
     """The targets of chains that start at `gazes`: their scales there are the lengths of the charts."""
     prior = GazePrior() if prior is None else prior
     index = np.ascontiguousarray(index, np.int64)
-    length = torch.hypot(gazes[:, 0], gazes[:, 1]).double().numpy()
-    low, high = prior.bounds(pyramids, index, length)
+    low, high = prior.bounds(pyramids, index)
+    # A start of an impossible size still needs a chart.
+    length = torch.hypot(gazes[:, 0], gazes[:, 1]).double().nan_to_num(nan=1.0).numpy()
+    length = np.clip(length, np.exp(low[:, 0]), np.exp(high[:, 0]))
+    low[:, 2:], high[:, 2:] = low[:, 2:] / length[:, None], high[:, 2:] / length[:, None]
     rows = prior.rows(len(index))
     empty = np.empty((0, 0, 0), np.float32)
     targets = GazeTargets(

@@ -49,8 +49,8 @@ class GazePrior:
         centre, spread = (0.0, math.inf) if self.angle is None else self.angle
         return np.tile(np.array([power, mean, std**-2, centre, spread**-2]), (n, 1))
 
-    def bounds(self, pyramids: Pyramids, index: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high), [n, 4] each, in the chart (log s, angle, tx / L, ty / L) of each gaze."""
+    def bounds(self, pyramids: Pyramids, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(low, high), [n, 4] each, of (log s, angle, tx, ty), for gazes at these images."""
         width = pyramids.width[index, 0].astype(np.float64)
         height = pyramids.height[index, 0].astype(np.float64)
         by_default = (np.ones(len(index)), np.maximum(width, height))
@@ -58,8 +58,8 @@ class GazePrior:
         x0, y0, x1, y1 = (0.0, 0.0, width, height) if self.region is None else self.region
         low, high = np.full((len(index), 4), -np.inf), np.full((len(index), 4), np.inf)
         low[:, 0], high[:, 0] = np.log(least), np.log(greatest)
-        low[:, 2], high[:, 2] = x0 / length, x1 / length
-        low[:, 3], high[:, 3] = y0 / length, y1 / length
+        low[:, 2], high[:, 2] = x0, x1
+        low[:, 3], high[:, 3] = y0, y1
         return low, high
 
 
