@@ -195,11 +195,10 @@ def test_fast_weights_drive_the_chains_and_are_no_part_of_what_is_learned():
     chains = persistent(
         init(driven, data, 64, seed=2)._replace(hidden=state.hidden.clone(), step=state.step), data, rule
     )[0].hidden
-    other = fast_persistent(
-        from_tensors(*to_tensors(state))._replace(parameters=before.clone(), fast=fast.clone()), data,
-        rule._replace(average=0.0),
-    )[0]  # fmt: skip
-    state, _ = fast_persistent(state._replace(parameters=before.clone(), fast=fast.clone()), data, rule)
+    tensors, meta = to_tensors(state)
+    twin = from_tensors({name: value.clone() for name, value in tensors.items()}, meta)
+    other, _ = fast_persistent(twin, data, rule._replace(average=0.0))
+    state, _ = fast_persistent(state, data, rule)
     assert torch.equal(state.hidden, chains)
     assert same(state.parameters, other.parameters)
     slow_change = (state.parameters.W - before.W) / rule.rate

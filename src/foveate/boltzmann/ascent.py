@@ -101,11 +101,13 @@ def ascend_reference(parameters: Parameters, velocity: Parameters, statistics: S
     velocity.W.mul_(sizes.momentum).add_(s.W - sizes.weight_decay * W, alpha=sizes.rate)
     velocity.b.mul_(sizes.momentum).add_(s.v, alpha=sizes.rate)
     velocity.c.mul_(sizes.momentum).add_(s.h, alpha=sizes.rate)
-    velocity.log_sigma.mul_(sizes.momentum).add_(slope, alpha=sizes.rate_log_sigma)
-    velocity.log_sigma.clamp_(-sizes.log_sigma_change, sizes.log_sigma_change)
+    if sizes.rate_log_sigma > 0:
+        velocity.log_sigma.mul_(sizes.momentum).add_(slope, alpha=sizes.rate_log_sigma)
+        velocity.log_sigma.clamp_(-sizes.log_sigma_change, sizes.log_sigma_change)
 
     W.add_(velocity.W)
-    log_sigma.add_(velocity.log_sigma).clamp_(min=sizes.log_sigma_floor)
+    if sizes.rate_log_sigma > 0:
+        log_sigma.add_(velocity.log_sigma).clamp_(min=sizes.log_sigma_floor)
     b.copy_(b_centred + velocity.b - W @ s.offset_h)
     c.copy_(c_centred + velocity.c - W.T @ (s.mu * torch.exp(-2 * log_sigma)))
     return float(velocity.W.square().mean().sqrt())
@@ -131,10 +133,11 @@ def _ascend(
         precision = np.exp(np.float32(-2) * log_sigma[i])
         q_old = mu[i] * precision
         squares = g_v2[i] - np.float32(2) * (b[i] + old) * g_v[i]
-        step = momentum * vel_s[i] + rate_sigma * np.float32(0.5) * precision * (squares - np.float32(2) * slope)
-        vel_s[i] = -longest if step < -longest else longest if step > longest else step
-        moved = log_sigma[i] + vel_s[i]
-        log_sigma[i] = floor if moved < floor else moved
+        if rate_sigma > 0:
+            step = momentum * vel_s[i] + rate_sigma * np.float32(0.5) * precision * (squares - np.float32(2) * slope)
+            vel_s[i] = -longest if step < -longest else longest if step > longest else step
+            moved = log_sigma[i] + vel_s[i]
+            log_sigma[i] = floor if moved < floor else moved
         q_new = mu[i] * np.exp(np.float32(-2) * log_sigma[i])
         change, square = np.float32(0), np.float32(0)
         for j in range(hidden):

@@ -152,7 +152,7 @@ def lay_out(variances: np.ndarray, shape: np.ndarray, units: int, log_sigma_floo
 
 def loss_table(shape: np.ndarray) -> np.ndarray:
     """[SPANS, COUNTS] nats that a comb lacks of a Gaussian's expected log density at that span."""
-    table = np.empty((len(SPANS), len(COUNTS)))
+    table, shape = np.empty((len(SPANS), len(COUNTS))), quantiles(shape, POINTS // 4)
     for i, span in enumerate(SPANS):
         ideal = -0.5 * np.log(2 * np.pi) - 0.5 - np.log(span)
         for j, count in enumerate(COUNTS):
