@@ -1,8 +1,8 @@
 """Annealed importance sampling of a 500 x 500 RBM on one core: ours, plain torch, rbms, and the floor.
 
-Claims: at most 1.5 times the floor, which is the two float32 matrix products of a step; at least 4 times faster than rbms
-(https://pypi.org/project/rbms), which runs in a Python of its own if FOVEATE_PEERS names one that has it. Everything takes
-turns in one run; seconds are processor time, medians over the rounds.
+Claims: at most 1.5 times the floor, which is the two float32 matrix products of a step; at least 4 times faster than
+rbms (a package of that name), which runs in a Python of its own if FOVEATE_PEERS names one that has it. Everything
+takes turns in one run; seconds are processor time, medians over the rounds.
 
     FOVEATE_PEERS=/path/to/python python benchmarks/ais.py [ROUNDS]
 """
@@ -111,9 +111,8 @@ def peer(rbm: BernoulliRBM, python: str, folder: str) -> Callable[[], tuple[floa
     file = Path(folder) / "machine.npz"
     np.savez(file, W=rbm.W.numpy(), b=rbm.b.numpy(), c=rbm.c.numpy())
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    child = subprocess.Popen(
-        [python, "-c", PEER, file, str(CHAINS)], env=one_thread, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    command = [python, "-c", PEER, file, str(CHAINS)]
+    child = subprocess.Popen(command, env=one_thread, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdin is not None and child.stdout is not None
     asked, answered = child.stdin, child.stdout
 

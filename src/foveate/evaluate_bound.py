@@ -60,7 +60,7 @@ def evaluate_bound(
         importance_samples: Draws a patch for the importance-weighted bound.
         seed: Of all random numbers.
         schedule: "adaptive", "linear" or "sigmoid".
-        shard: (i, n): the i-th of n parts of the chains (in blocks of 25) and of the patches; merge with
+        shard: (i, n): the i-th of n parts of the chains (in blocks of 50) and of the patches; merge with
             `merge_bounds`.
         state_file: Where all that has been computed is kept, to go on or to merge.
         resume: Go on with `state_file` if it exists.

@@ -21,7 +21,7 @@ from foveate.boltzmann.full_precision import full_precision, single_threaded_pro
 from foveate.errors import BadInput
 from foveate.keys import key
 
-BLOCK = 25
+BLOCK = 50
 """Chains that move together. A chain has its place in its block whatever else runs: the last bits of a matrix product
 may depend on the shape and on the place of a row, so both are always the same."""
 
