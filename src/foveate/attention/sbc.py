@@ -68,12 +68,12 @@ class Joint:
 
 
 def machine(seed: int) -> GaussianBernoulliRBM:
-    """A small RBM with hidden units that matter and standard deviations that differ."""
+    """A small RBM with a pattern to look for, hidden units that matter, and standard deviations that differ."""
     random = generator(seed, "sbc machine")
     grbm = GaussianBernoulliRBM(3 * PATCH * PATCH, HIDDEN)
-    grbm.W.copy_(0.35 * torch.randn(grbm.W.shape, generator=random))
-    grbm.b.copy_(0.3 * torch.randn(grbm.b.shape, generator=random))
-    grbm.log_sigma.copy_(torch.log(0.35 + 0.25 * torch.rand(grbm.b.shape, generator=random)))
+    grbm.W.copy_(0.1 * torch.randn(grbm.W.shape, generator=random))
+    grbm.b.copy_(0.8 * torch.randn(grbm.b.shape, generator=random))
+    grbm.log_sigma.copy_(torch.log(0.15 + 0.1 * torch.rand(grbm.b.shape, generator=random)))
     # With c = -(gain of h_j alone) no unit is on or off for good.
     gain = (grbm.W * grbm.b.unsqueeze(1) + grbm.W.square() / 2).T @ grbm.precision
     grbm.c.copy_(-gain + 0.5 * torch.randn(grbm.c.shape, generator=random))
