@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from foveate.boltzmann.ascent import Parameters, Statistics, StepSizes, ascend, ascend_reference
+from foveate.boltzmann.ascent import Parameters, Statistics, StepSizes, ascend, ascend_reference, centre_slope
 from foveate.boltzmann.contrastive import (
     METHODS,
     Rule,
@@ -167,6 +167,16 @@ def test_the_fused_ascent_is_its_torch_reference():
         for x, y in zip(a, b, strict=True):
             assert torch.allclose(x, y, rtol=1e-5, atol=2e-6)
     assert (fused[0].log_sigma >= -0.3).all() and (fused[1].log_sigma.abs() <= 0.03 + 1e-7).all()
+
+
+def test_the_centred_slope_is_that_of_centred_units():
+    source = torch.Generator().manual_seed(15)
+    (v, h), (w, g) = (torch.rand(9, 5, generator=source), torch.rand(9, 4, generator=source)), (
+        torch.rand(7, 5, generator=source), torch.rand(7, 4, generator=source))  # fmt: skip
+    mu, lam = torch.rand(5, generator=source), torch.rand(4, generator=source)
+    slope = v.T @ h / 9 - w.T @ g / 7
+    centre_slope(slope, v.mean(0) - w.mean(0), lam, mu, h.mean(0) - g.mean(0))
+    assert torch.allclose(slope, (v - mu).T @ (h - lam) / 9 - (w - mu).T @ (g - lam) / 7, atol=1e-6)
 
 
 def test_fast_pcd_is_pcd_when_the_fast_rate_is_zero():

@@ -79,6 +79,20 @@ class StepSizes(NamedTuple):
     log_sigma_change: float = 0.05
 
 
+def centre_slope(
+    slope: Float[Tensor, "visible hidden"],
+    v: Float[Tensor, " visible"],
+    offset_h: Float[Tensor, " hidden"],
+    mu: Float[Tensor, " visible"],
+    h: Float[Tensor, " hidden"],
+) -> None:
+    """slope -= v offset_h^T + mu h^T, in place and in one pass."""
+    if slope.device.type != "cpu":
+        slope.addr_(v, offset_h, alpha=-1).addr_(mu, h, alpha=-1)
+    else:
+        _centre_slope(slope.numpy(), v.numpy(), offset_h.numpy(), mu.numpy(), h.numpy())
+
+
 def ascend(parameters: Parameters, velocity: Parameters, statistics: Statistics, sizes: StepSizes) -> float:
     """Change `parameters` and `velocity` in place by one step; the root mean square change of W."""
     if parameters.W.device.type != "cpu":
@@ -111,6 +125,14 @@ def ascend_reference(parameters: Parameters, velocity: Parameters, statistics: S
     b.copy_(b_centred + velocity.b - W @ s.offset_h)
     c.copy_(c_centred + velocity.c - W.T @ (s.mu * torch.exp(-2 * log_sigma)))
     return float(velocity.W.square().mean().sqrt())
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"}, nogil=True)
+@no_type_check
+def _centre_slope(slope, v, lam, mu, h):
+    for i in range(slope.shape[0]):
+        for j in range(slope.shape[1]):
+            slope[i, j] -= v[i] * lam[j] + mu[i] * h[j]
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, nogil=True)

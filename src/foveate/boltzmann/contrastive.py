@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.boltzmann.ascent import Parameters, Statistics, StepSizes, ascend
+from foveate.boltzmann.ascent import Parameters, Statistics, StepSizes, ascend, centre_slope
 from foveate.boltzmann.kernels import bernoulli_units, draw_key, mean_units
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
 from foveate.errors import BadInput
@@ -215,7 +215,7 @@ def _visible_draw(p: Parameters, h: Tensor, state: State, draw: int) -> Tensor:
 
 
 def _flips(before: Tensor, after: Tensor) -> float:
-    return float((before != after).float().mean())
+    return float((before - after).square_().mean())
 
 
 def _learn(
@@ -238,18 +238,24 @@ def _learn(
 
 
 def _statistics(state: State, data: tuple[Tensor, Tensor], model: tuple[Tensor, Tensor], rule: Rule) -> Statistics:
-    """Differences of the means, with the offsets moved first; one matrix product over data and chains together."""
+    """Differences of the means, with the offsets moved first.
+
+    <(v - mu)(h - lambda)>_data - <...>_model = <v h>_data - <v h>_model - (<v>_data - <v>_model) lambda
+    - mu (<h>_data - <h>_model), so that neither v nor h is copied to be centred.
+    """
     (v_data, h_data), (v_model, h_model) = data, model
     v_mean, h_mean, h_model_mean = v_data.mean(0), h_data.mean(0), h_model.mean(0)
+    dv, dh = v_mean - v_model.mean(0), h_mean - h_model_mean
+    slope = v_data.T @ h_data
+    torch.addmm(slope, v_model.T, h_model, beta=1 / len(v_data), alpha=-1 / len(v_model), out=slope)
     if rule.centre:
         mu = state.mu.lerp(v_mean, rule.centre)
         offset_h = state.offset_h.lerp((h_mean + h_model_mean) / 2, rule.centre)
+        centre_slope(slope, dv, offset_h, mu, dh)
     else:
         mu, offset_h = torch.zeros_like(state.mu), torch.zeros_like(state.offset_h)
-    v = torch.cat(((v_data - mu) / len(v_data), (mu - v_model) / len(v_model)))
-    h = torch.cat((h_data, h_model)).sub_(offset_h)
     dv_squared = v_data.square().mean(0) - v_model.square().mean(0) if state.gaussian else torch.zeros_like(mu)
-    return Statistics(v.T @ h, v_mean - v_model.mean(0), dv_squared, h_mean - h_model_mean, mu, offset_h)
+    return Statistics(slope, dv, dv_squared, dh, mu, offset_h)
 
 
 def _learn_fast(fast: Parameters, s: Statistics, rule: Rule) -> None:
