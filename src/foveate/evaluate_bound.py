@@ -134,7 +134,7 @@ def merge_bounds(files: Sequence[str | os.PathLike], progress: Progress | None =
 
 def pixel_offset(gdbn: GaussianDBN) -> float:
     """-(D/3) sum_c log patch.std_c: added to nats of v, it gives nats of the density over pixels in [0, 1]."""
-    return 0.0 - gdbn.grbm.n_visible / 3 * float(gdbn.patch.std.double().log().sum())
+    return 0.0 - gdbn.grbm.n_visible / 3 * float(gdbn.get_buffer("patch.std").double().log().sum())
 
 
 def checked_patches(patches: Tensor | np.ndarray, dim: int) -> Float[Tensor, "n visible"]:

@@ -199,12 +199,12 @@ class _FusedBlock:
         self.beta = np.zeros(len(self.v), np.float32)
         self.c = path.c_base.numpy(), path.c_change.numpy()
         if path.precision_base is None or path.precision_change is None:
-            self.visible_pass, self.parameters = binary_visible_pass, (path.b_base.numpy(), path.b_change.numpy())
+            self.visible_pass: Callable[..., None] = binary_visible_pass
+            parameters: tuple[Tensor, ...] = (path.b_base, path.b_change)
         else:
             self.visible_pass = gaussian_visible_pass
-            self.parameters = tuple(
-                value.numpy() for value in (path.b_base, path.b_change, path.precision_base, path.precision_change)
-            )
+            parameters = (path.b_base, path.b_change, path.precision_base, path.precision_change)
+        self.parameters = tuple(value.numpy() for value in parameters)
 
     def begin(self, drawn: bool) -> None:
         if drawn:

@@ -35,13 +35,13 @@ def adaptive(temperatures: int, spread: Float[Tensor, " bins"]) -> Float[Tensor,
         temperatures: Number of steps.
         spread: Standard deviation of d log p*_beta(v) / d beta over a pilot's chains, averaged in equal bins of beta.
     """
-    spread = spread.double().numpy()
-    if not np.isfinite(spread).all():
+    deviation = spread.double().numpy()
+    if not np.isfinite(deviation).all():
         raise BadInput("the pilot chains of the adaptive schedule met numbers that are not finite")
-    mean = spread.mean()
+    mean = deviation.mean()
     if mean == 0:  # nothing changes on the way, so any schedule is as good
         return linear(temperatures)
-    length = np.concatenate([[0], np.cumsum(np.maximum(spread, 0.05 * mean))])
+    length = np.concatenate([[0], np.cumsum(np.maximum(deviation, 0.05 * mean))])
     edges = np.linspace(0, 1, len(length))
     return _rounded(np.interp(np.linspace(0, length[-1], _checked(temperatures) + 1), length, edges))
 
