@@ -25,8 +25,8 @@ BLOCK = 50
 """Chains that move together. A chain has its place in its block whatever else runs: the last bits of a matrix product
 may depend on the shape and on the place of a row, so both are always the same."""
 
-SEGMENT_STEPS = 200
-"""Steps between two looks at the clock and at signals."""
+SEGMENT_OPERATIONS = 1.5e10
+"""Of matrix products between two looks at the clock and at signals: a third of a second of one core, or less."""
 
 TRACE_POINTS = 100
 """Steps at which the log weights are kept for plotting."""
@@ -102,7 +102,7 @@ def anneal(
         runner = Runner(path, betas, chains, seed, stream, threads)
         step = runner.begin(start) if state is None else runner.go_on(state)
         while step < len(betas) - 1:
-            until = min(step + SEGMENT_STEPS, len(betas) - 1)
+            until = min(step + segment_steps(path, len(runner.v)), len(betas) - 1)
             runner.advance(step, until)
             step = until
             keep(runner.state(step))
@@ -178,6 +178,11 @@ class Runner:
             trace_betas=self.betas[self.points],
             trace=self.trace[self.rows],
         )
+
+
+def segment_steps(path: AnnealingPath, rows: int) -> int:
+    """Steps between two looks at the clock and at signals."""
+    return max(1, min(200, int(SEGMENT_OPERATIONS / (4.0 * rows * path.W.numel()))))
 
 
 def trace_steps(last: int) -> Tensor:

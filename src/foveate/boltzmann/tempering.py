@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.boltzmann.ais_kernels import binary_visible_pass, swap_pass, tempered_hidden_pass
+from foveate.boltzmann.annealing_chains import segment_steps
 from foveate.boltzmann.annealing_path import AnnealingPath
 from foveate.boltzmann.full_precision import full_precision, single_threaded_products
 from foveate.keys import key
@@ -28,8 +29,6 @@ LEVELS = 25
 STATISTICS = 4
 """Numbers watched for mixing: the log density's slope in beta, and v along the strongest directions of the
 couplings."""
-
-_SEGMENT = 200
 
 
 class TemperingState(NamedTuple):
@@ -105,7 +104,7 @@ def temper(
             state = _begin(path, len(ladder), starts, draws, sweeps, seed)
         run = _Tempering(path, ladder, state, seed)
         while run.done < sweeps:
-            run.advance(min(run.done + _SEGMENT, sweeps))
+            run.advance(min(run.done + segment_steps(path, len(run.v)), sweeps))
             keep(run.state())
             tick(run.done)
         state = run.state()
