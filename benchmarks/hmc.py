@@ -3,8 +3,8 @@
 Claims: at least 4 times faster than autograd through torch's grid_sample and than blackjax (compiled, vectorised over
 chains), on the same target: log p(u) = -1/2 sum_i w_i (x_i(u) - m_i)^2 of a 24 x 24 colour patch, in (log s, angle,
 tx / L, ty / L) with the Jacobian. Twice: sampling the image itself (the paper's), and between two levels of its
-pyramid. Everything takes turns in one run; milliseconds are the medians of rounds. Values and gradients are compared
-first.
+pyramid. Everything takes turns in one run; milliseconds are processor time, medians over the rounds. Values and
+gradients are compared first.
 
 blackjax runs in a Python of its own if FOVEATE_PEERS names one that has it.
 
@@ -78,9 +78,9 @@ np.savez(sys.argv[2], value=v, gradient=g)
 jax.block_until_ready(run(keys, position, levels, length, mean))
 print("ready", flush=True)
 for line in sys.stdin:
-    begin = time.perf_counter()
+    begin = time.process_time()
     out = jax.block_until_ready(run(keys, position, levels, length, mean))
-    print(time.perf_counter() - begin, float(out[1].mean()), flush=True)
+    print(time.process_time() - begin, float(out[1].mean()), flush=True)
 """
 
 
@@ -211,9 +211,9 @@ def main(rounds: int) -> None:
             acceptance = {}
             for _ in range(rounds):
                 for name, run in runs.items():
-                    begin = time.perf_counter()
+                    begin = time.process_time()
                     acceptance[name] = run()
-                    seconds[name].append(time.perf_counter() - begin)
+                    seconds[name].append(time.process_time() - begin)
                 if process is not None:
                     process.stdin.write("go\n")
                     process.stdin.flush()

@@ -269,3 +269,17 @@ def test_absurd_steps_and_starts_are_divergences_and_nothing_worse(pyramids):
     assert torch.isneginf(state.logdensity[[0, 2]]).all() and torch.isfinite(state.gradient).all()
     _, moves = hmc_kernels.transitions(keys(n), 0, 3, state, targets, full(n, 0.1), scale, 4)
     assert moves.info.diverged[:, [0, 2]].all() and moves.info.accepted[:, 3:].any()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_plain_hmc_on_a_gpu_makes_the_moves_of_the_compiled_chains(pyramids):
+    n = 12
+    targets, position = targets_for(pyramids, n)
+    box = hmc.Box(*(side.cuda() for side in targets.box))
+    scale, eps = torch.full((n, 4), 0.05, dtype=torch.float64), full(n, 0.4)
+    _, moves = hmc_kernels.transitions(keys(n), 0, 3, hmc_kernels.init(position, targets), targets, eps, scale, 7, 0.3)
+    plain = reference(targets, "cuda")
+    state = hmc.init(position.cuda(), plain)
+    for t in range(3):
+        state, _ = hmc.step(Keyed(keys(n).cuda(), t), state, plain, eps.cuda(), scale.cuda(), 7, 0.3, box)
+        assert torch.allclose(moves.draws[t], state.position.cpu(), atol=2e-4)

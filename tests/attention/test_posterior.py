@@ -3,9 +3,11 @@
 import math
 from dataclasses import replace
 
+import numba
 import numpy as np
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 
 from foveate.attention.conditionals import PatchConditionals
 from foveate.attention.posterior import PosteriorSettings, sample
@@ -14,6 +16,7 @@ from foveate.attention.prior import GazePrior
 from foveate.attention.products import product
 from foveate.attention.ratio import glimpse_ratio
 from foveate.boltzmann.rbm import GaussianBernoulliRBM
+from foveate.errors import BadInput
 from foveate.keys import generator
 from foveate.scenes.gaze import angle, angle_difference, from_scale_angle, scale
 from foveate.scenes.glimpse import glimpses
@@ -262,3 +265,26 @@ def test_a_ratio_that_says_what_the_patch_model_says_gives_the_same_posterior():
     # The same random numbers and nearly the same arithmetic: chains part only by rounding, where they part at all.
     assert torch.allclose(by_ratio.std, by_model.std, rtol=0.3)
     assert ((by_ratio.mean - by_model.mean).abs() < 0.5 * by_model.std).all()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"target": "papers"}, {"temperature": 0.0}, {"temperature": math.nan}, {"draws": 0}, {"n_leapfrog": 0}]
+)
+def test_settings_that_mean_nothing_are_refused_by_name(wrong: dict):
+    with pytest.raises((BadInput, TypeCheckError), match=next(iter(wrong))):
+        PosteriorSettings(**wrong)
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread only")
+def test_draws_do_not_depend_on_the_number_of_threads():
+    pyramids = Pyramids.from_images([blob_image(0)])
+    patch = conditionals_of(machine(3 * SIZE * SIZE, 20))
+    gazes, settings = torch.stack([gaze(25, 10 * i, 60 + 5 * i, 80) for i in range(5)]), replace(QUICK, draws=5)
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        one = run(pyramids, gazes, patch, settings)
+        numba.set_num_threads(2)
+        assert torch.equal(run(pyramids, gazes, patch, settings).draws, one.draws)
+    finally:
+        numba.set_num_threads(before)

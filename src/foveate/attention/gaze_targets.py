@@ -97,15 +97,15 @@ def gaze_targets(
     return targets.with_patches(mean, weight)
 
 
-def reference(targets: GazeTargets) -> LogDensityAndGradient:
-    """The same targets for `hmc.step`, by autograd through `glimpses_reference`."""
+def reference(targets: GazeTargets, device: torch.device | str = "cpu") -> LogDensityAndGradient:
+    """The same targets for `hmc.step`, by autograd through `glimpses_reference`, on any device."""
     size = targets.size
     mean, weight = (
-        torch.from_numpy(t).double().unflatten(2, (size, 4))[..., :3].permute(0, 3, 1, 2)
+        torch.from_numpy(t).to(device).double().unflatten(2, (size, 4))[..., :3].permute(0, 3, 1, 2)
         for t in (targets.mean, targets.weight)
     )
-    mean, weight, length = mean / 65535, weight * 65535.0**2, torch.from_numpy(targets.length)
-    rows = torch.from_numpy(targets.prior)
+    mean, weight, length = mean / 65535, weight * 65535.0**2, torch.from_numpy(targets.length).to(device)
+    rows = torch.from_numpy(targets.prior).to(device)
 
     def logdensity_and_grad(position: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():

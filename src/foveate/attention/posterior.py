@@ -37,6 +37,7 @@ from foveate.attention.posterior_summary import Posterior, summarise
 from foveate.attention.prior import GazePrior
 from foveate.attention.ratio import LogRatio, ratio_density
 from foveate.attention.streams import normals
+from foveate.errors import BadInput
 from foveate.keys import key
 from foveate.scenes.gaze import compose, from_chart, from_scale_angle, to_chart
 from foveate.scenes.glimpse import glimpses, glimpses_with_jacobian
@@ -80,6 +81,16 @@ class PosteriorSettings:
     prior: GazePrior = field(default_factory=GazePrior)
     pyramid: bool = True
 
+    def __post_init__(self) -> None:
+        if self.target not in ("paper", "marginal"):
+            raise BadInput(f"target = {self.target!r}: the posterior's targets are 'paper' and 'marginal'")
+        if not self.temperature > 0:
+            raise BadInput(f"temperature = {self.temperature}: it must be positive")
+        least = {"chains": 0, "warm_up": 0, "draws": 1, "moves": 1, "n_leapfrog": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise BadInput(f"{name} = {getattr(self, name)}: it must be at least {value}")
+
 
 @dataclass(frozen=True)
 class _Chains:
@@ -89,6 +100,7 @@ class _Chains:
     targets: GazeTargets
     visible: Tensor
     hidden: Tensor
+    mu: Tensor  # b + W h1
     step_size: Tensor
     scale: Tensor
 
@@ -110,7 +122,7 @@ def sample(
         pyramids: The images.
         index: Which image each gaze looks at.
         gazes: Where the chains start, about; their scales are the lengths of the charts.
-        names: A unique name a gaze, which with the seed keys its random numbers.
+        names: A unique name a gaze, which with the seed keys its random numbers: the same name, the same stream.
         patch: The patch model.
         settings: See `PosteriorSettings`.
         seed: Of the random numbers.
@@ -180,7 +192,8 @@ class _Sampler:
         hidden = self.patch.sample_hidden(self.patch_keys, 0, x)
         state = hmc.State(position, torch.zeros(n), torch.zeros(n, 4))
         scale = self._fisher_scale(pyramids, gazes).repeat_interleave(settings.chains, 0)
-        return _Chains(state, targets, x, hidden, torch.full((n,), 0.5, dtype=torch.float64), scale)
+        mu = self.patch.visible_mean(hidden)
+        return _Chains(state, targets, x, hidden, mu, torch.full((n,), 0.5, dtype=torch.float64), scale)
 
     def warm_up(self, chains: _Chains, tick: Callable[[int], None]) -> _Chains:
         """Adapts step sizes in two halves, the second with scales taken from the draws of the first."""
@@ -208,16 +221,17 @@ class _Sampler:
             return self._ratio_moves(chains, first)
         x = self._see(chains.targets, self.gazes(chains))
         # Sweep 0 of the stream made the first h1 (`start`).
-        visible = patch.sample_visible(self.patch_keys, sweep + 1, patch.visible_mean(chains.hidden), x)
+        visible = patch.sample_visible(self.patch_keys, sweep + 1, chains.mu, x)
         hidden = patch.sample_hidden(self.patch_keys, sweep + 1, visible)
-        centre = visible if settings.target == "paper" else patch.visible_mean(hidden)
+        mu = patch.visible_mean(hidden)
+        centre = visible if settings.target == "paper" else mu
         targets = chains.targets.with_means(patch.to_pixels(centre))
         state = hmc_kernels.init(chains.state.position, targets)
         state, moves = hmc_kernels.transitions(
             self.gaze_keys, first, settings.moves, state, targets, chains.step_size, chains.scale,
             settings.n_leapfrog, settings.jitter,
         )  # fmt: skip
-        return _with(chains, state=state, targets=targets, visible=visible, hidden=hidden), moves.info
+        return _with(chains, state=state, targets=targets, visible=visible, hidden=hidden, mu=mu), moves.info
 
     def gazes(self, chains: _Chains) -> Tensor:
         """u of every chain."""
