@@ -60,9 +60,7 @@ def estimate(path: AnnealingPath, log_weights: Float[Tensor, " n"], reverse: boo
     return from_log_weights(base - log_weights if reverse else base + log_weights, reverse)
 
 
-def make_schedule(
-    path: AnnealingPath, schedule: str, temperatures: int, seed: int, spread: Float[Tensor, " bins"] | None = None
-) -> Float[Tensor, " steps"]:
+def make_schedule(path: AnnealingPath, schedule: str, temperatures: int, seed: int) -> Float[Tensor, " steps"]:
     """Inverse temperatures by the name of a schedule.
 
     Args:
@@ -70,16 +68,26 @@ def make_schedule(
         schedule: linear, sigmoid or adaptive.
         temperatures: Number of steps.
         seed: Of the pilot that the adaptive schedule is made from.
-        spread: What that pilot found, if it has run already.
 
     Raises:
         BadInput: No such schedule, or fewer than one temperature.
     """
+    check_schedule(schedule, temperatures)
     if schedule in schedules.FIXED:
         return schedules.FIXED[schedule](temperatures)
-    if schedule == "adaptive":
-        return schedules.adaptive(temperatures, pilot_spread(path, seed) if spread is None else spread)
-    raise BadInput(f"schedule = {schedule!r}: expected adaptive, {' or '.join(schedules.FIXED)}")
+    return schedules.adaptive(temperatures, pilot_spread(path, seed))
+
+
+def check_schedule(schedule: str, temperatures: int) -> None:
+    """Raise where `make_schedule` would.
+
+    Raises:
+        BadInput: No such schedule, or fewer than one temperature.
+    """
+    if schedule not in (*schedules.FIXED, "adaptive"):
+        raise BadInput(f"schedule = {schedule!r}: expected adaptive, {' or '.join(schedules.FIXED)}")
+    if temperatures < 1:
+        raise BadInput(f"temperatures = {temperatures}: expected at least 1")
 
 
 def pilot_spread(path: AnnealingPath, seed: int, steps: int = PILOT_STEPS, bins: int = 50) -> Float[Tensor, " bins"]:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.boltzmann.ais import Estimate, estimate, make_schedule, pilot_spread
+from foveate.boltzmann.ais import Estimate, check_schedule, estimate, make_schedule
 from foveate.boltzmann.annealing_chains import State, anneal, trace_steps
 from foveate.boltzmann.annealing_path import AnnealingPath, binary_path
 from foveate.boltzmann.enumeration import enumerable, log_z_exact
@@ -92,10 +92,14 @@ def bracket_log_z(
 ) -> Bracket:
     """Forward and reverse annealed importance sampling of an RBM's log Z.
 
+    The model is sampled first: the reverse chains start from some of the samples, and the base that both directions
+    share has the means of all. (With the means of data that the model doesn't fit, forward chains miss much of its
+    mass.)
+
     Args:
         rbm: The machine.
-        activities: Visible vectors, or probabilities, that show what is typical (data, or the layer below's means): the
-            base has their means, and one of the samplers of the model starts from them.
+        activities: Visible vectors, or probabilities, that show what is typical (data, or the layer below's means),
+            from which the sampling of the model begins.
         chains: How many chains each way, or the ids of those to run here; log weights depend on (seed, id) alone.
         temperatures: Steps from the base to the model.
         schedule: "adaptive", "linear" or "sigmoid".
@@ -111,12 +115,12 @@ def bracket_log_z(
     ids = range(chains) if isinstance(chains, int) else chains
     total = all_chains if all_chains is not None else max(ids) + 1
     progress, checkpoints = progress or Quiet(), checkpoints or NoCheckpoints()
-    path = binary_path(rbm, activities)
-    spread = pilot_spread(path, seed)
-    betas = make_schedule(path, schedule, temperatures, seed, spread)
+    check_schedule(schedule, temperatures)
+    samples = _model_samples(rbm, activities, total, temperatures, seed, progress, checkpoints)
+    path = binary_path(rbm, samples.typical)
+    betas = make_schedule(path, schedule, temperatures, seed)
     moving = path.to(rbm.W.device)
     weights, trace = _run("forward", moving, betas, ids, seed, None, progress, checkpoints)
-    samples = _model_samples(rbm, path, spread, activities, total, temperatures, seed, progress, checkpoints)
     back, _ = _run("reverse", moving, betas.flip(0), ids, seed, samples.v[list(ids)], progress, checkpoints)
     exact = log_z_exact(rbm) if enumerable(rbm) else None
     forward, reverse = estimate(path, weights), estimate(path, back, reverse=True)
@@ -174,8 +178,6 @@ def _run(
 
 def _model_samples(
     rbm: BernoulliRBM,
-    path: AnnealingPath,
-    spread: Tensor,
     activities: Tensor,
     total: int,
     temperatures: int,
@@ -188,17 +190,19 @@ def _model_samples(
     if checkpoints.done(name):
         tensors, meta = checkpoints.load(name) or ({}, {})
         r_hat = math.nan if meta["r_hat"] is None else float(meta["r_hat"])
-        return ModelSamples(tensors["v"], tensors["ensemble"], meta["exact"], r_hat, meta["arrivals"])
+        v, typical = tensors["v"].float(), tensors["typical"].float()
+        return ModelSamples(v, typical, tensors["ensemble"], meta["exact"], r_hat, meta["arrivals"])
     with (
         progress.phase("samples of the model") as tick,
         kept(checkpoints, name, TemperingState) as (state, keep),
     ):
         sweeps = max(MIN_SWEEPS, temperatures // 2)
         samples = draw_model_samples(
-            rbm, path, spread, activities, total, sweeps, seed, state, lambda done: tick(done, sweeps), keep
+            rbm, activities, total, sweeps, seed, state, lambda done: tick(done, sweeps), keep
         )
     meta = {"r_hat": samples.r_hat, "exact": samples.exact, "arrivals": samples.arrivals}
-    checkpoints.finish(name, {"v": samples.v, "ensemble": samples.ensemble}, meta)
+    states = {"v": samples.v.to(torch.uint8), "typical": samples.typical.to(torch.uint8)}
+    checkpoints.finish(name, {**states, "ensemble": samples.ensemble}, meta)
     return samples
 
 

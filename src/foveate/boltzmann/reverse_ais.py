@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.boltzmann import schedules
-from foveate.boltzmann.annealing_path import AnnealingPath
+from foveate.boltzmann.ais import pilot_spread
+from foveate.boltzmann.annealing_path import binary_path
 from foveate.boltzmann.enumeration import enumerable, exact_samples
 from foveate.boltzmann.rbm import BernoulliRBM
 from foveate.boltzmann.tempering import ENSEMBLES, LEVELS, TemperingState, temper
@@ -23,13 +24,17 @@ from foveate.boltzmann.tempering import ENSEMBLES, LEVELS, TemperingState, tempe
 R_HAT_LIMIT = 1.1
 """Above it, ensembles of parallel tempering disagree."""
 
+TYPICAL = 1000
+"""Samples from which the model's means are taken."""
+
 
 @dataclass(frozen=True)
 class ModelSamples:
-    """Samples of the model from which reverse chains start.
+    """Samples of the model: reverse chains start from some, and the base of the annealing has the means of others.
 
     Attributes:
-        v: [n, visible] states; chain r has row r.
+        v: [n, visible] states; reverse chain r has row r.
+        typical: [m, visible] states that show the model's means.
         ensemble: [n] int64, which independent ensemble each came from (all different where exact).
         exact: Whether they are exact and independent.
         r_hat: Of parallel tempering, NaN where exact.
@@ -37,6 +42,7 @@ class ModelSamples:
     """
 
     v: Float[Tensor, "n visible"]
+    typical: Float[Tensor, "m visible"]
     ensemble: Tensor
     exact: bool
     r_hat: float = math.nan
@@ -61,8 +67,6 @@ class ModelSamples:
 
 def draw_model_samples(
     rbm: BernoulliRBM,
-    path: AnnealingPath,
-    spread: Float[Tensor, " bins"],
     activities: Float[Tensor, "n visible"],
     chains: int,
     sweeps: int,
@@ -75,22 +79,26 @@ def draw_model_samples(
 
     Args:
         rbm: The machine.
-        path: To it.
-        spread: Of the pilot, from which the tempering's ladder is spaced.
-        activities: Where one of the ensembles starts: data, so that a mode that the base doesn't lead to is seen.
-        chains: Number of samples.
+        activities: What is typical as far as is known (data): the tempering's base has their means, and one of its
+            ensembles starts from them, so that a mode that the base doesn't lead to is seen.
+        chains: Number of samples for chains to start from.
         sweeps: Of parallel tempering.
         seed: Of all random numbers.
         state, tick, keep: As in `temper`.
     """
     if enumerable(rbm):
-        return ModelSamples(exact_samples(rbm, range(chains), seed), torch.arange(chains), exact=True)
-    draws = math.ceil(chains / ENSEMBLES)
-    ladder = schedules.adaptive(LEVELS - 1, spread)
+        drawn = exact_samples(rbm, range(chains + TYPICAL), seed)
+        return ModelSamples(drawn[:chains], drawn[chains:], torch.arange(chains), exact=True)
+    path = binary_path(rbm, activities)
+    ladder = schedules.adaptive(LEVELS - 1, pilot_spread(path, seed))
+    each = math.ceil(chains / ENSEMBLES)
+    draws = max(each, math.ceil(TYPICAL / ENSEMBLES))
     tempered = temper(path, ladder, activities, draws, max(sweeps, 2 * draws), seed, state, tick, keep)
+    spaced = torch.linspace(0, draws - 1, each, dtype=torch.float64).round().long()
     return ModelSamples(
-        v=tempered.samples.flatten(0, 1)[:chains],
-        ensemble=torch.arange(ENSEMBLES).repeat(draws)[:chains],
+        v=tempered.samples[spaced].flatten(0, 1)[:chains],
+        typical=tempered.samples.flatten(0, 1),
+        ensemble=torch.arange(ENSEMBLES).repeat(each)[:chains],
         exact=False,
         r_hat=tempered.r_hat,
         arrivals=tempered.arrivals,
