@@ -183,6 +183,17 @@ def test_missing_images_are_named_and_too_many_of_them_refused(scenes_of, png):
         scenes_of(annotated(["a.png", "c.png", "d.png", "e.png"]), files)
 
 
+def test_what_is_wrong_with_annotations_is_told_before_what_is_wrong_with_images(scenes_of, png):
+    document = annotated(["a.png", "b.png", "c.png"], [(10, 8, 20, 20), (10, 8, 20, 20), (0, 0, 0, 0)])
+    document["annotations"].append({"id": 9, "image_id": 9, "category_id": 0, "bbox": [10, 8, 20, 20]})
+    strays, unusable, missing = scenes_of(document, {"a.png": png, "b.png": png}).problems
+    assert strays == "1 annotations are of images that are not listed"
+    assert "id 2" in unusable and missing == "1 of 3 images are missing: c.png"
+    document["images"] += [{"id": 10, "file_name": "d.png"}, {"id": 11, "file_name": "e.png"}]
+    with pytest.raises(BadInput, match=r"scenes: 3 of 5 images are missing: c\.png; d\.png; e\.png"):
+        scenes_of(document, {})
+
+
 def test_two_pictures_of_one_base_name_are_not_the_one_file_that_is_there(scenes_of, png):
     files = {"images/x.png": png, "a.png": png, "b.png": png, "c.png": png}
     found = scenes_of(annotated(["a.png", "b.png", "c.png", "day1/x.png", "day2/x.png"]), files)

@@ -162,12 +162,13 @@ def _resolve(annotations: Annotations, folder: str) -> tuple[list[tuple[str, lis
             files[place] = entries
         else:
             missing += [f"{entry.file_name} (could be {place}, as could another entry)" for entry in entries]
-    problems = []
+    problems = list(annotations.problems)
     if missing:
         shown = "; ".join(missing[:3]) + (f"; and {len(missing) - 3} more" if len(missing) > 3 else "")
-        problems.append(f"{len(missing)} of {len(annotations.images)} images are missing: {shown}")
+        problem = f"{len(missing)} of {len(annotations.images)} images are missing: {shown}"
         if 2 * len(missing) > len(annotations.images):
-            raise BadInput(f"{folder}: {problems[0]}")
+            raise BadInput(f"{folder}: {problem}")
+        problems.append(problem)
     return list(files.items()), problems
 
 
