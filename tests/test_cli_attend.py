@@ -103,6 +103,18 @@ def test_a_line_an_image_in_order_with_all_that_is_promised(fakes, run_path, ima
     assert len(gaze["u"]) == len(gaze["std"]) == len(gaze["trail"][0]) == 4
 
 
+@pytest.mark.parametrize("out", [["--out", "-"], ["--out=-"], ["--out", "/dev/stdout"]])
+def test_results_pass_by_on_stdout_alone(fakes, run_path, images, tmp_path, capfd, out):
+    assert attend(run_path, images, "--out", tmp_path / "o") == 0
+    capfd.readouterr()
+    assert attend(run_path, images, *out, "--coco", tmp_path / "c.json") == 0
+    passed_by, told = capfd.readouterr()
+    assert passed_by == (tmp_path / "o").read_text() and "12 images" in told
+    assert len(json.loads((tmp_path / "c.json").read_text())["images"]) == 12
+    assert attend(run_path, images, *out, "--json") == 2
+    assert capfd.readouterr().out == ""
+
+
 def test_the_same_name_in_different_folders_stays_apart_everywhere(fakes, run_path, tmp_path, monkeypatch):
     for name, shade in (("a/1.png", 20), ("b/1.png", 200), ("b/1.jpg", 90), ("b/1.PNG", 120)):
         picture(tmp_path / "in" / name, shade)
@@ -247,7 +259,7 @@ def test_killed_stopped_and_piped_runs_lose_and_double_nothing(run_path, images,
     assert 7 <= count() < 12
     assert run(*out)[0] == 0
     piped = subprocess.run(
-        f"{' '.join(command)} --out /dev/stdout | head -n 2; echo ${{PIPESTATUS[0]}}",
+        f"{' '.join(command)} --out - | head -n 2; echo ${{PIPESTATUS[0]}}",
         env=environment,
         shell=True,
         executable="/bin/bash",

@@ -31,7 +31,7 @@ def attend(
     first: Annotated[str, Parameter(name="IMAGES")],
     /,
     *more: Annotated[str, Parameter(name="MORE_IMAGES")],
-    out: str,
+    out: Annotated[str, Parameter(allow_leading_hyphen=True)],
     coco: str | None = None,
     overlays: str | None = None,
     crops: str | None = None,
