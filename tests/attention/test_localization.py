@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from foveate.attention.attend import content_key
 from foveate.attention.localization import localize, measure
 from foveate.attention.localization_plot import plot_localization
 from foveate.attention.matching import ignored, match, overlaps
@@ -18,7 +19,7 @@ from foveate.attention.reliability import chart_spread, expected_calibration_err
 from foveate.attention.turning import turn_gazes
 from foveate.errors import BadInput, Interrupted
 from foveate.scenes import gaze
-from foveate.scenes.folder import Scene, Scenes
+from foveate.scenes.folder import Scene, Scenes, read_image
 
 
 @dataclass
@@ -198,10 +199,11 @@ class Oracle:
     """Finds a bright disc by its pixels, so that what is measured goes through reading and turning."""
 
     def __init__(self):
-        self.batches = []
+        self.batches, self.keys = [], []
 
     def attend(self, images, names, settings):
-        self.batches.append(list(names))
+        self.batches.append([image.shape[:2] for image in images])
+        self.keys += names
         founds = []
         for image in images:
             y, x = np.nonzero(image[..., 0] > 200)
@@ -228,10 +230,31 @@ def test_turned_photographs_are_measured_against_turned_truths(tmp_path, turn):
     result = localize(oracle, scenes, SimpleNamespace(min_probability=0.5), turn, lambda *at: told.append(at), batch=3)
     assert result.figures["recall"]["0.7"] == 1.0 and result.figures["centre_error"]["p90"] < 0.01
     assert result.figures["angle_error_degrees"]["median"] == pytest.approx(turn, abs=1e-6)
-    assert oracle.batches == [["0.png", "1.png", "2.png"], ["3.png"]]
+    assert [len(batch) for batch in oracle.batches] == [3, 1]
     assert told[0] == (0, 4) and told[-1] == (4, 4)
     expected = turn_gazes(scenes.scenes[1].gazes, 120, 80, turn)
     np.testing.assert_allclose(result.outcomes[1].truths, expected)
+
+
+def test_random_numbers_are_keyed_on_the_pixels_and_not_on_the_name(tmp_path):
+    scenes, oracle = disc_scenes(tmp_path), Oracle()
+    (tmp_path / "copy.png").write_bytes((tmp_path / "0.png").read_bytes())
+    scenes.scenes.append(replace(scenes.scenes[0], name="copy.png", path=str(tmp_path / "copy.png")))
+    localize(oracle, scenes, SimpleNamespace(min_probability=0.5))
+    first, *others, copy = oracle.keys
+    assert first == copy == content_key(read_image(tmp_path / "0.png")) and len({first, *others}) == 4
+
+
+@pytest.mark.parametrize("turn", [0, 30])
+def test_photographs_are_reduced_as_attend_does_it_and_figures_stay_those_of_the_full_size(tmp_path, turn):
+    scenes, oracle = disc_scenes(tmp_path), Oracle()
+    scenes.scenes[3] = replace(scenes.scenes[3], ignore=objects([80.0, 0, 120, 40]))
+    reduced = localize(oracle, scenes, SimpleNamespace(min_probability=0.5, largest=60), turn)
+    full = localize(Oracle(), scenes, SimpleNamespace(min_probability=0.5, largest=120), turn)
+    assert max(oracle.batches[0][0]) < 80
+    assert reduced.figures["recall"]["0.7"] == full.figures["recall"]["0.7"] == 1.0
+    assert reduced.figures["centre_error"]["p90"] < 0.1 and reduced.figures["scale_error"]["p90"] < 1.15
+    np.testing.assert_allclose(reduced.outcomes[3].ignore, full.outcomes[3].ignore / 2, atol=1.0)
 
 
 def test_a_photograph_that_can_not_be_read_is_named_and_left_out(tmp_path):

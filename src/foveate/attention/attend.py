@@ -4,8 +4,9 @@ An image is searched from many starts (`search`), or from the single one whose c
 duplicates are merged, what is measured there becomes a score and a probability (`evidence`), and Hamiltonian Monte
 Carlo on log p(u | v, I), alternated with v and h1, makes the last adjustment and gives the posterior (`posterior`).
 
-Every image is worked on alone, with random numbers keyed on (seed, its name): its result does not depend on what else
-is in the folder, on order, on workers or on a restart. A copy under another name gets other random numbers.
+Every image is worked on alone, with random numbers keyed on the seed and on its content (or on a name, where the caller
+gives one): its result does not depend on what else is in the folder, on order, on workers or on a restart, and a copy
+under another name gets the same one.
 """
 
 import hashlib

@@ -1,13 +1,17 @@
-"""How well objects are found, and whether what is said about them is true: `evaluate localization`."""
+"""How well objects are found, and whether what is said about them is true: `evaluate localization`.
+
+Photographs are attended as `foveate attend` does it: reduced to the same size, with random numbers keyed on the pixels.
+"""
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
+from foveate.attention.attend import content_key
 from foveate.attention.matching import ignored, match, overlaps
 from foveate.attention.outcome import Outcome, outcome
 from foveate.attention.reliability import (
@@ -18,7 +22,8 @@ from foveate.attention.reliability import (
 )
 from foveate.attention.turning import turn_image, turn_scene
 from foveate.errors import BadInput
-from foveate.scenes.folder import Scene, Scenes, read_image
+from foveate.scenes.folder import Scene, Scenes, open_picture
+from foveate.scenes.image import Picture
 
 THRESHOLDS = ("0.3", "0.5", "0.7")
 
@@ -55,7 +60,7 @@ def localize(
     Args:
         attention: Has `attend(images, names, settings)`, a list of founds for each image.
         scenes: Annotated.
-        settings: Passed on to `attend`.
+        settings: Passed on to `attend`; photographs are reduced to its `largest`, if it has one.
         turn: Degrees by which photographs and truths are turned first, clockwise.
         progress: Told (photographs done, of how many); may raise to stop.
         min_probability: From which probability a gaze counts for recall, false positives and calibration; that of
@@ -73,8 +78,9 @@ def localize(
         some, images, begun = [], [], time.perf_counter()
         for scene in scenes.scenes[first : first + batch]:
             try:
-                images.append(read_image(scene.path))
-                some.append(scene)
+                picture = open_picture(scene.path, getattr(settings, "largest", None))
+                images.append(picture.pixels)
+                some.append(_reduced(scene, picture))
             except BadInput as reason:
                 unreadable[scene.name] = str(reason)
         reading = time.perf_counter() - begun
@@ -87,6 +93,13 @@ def localize(
     return Localization(measure(outcomes, float(threshold)), outcomes, unreadable)
 
 
+def _reduced(scene: Scene, picture: Picture) -> Scene:
+    """The scene in the pixels in which its photograph is attended."""
+    height, width = picture.pixels.shape[:2]
+    gazes, ignore = scene.gazes * picture.scale, scene.ignore * picture.scale
+    return replace(scene, width=width, height=height, gazes=gazes, ignore=ignore)
+
+
 def _attend(
     attention: Any, scenes: list[Scene], images: list, settings: Any, turn: float | int, reading: float
 ) -> list[Outcome]:
@@ -97,7 +110,7 @@ def _attend(
         images = [turn_image(image, turn) for image in images]
         scenes = [turn_scene(scene, turn) for scene in scenes]
     begun = time.perf_counter()
-    found = attention.attend(images, [scene.name for scene in scenes], settings)
+    found = attention.attend(images, [content_key(image) for image in images], settings)
     seconds = (reading + time.perf_counter() - begun) / len(scenes)
     return [
         outcome(scene.name, founds, scene.gazes, scene.ignore, seconds)
