@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from foveate.report.figures import average, square, tick, trail_colour, trail_figure, wall
+from foveate.attention.overlay import trail_colour
+from foveate.report.figures import average, square, tick, trail_figure, wall
 
 
 def near(image, x: float, y: float, reach: int = 4) -> np.ndarray:

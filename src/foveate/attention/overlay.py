@@ -19,9 +19,10 @@ CASING = (12, 16, 24)
 SMALLEST, LARGEST = 900, 2400
 SUPERSAMPLE = 2
 STEPS_DRAWN = 9
-# Radius of the ellipse that holds 95 % of a Gaussian in the plane, and half the interval that holds 95 % on a line.
 ELLIPSE_95 = math.sqrt(-2.0 * math.log(0.05))
+"""Radius, in deviations, of the ellipse that holds 95 % of a Gaussian in the plane."""
 INTERVAL_95 = 1.959963984540054
+"""Half the interval that holds 95 % on a line."""
 
 
 def draw_overlay(image: Shaped[ndarray, "height width 3"], founds: Sequence[Any]) -> Image.Image:
@@ -69,9 +70,9 @@ def as_bytes(image: Shaped[ndarray, "height width 3"]) -> UInt8[ndarray, "height
     return np.rint(np.clip(image.astype(np.float64) / top, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def trail_colour(position: float) -> tuple[int, int, int]:
-    """Colour at a place of a trail, 0 its first gaze and 1 its last."""
-    place = min(max(position, 0.0), 1.0) * (len(TRAIL) - 1)
+def trail_colour(position: float | int) -> tuple[int, int, int]:
+    """The colour at a place of a trail, 0 its first gaze (yellow) and 1 its last (blue)."""
+    place = min(max(float(position), 0.0), 1.0) * (len(TRAIL) - 1)
     low = min(int(place), len(TRAIL) - 2)
     red, green, blue = (round(a + (place - low) * (b - a)) for a, b in zip(TRAIL[low], TRAIL[low + 1], strict=True))
     return red, green, blue

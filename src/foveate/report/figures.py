@@ -5,22 +5,12 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
+from foveate.attention.overlay import trail_colour
 from foveate.report.pictures import Picture, Stack, as_picture
 from foveate.report.story import Number, Numbers, numbers
 
-TRAIL = ((255, 214, 10), (139, 205, 80), (32, 170, 190), (37, 99, 235))
-"""Colours of a trail from its first gaze to its last: yellow, through green and teal, to blue."""
-
 CASING = (16, 20, 28)
 TICK = 0.34
-
-
-def trail_colour(position: Number) -> tuple[int, int, int]:
-    """The colour at `position` of a trail, 0 its first gaze (yellow) and 1 its last (blue)."""
-    place = min(max(float(position), 0.0), 1.0) * (len(TRAIL) - 1)
-    low = min(int(place), len(TRAIL) - 2)
-    red, green, blue = (round(a + (place - low) * (b - a)) for a, b in zip(TRAIL[low], TRAIL[low + 1], strict=True))
-    return red, green, blue
 
 
 def square(u: Numbers) -> list[tuple[float, float]]:

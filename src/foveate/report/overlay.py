@@ -5,13 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from foveate.attention.overlay import ELLIPSE_95, INTERVAL_95
 from foveate.report.figures import square, tick
 from foveate.report.story import Number, Numbers, Spread, numbers
-
-ELLIPSE_95 = math.sqrt(5.991464547107979)
-"""Radius of the ellipse in deviations: root of the 95 % quantile of chi-square with two degrees of freedom."""
-
-WEDGE_95 = 1.959963984540054
 
 
 def finite(u: Numbers) -> bool:
@@ -46,7 +42,7 @@ def wedge_path(spread: Spread, radius: Number) -> str:
     """
     if not all(map(math.isfinite, (spread.angle, spread.angle_std, radius))) or not finite(spread.centre):
         return ""
-    half = min(WEDGE_95 * spread.angle_std, math.pi * 0.999)
+    half = min(INTERVAL_95 * spread.angle_std, math.pi * 0.999)
     angles = np.linspace(spread.angle - half, spread.angle + half, max(3, math.ceil(half * 12)))
     x, y = numbers(spread.centre)
     points = [(x + radius * math.sin(angle), y - radius * math.cos(angle)) for angle in angles]
