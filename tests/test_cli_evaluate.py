@@ -165,15 +165,14 @@ def test_figures_go_into_a_closed_pipe_without_a_word(run_path, patches, environ
     assert (ended.stdout.strip(), ended.stderr) in (("0", ""), ("141", ""))
 
 
-def test_localization_counts_the_best_gaze_however_unlikely_and_keeps_the_figures(
-    run_path, scenes, tmp_path, capfd, monkeypatch
-):
+@pytest.fixture
+def fakes(run_path, monkeypatch):
+    """A whole RUN that finds an unlikely gaze that is right in the first of `scenes`, and a false one, everywhere."""
     from foveate.attention.attend import Attention
     from foveate.files import save_tensors
 
     class Fake:
         def attend(self, images, names, settings):
-            """An unlikely gaze that is right, where there is one object at [5, 5, 25, 25], and a false one."""
             truth, false = np.array([10.0, 0, 15, 15]), np.array([3.0, 0, 40, 5])
             founds = [
                 types.SimpleNamespace(u=u, score=p, probability=p, std=np.ones(4), trail=np.stack([u, u]))
@@ -185,6 +184,9 @@ def test_localization_counts_the_best_gaze_however_unlikely_and_keeps_the_figure
     for name in ("shiftnet", "background"):
         save_tensors(run_path / f"{name}.safetensors", {})
     monkeypatch.setattr(Attention, "load", classmethod(lambda cls, run, device="cpu": Fake()))
+
+
+def test_localization_counts_the_best_gaze_however_unlikely_and_keeps_the_figures(fakes, run_path, scenes, capfd):
     assert evaluate("localization", run_path, scenes, "--json", "--select", "0:1") == 0
     figures = json.loads(capfd.readouterr().out)
     assert (figures["photos"], figures["objects"]) == (1, 1)
@@ -192,3 +194,31 @@ def test_localization_counts_the_best_gaze_however_unlikely_and_keeps_the_figure
     assert evaluate("localization", run_path, scenes, "--json", "--select", "0:1", "--min-probability", "0.3") == 0
     assert json.loads(capfd.readouterr().out)["recall"]["0.5"] == 1.0
     assert [path.name for path in (run_path / "story").iterdir()] == ["localization-scenes-0-1.safetensors"]
+
+
+def test_localization_is_plotted_into_the_run_or_where_it_is_asked(fakes, run_path, scenes, tmp_path, capfd):
+    assert evaluate("localization", run_path, scenes) == 0
+    with Image.open(run_path / "localization-scenes.png") as picture:
+        assert picture.width > 1000
+    assert f"plot: {run_path / 'localization-scenes.png'}" in capfd.readouterr().err.splitlines()
+    assert evaluate("localization", run_path, scenes, "--turn", "90", "--plot", tmp_path / "p.PDF") == 0
+    assert (tmp_path / "p.PDF").read_bytes().startswith(b"%PDF")
+    assert [path.name for path in run_path.glob("*.png")] == ["localization-scenes.png"]
+    capfd.readouterr()
+    for name, said in (("p.txt", ".png, .pdf, .svg"), ("gone/p.svg", "can't write")):
+        assert evaluate("localization", run_path, scenes, "--plot", tmp_path / name) == 2
+        assert said in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_a_run_that_can_not_be_written_to_is_evaluated_all_the_same(fakes, run_path, scenes, tmp_path, capfd):
+    (run_path / "localization-scenes.png").mkdir()  # stands for a RUN on a read-only disk: root may write anywhere
+    assert evaluate("localization", run_path, scenes, "--json") == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["photos"] == 3 and "no plot: can't write" in err
+    for path in (run_path / "story").iterdir():
+        path.unlink()
+    (run_path / "story").rmdir()
+    (run_path / "story").touch()
+    assert evaluate("localization", run_path, scenes, "--json", "--plot", tmp_path / "p.svg") == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["photos"] == 3 and "not kept for the page" in err and (tmp_path / "p.svg").is_file()

@@ -52,6 +52,17 @@ def scene(name: str = "a.png", success: bool | None = True, steps: int = 3) -> S
     )
 
 
+def test_names_that_a_file_can_not_tell_apart_have_files_of_their_own(tmp_path):
+    names = ["лица", "кошки", "", "faces -5:", "faces 5:", "faces 5:"]
+    for number, name in enumerate(names):
+        BoundStory({"bound": number}, name).save(tmp_path)
+    kept = {chapter.name: chapter.figures["bound"] for chapter in BoundStory.load_all(tmp_path)}
+    assert kept == {name: number for number, name in enumerate(names)}
+    assert len(list(tmp_path.iterdir())) == 5 and (tmp_path / "bound-faces-5.safetensors").exists()
+    (tmp_path / "bound-faces-5.safetensors").write_bytes(b"torn")
+    assert BoundStory({}, "faces 5:").save(tmp_path).name == "bound-faces-5.safetensors"
+
+
 def test_scenes_come_back_as_they_were(tmp_path):
     saved = ScenesStory([scene("x/<b>.png"), scene("y.png", success=False)], total=5000, name="dev set", failures=7)
     saved.save(tmp_path)

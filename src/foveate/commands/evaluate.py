@@ -1,6 +1,7 @@
 """`foveate evaluate bound` and `foveate evaluate localization`: how good a run is."""
 
 import dataclasses
+import io
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,10 +23,11 @@ from foveate.commands.options import (
     progress,
 )
 from foveate.errors import BadInput
-from foveate.files import CannotWrite
+from foveate.files import CannotWrite, write_atomic
 from foveate.runs import STORY
 
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
+PLOTS = (".png", ".pdf", ".svg")
 
 
 def bound(
@@ -114,23 +116,27 @@ def localization(
     starts: Starts = "many",
     max_gazes: MaxGazes = None,
     min_probability: MinProbability = None,
+    plot: str | None = None,
     set_: Overrides = None,
     common: Common = Common(),  # noqa: B008 it is frozen
 ) -> None:
     """How well objects are found, against annotations.
 
     Prints accuracy by overlap and by step of the inference, errors of angle and scale, and whether the stated
-    probabilities and deviations are true. The page of RUN shows it from then on.
+    probabilities and deviations are true. The page of RUN shows it from then on, and a plot of it lies in RUN.
 
     Args:
         run: A RUN folder.
         scenes: Annotated scenes.
         turn: Turn photographs and truths in the plane first, by this many degrees clockwise.
+        plot: Where to draw the figures, a .png, .pdf or .svg; in RUN if nothing is said, named after what was measured.
     """
     from foveate.attention.localization import localize
     from foveate.commands.models import attend_settings, load_attention
     from foveate.report import LocalizationStory
 
+    if plot is not None and Path(plot).suffix.lower() not in PLOTS:
+        raise BadInput(f"--plot {plot}: a name that ends in {', '.join(PLOTS)} is expected")
     settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
     attention = load_attention(run, common)
     read = annotated_scenes(scenes, select, category, run)
@@ -141,18 +147,37 @@ def localization(
     for name, reason in result.unreadable.items():
         note(f"{name}: {reason}")
     name = _name_of(scenes, select) + (f", turned {turn:g} degrees" if turn % 360 else "")
-    keep(run, LocalizationStory(result.figures, name, reliability=result.figures["calibration"]["reliability"]))
+    story = LocalizationStory(result.figures, name, reliability=result.figures["calibration"]["reliability"])
+    kept = keep(run, story)
     print_figures(result.figures, common.json)
+    if plot is not None:
+        draw(result.figures, name, Path(plot))
+    elif kept is not None:
+        try:
+            draw(result.figures, name, Path(run) / f"{kept.stem}.png")
+        except CannotWrite as error:
+            note(f"no plot: {error}")
 
 
-def keep(run: str, story: Any) -> None:
-    """Keep a chapter for the page; a RUN that can't be written to is evaluated all the same."""
+def keep(run: str, story: Any) -> Path | None:
+    """Keep a chapter for the page, and tell where; a RUN that can't be written to is evaluated all the same."""
     folder = Path(run) / STORY
     try:
         folder.mkdir(exist_ok=True)
-        story.save(folder)
+        return story.save(folder)
     except (CannotWrite, OSError) as error:
         note(f"not kept for the page: {error}")
+        return None
+
+
+def draw(figures: dict[str, Any], name: str, target: Path) -> None:
+    """Write the plot of figures of localization, in the form that the file's ending names."""
+    from foveate.attention.localization_plot import plot_localization
+
+    content = io.BytesIO()
+    plot_localization(figures, name).savefig(content, format=target.suffix[1:].lower(), dpi=150)
+    write_atomic(target, content.getvalue())
+    note(f"plot: {target}")
 
 
 def annotated_scenes(folder: str, select: str | None, category: str | None, run: str) -> Any:

@@ -12,6 +12,7 @@ PIL image; it is kept as uint8 [height, width, 3]. Gazes are in pixels of the wh
 size.
 """
 
+import hashlib
 import math
 import re
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch
 
+from foveate.errors import BadInput
 from foveate.report.packing import load_packed, save_packed
 from foveate.report.pictures import Picture, Stack, as_picture, thumbnail
 
@@ -56,10 +58,25 @@ class Chapter:
     file: ClassVar[str]
 
     def save(self, folder: Path | str) -> Path:
-        """Writes FOLDER/<file>.safetensors, replaced at once; with a `name`, FOLDER/<file>-<name>.safetensors."""
-        name = getattr(self, "name", "")
-        slug = re.sub(r"[^a-z0-9]+", "-", str(name).lower()).strip("-")[:60]
-        return save_packed(Path(folder) / f"{self.file}{'-' + slug if slug else ''}.safetensors", self)
+        """Writes FOLDER/<file>.safetensors, replaced at once; with a `name`, FOLDER/<file>-<name>.safetensors.
+
+        Of the name what a file's name can hold is left; where that is the file of another name, a hash tells the two
+        apart.
+        """
+        name = str(getattr(self, "name", ""))
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
+        path = Path(folder) / f"{self.file}{'-' + slug if slug else ''}.safetensors"
+        if path.exists() and self._named(path) not in (name, None):
+            path = path.with_stem(f"{path.stem}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}")
+        return save_packed(path, self)
+
+    @classmethod
+    def _named(cls, path: Path) -> str | None:
+        """The name under which a file was saved; None where it is damaged."""
+        try:
+            return str(getattr(load_packed(path, cls), "name", ""))
+        except BadInput:
+            return None
 
     @classmethod
     def load(cls: type[AnyChapter], folder: Path | str, name: str = "") -> AnyChapter | None:
