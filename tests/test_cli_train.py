@@ -107,13 +107,15 @@ def train(*words):
     return cli.run(["train", *map(str, words)])
 
 
-def test_the_run_tells_all_that_is_needed_to_do_it_again(fakes, scenes, tmp_path, capfd):
+def test_the_run_tells_all_that_is_needed_to_do_it_again(fakes, scenes, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     words = ["--preset", "quick", "--seed", "5", "--select", "1:7", "--set", "second.steps=4", "--json"]
-    assert train(scenes, "--out", tmp_path / "a", *words) == 0
+    assert train("scenes", "--out", tmp_path / "a", *words) == 0
     figures = json.loads(capfd.readouterr().out)
     assert figures["images"] == 6 and figures["objects"] == 6 and figures["category"] == "disc"
     config = tomllib.loads((tmp_path / "a" / "config.toml").read_text())
     assert config["seed"] == 5 and config["select"] == "1:7" and config["category"] == "disc" and "version" in config
+    assert config["scenes"] == str(scenes), "the folder is found from anywhere"
     assert config["settings"] == {
         "seed": 5,
         "first": {"steps": 6, "pause": 0.0},

@@ -4,10 +4,10 @@
 2. Train on the known kind, with locations.
 3. Learn the new kind from scenes in which nobody has said where it is.
 4. Evaluate: are the digits found? And what is the learned patch model worth, in nats on aligned patches of *new*
-digits, beside
-   the model it started from and an oracle that was given the locations?
+   digits, beside the model it started from and an oracle that was given the locations?
 """
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +111,8 @@ def _learn(out: Path, preset: str, source: Models, settings: LearnSettings, prog
         if not run.whole:
             scenes = read_scenes(out / "scenes" / "new", annotated=False)
             if not run.begun:
-                run.write_config(_config("learn", out / "scenes" / "new", preset, settings, scenes))
+                replay = {"replay": os.path.abspath(out / "scenes" / "train")}
+                run.write_config({**replay, **_config("learn", out / "scenes" / "new", preset, settings, scenes)})
             learned, gallery, rounds = learn(source, scenes, run, settings, progress, _read(out, "train"))
             for folder in (run.story, out / "story"):
                 tell_learning(folder, source, learned, gallery, rounds, progress)
@@ -161,7 +162,7 @@ def _config(command: str, scenes: Path, preset: str, settings: TrainSettings | L
     return {
         "command": command,
         "version": __version__,
-        "scenes": str(scenes),
+        "scenes": os.path.abspath(scenes),
         "preset": preset,
         "seed": settings.seed,
         "category": read.category or "digit",

@@ -1,8 +1,11 @@
 """`foveate learn`: goes on learning where nobody has pointed."""
 
+import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from foveate.commands.options import (
     Common,
@@ -16,8 +19,8 @@ from foveate.commands.options import (
     print_figures,
     progress,
 )
-from foveate.commands.recipes import Recipe, agree, gather, recorded, settings_of
-from foveate.commands.train import begin, make_page, read_annotated, read_images
+from foveate.commands.recipes import agree, gather, like_run, recorded, settings_of
+from foveate.commands.train import begin, make_page, read_images
 
 
 def learn(
@@ -31,6 +34,7 @@ def learn(
     config: ConfigFile = None,
     set_: Overrides = None,
     replay: str | None = None,
+    no_replay: Annotated[bool, Parameter(show_default=False)] = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     common: Common = Common(),  # noqa: B008 it is frozen
@@ -38,32 +42,40 @@ def learn(
     """Go on learning from scenes whose object locations are unknown.
 
     Attends to the scenes with the models of RUN, learns from what it finds where it can be trusted, and writes the new
-    models to another RUN. Annotations are not looked at. Stopped at any moment, it goes on with --resume.
+    models to another RUN. Annotations of the scenes are not looked at. The annotated scenes that RUN was trained on are
+    mixed in where they still are, so that what was known isn't forgotten. Without --preset, preset and settings of
+    training are those of RUN. Stopped at any moment, it goes on with --resume.
 
     Args:
         run: The RUN folder to begin with.
         scenes: A folder of images.
         out: The RUN folder to write.
-        replay: Annotated scenes to mix in, such as those that RUN was trained on, so that the old kind isn't forgotten.
+        replay: Other annotated scenes to mix in than those of RUN.
+        no_replay: Mix in none.
     """
     from foveate.attention.learn import PRESETS
     from foveate.attention.learn import learn as learn_models
     from foveate.attention.models import Models
-    from foveate.runs import Run
+    from foveate.commands import replay as replaying
+    from foveate.runs import CONFIG, Run
 
     started = time.monotonic()
     source = Run.open(run)
     recipe = gather(config, preset, select, None, set_, common)
     with Run.claim(out, overwrite, resume) as learned:
         if learned.begun:
-            recipe = agree(learned, "learn", recipe)
+            recipe, mixed_in = agree(learned, "learn", recipe), replaying.go_on(learned, replay, no_replay)
+        else:
+            recipe = like_run(recipe, source.config, str(source.path / CONFIG))
+            mixed_in = replaying.choose(replay, no_replay, source.config)
         if learned.whole:
             note(f"{out}: finished by an earlier run")
             return
         settings = settings_of(recipe, PRESETS)
         read = read_images(scenes, recipe)
-        old = None if replay is None else read_annotated(replay, Recipe(canonical=source.config.get("canonical")))
-        known = {"run": run, "replay": replay, "category": source.config.get("category"), "images": len(read.scenes)}
+        old = replaying.read(mixed_in, read, source.config.get("canonical"))
+        known = {} if mixed_in is None or old is None else mixed_in.recorded(old)
+        known |= {"run": os.path.abspath(run), "category": source.config.get("category"), "images": len(read.scenes)}
         begin(learned, recorded("learn", scenes, recipe, settings, **known))
         models = Models.load(run)
         better, gallery, done = learn_models(models, read, learned, settings, progress(), old)
@@ -71,7 +83,8 @@ def learn(
         learned.finish()
         make_page(learned.path)
         rounds = [_figures(each) for each in done]
-        figures = {"run": str(learned.path), "images": len(read.scenes), "rounds": rounds}
+        replayed = 0 if old is None else len(old.scenes)
+        figures = {"run": str(learned.path), "images": len(read.scenes), "replayed": replayed, "rounds": rounds}
     print_figures({**figures, "seconds": round(time.monotonic() - started, 1)}, common.json)
 
 

@@ -1,6 +1,7 @@
 """What several commands take from the rooms: a trained run, and settings from preset, file and command line."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from foveate.commands.options import Common
@@ -30,8 +31,13 @@ def attend_settings(
 
 
 def _own(run: str) -> dict[str, Any]:
-    """The table `attend` of a run's settings, whichever command made it; empty where it has none."""
+    """The table `attend` of a run's settings; empty where it has none."""
     from foveate.runs import Run
 
-    settings = Run.open(run, needs=()).config.get("settings", {})
-    return settings.get("train", settings).get("attend", {})
+    return training_settings(Run.open(run, needs=()).config).get("attend", {})
+
+
+def training_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of training in the configuration of a run, whichever command made it; empty where it has none."""
+    settings = config.get("settings", {})
+    return settings.get("train", settings)

@@ -1,17 +1,22 @@
 """What a RUN is made from, as config.toml keeps it: preset, file, command line, each over the one before."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from foveate import __version__
+from foveate.commands.models import training_settings
 from foveate.commands.options import Common
 from foveate.configuration import differences, override, parse_overrides, read_toml, to_table, without_none
 from foveate.devices import resolve
 from foveate.errors import BadInput
 
-_MADE_BY = {"version", "command", "scenes", "run", "replay", "device", "images", "objects"}
+_MADE_BY = {
+    "version", "command", "scenes", "run", "device", "images", "objects",
+    "replay", "replay_select", "replay_category", "replay_images",
+}  # fmt: skip
 """What config.toml tells beside the recipe; of no effect when the file is given as `--config`."""
 
 
@@ -73,6 +78,21 @@ def gather(
     return recipe
 
 
+def like_run(recipe: Recipe, config: Mapping[str, Any], source: str) -> Recipe:
+    """The recipe with a run's own preset and training settings to begin with, where no preset is stated.
+
+    Args:
+        recipe: What was asked for; what it states goes over the run's.
+        config: The configuration of the run.
+        source: Where that lies, for messages.
+    """
+    if "preset" in recipe.said:
+        return recipe
+    own = {name: value for name, value in training_settings(config).items() if name != "seed"}
+    preset, settings = config.get("preset", recipe.preset), [({"train": own}, source), *recipe.settings]
+    return dataclasses.replace(recipe, preset=preset, settings=settings)
+
+
 def settings_of(recipe: Recipe, presets: Mapping[str, Any]) -> Any:
     """The settings dataclass of a recipe.
 
@@ -94,7 +114,7 @@ def recorded(command: str, scenes: str, recipe: Recipe, settings: Any, **more: A
 
     Args:
         command: Its name.
-        scenes: The folder.
+        scenes: The folder; kept as an absolute path, so that it is found from wherever the run is used.
         recipe: What was asked for.
         settings: What came of it.
         more: Entries that add to the recipe's, or replace them (the category that was found).
@@ -103,7 +123,7 @@ def recorded(command: str, scenes: str, recipe: Recipe, settings: Any, **more: A
         {
             "command": command,
             "version": __version__,
-            "scenes": scenes,
+            "scenes": os.path.abspath(scenes),
             "preset": recipe.preset,
             "seed": recipe.seed,
             "device": str(resolve(recipe.device)),

@@ -99,7 +99,7 @@ def begin(run: "Run", config: dict[str, Any]) -> None:
         BadInput: The scenes have changed since.
     """
     kept = run.config
-    for name in ("images", "objects"):
+    for name in ("images", "objects", "replay_images"):
         if name in kept and kept[name] != config.get(name):
             raise BadInput(f"{run.target} was begun with {kept[name]} {name}, now there are {config.get(name)}")
     if not run.begun:
