@@ -153,6 +153,15 @@ def test_tensors_come_back_as_they_were_and_the_same_content_is_the_same_bytes(t
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+def test_tensors_are_aligned_wherever_they_lie_in_the_file_so_that_products_round_alike(tmp_path):
+    W, x = torch.randn(24, 16), torch.randn(16)
+    for length in range(0, 40, 3):  # the length of the header decides where tensors begin
+        save_tensors(tmp_path / "x", {"a": torch.zeros(5), "b": W, "c": torch.zeros(3), "d": x}, {"step": "1" * length})
+        tensors = load_tensors(tmp_path / "x")
+        assert [tensor.data_ptr() % 64 for tensor in tensors.values()] == [0] * 4
+        assert torch.equal(tensors["b"] @ tensors["d"], W @ x)
+
+
 def test_a_tensor_file_cut_anywhere_or_filled_with_noise_is_bad_input(tmp_path):
     path = tmp_path / "x.safetensors"
     save_tensors(path, {"x": torch.arange(20.0)}, {"epoch": 1})

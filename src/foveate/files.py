@@ -194,6 +194,9 @@ def save_tensors(path: str | os.PathLike, tensors: Mapping[str, "Tensor"], metad
 def load_tensors(path: str | os.PathLike) -> dict[str, "Tensor"]:
     """All tensors of a safetensors file, on the CPU.
 
+    Each gets memory of its own. In the file a tensor begins wherever the one before it ended, and some matrix products
+    round differently where memory is not aligned: a training that went on from a file would end with other last bits.
+
     Raises:
         BadInput: No such file, or it isn't a whole safetensors file.
     """
@@ -202,7 +205,7 @@ def load_tensors(path: str | os.PathLike) -> dict[str, "Tensor"]:
 
     _refuse_unreadable(path)
     try:
-        return load_file(path)
+        return {name: tensor.clone() for name, tensor in load_file(path).items()}
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise BadInput(f"{path}: not a whole safetensors file ({_one_line(error)})") from error
 
