@@ -9,6 +9,7 @@ import tomllib
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from foveate import cli
@@ -136,6 +137,16 @@ def test_the_command_line_goes_over_the_file_and_the_file_over_the_preset(fakes,
     printed = tomllib.loads(capfd.readouterr().out)
     assert printed["seed"] == 3 and printed["settings"]["first"] == {"steps": 9, "pause": 0.25}
     assert not (tmp_path / "r").exists()
+
+
+def test_a_gpu_that_is_asked_for_must_be_there_and_is_said_to_be_left_alone(
+    fakes, scenes, tmp_path, capfd, monkeypatch
+):
+    for there, status, said in ((False, 2, "no CUDA device"), (True, 0, "training computes on the CPU")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert train(scenes, "--out", tmp_path / "r", "--preset", "quick", "--device", "cuda") == status
+        assert said in capfd.readouterr().err
+    assert tomllib.loads((tmp_path / "r" / "config.toml").read_text())["device"] == "cpu"
 
 
 @pytest.mark.parametrize(

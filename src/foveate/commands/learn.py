@@ -44,7 +44,8 @@ def learn(
     Attends to the scenes with the models of RUN, learns from what it finds where it can be trusted, and writes the new
     models to another RUN. Annotations of the scenes are not looked at. The annotated scenes that RUN was trained on are
     mixed in where they still are, so that what was known isn't forgotten. Without --preset, preset and settings of
-    training are those of RUN. Stopped at any moment, it goes on with --resume.
+    training are those of RUN. Stopped at any moment, it goes on with --resume. All is computed on the CPU, whatever
+    --device says.
 
     Args:
         run: The RUN folder to begin with.

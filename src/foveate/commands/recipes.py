@@ -8,7 +8,7 @@ from typing import Any
 
 from foveate import __version__
 from foveate.commands.models import training_settings
-from foveate.commands.options import Common
+from foveate.commands.options import Common, note
 from foveate.configuration import differences, override, parse_overrides, read_toml, to_table, without_none
 from foveate.devices import resolve
 from foveate.errors import BadInput
@@ -27,7 +27,6 @@ class Recipe:
     Attributes:
         preset: Where the settings begin.
         seed: Seed of every random number.
-        device: Where to compute.
         select: Slice of the scenes.
         category: Kind of object, where several are annotated.
         canonical: Where named keypoints lie in the canonical window, name -> [x, y].
@@ -37,7 +36,6 @@ class Recipe:
 
     preset: str = "standard"
     seed: int = 0
-    device: str = "auto"
     select: str | None = None
     category: str | None = None
     canonical: dict[str, list[float]] | None = None
@@ -65,10 +63,14 @@ def gather(
 ) -> Recipe:
     """The recipe that a configuration file and the command line describe.
 
+    Training computes on the CPU; a GPU that is asked for must be there, and is said to be left alone.
+
     Raises:
         BadInput: The file can't be read, or an entry is unknown or of the wrong type.
     """
-    recipe = Recipe(device=common.device)
+    if common.device == "cuda":
+        note(f"--device {resolve(common.device)}: training computes on the CPU all the same")
+    recipe = Recipe()
     if config is not None:
         _take(recipe, _checked(config), config)
     line = {"preset": preset, "seed": common.seed, "select": select, "category": category}
@@ -105,8 +107,7 @@ def settings_of(recipe: Recipe, presets: Mapping[str, Any]) -> Any:
     for table, source in recipe.settings:
         settings = override(settings, table, source)
     own = {field.name for field in dataclasses.fields(settings)}
-    ours = {"seed": recipe.seed, "device": str(resolve(recipe.device))}
-    return dataclasses.replace(settings, **{name: value for name, value in ours.items() if name in own})
+    return dataclasses.replace(settings, **({"seed": recipe.seed} if "seed" in own else {}))
 
 
 def recorded(command: str, scenes: str, recipe: Recipe, settings: Any, **more: Any) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def recorded(command: str, scenes: str, recipe: Recipe, settings: Any, **more: A
             "scenes": os.path.abspath(scenes),
             "preset": recipe.preset,
             "seed": recipe.seed,
-            "device": str(resolve(recipe.device)),
+            "device": "cpu",
             "select": recipe.select,
             "category": recipe.category,
             "canonical": recipe.canonical,
@@ -145,7 +146,7 @@ def agree(run: Any, command: str, recipe: Recipe) -> Recipe:
     kept = run.config
     if kept.get("command") != command:
         raise BadInput(f"{run.target} was begun by foveate {kept.get('command')}, not {command}")
-    begun = Recipe(device=kept.get("device", "auto"))
+    begun = Recipe()
     _take(begun, {name: value for name, value in kept.items() if name in _TYPES}, f"{run.target}/config.toml")
     for name in sorted(recipe.said & {"preset", "seed", "select", "category", "canonical"}):
         if getattr(begun, name) != getattr(recipe, name):

@@ -49,6 +49,7 @@ def train(
 
     Learns the patch model, the background model and the network that moves the gaze, and writes them to a RUN folder
     with all that is needed to do it again. Stopped at any moment, it goes on with --resume to the same weights.
+    Training computes on the CPU, whatever --device says.
 
     Args:
         scenes: A folder with annotations.json (COCO, keypoints or boxes) and the images that it names.
