@@ -1,7 +1,7 @@
 """Random numbers keyed on what they are for, never on who draws them or when.
 
-A key is a hash of (seed, names): the same words give the same numbers however the work is split over batches, workers or
-restarts.
+A key is a hash of (seed, names): the same words give the same numbers however the work is split over batches, workers
+or restarts.
 """
 
 import hashlib
