@@ -6,7 +6,14 @@ import math
 import pytest
 import torch
 
-from foveate.boltzmann.kernels import bernoulli_units, draw_key, mean_units, uniform_reference
+from foveate.boltzmann.kernels import (
+    bernoulli_units,
+    draw_key,
+    gaussian_units,
+    mean_units,
+    normal_reference,
+    uniform_reference,
+)
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM, bernoulli
 from foveate.errors import BadInput
 from foveate.keys import generator
@@ -171,3 +178,32 @@ def test_sigmoid_stays_finite_at_extremes():
 def test_sizes_below_one_are_refused(sizes):
     with pytest.raises(BadInput, match="at least one unit"):
         GaussianBernoulliRBM(*sizes)
+
+
+def test_compiled_normal_units_are_the_reference_and_normal():
+    """10^6 numbers: moments within 5 standard errors, and the shares beyond 1 to 4 deviations likewise."""
+    n, key = 1000, draw_key(4, 7, 1)
+    products, bias, sigma = (torch.randn(shape) for shape in ((n, n), (n,), (n,)))
+    sigma = sigma.exp()
+    z = normal_reference((n, n), key)
+    drawn = gaussian_units(products.clone(), bias, sigma, key)
+    assert torch.allclose(drawn, products + bias + sigma * z, atol=1e-4)
+    z = (gaussian_units(torch.zeros(n, n), torch.zeros(n), torch.ones(n), key)).double().flatten()
+    for power, expected, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs(float((z**power).mean()) - expected) < 5 * (variance / len(z)) ** 0.5
+    for bound in (1.0, 2.0, 3.0, 4.0):
+        share = math.erfc(bound / 2**0.5)
+        assert abs(float((z.abs() > bound).double().mean()) - share) < 5 * (share / len(z)) ** 0.5
+    assert abs(float((z[1:] * z[:-1]).mean())) < 5 / len(z) ** 0.5
+
+
+@pytest.mark.parametrize("first", [1, 40])
+def test_a_chain_s_draws_depend_on_its_number_and_not_on_where_it_lies(first):
+    key, bias = draw_key(0, 3, 2), torch.zeros(37)
+    binary = bernoulli_units(torch.zeros(64, 37), bias, key)
+    real = gaussian_units(torch.zeros(64, 37), bias, torch.ones(37), key)
+    rest = torch.zeros(64 - first, 37)
+    assert torch.equal(bernoulli_units(rest.clone(), bias, key, first=first), binary[first:])
+    assert torch.equal(bernoulli_units(rest.clone(), bias, key, rest.clone(), first), binary[first:])
+    assert torch.equal(gaussian_units(rest.clone(), bias, torch.ones(37), key, first), real[first:])
+    assert torch.equal(uniform_reference((64 - first, 37), key, first=first), uniform_reference((64, 37), key)[first:])
