@@ -181,7 +181,7 @@ class _Layer:
         if kept:
             resume = from_tensors(*kept), kept[1]["epochs"]
         sample = rows(0)[: max(len(validation), 256)]
-        steps = self.plan.epochs * max(-(-(len(rows(0)) - self.plan.batch_size // 2) // self.plan.batch_size), 1)
+        steps = self.plan.epochs * self.plan.steps(len(rows(0)))
 
         with progress.phase({"grbm": "first layer", "rbm": "second layer"}[self.phase], total=steps) as bar:
 
