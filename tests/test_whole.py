@@ -12,11 +12,13 @@ from foveate.attention.attend import AttendSettings, Attention
 from foveate.attention.expectation import Trust
 from foveate.attention.learn import LearnSettings, learn
 from foveate.attention.models import Models
+from foveate.attention.mosaics import MosaicSettings
 from foveate.attention.posterior import PosteriorSettings
 from foveate.attention.ranking import RankingSettings
 from foveate.attention.search import SearchSettings
 from foveate.attention.shiftnet_training import ShiftNetSettings
 from foveate.attention.training import TrainSettings, handed, train
+from foveate.attention.verifier import VerifierSettings
 from foveate.boltzmann.greedy import GDBNSettings
 from foveate.errors import BadInput
 from foveate.progress import Quiet
@@ -33,11 +35,16 @@ SETTINGS = handed(
         largest=128,
         gdbn=GDBNSettings(n_hidden1=30, n_hidden2=10, epochs1=2, epochs2=2, start_epochs=1, start="small"),
         shiftnet=ShiftNetSettings(steps=4, batch=16, report_every=2),
-        ranking=RankingSettings(scenes=5, starts=20, negatives=10),
+        ranking=RankingSettings(
+            scenes=5,
+            mosaics=4,
+            starts=20,
+            held_out_mosaics=2,
+            mosaic=MosaicSettings(long=160, short=120, least=40),
+            verifier=VerifierSettings(steps=3),
+        ),
         attend=AttendSettings(
-            search=SearchSettings(smallest=16.0, ratio=2.0, spacing=2.0, angles=1, steps=1, keep=0.5),
-            settle=1,
-            candidates=6,
+            search=SearchSettings(smallest=16.0, ratio=2.0, spacing=2.0, angles=1, steps=1, keep=0.5, settle=1, candidates=6),
             posterior=PosteriorSettings(chains=2, warm_up=4, draws=6, moves=1, n_leapfrog=2),
         ),
     )

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from foveate.attention.evidence import fit_discriminant
-from foveate.attention.ranking import ELSEWHERE, OBJECT, UNCLEAR, label
+from foveate.attention.labels import ELSEWHERE, OBJECT, UNCLEAR, label
 from foveate.attention.search import SearchSettings, converge, look, start_gazes, whole_image_start
 from foveate.attention.shiftnet import ShiftNet, move
 from foveate.scenes import gaze
@@ -72,12 +71,3 @@ def test_labels_ask_for_overlap_and_for_the_angle():
     crowd = torch.tensor([[180.0, 80.0, 220.0, 120.0]], dtype=torch.float64)
     assert label(gazes, objects, crowd).tolist() == [OBJECT, UNCLEAR, OBJECT, UNCLEAR]
     assert label(gazes, nothing, nothing).tolist() == [ELSEWHERE] * 4
-
-
-def test_the_discriminant_separates_what_a_plane_separates_and_says_nothing_of_one_class():
-    rng = torch.Generator().manual_seed(2)
-    features = torch.randn(400, 1024, generator=rng)
-    labels = features[:, 3] + 0.5 * features[:, 7] > 1.0
-    found = fit_discriminant(features, labels, strength=0.001)
-    assert ((found(features) > 0) == labels).double().mean() > 0.99
-    assert torch.equal(fit_discriminant(features, labels | True)(features), torch.zeros(400))

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 
 from foveate.attention import shiftnet
 from foveate.attention.appearance import AppearanceSettings
+from foveate.attention.descent import DescentSettings, rate_at
 from foveate.attention.pairs import Objects, PairSettings, draw_pairs
 from foveate.attention.shiftnet import ShiftNet, change_between, move, to_gaze
-from foveate.attention.shiftnet_training import ShiftNetSettings, init, pair_loss, rate_at, train_shiftnet
+from foveate.attention.shiftnet_training import ShiftNetSettings, init, pair_loss, train_shiftnet
 from foveate.checkpoints import Checkpoints
 from foveate.errors import BadInput
 from foveate.scenes import gaze
@@ -129,9 +130,9 @@ def test_the_loss_is_the_mean_squared_error_and_weighs_near_pairs_as_said():
 
 
 def test_the_learning_rate_warms_up_and_ends_at_zero():
-    settings = ShiftNetSettings(steps=1000, rate=0.1)
-    assert rate_at(0, settings) < 0.002 and math.isclose(rate_at(100, settings), 0.1, rel_tol=0.03)
-    assert rate_at(1000, settings) < 1e-9
+    settings = DescentSettings(rate=0.1)
+    assert rate_at(0, 1000, settings) < 0.002 and math.isclose(rate_at(100, 1000, settings), 0.1, rel_tol=0.03)
+    assert rate_at(1000, 1000, settings) < 1e-9
 
 
 def test_training_learns_and_resumes_to_the_same_bits(scenes, tmp_path):

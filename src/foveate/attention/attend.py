@@ -29,12 +29,15 @@ from foveate.attention.search import (
     SearchSettings,
     Trails,
     converge,
+    follow,
     look,
+    sound,
     start_gazes,
     whole_image_start,
     whole_image_starts,
 )
-from foveate.attention.shiftnet import ShiftNet
+from foveate.attention.shiftnet import UNIT, ShiftNet
+from foveate.attention.verifier import HERE, NEAR
 from foveate.attention.workers import map_images
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.memory import keep_large_blocks
@@ -50,9 +53,7 @@ class AttendSettings:
     max_gazes: int = 20  # gazes reported an image
     min_probability: float = 0.5  # gazes less probable are not reported
     one_steps: int = 10  # steps of the network from the single start
-    settle: int = 3  # further steps of gazes that were kept after merging
     sample_above: float = 0.2  # probability from which a gaze's posterior is sampled; the best gaze's always is
-    candidates: int = 40  # gazes kept after merging, before they are scored
     search: SearchSettings = field(default_factory=SearchSettings)
     posterior: PosteriorSettings = field(default_factory=PosteriorSettings)
     largest: int = 1600  # longest side at which image files are attended, pixels; larger ones are reduced on reading
@@ -99,7 +100,7 @@ class Found:
 
 
 class Candidates(NamedTuple):
-    """Converged and merged gazes of one image, most promising first, with what was measured of them."""
+    """Gazes that came to rest in one image, several perhaps at one object, with what was measured of them."""
 
     trails: Float[Tensor, "steps n 4"]
     look: Look
@@ -167,8 +168,7 @@ class Attention:
         evidence = self.models.evidence
         scores = evidence.ranking.logit(candidates.measured)
         probabilities = evidence.calibration.probability(scores)
-        gazes = candidates.trails[-1].numpy()
-        order = np.lexsort((*gazes.T[::-1], -scores))
+        order = merge(candidates.trails[-1], scores).kept  # one gaze an object, the most probable first
         order = order[probabilities[order] >= settings.min_probability][: settings.max_gazes]
         trails = candidates.trails[:, order]
         sampled = max(int((probabilities[order] >= settings.sample_above).sum()), min(len(order), 1))
@@ -182,60 +182,63 @@ class Attention:
 
 
 def find(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Candidates:
-    """Searches the single image of `pyramids`, merges what converged to the same place, and measures it."""
+    """Searches the single image of `pyramids`, and measures what speaks for an object where gazes came to rest."""
     height, width = int(pyramids.height[0, 0]), int(pyramids.width[0, 0])
     if settings.starts == "one":
-        ends = _converge(models, pyramids, whole_image_start(width, height), settings.one_steps)
-        ended = Ended(ends, np.ones(1), np.ones(1))
+        trails = _converge(models, pyramids, whole_image_start(width, height), settings.one_steps)
+        ended = Ended(trails, np.ones(1))
     else:
-        ended = _search(models, pyramids, width, height, settings)
+        ended = _search(models, pyramids, width, height, settings.search)
     trails = ended.trails
-    outside = share_outside(pyramids, torch.zeros(len(ended.votes), dtype=torch.int64), trails.gazes[-1])
+    zeros = torch.zeros(len(ended.votes), dtype=torch.int64)
+    outside = share_outside(pyramids, zeros, trails.gazes[-1])
     seen = Look(trails.last_change, trails.features, trails.glimpse)
-    measured = models.evidence.measure(models.gdbn, seen, ended.votes, ended.whole, outside)
+    here = _verify(models, pyramids, trails.gazes[-1])[:, HERE]
+    measured = models.evidence.measure(models.gdbn, seen, here, ended.votes, outside)
     return Candidates(trails.gazes, seen, measured)
 
 
+def _verify(models: Models, pyramids: Pyramids, gazes: Float[Tensor, "n 4"]) -> Float[Tensor, "n 2"]:
+    """The verifier's log-odds at each gaze, of an object near and of one here."""
+    zeros = torch.zeros(len(gazes), dtype=torch.int64)
+    # `look` takes a network's outputs for changes of gaze, in their units.
+    change = look(models.evidence.verifier, models.canonical, pyramids, zeros, gazes).change
+    return change[:, [NEAR, HERE]] / torch.tensor(UNIT)[[NEAR, HERE]]
+
+
 class Ended(NamedTuple):
-    """Merged gazes: their trails, how many starts ended at each, and how many of those that cover the image."""
+    """Where gazes came to rest, each for a crowd: their trails, and how many starts of each hundred ended there."""
 
     trails: Trails
     votes: Float[np.ndarray, "n"]
-    whole: Float[np.ndarray, "n"]
 
 
-def _search(models: Models, pyramids: Pyramids, width: int, height: int, settings: AttendSettings) -> Ended:
-    """Sends gazes out, follows the promising ones and those that cover the image, and merges where they end."""
-    starts, covering = start_gazes(width, height, settings.search), whole_image_starts(width, height, settings.search)
+def _search(models: Models, pyramids: Pyramids, width: int, height: int, search: SearchSettings) -> Ended:
+    """Sends gazes out, follows those with a prospect and those that cover the image, until they rest."""
+    starts, covering = start_gazes(width, height, search), whole_image_starts(width, height, search)
+    led = _follow(models, pyramids, starts, 1)
+    prospect = _verify(models, pyramids, led[-1]).sum(1)
+    count = max(1, round(search.keep * len(starts)))
+    chosen = torch.sort(torch.argsort(prospect, descending=True, stable=True)[:count]).values
+    led = torch.cat((_follow(models, pyramids, covering, 1), led[:, chosen]), 1)
+    trails = torch.cat((led, _follow(models, pyramids, led[-1], search.steps - 1)[1:]))
+    trails = trails[:, sound(trails[-1], pyramids)]
+    # What merely lies within another is a crowd of its own: a face lies within the head and shoulders at which a gaze
+    # may pause.
+    agreed = votes(trails[-1])
+    promise = _verify(models, pyramids, trails[-1])[:, HERE].numpy() + np.log(agreed)
+    crowds = merge(trails[-1], promise, iou=search.crowd, inside=2.0)
+    first, weights = torch.from_numpy(crowds.kept[: search.candidates]), crowds.votes[: search.candidates]
+    settled = _converge(models, pyramids, trails[-1, first], search.settle)
+    gazes = torch.cat((trails[:, first], settled.gazes[1:]))
+    good = torch.nonzero(sound(gazes[-1], pyramids))[:, 0]
+    counts = votes(gazes[-1, good], weights=weights[good.numpy()]) * 100 / (len(starts) + len(covering))
+    return Ended(Trails(gazes[:, good], *(part[good] for part in settled[1:])), counts)
+
+
+def _follow(models: Models, pyramids: Pyramids, starts: Float[Tensor, "n 4"], steps: int) -> Float[Tensor, "gazes n 4"]:
     zeros = torch.zeros(len(starts), dtype=torch.int64)
-    promise = models.evidence.promising(look(models.shiftnet, models.canonical, pyramids, zeros, starts).features)
-    count = max(1, round(settings.search.keep * len(starts)))
-    chosen = torch.sort(torch.argsort(promise, descending=True, stable=True)[:count]).values
-    moved = _converge(models, pyramids, torch.cat((covering, starts[chosen])), settings.search.steps)
-    from_whole = (torch.arange(moved.gazes.shape[1]) < len(covering)).double()
-    sound = _sound(moved.gazes[-1], pyramids)
-    ends = moved.gazes[-1][sound]
-    # Where trails crowd most stands for its neighbours: their agreement says more than any score of a single look.
-    merged = merge(ends, votes(ends))
-    whole = np.bincount(merged.owner, weights=from_whole[sound].numpy(), minlength=len(merged.kept))
-    # A gaze that the image as a whole led to is a candidate even where few others went.
-    order = np.lexsort((np.arange(len(merged.kept)), whole == 0))[: settings.candidates]
-    kept = torch.nonzero(sound)[:, 0][torch.from_numpy(merged.kept[order])]
-    settled = _converge(models, pyramids, moved.gazes[-1][kept], settings.settle)
-    steps = torch.cat((moved.gazes[:, kept], settled.gazes[1:]))
-    again = merge(steps[-1], votes(steps[-1], weights=merged.votes[order]), weights=merged.votes[order])
-    counts = np.bincount(again.owner, weights=whole[order], minlength=len(again.kept))
-    last = torch.from_numpy(again.kept)
-    trails = Trails(steps[:, last], settled.last_change[last], settled.features[last], settled.glimpse[last])
-    return Ended(trails, again.votes, counts)
-
-
-def _sound(gazes: Float[Tensor, "n 4"], pyramids: Pyramids) -> Tensor:
-    """Gazes that are finite, centred within the image and neither tiny nor larger than it."""
-    height, width = int(pyramids.height[0, 0]), int(pyramids.width[0, 0])
-    s = torch.hypot(gazes[:, 0], gazes[:, 1])
-    inside = (gazes[:, 2] >= 0) & (gazes[:, 2] <= width) & (gazes[:, 3] >= 0) & (gazes[:, 3] <= height)
-    return torch.isfinite(gazes).all(1) & inside & (s >= 4) & (s <= max(height, width))
+    return follow(models.shiftnet, models.canonical, pyramids, zeros, starts, steps)
 
 
 def _converge(models: Models, pyramids: Pyramids, starts: Float[Tensor, "n 4"], steps: int) -> Trails:

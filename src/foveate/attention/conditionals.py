@@ -10,6 +10,7 @@ and, with v integrated out, x_i | h1 ~ N(mu_i(h1), 2 sigma_i^2).
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -40,23 +41,26 @@ class PatchConditionals:
     patch_mean: Float[Tensor, "3"]
     patch_std: Float[Tensor, "3"]
 
-    def __post_init__(self) -> None:
-        precision = torch.exp(-2 * self.log_sigma).unsqueeze(1)
-        arrays = {
-            "_up": (self.W * precision).float(),
-            "_down": self.W.T.float(),
-            "_b": self.b.float(),
-            "_c": self.c.float(),
-            "_spread": (self.log_sigma.exp() / 2**0.5).float(),
-        }
-        for name, tensor in arrays.items():
-            object.__setattr__(self, name, np.ascontiguousarray(tensor.numpy()))
+    @cached_property
+    def _up(self) -> np.ndarray:
+        """W / sigma^2, rows by visible unit."""
+        return _rows(self.W * torch.exp(-2 * self.log_sigma).unsqueeze(1))
+
+    @cached_property
+    def _down(self) -> np.ndarray:
+        """W turned, rows by hidden unit."""
+        return _rows(self.W.T)
+
+    @cached_property
+    def _spread(self) -> np.ndarray:
+        """Standard deviation of v given h1 and the glimpse."""
+        return _rows(torch.exp(self.log_sigma) / 2**0.5)
 
     @classmethod
     def of(cls, dbn: GaussianDBN) -> "PatchConditionals":
         """The first layer of a Gaussian DBN."""
         grbm = dbn.grbm
-        parts = (grbm.W, grbm.b, grbm.c, grbm.log_sigma, dbn.patch.mean, dbn.patch.std)
+        parts = (grbm.W, grbm.b, grbm.c, grbm.log_sigma, dbn.patch.get_buffer("mean"), dbn.patch.get_buffer("std"))
         return cls(*(part.detach().cpu() for part in parts))
 
     @property
@@ -84,11 +88,11 @@ class PatchConditionals:
 
     def visible_mean(self, h: Float[Tensor, "n H"]) -> Float[Tensor, "n D"]:
         """mu(h1) = b + W h1."""
-        return torch.from_numpy(product(_rows(h), self._down, self._b))
+        return torch.from_numpy(product(_rows(h), self._down, _rows(self.b)))
 
     def hidden_input(self, v: Float[Tensor, "n D"]) -> Float[Tensor, "n H"]:
         """Log-odds of each hidden unit given v."""
-        return torch.from_numpy(product(_rows(v), self._up, self._c))
+        return torch.from_numpy(product(_rows(v), self._up, _rows(self.c)))
 
     def sample_visible(
         self, keys: Int64[Tensor, " n"], sweep: int, mu: Float[Tensor, "n D"], x: Float[Tensor, "n D"]

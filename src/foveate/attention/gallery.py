@@ -116,6 +116,16 @@ def join(first: Gallery, second: Gallery) -> Gallery:
     )
 
 
+def take(gallery: Gallery, images: Sequence[int]) -> Gallery:
+    """Some of the scenes, numbered anew in the order given; the pixels are shared."""
+    pyramids, rows = gallery.pyramids, list(images)
+    some = Pyramids(pyramids.buffer, *(part[rows] for part in pyramids.arrays[1:]))
+    gazes = [gallery.of(image) for image in rows]
+    image = torch.tensor([number for number, each in enumerate(gazes) for _ in each], dtype=torch.int64)
+    objects = Objects(image, torch.cat([*gazes, torch.zeros(0, 4, dtype=torch.float64)]))
+    return Gallery(some, [gallery.names[k] for k in rows], objects, [gallery.ignore[k] for k in rows], [])
+
+
 def _gather(pictures: list[Picture], scenes: list[Scene], problems: list[str]) -> Gallery:
     image, gazes, ignore = [], [], []
     for number, (picture, scene) in enumerate(zip(pictures, scenes, strict=True)):

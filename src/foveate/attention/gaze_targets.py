@@ -8,7 +8,7 @@ A chain moves in q = (log s, angle, tx / L, ty / L), L fixed for as long as it r
 da db dtx dty = s^2 L^2 dlog s dangle dq_2 dq_3.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -64,6 +64,11 @@ class GazeTargets(NamedTuple):
         weight = self.weight if len(self.weight) == 1 else self.weight[chains]
         rows = {name: getattr(self, name)[chains] for name in ("index", "length", "mean", "prior", "low", "high")}
         return self._replace(weight=weight, **rows)
+
+    @property
+    def tables(self) -> tuple[Any, ...]:
+        """The fields in order, as compiled loops take them, the pyramids' first."""
+        return (*self.pyramids.arrays, *self[1:])
 
     @property
     def box(self) -> Box:

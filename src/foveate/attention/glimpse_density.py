@@ -15,7 +15,7 @@ result does not depend on its company.
 """
 
 import math
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numpy as np
 import torch
@@ -266,10 +266,11 @@ def glimpse_logdensity(
     if size > MAX_SIZE:
         raise ValueError(f"a patch of {size} x {size} is larger than the kernel's {MAX_SIZE} x {MAX_SIZE}")
     value, gradient = np.empty(len(gazes)), np.empty((len(gazes), 4))
-    _batch(
-        *pyramids.arrays, np.asarray(index, np.int64), np.ascontiguousarray(gazes.detach().double().numpy()),
-        to_lanes(mean, 65535.0), to_lanes(weight, 65535.0**-2), size, float(extent), pyramid, value, gradient,
-    )  # fmt: skip
+    places, gazes64 = np.asarray(index, np.int64), np.ascontiguousarray(gazes.detach().double().numpy())
+    means, weights = to_lanes(mean, 65535.0), to_lanes(weight, 65535.0**-2)
+    how = (places, gazes64, means, weights, size, float(extent), pyramid)
+    arguments: tuple[Any, ...] = (*pyramids.arrays, *how, value, gradient)
+    _batch(*arguments)
     return torch.from_numpy(value), torch.from_numpy(gradient)
 
 

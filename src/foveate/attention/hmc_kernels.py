@@ -13,7 +13,7 @@ here and one there with the same key make the same moves, to rounding.
 """
 
 import math
-from typing import NamedTuple, no_type_check
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 import torch
@@ -145,8 +145,8 @@ def init(position: Float[Tensor, "chains 4"], targets: GazeTargets) -> State:
     """The state at chart coordinates `position`."""
     position = position.double().contiguous()
     value, gradient = np.empty(len(position)), np.empty((len(position), 4))
-    arguments = (*targets.pyramids.arrays, *targets[1:])
-    _evaluate_all(*arguments, position.numpy(), value, gradient)
+    arguments: tuple[Any, ...] = (*targets.tables, position.numpy(), value, gradient)
+    _evaluate_all(*arguments)
     return State(position, torch.from_numpy(value), torch.from_numpy(gradient))
 
 
@@ -179,11 +179,11 @@ def transitions(
     acceptance, energy, energy_error = (np.empty((count, chains)) for _ in range(3))
     accepted, diverged = (np.empty((count, chains), np.bool_) for _ in range(2))
     draws = np.empty((count, chains, 4))
-    _transitions(
-        *targets.pyramids.arrays, *targets[1:], keys.numpy(), first, count, _double(step_size), _double(scale),
-        n_leapfrog, float(jitter), position, value, gradient, acceptance, accepted, diverged, energy, energy_error,
-        draws,
-    )  # fmt: skip
+    how = (keys.numpy(), first, count, _double(step_size), _double(scale), n_leapfrog, float(jitter))
+    chains_now = (position, value, gradient)
+    happened = (acceptance, accepted, diverged, energy, energy_error, draws)
+    arguments: tuple[Any, ...] = (*targets.tables, *how, *chains_now, *happened)
+    _transitions(*arguments)
     info = Info(*map(torch.from_numpy, (acceptance, accepted, diverged, energy, energy_error)))
     return State(*map(torch.from_numpy, (position, value, gradient))), Moves(torch.from_numpy(draws), info)
 

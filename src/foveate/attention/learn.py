@@ -175,11 +175,10 @@ def _round(
             f"needed: {_most_common(verdict)}"
         )
     gallery, split = _pseudo_annotated(new, attended.u, verdict.teaches, old, settings)
-    train = replace(
-        settings.train,
-        seed=settings.seed,
-        shiftnet=replace(settings.train.shiftnet, steps=settings.shiftnet_steps, rate=settings.shiftnet_rate),
-    )
+    network_settings = settings.train.shiftnet
+    descent = replace(network_settings.descent, rate=settings.shiftnet_rate)
+    shiftnet = replace(network_settings, steps=settings.shiftnet_steps, descent=descent)
+    train = replace(settings.train, seed=settings.seed, shiftnet=shiftnet)
     try:
         learned = _maximise(models, gallery, split, folder, train, progress)
     except FoveateError as error:
@@ -232,7 +231,7 @@ def _maximise(
     gdbn = patch_model(gallery, split, folder, settings, progress, (patch.mean.clone(), patch.std.clone()))
     shiftnet = network(gallery, split, gdbn, folder, settings, progress, start=models.shiftnet)
     moved = Models(gdbn, shiftnet)
-    return Models(gdbn, shiftnet, weigh(moved, gallery, split, folder, settings, progress))
+    return Models(gdbn, shiftnet, weigh(moved, gallery, split, folder, settings, progress, models.evidence.verifier))
 
 
 def _among(objects: Objects, images: int) -> Objects:

@@ -43,8 +43,9 @@ class Models:
         return PatchConditionals.of(self.gdbn)
 
     def to(self, device: str | torch.device) -> "Models":
-        """The same models on another device; evidence is weighed on the CPU."""
-        return Models(self.gdbn.to(device), self.shiftnet.to(device), self.evidence)
+        """The same models on another device."""
+        evidence = None if self.evidence is None else self.evidence.to(device)
+        return Models(self.gdbn.to(device), self.shiftnet.to(device), evidence)
 
     @classmethod
     def load(cls, run: str | Path) -> "Models":

@@ -103,7 +103,7 @@ def draw_pairs(
     bounds = np.cumsum([settings.near, settings.search, settings.whole])
     target = objects.gaze[which]
     near = gaze.compose(target, gaze.invert(shiftnet.to_gaze(_near_changes(settings, count, rng))))
-    search = _search_starts(settings, target, rng)
+    search = search_starts(settings, target, rng)
     whole = _whole_starts(pyramids, objects.image[which], target, rng)
     start = torch.where((origin < bounds[0])[:, None], near, torch.where((origin < bounds[1])[:, None], search, whole))
     if fed_back is not None and len(fed_back.image):
@@ -141,7 +141,7 @@ def _near_changes(settings: PairSettings, count: int, rng: torch.Generator) -> F
     return size * spread * torch.randn(count, 4, generator=rng, dtype=torch.float64)
 
 
-def _search_starts(settings: PairSettings, target: Float[Tensor, "n 4"], rng: torch.Generator) -> Float[Tensor, "n 4"]:
+def search_starts(settings: PairSettings, target: Float[Tensor, "n 4"], rng: torch.Generator) -> Float[Tensor, "n 4"]:
     """Gazes of a similar size that hold the object anywhere in their context."""
     count = len(target)
     uniform = 2 * torch.rand(count, 4, generator=rng, dtype=torch.float64) - 1

@@ -218,7 +218,7 @@ class _Sampler:
         settings, patch = self.settings, self.patch
         first = sweep * settings.moves
         if self.log_ratio is not None:
-            return self._ratio_moves(chains, first)
+            return self._ratio_moves(chains, first, self.log_ratio)
         x = self._see(chains.targets, self.gazes(chains))
         # Sweep 0 of the stream made the first h1 (`start`).
         visible = patch.sample_visible(self.patch_keys, sweep + 1, chains.mu, x)
@@ -237,9 +237,9 @@ class _Sampler:
         """u of every chain."""
         return from_chart(chains.state.position, torch.from_numpy(chains.targets.length))
 
-    def _ratio_moves(self, chains: _Chains, first: int) -> tuple[_Chains, hmc.Info]:
+    def _ratio_moves(self, chains: _Chains, first: int, log_ratio: LogRatio) -> tuple[_Chains, hmc.Info]:
         settings = self.settings
-        density = ratio_density(chains.targets, self.patch, self.log_ratio, settings.temperature)
+        density = ratio_density(chains.targets, self.patch, log_ratio, settings.temperature)
         state, infos = hmc.init(chains.state.position, density), []
         for t in range(first, first + settings.moves):
             state, info = hmc.step(

@@ -1,13 +1,13 @@
 """Training of the evidence: where searches of annotated scenes end, and what is to be seen there.
 
-First round, on scenes that trained the network: searches without any ranking give trails that ended at an object and
-trails that ended elsewhere, the hard negatives. From them come the two discriminants and, with random windows, the
-background model. Second round, on scenes that trained nothing: the whole search with these, whose merged gazes fit
-the ranking and the calibration.
+First round, on scenes that trained the network and on mosaics of them: gazes set out without any ranking, and some end
+where no object is. These are the hard negatives of the verifier; with random windows, what is seen there makes the
+background model. Second round, on scenes that trained nothing and mosaics of them: the whole search, whose gazes fit
+the ranking and the calibration. Mosaics bring in small objects and several at once, which portraits do not have.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,49 +19,39 @@ from foveate.attention.attend import AttendSettings, find
 from foveate.attention.background import fit_gaussian
 from foveate.attention.calibration import Calibration, fit_calibration
 from foveate.attention.canonical import standardised
-from foveate.attention.evidence import Evidence, fit_discriminant
-from foveate.attention.gallery import Gallery
+from foveate.attention.evidence import Evidence
+from foveate.attention.gallery import Gallery, join, take
+from foveate.attention.labels import ELSEWHERE, OBJECT, UNCLEAR, label
 from foveate.attention.logistic import Logistic, fit_logistic
 from foveate.attention.merge import merge
 from foveate.attention.models import Models
-from foveate.attention.search import SearchSettings, converge, look, start_gazes
+from foveate.attention.mosaics import MosaicSettings, mosaics
+from foveate.attention.pairs import Objects, PairSettings
+from foveate.attention.search import SearchSettings, converge, sound, start_gazes
+from foveate.attention.shiftnet import ShiftNet
+from foveate.attention.verifier import VerifierSettings, train_verifier
 from foveate.attention.workers import map_images
+from foveate.checkpoints import Checkpoints, NoCheckpoints
 from foveate.keys import generator
 from foveate.progress import Progress
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import glimpses
 
-OBJECT, ELSEWHERE, UNCLEAR = 1, 0, -1
-ANGLE = 0.6  # radians by which a gaze may be turned against the object that it is said to have found
+DISTINCT = 0.6  # overlap from which two hard negatives of one image are the same
+MOST = 6000  # hard negatives that make the background model
 
 
 @dataclass(frozen=True)
 class RankingSettings:
     """How the evidence is trained."""
 
-    scenes: int = 100  # scenes of the first round
-    starts: int = 250  # starts of each
+    scenes: int = 120  # scenes of the first round
+    mosaics: int = 150  # mosaics of them
+    starts: int = 100  # starts in each
+    held_out_mosaics: int = 60  # mosaics of the second round
     windows: int = 6  # random windows of each scene, for the background model
-    negatives: int = 60  # merged gazes without an object kept of each scene
-    positives: int = 30  # trails that ended at an object kept of each scene
-
-
-class Ends(NamedTuple):
-    """Where trails of one image began and ended.
-
-    Attributes:
-        first: Layer 6 at the starts.
-        reached: Whether the trail reached an object; unclear ones are left out.
-        last: Layer 6 at the ends that are kept for the other discriminant.
-        there: Whether an object is there.
-        glimpse: What is seen at those ends without an object.
-    """
-
-    first: Float[Tensor, "starts 1024"]
-    reached: Int[Tensor, "starts"]
-    last: Float[Tensor, "ends 1024"]
-    there: Int[Tensor, "ends"]
-    glimpse: Float[Tensor, "elsewhere 3 24 24"]
+    mosaic: MosaicSettings = field(default_factory=MosaicSettings)
+    verifier: VerifierSettings = field(default_factory=VerifierSettings)
 
 
 class Searched(NamedTuple):
@@ -72,28 +62,6 @@ class Searched(NamedTuple):
     measured: Float[np.ndarray, "n measured"]
 
 
-def label(
-    gazes: Float[Tensor, "n 4"], objects: Float[Tensor, "k 4"], ignore: Float[Tensor, "regions 4"]
-) -> Int[Tensor, "n"]:
-    """OBJECT where an object overlaps by IoU 0.5 or more and is turned alike, ELSEWHERE below 0.3, else UNCLEAR.
-
-    Gazes centred in an ignored region are unclear.
-    """
-    labels = torch.full((len(gazes),), ELSEWHERE)
-    boxes = gaze.to_boxes(gazes)
-    if len(objects):
-        overlap = gaze.iou(boxes, gaze.to_boxes(objects))
-        best, which = overlap.max(1)
-        turned = gaze.angle_difference(gaze.angle(gazes), gaze.angle(objects)[which]).abs() > ANGLE
-        labels[best >= 0.3] = UNCLEAR
-        labels[(best >= 0.5) & ~turned] = OBJECT
-    if len(ignore):
-        centre = gazes[:, None, 2:]
-        within = ((centre >= ignore[None, :, :2]) & (centre <= ignore[None, :, 2:])).all(-1).any(1)
-        labels[within & (labels == ELSEWHERE)] = UNCLEAR
-    return labels
-
-
 def train_evidence(
     models: Models,
     gallery: Gallery,
@@ -101,9 +69,12 @@ def train_evidence(
     held_out: Sequence[int],
     settings: RankingSettings,
     attend: AttendSettings,
+    pairing: PairSettings,
     object_log_z: float,
     seed: int,
     progress: Progress,
+    checkpoints: Checkpoints | NoCheckpoints,
+    start: ShiftNet | None = None,
 ) -> tuple[Evidence, list[Searched], dict[str, float | int]]:
     """Both rounds.
 
@@ -114,26 +85,36 @@ def train_evidence(
         held_out: Numbers of the scenes that trained nothing.
         settings: How.
         attend: How images will be attended.
+        pairing: How the network's pairs are drawn.
         object_log_z: The GRBM's log partition function, for the log-ratio.
         seed: Of the choice of scenes and starts.
         progress: Shows how far it is.
+        checkpoints: Where the verifier's training keeps its state.
+        start: A verifier whose weights training starts from; the network's own without.
 
     Returns:
-        The evidence, the searches of the held-out scenes, and figures about it.
+        The evidence, the searches of the held-out scenes (not of mosaics), and figures about it.
     """
-    chosen = torch.randperm(len(fit), generator=generator(seed, "ranking"))[: settings.scenes]
-    images = [fit[i] for i in chosen.tolist()]
-    ends = []
-    with progress.phase("hard negatives", len(images)) as tick:
-        work = map_images(lambda i: _ends(models, gallery, i, settings, attend.search, seed), images)
-        for number, found in enumerate(work):
-            ends.append(found)
-            tick(number + 1)
-    evidence, figures = _discriminants(models, gallery, images, ends, settings, object_log_z, seed)
+    trained = take(gallery, fit)
+    both = join(trained, mosaics(trained, range(len(fit)), settings.mosaics, seed, settings.mosaic))
+    chosen = torch.randperm(len(fit), generator=generator(seed, "ranking"))[: settings.scenes].tolist()
+    searched = chosen + list(range(len(fit), len(both.names)))
+    negatives = _hard_negatives(models, both, searched, settings, attend.search, seed, progress)
+    verifier, figures = train_verifier(
+        both, negatives, models.canonical, start or models.shiftnet, settings.verifier, pairing, seed, progress,
+        checkpoints,
+    )  # fmt: skip
+    seen = _background(models, both, chosen, negatives, settings, seed)
+    evidence = Evidence(fit_gaussian(seen), object_log_z, verifier, None, None)
     weighed = Models(models.gdbn, models.shiftnet, evidence)
+    made = mosaics(gallery, held_out, settings.held_out_mosaics, seed + 1, settings.mosaic)
     searches = search_scenes(weighed, gallery, held_out, attend, progress)
-    ranking, calibration, counted = calibrate(gallery, searches)
-    return replace(evidence, ranking=ranking, calibration=calibration), searches, figures | counted
+    small = search_scenes(weighed, made, range(len(made.names)), attend, progress)
+    parts = [labelled(gallery, searches)] + ([labelled(made, small)] if small else [])
+    x, y = (np.concatenate(part) for part in zip(*parts, strict=True))
+    ranking, calibration, counted = calibrate(x, y)
+    figures |= {"background_windows": len(seen), **counted}
+    return replace(evidence, ranking=ranking, calibration=calibration), searches, figures
 
 
 def search_scenes(
@@ -149,73 +130,67 @@ def search_scenes(
     return searches
 
 
-def calibrate(gallery: Gallery, searches: Sequence[Searched]) -> tuple[Logistic, Calibration, dict[str, float | int]]:
-    """Ranking and calibration from searches of scenes that trained nothing."""
+def labelled(
+    gallery: Gallery, searches: Sequence[Searched]
+) -> tuple[Float[np.ndarray, "n measured"], Int[np.ndarray, "n"]]:
+    """What was measured at the gazes of searches, and whether an object is there; unclear ones are left out."""
     labels = [label(each.gazes, gallery.of(each.image), gallery.ignore[each.image]).numpy() for each in searches]
     x, y = np.concatenate([each.measured for each in searches]), np.concatenate(labels)
-    x, y = x[y != UNCLEAR], y[y != UNCLEAR]
+    return x[y != UNCLEAR], y[y != UNCLEAR]
+
+
+def calibrate(
+    x: Float[np.ndarray, "n measured"], y: Int[np.ndarray, "n"]
+) -> tuple[Logistic, Calibration, dict[str, float | int]]:
+    """Ranking and calibration from what was measured at gazes, and whether an object is there."""
     ranking = fit_logistic(x, y, l2=1.0)
     counts = {"calibration_objects": int((y == OBJECT).sum()), "calibration_elsewhere": int((y == ELSEWHERE).sum())}
     return ranking, fit_calibration(ranking.logit(x), y), counts
 
 
-def _ends(
-    models: Models, gallery: Gallery, image: int, settings: RankingSettings, search: SearchSettings, seed: int
-) -> Ends:
-    """One image of the first round."""
-    rng = generator(seed, "ends", gallery.names[image])
-    pyramids, objects = gallery.pyramids, gallery.of(image)
-    width, height = int(pyramids.width[image, 0]), int(pyramids.height[image, 0])
-    starts = start_gazes(width, height, search)
-    starts = starts[torch.randperm(len(starts), generator=rng)[: settings.starts]]
-    index = torch.full((len(starts),), image)
-    first = look(models.shiftnet, models.canonical, pyramids, index, starts).features
-    trails = converge(models.shiftnet, models.canonical, pyramids, index, starts, search.steps)
-    last = trails.gazes[-1]
-    labels = torch.where(torch.isfinite(last).all(1), label(last, objects, gallery.ignore[image]), UNCLEAR)
-    clear = labels != UNCLEAR
-    elsewhere = torch.nonzero(labels == ELSEWHERE)[:, 0]
-    distinct = merge(last[elsewhere], torch.zeros(len(elsewhere)))
-    elsewhere = elsewhere[torch.from_numpy(distinct.kept)[: settings.negatives]]
-    there = torch.nonzero(labels == OBJECT)[:, 0][: settings.positives]
-    both = torch.cat((there, elsewhere))
-    return Ends(first[clear], labels[clear], trails.features[both], labels[both], trails.glimpse[elsewhere])
-
-
-def _discriminants(
+def _hard_negatives(
     models: Models,
     gallery: Gallery,
     images: Sequence[int],
-    ends: Sequence[Ends],
     settings: RankingSettings,
-    object_log_z: float,
+    search: SearchSettings,
     seed: int,
-) -> tuple[Evidence, dict[str, float | int]]:
-    """Fits what the first round gives; negatives that look more like objects than most objects do are dropped.
+    progress: Progress,
+) -> Objects:
+    """Distinct gazes of searches that ended where no object is."""
+    found = []
+    with progress.phase("hard negatives", len(images)) as tick:
+        work = map_images(lambda i: _ends(models, gallery, i, settings.starts, search, seed), images)
+        for done, ends in enumerate(work):
+            found.append(ends)
+            tick(done + 1)
+    image = torch.repeat_interleave(torch.tensor(list(images)), torch.tensor([len(ends) for ends in found]))
+    return Objects(image, torch.cat(found))
 
-    Objects that nobody annotated are among the negatives. Those whose discriminant is above the objects' median, when
-    fitted with them as negatives, are left out of a second fit and of the background model, and counted.
-    """
-    first, reached = torch.cat([e.first for e in ends]), torch.cat([e.reached for e in ends])
-    last, there = torch.cat([e.last for e in ends]), torch.cat([e.there for e in ends])
-    glimpse = torch.cat([e.glimpse for e in ends])
-    found = fit_discriminant(last, there == OBJECT)
-    logits = found(last)
-    suspicious = torch.zeros(len(there), dtype=torch.bool)
-    if (there == OBJECT).any():
-        suspicious = (there == ELSEWHERE) & (logits > logits[there == OBJECT].median())
-        found = fit_discriminant(last[~suspicious], there[~suspicious] == OBJECT)
-    glimpse = glimpse[~suspicious[there == ELSEWHERE]]
+
+def _ends(
+    models: Models, gallery: Gallery, image: int, count: int, search: SearchSettings, seed: int
+) -> Float[Tensor, "n 4"]:
+    """Where some of the starts of one image's search end, objects and what may be one left out."""
+    pyramids, rng = gallery.pyramids.only(image), generator(seed, "ends", gallery.names[image])
+    width, height = int(pyramids.width[0, 0]), int(pyramids.height[0, 0])
+    starts = start_gazes(width, height, search)
+    starts = starts[torch.randperm(len(starts), generator=rng)[:count]]
+    index = torch.zeros(len(starts), dtype=torch.int64)
+    last = converge(models.shiftnet, models.canonical, pyramids, index, starts, search.steps).gazes[-1]
+    last = last[sound(last, pyramids)]
+    last = last[label(last, gallery.of(image), gallery.ignore[image]) == ELSEWHERE]
+    return last[torch.from_numpy(merge(last, torch.zeros(len(last)), iou=DISTINCT, inside=2.0).kept)]
+
+
+def _background(
+    models: Models, gallery: Gallery, images: Sequence[int], negatives: Objects, settings: RankingSettings, seed: int
+) -> Float[Tensor, "n d"]:
+    """What is seen at hard negatives and through random windows, in the patch model's units."""
+    chosen = torch.randperm(len(negatives.image), generator=generator(seed, "background"))[:MOST]
+    at = glimpses(gallery.pyramids, negatives.image[chosen], negatives.gaze[chosen])
     windows = _random_windows(gallery, images, settings.windows, seed)
-    background = fit_gaussian(standardised(models.gdbn, torch.cat((glimpse, windows))))
-    evidence = Evidence(background, object_log_z, found, fit_discriminant(first, reached == OBJECT), None, None)
-    return evidence, {
-        "trails": len(reached),
-        "reached": round(float((reached == OBJECT).double().mean()), 4),
-        "negatives": int((there == ELSEWHERE).sum()),
-        "dropped_as_objects": int(suspicious.sum()),
-        "background_windows": len(glimpse) + len(windows),
-    }
+    return standardised(models.gdbn, torch.cat((at, windows)))
 
 
 def _random_windows(gallery: Gallery, images: Sequence[int], count: int, seed: int) -> Float[Tensor, "n 3 24 24"]:

@@ -82,8 +82,8 @@ def machine(seed: int) -> GaussianBernoulliRBM:
 
 def conditionals(grbm: GaussianBernoulliRBM) -> PatchConditionals:
     """The RBM as the posterior takes it: v = (pixel - 1/2) / kappa."""
-    parts = (grbm.W, grbm.b, grbm.c, grbm.log_sigma)
-    return PatchConditionals(*(p.detach() for p in parts), torch.full((3,), 0.5), torch.full((3,), _KAPPA))
+    W, b, c, log_sigma = (p.detach() for p in (grbm.W, grbm.b, grbm.c, grbm.log_sigma))
+    return PatchConditionals(W, b, c, log_sigma, torch.full((3,), 0.5), torch.full((3,), _KAPPA))
 
 
 def draw_joint(grbm: GaussianBernoulliRBM, n: int, seed: int, pool: int = 2000) -> Joint:

@@ -1,8 +1,10 @@
 """Gazes that set out over an image and converge on its objects.
 
 Starts lie on grids: at each scale, positions closer together than the network's reach, at several angles where
-objects may be turned. Scales go from the smallest object looked for to a gaze whose context covers the image. Each
-gaze then takes a few steps of the network; those that at their first step see nothing of interest stop there.
+objects may be turned. Scales go from the smallest object looked for to a gaze whose context covers the image. All take
+one step of the ShiftNet; the verifier looks where it led them, and those with the least prospect of an object stop
+there. The others, and some whose context covers the whole image, take a few steps more. By then many are at the same
+places; one of each crowd goes on until it rests.
 """
 
 import math
@@ -12,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from foveate.attention import shiftnet
@@ -34,8 +36,11 @@ class SearchSettings:
     ratio: float = 2.0  # between one scale and the next
     spacing: float = 1.7  # between positions, half-sides
     angles: int = 4  # start angles around the circle
-    steps: int = 4  # of the network
-    keep: float = 0.15  # share of the starts that go on after the first step
+    keep: float = 0.25  # share of the starts that the verifier lets go on after their first step
+    steps: int = 4  # of the ShiftNet, before crowds are thinned out
+    settle: int = 4  # steps after that
+    crowd: float = 0.6  # overlap from which two gazes belong to one crowd
+    candidates: int = 60  # places from which gazes settle
 
 
 class Trails(NamedTuple):
@@ -120,11 +125,31 @@ def converge(
     steps: int,
 ) -> Trails:
     """Lets gazes take `steps` steps and looks once more where they end."""
+    gazes = follow(net, canonical, pyramids, index, starts, steps)
+    return Trails(gazes, *look(net, canonical, pyramids, index, gazes[-1]))
+
+
+def follow(
+    net: ShiftNet,
+    canonical: Canonical,
+    pyramids: Pyramids,
+    index: Int[Tensor, "n"],
+    starts: Float[Tensor, "n 4"],
+    steps: int,
+) -> Float[Tensor, "gazes n 4"]:
+    """Lets gazes take `steps` steps: the starts and where each step led."""
     trail = [starts]
     for _ in range(steps):
         trail.append(shiftnet.move(trail[-1], look(net, canonical, pyramids, index, trail[-1]).change))
-    seen = look(net, canonical, pyramids, index, trail[-1])
-    return Trails(torch.stack(trail), seen.change, seen.features, seen.glimpse)
+    return torch.stack(trail)
+
+
+def sound(gazes: Float[Tensor, "n 4"], pyramids: Pyramids) -> Bool[Tensor, "n"]:
+    """Gazes that are finite, centred within the image and neither tiny nor larger than it."""
+    height, width = int(pyramids.height[0, 0]), int(pyramids.width[0, 0])
+    s = torch.hypot(gazes[:, 0], gazes[:, 1])
+    inside = (gazes[:, 2] >= 0) & (gazes[:, 2] <= width) & (gazes[:, 3] >= 0) & (gazes[:, 3] <= height)
+    return torch.isfinite(gazes).all(1) & inside & (s >= 4) & (s <= max(height, width))
 
 
 @torch.inference_mode()

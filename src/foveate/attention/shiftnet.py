@@ -17,6 +17,7 @@ scale, angle, x / s, y / s): u* = u o delta, so one network serves every scale a
 `UNIT`, in which the training changes are of order one.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -85,12 +86,21 @@ class ShiftNet(nn.Module):
         Raises:
             BadInput: A tensor is missing, of the wrong shape, or not finite.
         """
-        net, tensors = cls(), load_tensors(path)
+        return cls.from_tensors(load_tensors(path), str(path))
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], source: str) -> "ShiftNet":
+        """A network that is not trained further; `source` is what an error names.
+
+        Raises:
+            BadInput: A tensor is missing, of the wrong shape, or not finite.
+        """
+        net = cls()
         for name, own in net.state_dict().items():
             found = tensors.get(name)
             if found is None or found.shape != own.shape or not torch.isfinite(found).all():
                 shape = None if found is None else list(found.shape)
-                raise BadInput(f"{path}: tensor {name} must be finite, of shape {list(own.shape)}; found {shape}")
+                raise BadInput(f"{source}: tensor {name} must be finite, of shape {list(own.shape)}; found {shape}")
             own.copy_(found)
         return net.requires_grad_(False).to(memory_format=torch.channels_last)
 

@@ -10,7 +10,6 @@ d (root mean square over the four outputs),
 which is the mean squared error itself for w -> infinity, and the relative one for w -> 0.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from foveate.attention.descent import DescentSettings, descend
 from foveate.attention.pairs import Objects, Pairs, PairSettings, draw_pairs, feed_back
 from foveate.attention.shiftnet import UNIT, ShiftNet
 from foveate.checkpoints import Checkpoints, NoCheckpoints
@@ -37,12 +37,9 @@ class ShiftNetSettings:
 
     steps: int = 5500  # minibatches
     batch: int = 128  # pairs in each
-    rate: float = 0.02  # learning rate, after a short warm-up, then along a cosine to zero
-    momentum: float = 0.9
-    clip: float = 2.0  # largest norm of a gradient: the product of two streams is not tame without
+    descent: DescentSettings = field(default_factory=DescentSettings)
     loss: str = "mse"  # or "huber"
     near_weight: float = 0.5  # w of the formula above; large for the plain mean squared error
-    decay: float = 0.999  # of the averaged weights, which are the result
     report_every: int = 100  # steps between records
     checkpoint_every: int = 200  # steps between checkpoints
     pairs: PairSettings = field(default_factory=PairSettings)
@@ -90,16 +87,9 @@ def train_step(state: TrainState, pairs: Pairs, settings: ShiftNetSettings) -> t
         raise FoveateError(f"the ShiftNet's loss is {loss.item()} at step {state.step}: the learning rate is too high")
     parameters = dict(state.net.named_parameters())
     gradients = torch.autograd.grad(loss, list(parameters.values()))
-    norm = torch.sqrt(sum((g.double() ** 2).sum() for g in gradients)).item()
-    shrink = min(1.0, settings.clip / (norm + 1e-12))
-    with torch.no_grad():
-        rate = rate_at(state.step, settings)
-        velocities = [state.velocity[name] for name in parameters]
-        torch._foreach_mul_(velocities, settings.momentum)
-        torch._foreach_add_(velocities, gradients, alpha=shrink)
-        torch._foreach_add_(list(parameters.values()), velocities, alpha=-rate)
-        keep = min(settings.decay, (1 + state.step) / (10 + state.step))
-        torch._foreach_lerp_(list(state.average.parameters()), list(parameters.values()), 1 - keep)
+    weights, velocity = list(parameters.values()), [state.velocity[name] for name in parameters]
+    average = list(state.average.parameters())
+    norm = descend(weights, gradients, velocity, average, state.step, settings.steps, settings.descent)
     fed_back = feed_back(pairs, predicted.detach())
     return state._replace(fed_back=fed_back, step=state.step + 1), TrainInfo(loss.item(), norm)
 
@@ -115,12 +105,6 @@ def pair_loss(
     )
     square = settings.near_weight**2
     return ((1 + square) / (square + size) * squared.mean(1)).mean()
-
-
-def rate_at(step: int, settings: ShiftNetSettings) -> float:
-    """The learning rate: linear warm-up over 100 steps, then a cosine to zero."""
-    warm = min(1.0, (step + 1) / 100)
-    return settings.rate * warm * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
 
 
 def train_shiftnet(

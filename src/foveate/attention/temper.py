@@ -18,8 +18,9 @@ from torch import Tensor
 
 from foveate.attention.attend import AttendSettings
 from foveate.attention.gallery import Gallery
+from foveate.attention.labels import OBJECT, label
 from foveate.attention.models import Models
-from foveate.attention.ranking import OBJECT, Searched, label
+from foveate.attention.ranking import Searched
 from foveate.attention.refine import Refined, refine
 from foveate.attention.workers import map_images
 from foveate.progress import Progress

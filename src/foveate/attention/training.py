@@ -18,6 +18,7 @@ from torch import Tensor
 from foveate.attention.appearance import AppearanceSettings
 from foveate.attention.attend import AttendSettings
 from foveate.attention.canonical import canonical_image, standardised
+from foveate.attention.descent import DescentSettings
 from foveate.attention.evidence import Evidence
 from foveate.attention.gallery import Gallery, hold_out, load_gallery
 from foveate.attention.models import Models
@@ -29,6 +30,7 @@ from foveate.attention.search import SearchSettings, converge
 from foveate.attention.shiftnet import ShiftNet
 from foveate.attention.shiftnet_training import ShiftNetSettings, train_shiftnet
 from foveate.attention.temper import fit_temper
+from foveate.attention.verifier import VerifierSettings
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.greedy import QUICK, GDBNSettings, train_gdbn
 from foveate.errors import BadInput
@@ -81,11 +83,13 @@ QUICK_SETTINGS = TrainSettings(
     gdbn=QUICK,
     shiftnet=ShiftNetSettings(
         steps=400,
-        rate=0.03,
+        descent=DescentSettings(rate=0.03),
         report_every=20,
         pairs=PairSettings(appearance=AppearanceSettings(composite=0.3, coarse=0.1)),
     ),
-    ranking=RankingSettings(scenes=60, starts=120, negatives=30),
+    ranking=RankingSettings(
+        scenes=40, mosaics=30, starts=60, held_out_mosaics=15, verifier=VerifierSettings(steps=120)
+    ),
     attend=AttendSettings(
         search=SearchSettings(smallest=11.0, ratio=2.0, spacing=1.7, steps=3),
         posterior=PosteriorSettings(chains=2, warm_up=20, draws=30),
@@ -214,9 +218,15 @@ def network(
 
 
 def weigh(
-    models: Models, gallery: Gallery, split: Split, run: RunFolder, settings: TrainSettings, progress: Progress
+    models: Models,
+    gallery: Gallery,
+    split: Split,
+    run: RunFolder,
+    settings: TrainSettings,
+    progress: Progress,
+    start: ShiftNet | None = None,
 ) -> Evidence:
-    """Evidence, calibration and temper."""
+    """Evidence, calibration and temper; the verifier from the weights of `start` where there is one."""
     if run.checkpoints.done("evidence"):
         return Evidence.from_tensors(run.load_tensors("background"))
     log_z = object_log_z(models.gdbn, gallery, split.objects, settings.seed, progress)
@@ -227,9 +237,12 @@ def weigh(
         split.held_out,
         settings.ranking,
         settings.attend,
+        settings.shiftnet.pairs,
         log_z,
         settings.seed,
         progress,
+        run.checkpoints,
+        start,
     )
     weighed = Models(models.gdbn, models.shiftnet, evidence)
     temper, tempered = fit_temper(weighed, gallery, searches, settings.attend, progress)

@@ -56,7 +56,7 @@ def start_from_prior(
         order: a of the module's formula.
     """
     machine = BernoulliRBM(grbm.n_hidden, n_hidden)
-    mean = hidden.double().mean(0)
+    mean = hidden.mean(0, dtype=torch.float64)
     least = 0.5 / (len(hidden) + 1)
     mean = mean.clamp(least, 1 - least)
     b = torch.log(mean) - torch.log1p(-mean)

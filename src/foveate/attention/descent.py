@@ -1,0 +1,54 @@
+"""One step of stochastic gradient descent with momentum, clipped, beside an average of the weights.
+
+With g the gradient, shrunk to a norm of at most `clip`, and p the step's number from 0,
+
+    velocity <- momentum velocity + g,    weights <- weights - rate velocity,
+    average <- k average + (1 - k) weights,    k = min(decay, (1 + p) / (10 + p)).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class DescentSettings:
+    """How weights descend."""
+
+    rate: float = 0.02  # after a warm-up, then along a cosine to zero
+    warm_up: int = 100  # steps
+    momentum: float = 0.9
+    clip: float = 2.0  # largest norm of a gradient: the product of two streams is not tame without
+    decay: float = 0.999  # of the averaged weights, which are the result
+
+
+@torch.no_grad()
+def descend(
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    velocity: Sequence[Tensor],
+    average: Sequence[Tensor],
+    step: int,
+    steps: int,
+    settings: DescentSettings,
+) -> float:
+    """Step number `step` of `steps`; weights, velocity and average are changed in place.
+
+    Returns:
+        The norm of the gradient before it was clipped.
+    """
+    norm = torch.sqrt(sum((g.double() ** 2).sum() for g in gradients)).item()
+    torch._foreach_mul_(velocity, settings.momentum)
+    torch._foreach_add_(velocity, gradients, alpha=min(1.0, settings.clip / (norm + 1e-12)))
+    torch._foreach_add_(weights, velocity, alpha=-rate_at(step, steps, settings))
+    torch._foreach_lerp_(average, weights, 1 - min(settings.decay, (1 + step) / (10 + step)))
+    return norm
+
+
+def rate_at(step: int, steps: int, settings: DescentSettings) -> float:
+    """The learning rate: a linear warm-up, then a cosine to zero."""
+    warm = min(1.0, (step + 1) / settings.warm_up)
+    return settings.rate * warm * 0.5 * (1 + math.cos(math.pi * step / steps))
