@@ -97,6 +97,7 @@ def train_gdbn(
     log: Callable[[dict[str, Any]], None] = lambda record: None,
     mean: Float[Tensor, "3"] | None = None,
     std: Float[Tensor, "3"] | None = None,
+    start: GaussianBernoulliRBM | None = None,
 ) -> GaussianDBN:
     """Train a GDBN layer by layer; resumed from `checkpoints`, it ends with the same bits.
 
@@ -109,12 +110,13 @@ def train_gdbn(
         checkpoints: Keeps the state of each phase.
         log: Gets one record an epoch: phase, epoch, figures.
         mean, std: [3] by which the patches were standardised, kept in the model.
+        start: A first layer to start from, in place of what `settings.start` would make.
 
     Raises:
         Diverged: A parameter is not finite or has exploded.
     """
     progress, checkpoints = progress or Quiet(), checkpoints or NoCheckpoints()
-    grbm = _first_layer(patches, validation, settings, seed, progress, checkpoints, log)
+    grbm = _first_layer(patches, validation, settings, seed, progress, checkpoints, log, start)
     rbm = _second_layer(grbm, patches, validation, settings, seed, progress, checkpoints, log)
     model = GaussianDBN(grbm.n_visible, grbm.n_hidden, rbm.n_hidden)
     model.grbm.load_state_dict(grbm.state_dict())
@@ -125,8 +127,10 @@ def train_gdbn(
     return model
 
 
-def _first_layer(patches, validation, settings, seed, progress, checkpoints, log) -> GaussianBernoulliRBM:
+def _first_layer(patches, validation, settings, seed, progress, checkpoints, log, given) -> GaussianBernoulliRBM:
     def start() -> GaussianBernoulliRBM:
+        if given is not None:
+            return given
         with progress.phase("first layer's start", total=settings.start_epochs + 1) as tick:
             data = _gather(patches, settings.start_epochs, tick)
             if settings.start == "small":
