@@ -119,7 +119,7 @@ def test_it_learns_to_tell_objects_from_what_the_search_was_drawn_to(gallery, st
     settings = VerifierSettings(steps=60, pairs=pairs)
     negatives = hard_negatives(gallery)
     net, figures = train_verifier(
-        gallery, negatives, canonical, start, settings, PairSettings(), 1, Quiet(), verifier.NoCheckpoints()
+        gallery, negatives, canonical, start, False, settings, PairSettings(), 1, Quiet(), verifier.NoCheckpoints()
     )
     assert figures["verifier_missed"] < 0.25 and figures["verifier_fooled"] < 0.25
     held = draw(gallery, negatives, torch.arange(16), VerifierPairSettings(), PairSettings(), generator(9, "new"))
@@ -136,7 +136,16 @@ def test_stopped_half_way_it_goes_on_to_the_same_weights(gallery, start, tmp_pat
 
     def trained(checkpoints, progress):
         return train_verifier(
-            gallery, hard_negatives(gallery), canonical, start, settings, PairSettings(), 1, progress, checkpoints
+            gallery,
+            hard_negatives(gallery),
+            canonical,
+            start,
+            False,
+            settings,
+            PairSettings(),
+            1,
+            progress,
+            checkpoints,
         )[0].state_dict()
 
     whole = trained(Checkpoints(tmp_path / "a"), Quiet())

@@ -55,13 +55,16 @@ class LearnSettings:
     rounds: int = 2  # of expectation and maximisation
     shiftnet_steps: int = 1200  # of each round, from the weights of the round before
     shiftnet_rate: float = 0.01
+    verifier_steps: int = 500  # of each round, likewise
     tolerance: float = 5.0  # nats by which a round may lower the bound before it is undone
     trust: Trust = field(default_factory=Trust)
     train: TrainSettings = field(default_factory=TrainSettings)  # of the maximisation step
 
 
 PRESETS = {
-    "quick": LearnSettings(rounds=1, shiftnet_steps=120, trust=Trust(probability=0.5), train=TRAINING["quick"]),
+    "quick": LearnSettings(
+        rounds=1, shiftnet_steps=100, verifier_steps=40, trust=Trust(probability=0.5), train=TRAINING["quick"]
+    ),
     "standard": LearnSettings(),
 }
 
@@ -178,7 +181,9 @@ def _round(
     network_settings = settings.train.shiftnet
     descent = replace(network_settings.descent, rate=settings.shiftnet_rate)
     shiftnet = replace(network_settings, steps=settings.shiftnet_steps, descent=descent)
-    train = replace(settings.train, seed=settings.seed, shiftnet=shiftnet)
+    ranking = settings.train.ranking
+    ranking = replace(ranking, verifier=replace(ranking.verifier, steps=settings.verifier_steps))
+    train = replace(settings.train, seed=settings.seed, shiftnet=shiftnet, ranking=ranking)
     try:
         learned = _maximise(models, gallery, split, folder, train, progress)
     except FoveateError as error:

@@ -101,8 +101,8 @@ def train_evidence(
     searched = chosen + list(range(len(fit), len(both.names)))
     negatives = _hard_negatives(models, both, searched, settings, attend.search, seed, progress)
     verifier, figures = train_verifier(
-        both, negatives, models.canonical, start or models.shiftnet, settings.verifier, pairing, seed, progress,
-        checkpoints,
+        both, negatives, models.canonical, start or models.shiftnet, start is not None, settings.verifier, pairing,
+        seed, progress, checkpoints,
     )  # fmt: skip
     seen = _background(models, both, chosen, negatives, settings, seed)
     evidence = Evidence(fit_gaussian(seen), object_log_z, verifier, None, None)

@@ -22,6 +22,7 @@ from foveate.attention.descent import DescentSettings
 from foveate.attention.evidence import Evidence
 from foveate.attention.gallery import Gallery, hold_out, load_gallery
 from foveate.attention.models import Models
+from foveate.attention.mosaics import MosaicSettings
 from foveate.attention.pairs import Objects, PairSettings
 from foveate.attention.patches import PatchSettings, aligned_patches, jittered_patches
 from foveate.attention.posterior import PosteriorSettings
@@ -88,7 +89,12 @@ QUICK_SETTINGS = TrainSettings(
         pairs=PairSettings(appearance=AppearanceSettings(composite=0.3, coarse=0.1)),
     ),
     ranking=RankingSettings(
-        scenes=40, mosaics=30, starts=60, held_out_mosaics=15, verifier=VerifierSettings(steps=120)
+        scenes=30,
+        mosaics=30,
+        starts=60,
+        held_out_mosaics=10,
+        mosaic=MosaicSettings(long=320, short=240, least=56),
+        verifier=VerifierSettings(steps=90),
     ),
     attend=AttendSettings(
         search=SearchSettings(smallest=11.0, ratio=2.0, spacing=1.7, steps=3),

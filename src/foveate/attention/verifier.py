@@ -79,13 +79,14 @@ class State(NamedTuple):
     step: int
 
 
-def begin(start: ShiftNet, negatives: int) -> State:
-    """The weights of `start`, but for the last layer, which is zero."""
+def begin(start: ShiftNet, again: bool, negatives: int) -> State:
+    """The weights of `start`; the last layer is zero unless `start` is a verifier that learns `again`."""
     net, average = ShiftNet(), ShiftNet()
     for each in (net, average):
         each.to(memory_format=torch.channels_last).load_state_dict(start.state_dict())
-        torch.nn.init.zeros_(each.shift.weight)
-        torch.nn.init.zeros_(each.shift.bias)
+        if not again:
+            torch.nn.init.zeros_(each.shift.weight)
+            torch.nn.init.zeros_(each.shift.bias)
     velocity = [torch.zeros_like(p) for p in net.parameters()]
     visits = torch.zeros(negatives, dtype=torch.int64)
     return State(net, average.requires_grad_(False), velocity, torch.zeros(negatives), visits, 0.0, 0)
@@ -96,6 +97,7 @@ def train_verifier(
     negatives: Objects,
     canonical: Canonical,
     start: ShiftNet,
+    again: bool,
     settings: VerifierSettings,
     pairing: PairSettings,
     seed: int,
@@ -109,6 +111,7 @@ def train_verifier(
         negatives: Gazes at which no object is annotated, to which the ShiftNet was drawn.
         canonical: Glimpse in [0, 1] -> v, as inference computes it.
         start: The ShiftNet, or an earlier verifier, whose weights it begins with.
+        again: Whether it is an earlier verifier.
         settings: How.
         pairing: How the ShiftNet's pairs are drawn: what is in its reach, and augmentation.
         seed: Of everything random.
@@ -118,7 +121,7 @@ def train_verifier(
     Returns:
         The averaged network, whose first two outputs are the log-odds of near and here, and figures about it.
     """
-    state = _restore(checkpoints, start, len(negatives.image)) or begin(start, len(negatives.image))
+    state = _restore(checkpoints, len(negatives.image)) or begin(start, again, len(negatives.image))
     wrong: list[tuple[float, ...]] = []
     with progress.phase("verifier", settings.steps) as tick:
         while state.step < settings.steps:
@@ -200,12 +203,12 @@ def _save(checkpoints: Checkpoints | NoCheckpoints, state: State) -> None:
     checkpoints.save("verifier", tensors, {"step": state.step, "median": state.median})
 
 
-def _restore(checkpoints: Checkpoints | NoCheckpoints, start: ShiftNet, negatives: int) -> State | None:
+def _restore(checkpoints: Checkpoints | NoCheckpoints, negatives: int) -> State | None:
     found = checkpoints.load("verifier")
     if found is None:
         return None
     tensors, meta = found
-    state = begin(start, negatives)
+    state = begin(ShiftNet(), False, negatives)
     for prefix, net in (("net.", state.net), ("average.", state.average)):
         net.load_state_dict({key: tensors[prefix + key] for key in net.state_dict()})
     for k, value in enumerate(state.velocity):
