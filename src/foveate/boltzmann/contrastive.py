@@ -116,12 +116,14 @@ def check_data(machine: Machine, data: Tensor) -> None:
     """Refuse data that a machine can't learn from.
 
     Raises:
-        BadInput: They are of another shape, none, or not all finite.
+        BadInput: They are of another shape, none, not all finite, or, for binary units, not between 0 and 1.
     """
     if data.ndim != 2 or data.shape[1] != machine.n_visible:
         raise BadInput(f"data of shape {list(data.shape)}: expected [N, {machine.n_visible}]")
     if len(data) == 0 or not torch.isfinite(data).all():
         raise BadInput(f"data of shape {list(data.shape)}: expected at least one row, and finite numbers only")
+    if isinstance(machine, BernoulliRBM) and not 0 <= float(data.min()) <= float(data.max()) <= 1:
+        raise BadInput(f"data from {float(data.min()):g} to {float(data.max()):g}: binary units take 0 to 1")
 
 
 def init(

@@ -173,9 +173,9 @@ def train_rbm(
         plan: Further fields of `Plan`.
     """
     check_data(machine, data)
+    whole = replace(Plan(rule or Rule(), method, epochs), **plan)
     if not machine.W.any():
         _begin(machine, data, seed)
-    whole = replace(Plan(rule or Rule(), method, epochs), **plan)
     if rule is None:
         whole = replace(whole, rule=usual_rule(machine, whole.epochs * whole.steps(len(data))))
     return fit(machine, data, whole, seed, processes=processes)
