@@ -3,7 +3,7 @@
 # make test      every test
 # make lint      style and types
 # make docs      the guide, as pages in site/
-# make bench     every benchmark, one table each
+# make bench     every benchmark, one table each; QUICK=1 with the smallest sizes
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,11 +26,11 @@ test: install
 	$(BIN)/python -m pytest -q
 
 lint: install
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/basedpyright
 
 docs: install
 	$(BIN)/mkdocs build --strict --quiet
 
 bench: install
-	set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file; done
+	$(BIN)/python benchmarks/collect.py $(if $(QUICK),--quick)

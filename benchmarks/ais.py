@@ -4,14 +4,13 @@ Claims: at most 1.5 times the floor, which is the two float32 matrix products of
 rbms (a package of that name), which runs in a Python of its own if FOVEATE_PEERS names one that has it. Everything
 takes turns in one run; seconds are processor time, medians over the rounds.
 
-    FOVEATE_PEERS=/path/to/python python benchmarks/ais.py [ROUNDS]
+    FOVEATE_PEERS=/path/to/python python benchmarks/ais.py [--rounds 15]
 """
 
 import itertools
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from figures import Figures, parser
 from torch.nn.functional import softplus
 
 from foveate.boltzmann.ais import estimate
@@ -126,7 +126,10 @@ def peer(rbm: BernoulliRBM, python: str, folder: str) -> Callable[[], tuple[floa
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    asked = parser(__doc__)
+    asked.add_argument("--rounds", type=int, default=15)
+    options = asked.parse_args()
+    rounds, figures = 2 if options.quick else options.rounds, Figures("ais", options.json)
     torch.set_num_threads(1)
     rbm = random_machine()
     with tempfile.TemporaryDirectory() as folder:
@@ -144,14 +147,19 @@ def main() -> None:
                 if number:  # the first round compiles
                     found[name].append(result)
     seconds = {name: statistics.median(s for s, _ in results) for name, results in found.items()}
-    print(f"{CHAINS} chains, {UNITS} x {UNITS} units, {STEPS} steps a round, {rounds} rounds, one core")
-    print(f"{'':24}{'ms a step':>10}{'x floor':>9}{'log Z':>9}{'s for ' + format(WHOLE, ','):>16}")
-    for name, each in seconds.items():
-        ratio, log_z = each / seconds["two products (floor)"], found[name][-1][1]
-        print(f"{name:24}{each / STEPS * 1e3:10.3f}{ratio:9.2f}{log_z:9.2f}{each / STEPS * WHOLE:16.0f}")
-    for name in ("tight torch", "rbms"):
-        if name in seconds:
-            print(f"foveate is {seconds[name] / seconds['foveate']:.1f} times faster than {name}")
+    figures.table(
+        f"annealing: {CHAINS} chains, {UNITS} x {UNITS} units, {STEPS} steps a round, {rounds} rounds, one core",
+        "ms a step",
+        {name: each / STEPS * 1e3 for name, each in seconds.items()},
+        ours="foveate",
+        floor="two products (floor)",
+        claim="at most 1.5 x floor; rbms at least 4 x ours",
+        notes={
+            name: f"{each / STEPS * WHOLE:.0f} s for {WHOLE:,} temperatures, log Z {found[name][-1][1]:.2f}"
+            for name, each in seconds.items()
+        },
+    )
+    figures.close()
 
 
 if __name__ == "__main__":

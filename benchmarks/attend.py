@@ -1,20 +1,30 @@
-"""`attend` end to end: seconds a photograph on this machine, and where they go.
+"""`attend` end to end: processor time a photograph beside OpenCV's Haar cascade and MTCNN, and where ours goes.
 
-    python benchmarks/attend.py RUN FOLDER [COUNT]
+Claim: at least as fast as MTCNN. Everyone reads the same files; reading is counted. Without --run and --photographs, a
+RUN that has learned nothing looks at scenes of digits: the time is about the same, what is found means nothing. The
+peers run in a Python of their own if FOVEATE_PEERS names one that has opencv-python-headless or facenet-pytorch.
 
-Prints photographs a second over all cores, and for one photograph after another on one core the share of each part.
+    FOVEATE_PEERS=/path/to/python python benchmarks/attend.py --run RUN --photographs FOLDER [--count 40]
 """
 
 import cProfile
+import os
 import pstats
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
+
+from figures import Figures, parser
+from untrained import write_untrained
 
 from foveate.attention.attend import Attention
 from foveate.attention.workers import default_workers, map_images, one_thread_each
 from foveate.commands.models import attend_settings
 from foveate.commands.options import Common
+from foveate.scenes.digits import write_digit_scenes
 from foveate.scenes.folder import list_images, read_image
 
 PARTS = {
@@ -25,42 +35,100 @@ PARTS = {
     "transitions": "Hamiltonian Monte Carlo",
     "sample_visible": "v given h1 and u",
     "sample_hidden": "h1 given v",
-    "canonical": "v for the network",
+    "canonical": "v for the networks",
     "merge": "merging",
+    "votes": "votes",
     "read_image": "reading",
     "from_images": "pyramids",
 }
+OWN = ("_glimpses", "conv2d", "linear", "max_pool2d")
+"""Parts whose own time counts; of the others all that they call does."""
+
+HAAR = """
+import sys, time
+import cv2
+cv2.setNumThreads(1)
+cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
+begun = time.process_time()
+for path in sys.argv[1:]:
+    cascade.detectMultiScale(cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2GRAY))
+print((time.process_time() - begun) / (len(sys.argv) - 1))
+"""
+MTCNN = """
+import sys, time
+import torch
+torch.set_num_threads(1)
+from facenet_pytorch import MTCNN
+from PIL import Image
+find = MTCNN(keep_all=True)
+begun = time.process_time()
+for path in sys.argv[1:]:
+    find.detect(Image.open(path).convert("RGB"))
+print((time.process_time() - begun) / (len(sys.argv) - 1))
+"""
 
 
-def main() -> None:
-    run, folder = sys.argv[1:3]
-    count = int(sys.argv[3]) if len(sys.argv) > 3 else 40
-    settings = attend_settings(run, "many", None, None, None, Common())
-    attention = Attention.load(run)
-    paths = [path for _, path in list_images(folder)][:count]
-    attention.attend_one(read_image(paths[0]), "compile", settings)
+def peer(program: str, python: str, paths: list[str]) -> float | None:
+    """Seconds of processor time a photograph; None where that Python can't run the program."""
+    one = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run([python, "-c", program, *paths], env=one, capture_output=True, text=True, check=False)
+    return float(done.stdout) if done.returncode == 0 else None
 
-    begun = time.perf_counter()
-    list(map_images(lambda path: attention.attend_one(read_image(path), path, settings), paths))
-    seconds = time.perf_counter() - begun
-    workers = default_workers()
-    print(f"{len(paths)} photographs, {workers} cores: {len(paths) / seconds:.2f} a second")
 
+def shares(attention: Attention, settings, paths: list[str]) -> None:
+    """Where the time of one photograph after another goes, on one core."""
     profile, each = cProfile.Profile(), []
     with one_thread_each():
-        for path in paths[: max(len(paths) // 4, 1)]:
+        for path in paths:
             begun = time.perf_counter()
             profile.runcall(lambda path=path: attention.attend_one(read_image(path), path, settings))
             each.append(time.perf_counter() - begun)
-    total = sum(each)
-    print(f"one core: median {statistics.median(each):.2f} s a photograph (profiled)")
-    found = {part: 0.0 for part in PARTS.values()}
+    found = dict.fromkeys(PARTS.values(), 0.0)
     for (_, _, name), (_, _, own, cumulative, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
         for key, part in PARTS.items():
             if name == key or name.endswith(f"{key}>"):
-                found[part] += own if key in ("_glimpses", "conv2d", "linear", "max_pool2d") else cumulative
+                found[part] += own if key in OWN else cumulative
+    print(f"one core, profiled: median {statistics.median(each):.2f} s a photograph")
     for part, spent in sorted(found.items(), key=lambda pair: -pair[1]):
-        print(f"  {part:28} {100 * spent / total:5.1f} %")
+        print(f"  {part:28} {100 * spent / sum(each):5.1f} %")
+
+
+def main() -> None:
+    asked = parser(__doc__)
+    asked.add_argument("--run", type=Path)
+    asked.add_argument("--photographs", type=Path)
+    asked.add_argument("--count", type=int, default=40)
+    options = asked.parse_args()
+    count, figures = 4 if options.quick else options.count, Figures("attend", options.json)
+    with tempfile.TemporaryDirectory() as folder:
+        run = options.run or write_untrained(Path(folder) / "run")
+        if options.photographs is None:
+            write_digit_scenes(Path(folder) / "scenes", (0, 1, 2), count, 0)
+        settings = attend_settings(str(run), "many", None, None, None, Common())
+        attention = Attention.load(run)
+        paths = [path for _, path in list_images(options.photographs or Path(folder) / "scenes")][:count]
+        attention.attend_one(read_image(paths[0]), "compile", settings)
+        begun, wall = time.process_time(), time.perf_counter()
+        list(map_images(lambda path: attention.attend_one(read_image(path), path, settings), paths))
+        spent, wall = time.process_time() - begun, time.perf_counter() - wall
+        python = os.environ.get("FOVEATE_PEERS", sys.executable)
+        values = {"foveate": 1000 * spent / len(paths)}
+        for name, program in (("OpenCV, Haar cascade", HAAR), ("MTCNN", MTCNN)):
+            seconds = peer(program, python, paths)
+            if seconds is None:
+                print(f"{name}: left out, {python} can't run it")
+            else:
+                values[name] = 1000 * seconds
+        figures.table(
+            f"attend: {len(paths)} photographs, processor time of all threads",
+            "ms each",
+            values,
+            ours="foveate",
+            claim="at least as fast as MTCNN",
+            notes={"foveate": f"{len(paths) / wall:.2f} a second on {default_workers()} cores"},
+        )
+        shares(attention, settings, paths[: max(len(paths) // 4, 1)])
+    figures.close()
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ gradients are compared first.
 
 blackjax runs in a Python of its own if FOVEATE_PEERS names one that has it.
 
-    FOVEATE_PEERS=/path/to/python python benchmarks/hmc.py [ROUNDS]
+    FOVEATE_PEERS=/path/to/python python benchmarks/hmc.py [--rounds 15]
 """
 
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from figures import Figures, parser
 from torch.nn.functional import grid_sample
 
 from foveate.attention import hmc, hmc_kernels
@@ -191,13 +191,16 @@ def compare(name: str, value: torch.Tensor, gradient: torch.Tensor, exact: hmc.S
     print(f"  {name} against ours: value {float(error):.1e}, gradient {float(slope):.1e} of the largest")
 
 
-def main(rounds: int) -> None:
+def main() -> None:
+    asked = parser(__doc__)
+    asked.add_argument("--rounds", type=int, default=15)
+    options = asked.parse_args()
+    rounds, figures = 2 if options.quick else options.rounds, Figures("hmc", options.json)
     torch.set_num_threads(1)
     python = os.environ.get("FOVEATE_PEERS")
     for pyramid in (False, True):
         problem = Problem(pyramid)
         where = "two levels of the pyramid" if pyramid else "level 0"
-        print(f"\n{IMAGES} images, {LEAPFROG} leapfrog steps, {where}")
         exact = hmc_kernels.init(problem.position, problem.targets)
         compare("autograd", *problem.value_and_grad(problem.position.float()), exact)
         runs: dict[str, Callable[[], float]] = {"ours": problem.ours(), "autograd, grid_sample": problem.autograd()}
@@ -222,12 +225,16 @@ def main(rounds: int) -> None:
             if process is not None:
                 process.stdin.close()
                 process.wait()
-        ours = statistics.median(seconds["ours"])
-        for name, values in seconds.items():
-            if values:
-                median = statistics.median(values)
-                print(f"  {name:24}{1e3 * median:8.1f} ms{median / ours:7.1f} x ours   accepted {acceptance[name]:.2f}")
+        figures.table(
+            f"an HMC transition: {IMAGES} images, {LEAPFROG} leapfrog steps, {where}, {rounds} rounds, one core",
+            "ms",
+            {name: 1e3 * statistics.median(values) for name, values in seconds.items() if values},
+            ours="ours",
+            claim="autograd and blackjax at least 4 x ours",
+            notes={name: f"accepted {share:.2f}" for name, share in acceptance.items()},
+        )
+    figures.close()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)
+    main()

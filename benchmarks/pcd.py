@@ -5,7 +5,7 @@ products of a step; at least 2.5 times faster than scikit-learn's BernoulliRBM a
 The peers run in a Python of its own if FOVEATE_PEERS names one that has them. Everything takes turns in one run;
 seconds are processor time, medians over the rounds.
 
-    FOVEATE_PEERS=/path/to/python python benchmarks/pcd.py [ROUNDS]
+    FOVEATE_PEERS=/path/to/python python benchmarks/pcd.py [--rounds 15]
 """
 
 import os
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from figures import Figures, parser
 
 from foveate.boltzmann.contrastive import Rule, fast_persistent, init, persistent
 from foveate.boltzmann.rbm import BernoulliRBM
@@ -125,7 +126,10 @@ def peer(program: str, python: str) -> Callable[[], float] | None:
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    asked = parser(__doc__)
+    asked.add_argument("--rounds", type=int, default=15)
+    options = asked.parse_args()
+    rounds, figures = 2 if options.quick else options.rounds, Figures("pcd", options.json)
     torch.set_num_threads(1)
     contenders = {
         "five products (floor)": timed(floor()),
@@ -145,11 +149,15 @@ def main() -> None:
             if number:  # the first round compiles
                 found[name].append(seconds)
     medians = {name: statistics.median(seconds) for name, seconds in found.items()}
-    lowest = medians["five products (floor)"]
-    print(f"an epoch of PCD-1, {UNITS} x {UNITS}, {VECTORS} vectors, batch {BATCH}, {rounds} rounds, one core")
-    print(f"{'':24}{'ms':>8}{'x floor':>9}{'x ours':>8}")
-    for name, seconds in medians.items():
-        print(f"{name:24}{1000 * seconds:8.1f}{seconds / lowest:9.2f}{seconds / medians['foveate, PCD']:8.2f}")
+    figures.table(
+        f"an epoch of PCD-1: {UNITS} x {UNITS} units, {VECTORS} vectors, batch {BATCH}, {rounds} rounds, one core",
+        "ms",
+        {name: 1000 * seconds for name, seconds in medians.items()},
+        ours="foveate, PCD",
+        floor="five products (floor)",
+        claim="at most 1.4 x floor; scikit-learn and rbms at least 2.5 x ours",
+    )
+    figures.close()
 
 
 if __name__ == "__main__":

@@ -3,16 +3,16 @@
 Claim: a training step takes at most 1.3 times the best of torch's own settings. Measured in turns in one process,
 medians; the floor is the network's multiplications at the speed that torch multiplies large matrices with here.
 
-    python benchmarks/shiftnet.py [THREADS]
+    python benchmarks/shiftnet.py [--threads 1]
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from figures import Figures, parser
 from torch import Tensor
 
 from foveate.attention.pairs import Pairs
@@ -20,7 +20,7 @@ from foveate.attention.shiftnet import ShiftNet
 from foveate.attention.shiftnet_training import ShiftNetSettings, init, train_step
 from foveate.memory import keep_large_blocks
 
-BATCH, ROUNDS = 128, 7
+BATCH = 128
 FORWARD = 2.0 * BATCH * (2352 * 66 * 66 + 1200 * 22 * 22 + 7_929_856 + 4096)  # operations
 STEP = FORWARD + 2.0 * BATCH * (2352 * 66 * 66 + 1200 * 22 * 22 + 2 * (7_929_856 + 4096))
 
@@ -46,10 +46,10 @@ def stepper(net: ShiftNet, forward: Callable[..., Tensor], context: Tensor, v: T
     return step
 
 
-def in_turns(work: dict[str, Callable[[], object]]) -> dict[str, float]:
+def in_turns(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median milliseconds of each, one after the other in every round."""
     times: dict[str, list[float]] = {name: [] for name in work}
-    for round_number in range(ROUNDS + 1):
+    for round_number in range(rounds + 1):
         for name, call in work.items():
             begun = time.perf_counter()
             call()
@@ -59,7 +59,10 @@ def in_turns(work: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 def main() -> None:
-    threads = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    asked = parser(__doc__)
+    asked.add_argument("--threads", type=int, default=1)
+    options = asked.parse_args()
+    threads, rounds, figures = options.threads, 1 if options.quick else 7, Figures("shiftnet", options.json)
     torch.set_num_threads(threads)
     keep_large_blocks()
     rng = torch.Generator().manual_seed(0)
@@ -71,26 +74,31 @@ def main() -> None:
     state, settings = init(0), ShiftNetSettings()
     plain, channels = ShiftNet(), ShiftNet().to(memory_format=torch.channels_last)
     square = torch.rand(1536, 1536)
-    gemm = in_turns({"gemm": lambda: square @ square})["gemm"]
+    gemm = in_turns({"gemm": lambda: square @ square}, rounds)["gemm"]
     per_millisecond = 2 * 1536**3 / gemm
     step = in_turns(
         {
             "ours": lambda: train_step(state, pairs, settings),
             "torch, as written": stepper(plain, plainly, context, v),
             "torch, channels last, pooled first": stepper(channels, ShiftNet.__call__, context, v),
-        }
+        },
+        rounds,
     )
     still = state.average
     with torch.inference_mode():
-        forward = in_turns({"ours": lambda: still(context, v), "torch, as written": lambda: plainly(plain, context, v)})
-    speed = per_millisecond / 1e6
-    print(f"{threads} thread(s), batch {BATCH}, medians of {ROUNDS}; floor: multiplications at {speed:.0f} GFLOP/s")
-    for title, times, operations in (("training step", step, STEP), ("forward pass", forward, FORWARD)):
-        floor, best = operations / per_millisecond, min(t for name, t in times.items() if name != "ours")
-        for name, each in times.items():
-            ratios = f"{each / floor:5.2f} of the floor  {each / best:5.2f} of torch's best"
-            print(f"{title:14} {name:36} {each:8.1f} ms  {ratios}")
-        print(f"{title:14} {'floor':36} {floor:8.1f} ms")
+        look = {"ours": lambda: still(context, v), "torch, as written": lambda: plainly(plain, context, v)}
+        forward = in_turns(look, rounds)
+    floor = f"multiplications at {per_millisecond / 1e6:.0f} GFLOP/s (floor)"
+    for title, times, operations in (("a training step", step, STEP), ("a forward pass", forward, FORWARD)):
+        figures.table(
+            f"{title} of ShiftNet: batch {BATCH}, {threads} thread(s), medians of {rounds}",
+            "ms",
+            {floor: operations / per_millisecond, **times},
+            ours="ours",
+            floor=floor,
+            claim="at most 1.3 times the best of torch's own settings" if times is step else "",
+        )
+    figures.close()
 
 
 if __name__ == "__main__":

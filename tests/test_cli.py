@@ -159,6 +159,16 @@ def test_a_reader_that_is_gone_before_we_write_is_no_error(environment):
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+def test_names_that_are_no_text_are_printed_all_the_same(run_with, environment):
+    there = os.fsencode(run_with)
+    odd = there + b"-\xff\xc3\xa9"
+    os.rename(there, odd)
+    command = [sys.executable, "-m", "foveate", "report", odd]
+    ended = subprocess.run(command, env={**environment, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(there) and b"report.html" in ended.stdout
+
+
 def test_cuda_where_there_is_none_is_wrong_use(run_with, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert cli.run(["sample", str(run_with), "--out", str(tmp_path / "s.png"), "--device", "cuda"]) == 2

@@ -14,6 +14,7 @@ from foveate import cli
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.evaluate_bound import evaluate_bound
 from foveate.patch_files import load_patches
+from foveate.scenes.listing import list_images
 
 SHORT = ["--chains", "4", "--temperatures", "20", "--samples", "5", "--importance-samples", "10"]
 
@@ -196,6 +197,26 @@ def test_localization_counts_the_best_gaze_however_unlikely_and_keeps_the_figure
     assert [path.name for path in (run_path / "story").iterdir()] == ["localization-scenes-0-1.safetensors"]
 
 
+def test_of_several_kinds_the_run_s_own_is_evaluated_and_another_is_told(fakes, run_path, scenes, capfd):
+    (run_path / "config.toml").write_text('category = "square"\n')
+    document = json.loads((scenes / "annotations.json").read_text())
+    document["categories"].append({"id": 2, "name": "ring"})
+    document["annotations"].append({"id": 9, "image_id": 2, "category_id": 2, "bbox": [5, 5, 20, 20]})
+    (scenes / "annotations.json").write_text(json.dumps(document))
+    for words, objects in (([], 3), (["--category", "ring"], 1)):
+        assert evaluate("localization", run_path, scenes, "--json", *words) == 0
+        out, err = capfd.readouterr()
+        assert json.loads(out)["objects"] == objects
+        assert ("was trained on 'square'" in err and "'ring'" in err) == (objects == 1)
+
+
+def test_scenes_without_annotations_are_nothing_to_evaluate_against(fakes, run_path, scenes, capfd):
+    (scenes / "annotations.json").unlink()
+    for what in ("localization", "bound"):
+        assert evaluate(what, run_path, scenes) == 2
+        assert "it has no annotations.json" in capfd.readouterr().err.splitlines()[-1]
+
+
 def test_localization_is_plotted_into_the_run_or_where_it_is_asked(fakes, run_path, scenes, tmp_path, capfd):
     assert evaluate("localization", run_path, scenes) == 0
     with Image.open(run_path / "localization-scenes.png") as picture:
@@ -204,6 +225,7 @@ def test_localization_is_plotted_into_the_run_or_where_it_is_asked(fakes, run_pa
     assert evaluate("localization", run_path, scenes, "--turn", "90", "--plot", tmp_path / "p.PDF") == 0
     assert (tmp_path / "p.PDF").read_bytes().startswith(b"%PDF")
     assert [path.name for path in run_path.glob("*.png")] == ["localization-scenes.png"]
+    assert list_images(run_path.parent) == list_images(scenes), "no picture of ours is attended or learned from"
     capfd.readouterr()
     for name, said in (("p.txt", ".png, .pdf, .svg"), ("gone/p.svg", "can't write")):
         assert evaluate("localization", run_path, scenes, "--plot", tmp_path / name) == 2

@@ -136,7 +136,8 @@ def test_the_command_line_goes_over_the_file_and_the_file_over_the_preset(fakes,
     assert train(scenes, *words) == 0
     printed = tomllib.loads(capfd.readouterr().out)
     assert printed["seed"] == 3 and printed["settings"]["first"] == {"steps": 9, "pause": 0.25}
-    assert not (tmp_path / "r").exists()
+    assert (printed["category"], printed["images"], printed["objects"]) == ("disc", 8, 8), "the scenes were looked at"
+    assert train(tmp_path / "gone", *words) == 2 and not (tmp_path / "r").exists()
 
 
 def test_a_gpu_that_is_asked_for_must_be_there_and_is_said_to_be_left_alone(

@@ -1,5 +1,6 @@
 """Files are whole or not there; JSON is strict; a torn line costs itself and nothing else."""
 
+import io
 import json
 import math
 import os
@@ -126,6 +127,22 @@ def test_a_last_line_of_zeros_is_torn_and_a_broken_line_before_the_last_is_an_er
     path.write_bytes(b'{"a": 1}\n{"a":\n{"a": 3}\n')
     with pytest.raises(BadInput, match="line 2"):
         read_lines(path)
+
+
+def test_a_handle_that_takes_parts_gets_the_whole_line_and_one_that_takes_nothing_is_an_error(tmp_path):
+    class Narrow(io.FileIO):
+        width = 7
+
+        def write(self, data):
+            return super().write(data[: self.width]) if self.width else 0
+
+    path = tmp_path / "lines"
+    with Narrow(path, "a") as handle:
+        append_line(handle, {"image": "a" * 40})
+        assert path.read_bytes() == b'{"image": "' + b"a" * 40 + b'"}\n'
+        handle.width = 0
+        with pytest.raises(CannotWrite, match="lines: it takes nothing more"):
+            append_line(handle, {"a": 1})
 
 
 def test_a_full_disk_under_an_open_file_is_one_line():

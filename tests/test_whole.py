@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from foveate import cli, demo
 from foveate.attention.attend import AttendSettings, Attention
 from foveate.attention.expectation import Trust
 from foveate.attention.learn import LearnSettings, learn
@@ -20,14 +22,14 @@ from foveate.attention.shiftnet_training import ShiftNetSettings
 from foveate.attention.training import TrainSettings, handed, train
 from foveate.attention.verifier import VerifierSettings
 from foveate.boltzmann.greedy import GDBNSettings
+from foveate.configuration import to_table, write_toml
 from foveate.errors import BadInput
+from foveate.files import load_tensors
 from foveate.progress import Quiet
 from foveate.report import write_report
-from foveate.runs import Run
+from foveate.runs import MODELS, Run
 from foveate.scenes.digits import KNOWN, write_digit_scenes
 from foveate.scenes.folder import read_image, read_scenes
-from foveate.telling import tell_training
-from foveate.telling_learning import tell_learning
 
 SETTINGS = handed(
     TrainSettings(
@@ -44,7 +46,9 @@ SETTINGS = handed(
             verifier=VerifierSettings(steps=3),
         ),
         attend=AttendSettings(
-            search=SearchSettings(smallest=16.0, ratio=2.0, spacing=2.0, angles=1, steps=1, keep=0.5, settle=1, candidates=6),
+            search=SearchSettings(
+                smallest=16.0, ratio=2.0, spacing=2.0, angles=1, steps=1, keep=0.5, settle=1, candidates=6
+            ),
             posterior=PosteriorSettings(chains=2, warm_up=4, draws=6, moves=1, n_leapfrog=2),
         ),
     )
@@ -60,12 +64,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(folder):
-    with Run.claim(folder / "run") as run:
-        run.write_config({"command": "train", "version": "0", "scenes": str(folder / "scenes")})
-        models, gallery, split = train(read_scenes(folder / "scenes"), run, SETTINGS, Quiet())
-        tell_training(run.story, models, gallery, split, SETTINGS.attend, Quiet())
-        run.finish()
+    write_toml(folder / "tiny.toml", {"settings": to_table(SETTINGS)})
+    words = ["--out", folder / "run", "--config", folder / "tiny.toml", "--select", "0:13"]
+    assert foveate("train", folder / "scenes", *words) == 0
     return folder / "run"
+
+
+def foveate(*words):
+    return cli.run([str(word) for word in words])
 
 
 def test_a_run_holds_what_it_promises(run):
@@ -78,7 +84,7 @@ def test_a_run_holds_what_it_promises(run):
 def test_training_again_on_a_finished_run_changes_nothing(folder, run):
     before = (run / "shiftnet.safetensors").read_bytes()
     with Run.claim(run, resume=True) as again:
-        models, _, _ = train(read_scenes(folder / "scenes"), again, SETTINGS, Quiet())
+        models, _, _ = train(read_scenes(folder / "scenes", slice(0, 13)), again, SETTINGS, Quiet())
     assert (run / "shiftnet.safetensors").read_bytes() == before
     assert torch.equal(models.gdbn.grbm.W, Models.load(run).gdbn.grbm.W)
 
@@ -108,27 +114,67 @@ def test_the_page_of_a_run_is_one_file(run):
     assert "<html" in page and "http://" not in page.replace("http://www.w3.org", "")
 
 
-def test_learning_looks_at_no_annotation_and_ends_with_a_run(folder, run):
-    trust = Trust(probability=0.0, centre=np.inf, log_scale=np.inf, angle=np.inf, negligible=0.0, fewest=4)
-    still = replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0)))
-    lessons = LearnSettings(rounds=1, shiftnet_steps=2, trust=trust, train=still, tolerance=np.inf)
-    results = []
+def test_the_command_attends_as_python_does_whatever_the_files_are_called(folder, run, capfd):
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for name, scene in zip(("b.png", "a.png"), read_scenes(folder / "scenes").scenes[:2], strict=True):
+        (pictures / name).write_bytes(Path(scene.path).read_bytes())
+    assert foveate("attend", run, pictures, "--out", "-", "--min-probability", "0", "--max-gazes", "2") == 0
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [Path(line["image"]).name for line in lines] == ["a.png", "b.png"]
+    images = [read_image(line["image"]) for line in lines]
+    founds = Attention.load(run).attend(images, settings=replace(SETTINGS.attend, min_probability=0.0, max_gazes=2))
+    for line, found in zip(lines, founds, strict=True):
+        assert [gaze["u"] for gaze in line["gazes"]] == [pytest.approx(one.u.tolist(), abs=1e-3) for one in found]
+
+
+def test_learning_looks_at_no_annotation_of_the_new_scenes_and_ends_with_a_run(folder, run, capfd):
+    trust = {"probability": 0.0, "centre": np.inf, "log_scale": np.inf, "angle": np.inf, "negligible": 0.0, "fewest": 4}
+    lessons = {"rounds": 1, "shiftnet_steps": 2, "verifier_steps": 2, "trust": trust, "tolerance": np.inf}
+    write_toml(folder / "lessons.toml", {"settings": {**lessons, "train": {"attend": {"posterior": {"chains": 0}}}}})
+    weights = []
     for name, annotated in (("with", True), ("without", False)):
-        scenes = folder / f"scenes-{name}"
+        scenes, out = folder / f"scenes-{name}", folder / f"learned-{name}"
         write_digit_scenes(scenes, KNOWN, 10, seed=5)
         if not annotated:
             (scenes / "annotations.json").unlink()
-        read = read_scenes(scenes, annotated=False)
-        with Run.claim(folder / f"learned-{name}") as learned:
-            learned.write_config({"command": "learn", "version": "0"})
-            models, gallery, rounds = learn(Models.load(run), read, learned, lessons, Quiet())
-            tell_learning(learned.story, Models.load(run), models, gallery, rounds, Quiet())
-            learned.finish()
-        write_report(folder / f"learned-{name}")
-        results.append(models)
-    assert torch.equal(results[0].gdbn.grbm.W, results[1].gdbn.grbm.W)
-    assert torch.equal(results[0].shiftnet.combine.weight, results[1].shiftnet.combine.weight)
-    assert not torch.equal(results[0].gdbn.grbm.W, Models.load(run).gdbn.grbm.W)
+        assert foveate("learn", run, scenes, "--out", out, "--config", folder / "lessons.toml", "--json") == 0
+        printed = json.loads(capfd.readouterr().out)
+        assert (printed["replayed"], printed["images"], len(printed["rounds"])) == (13, 10, 1)
+        assert (out / "report.html").is_file()
+        weights.append({name: load_tensors(out / f"{name}.safetensors") for name in ("gdbn", "shiftnet", "background")})
+    for name in weights[0]:
+        assert all(torch.equal(value, weights[1][name][key]) for key, value in weights[0][name].items())
+    assert not torch.equal(weights[0]["gdbn"]["grbm.W"], load_tensors(run / "gdbn.safetensors")["grbm.W"])
+
+
+def test_the_demo_tells_its_whole_story_and_does_nothing_twice(tmp_path, capfd, monkeypatch):
+    trust = Trust(probability=0.0, centre=np.inf, log_scale=np.inf, angle=np.inf, negligible=0.0, fewest=4)
+    lessons = LearnSettings(rounds=1, shiftnet_steps=2, verifier_steps=2, trust=trust, tolerance=np.inf)
+    tiny = replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0)))
+    monkeypatch.setitem(demo.COUNTS, "quick", {"train": 14, "new": 10, "test-known": 2, "test-new": 2})
+    monkeypatch.setitem(demo.PRESETS, "quick", tiny)
+    monkeypatch.setitem(demo.LEARNING, "quick", lessons)
+    monkeypatch.setitem(demo.BOUND, "quick", {"chains": 4, "temperatures": 20})
+    assert foveate("demo", "--out", tmp_path / "demo", "--json") == 0
+    figures = json.loads(capfd.readouterr().out)
+    assert {"known digits found (top1 at 0.5)", "oracle (nats a new digit)", "gap closed"} <= figures.keys()
+    assert figures["page"] == str(tmp_path / "demo" / "report.html")
+    assert "known digits found" in (tmp_path / "demo" / "report.html").read_text()
+    scenes = sorted(path.name for path in (tmp_path / "demo" / "scenes").iterdir())
+    assert scenes == ["new", "test-known", "test-new", "train"]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*.safetensors") if is_model(path)}
+    assert len(before) >= 6 and foveate("demo", "--out", tmp_path / "demo", "--json") == 0
+    again = json.loads(capfd.readouterr().out)
+    assert {**again, "seconds": 0} == {**figures, "seconds": 0}
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    for other in (["--seed", "1"], ["--preset", "standard"]):
+        assert foveate("demo", "--out", tmp_path / "demo", *other) == 2
+        assert "was begun with" in capfd.readouterr().err.splitlines()[-1]
+
+
+def is_model(path):
+    return path.name in MODELS
 
 
 def test_scenes_in_which_nothing_can_be_trusted_end_learning_in_one_line(folder, run):

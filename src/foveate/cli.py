@@ -7,6 +7,7 @@ statuses: 0 done; 1 a fault of foveate itself, with a traceback; 2 wrong use or 
 
 import difflib
 import errno
+import io
 import os
 import sys
 import traceback
@@ -48,6 +49,8 @@ _ENVIRONMENT = {
 def main() -> int:
     """The entry of the program: takes over the signals of the process, runs, and gives the exit status."""
     signals.install()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text in any encoding
     return run(sys.argv[1:])
 
 

@@ -21,7 +21,8 @@ from foveate.attention.models import Models
 from foveate.attention.patches import aligned_patches
 from foveate.attention.training import PRESETS, TrainSettings, handed, patch_model, prepare, train
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.configuration import to_table
+from foveate.configuration import differences, read_toml, to_table, write_toml
+from foveate.errors import BadInput
 from foveate.evaluate_bound import evaluate_bound
 from foveate.progress import Progress
 from foveate.report import write_report
@@ -44,10 +45,14 @@ def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dic
 
     Returns:
         The figures of the table, and seconds.
+
+    Raises:
+        BadInput: OUT was begun with another preset or seed.
     """
     out, started = Path(out), time.monotonic()
     story = out / "story"
     story.mkdir(parents=True, exist_ok=True)
+    _agree(out / "demo.toml", {"preset": preset, "seed": seed})
     make_scenes(out / "scenes", COUNTS[preset], seed, progress)
     settings = replace(for_digits(PRESETS[preset]), seed=seed)
     source = _train(out, preset, settings, progress)
@@ -90,6 +95,15 @@ def make_scenes(folder: Path, counts: dict[str, int], seed: int, progress: Progr
             if not (folder / name / "annotations.json").exists():
                 write_digit_scenes(folder / name, classes, count, seed, split, tick=lambda k, done=done: tick(done + k))
             done += count
+
+
+def _agree(path: Path, asked: dict[str, Any]) -> None:
+    """Keep what a demo is begun with; what is asked when it goes on must be the same."""
+    begun = read_toml(path) if path.exists() else {}
+    for line in differences(begun, asked) if begun else []:
+        raise BadInput(f"{path.parent} was begun with {line}: name another --out")
+    if not begun:
+        write_toml(path, asked)
 
 
 def _train(out: Path, preset: str, settings: TrainSettings, progress: Progress) -> Models:

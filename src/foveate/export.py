@@ -89,6 +89,13 @@ FILES = """\
 - `config.toml`: all that is needed to train it again."""
 
 
+def figure_at(figures: Any, *path: str) -> Any:
+    """A figure in tables inside tables; None where it, or one of them, isn't there."""
+    for key in path:
+        figures = figures.get(key) if isinstance(figures, Mapping) else None
+    return figures
+
+
 def _draws(values: Any) -> Float[ndarray, "gaze chain draw 4"]:
     values = values.detach().cpu().numpy() if hasattr(values, "detach") else values
     draws = np.asarray(values, dtype=np.float64)
@@ -115,15 +122,15 @@ def _training(config: Mapping[str, Any]) -> str:
 def _localization_table(measured: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for name, figures in measured.items():
-        angle, trust = figures["angle_error_degrees"], figures["calibration"]
+        angle = [_share(figure_at(figures, "angle_error_degrees", part), 2) for part in ("median", "p90")]
         cells = [
             _one_line(name),
-            f"{figures['photos']} / {figures['objects']}",
-            _share(figures["top1"]["0.5"]),
-            _share(figures["recall"]["0.5"]),
-            _share(figures["false_positives_per_photo"]),
-            f"{_share(angle['median'], 2)} / {_share(angle['p90'], 2)}",
-            _share(trust["ece"]),
+            " / ".join(_share(figure_at(figures, part), 0) for part in ("photos", "objects")),
+            _share(figure_at(figures, "top1", "0.5")),
+            _share(figure_at(figures, "recall", "0.5")),
+            _share(figure_at(figures, "false_positives_per_photo")),
+            " / ".join(angle),
+            _share(figure_at(figures, "calibration", "ece")),
         ]
         rows.append("| " + " | ".join(cells) + " |")
     if not rows:
@@ -137,16 +144,16 @@ def _localization_table(measured: Mapping[str, Mapping[str, Any]]) -> str:
 def _bound_table(measured: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for name, figures in measured.items():
-        bracket = f"{_share(figures.get('log_z_lower'), 1)} to {_share(figures.get('log_z_upper'), 1)}"
-        error = _share(figures.get("bound_stderr"), 1)
-        cells = [_one_line(name), str(figures["n"]), f"{_share(figures['bound'], 1)} ± {error}", bracket]
+        bracket = f"{_share(figure_at(figures, 'log_z_lower'), 1)} to {_share(figure_at(figures, 'log_z_upper'), 1)}"
+        nats = f"{_share(figure_at(figures, 'bound'), 1)} ± {_share(figure_at(figures, 'bound_stderr'), 1)}"
+        cells = [_one_line(name), _share(figure_at(figures, "n"), 0), nats, bracket]
         rows.append("| " + " | ".join(cells) + " |")
     if not rows:
         return ""
     return "\n".join(["| measured on | patches | bound, nats a patch | log Z between |", "| --- " * 4 + "|", *rows])
 
 
-def _share(value: float | None, digits: int = 3) -> str:
+def _share(value: float | int | None, digits: int = 3) -> str:
     return "not known" if value is None else f"{value:.{digits}f}"
 
 

@@ -3,6 +3,7 @@
 Nothing here unpickles anything: tensors are safetensors, everything else is JSON or TOML.
 """
 
+import errno
 import json
 import math
 import os
@@ -122,18 +123,23 @@ def write_json(path: str | os.PathLike, value: Any, indent: int | None = None) -
 
 
 def append_line(handle: IO, value: Any) -> None:
-    """Write one JSON line in one piece and push it out of this process, so that a kill tears at most the last line.
+    """Write one whole JSON line and push it out of this process, so that a kill tears at most the last line.
 
     Args:
-        handle: A file open for writing or appending, text or binary.
+        handle: A file open for writing or appending, text or binary, buffered or not.
         value: Anything that `strict` takes.
 
     Raises:
         CannotWrite: No room left, or the file is gone. A closed pipe stays a BrokenPipeError.
     """
     line = to_json(value) + "\n"
+    rest: str | bytes = line if hasattr(handle, "encoding") else line.encode()
     try:
-        handle.write(line if hasattr(handle, "encoding") else line.encode())
+        while rest:  # a file without a buffer may take a part only, as a full disk does
+            taken = handle.write(rest)
+            if not taken:
+                raise BlockingIOError(errno.EAGAIN, "it takes nothing more")
+            rest = rest[taken:]
         handle.flush()
     except BrokenPipeError:
         raise
@@ -201,11 +207,12 @@ def load_tensors(path: str | os.PathLike) -> dict[str, "Tensor"]:
         BadInput: No such file, or it isn't a whole safetensors file.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     _refuse_unreadable(path)
     try:
-        return {name: tensor.clone() for name, tensor in load_file(path).items()}
+        # Read here, since safetensors opens only what has a name in UTF-8.
+        return {name: tensor.clone() for name, tensor in load(Path(path).read_bytes()).items()}
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise BadInput(f"{path}: not a whole safetensors file ({_one_line(error)})") from error
 

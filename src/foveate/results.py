@@ -6,12 +6,12 @@ FILE itself grows, so that it can be watched. Replacing a FILE writes `FILE.new`
 import fcntl
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from foveate.errors import BadInput
-from foveate.files import CannotWrite, append_line, reason, scan_lines, sync_folder
+from foveate.files import CannotWrite, append_line, reason, scan_lines, sync_folder, write_atomic
 
 _BEGINNING = b'{"image": "'
 """How every line of results begins; a file that begins otherwise, even a torn one, is not ours to cut."""
@@ -53,6 +53,26 @@ class Results:
         if not self.streaming:
             for record, _ in scan_lines(self.path):
                 yield record
+
+    def arrange(self, names: Iterable[str]) -> None:
+        """Put the lines into the order of `names`, where they were written as they were done; others come last."""
+        if self.streaming:
+            return
+        begin, places = 0, {}
+        for record, end in scan_lines(self.path):
+            places[record["image"]] = (begin, end)
+            begin = end
+        order = [places.pop(name) for name in names if name in places] + list(places.values())
+        if order == sorted(order):
+            return
+
+        def rearranged(out: IO[bytes]) -> None:
+            with open(self.path, "rb") as lines:
+                for begin, end in order:
+                    lines.seek(begin)
+                    out.write(lines.read(end - begin))
+
+        write_atomic(self.path, rearranged)
 
     def finish(self) -> None:
         """All is written: make it last, and put it in its place."""

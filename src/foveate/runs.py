@@ -4,7 +4,7 @@
     gdbn.safetensors, shiftnet.safetensors, background.safetensors
     metrics.jsonl           a record a line, as training went by
     story/                  what the page is made from
-    report.html
+    report.html, README.md  for people: the page, and the model's card
     checkpoint/             to resume, and the lock of the process at work
 
 A run is claimed by exclusive creation, and held by a lock that the system lets go however its process dies. Replacing a
@@ -43,7 +43,7 @@ STORY = "story"
 WHOLE = "whole"
 """The checkpoint that says that the run has ended well."""
 MODELS = ("gdbn.safetensors", "shiftnet.safetensors", "background.safetensors")
-_OURS = {CONFIG, METRICS, CHECKPOINT, STORY, "report.html", *MODELS}
+_OURS = {CONFIG, METRICS, CHECKPOINT, STORY, "report.html", "README.md", *MODELS}
 
 
 class Run:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -178,6 +179,20 @@ def test_the_same_run_gives_the_same_page_wherever_it_is_written(run, page, tmp_
     first, second = page.read_text(), write_report(run, tmp_path / "elsewhere.html").read_text()
     stamp = re.compile(r"Written by foveate, [^.]*\.")
     assert stamp.sub("", first) == stamp.sub("", second)
+
+
+def test_a_run_has_its_card_beside_its_page_with_the_same_figures(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "RUN", ignore=shutil.ignore_patterns("README.md"))
+    write_report(copy, tmp_path / "page.html")
+    assert not (copy / "README.md").exists(), "a page elsewhere is no reason to write into the run"
+    write_report(copy)
+    card = (copy / "README.md").read_text(encoding="utf-8")
+    stories = [*LocalizationStory.load_all(run / "story"), *BoundStory.load_all(run / "story")]
+    assert len(stories) >= 2 and all(f"| {story.name} |" in card for story in stories)
+    assert card.count("\n---\n") == 1 and "nan" not in card and "None" not in card
+    ScenesStory([SceneStory("a", np.zeros((4, 5, 3), np.uint8), 5, 4)], 1).save(tmp_path / "story")
+    write_report(tmp_path)
+    assert not (tmp_path / "README.md").exists(), "a folder without config.toml is no run"
 
 
 def test_no_run_nothing_in_it_or_damage_is_said_in_one_line(tmp_path):

@@ -16,7 +16,7 @@ from foveate.attention.reliability import moving
 TRAIL = ((255, 214, 10), (139, 205, 80), (32, 170, 190), (37, 99, 235))
 """Yellow, through green and teal, to blue: a trail from its first gaze to its last."""
 CASING = (12, 16, 24)
-SMALLEST, LARGEST = 900, 2400
+SMALLEST, LARGEST, LARGEST_FACTOR = 900, 2400, 10.0
 SUPERSAMPLE = 2
 STEPS_DRAWN = 9
 ELLIPSE_95 = math.sqrt(-2.0 * math.log(0.05))
@@ -41,11 +41,11 @@ def draw_overlay(image: Shaped[ndarray, "height width 3"], founds: Sequence[Any]
     """
     picture = Image.fromarray(as_bytes(image))
     longest = max(picture.size)
-    factor = min(max(1.0, SMALLEST / longest), LARGEST / longest, 4.0)
+    factor = min(max(1.0, SMALLEST / longest), LARGEST / longest, LARGEST_FACTOR)
     if factor != 1.0:
         size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
         picture = picture.resize(size, Image.Resampling.BICUBIC if factor > 1.0 else Image.Resampling.LANCZOS)
-    line = max(2.0, max(picture.size) / 420.0)
+    line = max(2.0, max(picture.size) / 300.0)
     layer = Image.new("RGBA", (picture.width * SUPERSAMPLE, picture.height * SUPERSAMPLE), (0, 0, 0, 0))
     pen = _Pen(ImageDraw.Draw(layer, "RGBA"), factor * SUPERSAMPLE, line * SUPERSAMPLE)
     shown = [found for found in founds if _drawable(found.u)]
@@ -120,6 +120,7 @@ def _draw_posterior(pen: _Pen, found: Any) -> None:
     angles = math.atan2(u[1], u[0]) + np.linspace(-half, half, 41)
     arc = u[2:] + s * np.stack([np.sin(angles), -np.cos(angles)], axis=1)
     pen.filled([u[2:], *arc], (255, 255, 255, 90))
+    pen.lines([u[2:], *arc], (255, 255, 255, 200), 0.3, 0.3, closed=True)
     turns = np.linspace(0.0, 2.0 * math.pi, 61)
     circle = np.stack([np.cos(turns), np.sin(turns)], axis=1)
     ellipse = list(u[2:] + ELLIPSE_95 * circle @ _root_covariance(found, spread).T)
@@ -151,7 +152,7 @@ def _write_probability(
     """Above the square's highest corner, kept within the picture."""
     probability = float(found.probability)
     text = ">0.99" if probability > 0.995 else f"{probability:.2f}"
-    font = ImageFont.load_default(size=max(12.0, 8.0 * line))
+    font = ImageFont.load_default(size=max(12.0, 7.0 * line))
     corners = np.array(_square(np.asarray(found.u, dtype=np.float64))) * factor
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     width, height, pad = right - left, bottom - top, 1.5 * line

@@ -1,10 +1,12 @@
 """Sums over every state, for RBMs with few enough units on one side."""
 
+import copy
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.boltzmann.rbm import BernoulliRBM
+from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
 from foveate.errors import BadInput
 from foveate.keys import numpy_generator
 
@@ -14,18 +16,19 @@ MOST_UNITS = 20
 _CHUNK = 1 << 14
 
 
-def enumerable(rbm: BernoulliRBM) -> bool:
-    """Whether the smaller layer has at most MOST_UNITS units."""
-    return min(rbm.W.shape) <= MOST_UNITS
+def enumerable(rbm: BernoulliRBM | GaussianBernoulliRBM) -> bool:
+    """Whether a layer of binary units has at most MOST_UNITS of them."""
+    return rbm.n_hidden <= MOST_UNITS or (isinstance(rbm, BernoulliRBM) and rbm.n_visible <= MOST_UNITS)
 
 
-def log_z_exact(rbm: BernoulliRBM) -> float:
-    """log Z by summing over all states of the smaller layer, the other one in closed form; float64, in nats.
+def log_z_exact(rbm: BernoulliRBM | GaussianBernoulliRBM) -> float:
+    """log Z by summing over all states of the smaller binary layer, the other one in closed form; float64, in nats.
 
     Raises:
-        BadInput: Both layers have more than MOST_UNITS units.
+        BadInput: No binary layer has MOST_UNITS units or fewer.
     """
-    return float(torch.logsumexp(_log_masses(rbm), 0))
+    masses = _log_masses(rbm) if isinstance(rbm, BernoulliRBM) else _log_masses_gaussian(rbm)
+    return float(torch.logsumexp(masses, 0))
 
 
 def exact_samples(rbm: BernoulliRBM, chains: range, seed: int) -> Float[Tensor, "n visible"]:
@@ -51,9 +54,8 @@ def exact_samples(rbm: BernoulliRBM, chains: range, seed: int) -> Float[Tensor, 
 
 def _sides(rbm: BernoulliRBM) -> tuple[Tensor, Tensor, Tensor, bool]:
     """Couplings and biases in float64, the smaller layer first, and whether that is the visible one."""
+    _require_enumerable(rbm)
     weights, b, c = (value.detach().to("cpu", torch.float64) for value in (rbm.W, rbm.b, rbm.c))
-    if not enumerable(rbm):
-        raise BadInput(f"{len(b)} and {len(c)} units: only up to {MOST_UNITS} in one layer can be summed over")
     return (weights, b, c, True) if len(b) <= len(c) else (weights.T, c, b, False)
 
 
@@ -66,6 +68,19 @@ def _log_masses(rbm: BernoulliRBM) -> Tensor:
         x = states @ weights + far
         masses.append(states @ near + torch.logaddexp(x, torch.zeros_like(x)).sum(1))
     return torch.cat(masses)
+
+
+def _log_masses_gaussian(grbm: GaussianBernoulliRBM) -> Tensor:
+    """log of the integral over v, for each state of the hidden layer."""
+    _require_enumerable(grbm)
+    exact, all_states = copy.deepcopy(grbm).to("cpu", torch.float64), torch.arange(2**grbm.n_hidden)
+    return torch.cat([-exact.free_energy_hidden(_bits(some, grbm.n_hidden)) for some in all_states.split(_CHUNK)])
+
+
+def _require_enumerable(rbm: BernoulliRBM | GaussianBernoulliRBM) -> None:
+    if not enumerable(rbm):
+        units = f"{rbm.n_visible} and {rbm.n_hidden}" if isinstance(rbm, BernoulliRBM) else f"{rbm.n_hidden} hidden"
+        raise BadInput(f"{units} units: only up to {MOST_UNITS} in one layer can be summed over")
 
 
 def _bits(index: Tensor, units: int) -> Tensor:

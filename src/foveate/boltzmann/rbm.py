@@ -13,6 +13,9 @@ from torch.nn.functional import softplus
 
 from foveate.errors import BadInput
 
+_MOST_NUMBERS = 1 << 22
+"""In a tensor of [rows, visible, hidden]; more rows are taken one part after another."""
+
 
 class RestrictedBoltzmannMachine(nn.Module):
     """What both kinds share: a bipartite graph of visible and binary hidden units.
@@ -82,6 +85,17 @@ class BernoulliRBM(RestrictedBoltzmannMachine):
     def free_energy(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, " batch"]:
         """F(v) = -log sum_h exp(-E(v, h)) = -b.v - sum_j softplus(c_j + v.W_j), in nats."""
         return -(v @ self.b) - softplus(self.hidden_input(v)).sum(1)
+
+    def pseudo_log_likelihood(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, " batch"]:
+        """sum_i log P(v_i | all other v) = -sum_i softplus(F(v) - F(v with v_i flipped)), in nats (Besag 1975)."""
+        rows = max(1, _MOST_NUMBERS // self.W.numel())
+        return torch.cat([self._pseudo_log_likelihood(some) for some in v.split(rows)])
+
+    def _pseudo_log_likelihood(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, " batch"]:
+        x, change = self.hidden_input(v), 1 - 2 * v
+        flipped = x[:, None] + change[:, :, None] * self.W
+        gain = change * self.b + softplus(flipped).sum(2) - softplus(x).sum(1, keepdim=True)
+        return -softplus(gain).sum(1)
 
     def free_energy_hidden(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
         """-log sum_v exp(-E(v, h)): the visible units summed out."""

@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +25,7 @@ from foveate.commands.options import (
 )
 from foveate.errors import BadInput
 from foveate.files import CannotWrite, reason, write_atomic, write_json
+from foveate.progress import Tick
 from foveate.results import Results
 
 
@@ -40,6 +43,8 @@ def attend(
     min_probability: MinProbability = None,
     shard: str | None = None,
     workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    tiles: Annotated[bool, Parameter(show_default=False)] = False,
+    ray: str | None = None,
     set_: Overrides = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -60,8 +65,12 @@ def attend(
         overlays: Folder for the images with the gazes drawn on them.
         crops: Folder for the aligned crops, one an object.
         shard: I/N does the I-th of N equal shares of the images, for N processes or machines.
-        workers: Threads that read images.
+        workers: Images worked on at a time; one a core if nothing is said.
+        tiles: Attend images larger than the setting `largest` in tiles of that size too, for the sake of small objects.
+        ray: Work on a Ray cluster: its address; auto for the one that this machine belongs to; local for one of its
+            own. Images, RUN and output folders lie under the same paths on every machine.
     """
+    from foveate.commands.models import attend_settings
     from foveate.scenes.listing import scan_all
 
     started = time.monotonic()
@@ -70,14 +79,17 @@ def attend(
     note(listing.summary() + (f", {len(images)} of them in shard {shard}" if shard else ""))
     if not images:
         raise BadInput(f"{' '.join([first, *more])}: no images")
-    attention, settings = _model(run, starts, max_gazes, min_probability, set_, common)
+    settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
+    lines = (partial(_on_ray, address=ray) if ray else _here)(run, settings, common, workers, tiles)
     with Results(out, resume, overwrite) as results:
         if results.streaming and common.json:
             raise BadInput("--json and --out to stdout both want stdout; write the results to a file")
         if results.done:
             note(f"{len(results.done)} done by an earlier run")
-        writer = Pictures(overlays, crops)
-        counts = _attend_all(attention, settings, images, results, writer, workers, keep=coco is not None)
+        pictures = Pictures(overlays, crops)
+        counts = _attend_all(lines, images, results, pictures, keep=coco is not None)
+        if ray or results.done:
+            results.arrange(name for name, _ in images)
         results.finish()
         if coco:
             records = results.records() if not results.streaming else iter(counts.pop("kept"))
@@ -114,36 +126,62 @@ class Pictures:
         if self.overlays:
             _save(self.overlays / f"{name}.jpg", outputs.draw_overlay(attended.pixels, attended.founds), "JPEG")
         if self.crops:
-            for number, found in enumerate(attended.founds, start=1):
-                _save(self.crops / f"{name}-{number}.png", outputs.crop(attended.pixels, found.u, 192), "PNG")
+            pixels, founds = attended.detail()
+            for number, found in enumerate(founds, start=1):
+                _save(self.crops / f"{name}-{number}.png", outputs.crop(pixels, found.u, 192), "PNG")
 
 
-def _model(
-    run: str, starts: str, max_gazes: int | None, min_probability: float | None, set_: list[str] | None, common: Common
-) -> tuple[Any, Any]:
-    from foveate.commands.models import attend_settings, load_attention
+Look = Callable[[Any], None]
+Lines = Callable[[list[tuple[str, str]], Tick, Look], Iterator[dict[str, Any]]]
 
-    settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
-    return load_attention(run, common), settings
+
+def _here(run: str, settings: Any, common: Common, workers: int | None, tiles: bool) -> Lines:
+    """The lines of images as this machine gives them, in order."""
+    from foveate.attending import attend_images
+    from foveate.commands.models import load_attention
+
+    attention = load_attention(run, common)
+
+    def lines(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
+        for attended in attend_images(attention, images, settings, tick, workers, tiles):
+            look(attended)
+            yield attended.line()
+
+    return lines
+
+
+def _on_ray(run: str, settings: Any, common: Common, workers: int | None, tiles: bool, address: str) -> Lines:
+    """The lines of images as a cluster gives them, in the order in which they are done."""
+    from foveate.devices import resolve
+    from foveate.distributed import attending, over_ray
+    from foveate.runs import Run
+
+    Run.open(run)
+    device = str(resolve(common.device))
+
+    def lines(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
+        function = attending(run, settings, device, look, tiles)
+        found = over_ray(function, images, address, workers, gpus=int(device != "cpu"))
+        for done, line in enumerate(found, start=1):
+            yield line
+            tick(done)
+
+    return lines
 
 
 def _attend_all(
-    attention: Any, settings: Any, images: list, results: Results, pictures: Pictures, workers: int | None, keep: bool
+    lines: Lines, images: list[tuple[str, str]], results: Results, pictures: Pictures, keep: bool
 ) -> dict[str, Any]:
-    from foveate.attending import attend_images
-
     todo = [(name, path) for name, path in images if name not in results.done]
     counts: dict[str, Any] = {"images": 0, "gazes": 0, "errors": 0, "kept": []}
     with progress().phase("attend", total=len(todo)) as tick:
-        for attended in attend_images(attention, todo, settings, tick, workers):
-            pictures.write(attended)
-            line = attended.line()
+        for line in lines(todo, tick, pictures.write):
             results.append(line)
             counts["images"] += 1
-            counts["gazes"] += len(attended.founds)
-            if attended.error is not None:
+            counts["gazes"] += len(line.get("gazes", []))
+            if "error" in line:
                 counts["errors"] += 1
-                note(f"{attended.name}: {attended.error}")
+                note(f"{line['image']}: {line['error']}")
             if keep and results.streaming:
                 counts["kept"].append(_slim(line))
     return counts
@@ -173,7 +211,7 @@ def _output_folder(name: str | None) -> Path | None:
         mark_output(name)
     except OSError as error:
         raise CannotWrite(f"can't write {name}: {reason(error)}") from error
-    return Path(name)
+    return Path(name).absolute()  # workers of a cluster begin elsewhere
 
 
 def _save(path: Path, picture: Any, kind: str) -> None:

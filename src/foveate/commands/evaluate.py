@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -78,6 +79,7 @@ def bound(
     path = Run.open(run, needs=("gdbn.safetensors",)).path / "gdbn.safetensors"
     if resume and state is None:
         raise BadInput("--resume goes on with a --state FILE: name it")
+    device = resolve(common.device)
     if merge:
         figures = merge_bounds(merge, progress())
     else:
@@ -85,7 +87,7 @@ def bound(
         v = _patches(patches, model, select, category, run)
         fit = None if baselines is None else _patches(baselines, model, None, category, run)
         figures = evaluate_bound(
-            model.to(resolve(common.device)),
+            model.to(device),
             v,
             chains=chains,
             temperatures=temperatures,
@@ -134,6 +136,7 @@ def localization(
     from foveate.attention.localization import localize
     from foveate.commands.models import attend_settings, load_attention
     from foveate.report import LocalizationStory
+    from foveate.scenes.listing import mark_output
 
     if plot is not None and Path(plot).suffix.lower() not in PLOTS:
         raise BadInput(f"--plot {plot}: a name that ends in {', '.join(PLOTS)} is expected")
@@ -154,8 +157,9 @@ def localization(
         draw(result.figures, name, Path(plot))
     elif kept is not None:
         try:
+            mark_output(run)  # a RUN that lies among images adds none to them
             draw(result.figures, name, Path(run) / f"{kept.stem}.png")
-        except CannotWrite as error:
+        except (CannotWrite, OSError) as error:
             note(f"no plot: {error}")
 
 
@@ -175,19 +179,33 @@ def draw(figures: dict[str, Any], name: str, target: Path) -> None:
     from foveate.attention.localization_plot import plot_localization
 
     content = io.BytesIO()
-    plot_localization(figures, name).savefig(content, format=target.suffix[1:].lower(), dpi=150)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a name in a script that the font lacks is drawn as boxes
+        plot_localization(figures, name).savefig(content, format=target.suffix[1:].lower(), dpi=150)
     write_atomic(target, content.getvalue())
     note(f"plot: {target}")
 
 
 def annotated_scenes(folder: str, select: str | None, category: str | None, run: str) -> Any:
-    """Annotated scenes, read with the canonical points and the category that the run was trained with."""
+    """Annotated scenes, read with the canonical points that the run was trained with; of several kinds, its own.
+
+    Raises:
+        BadInput: They can't be read, or nothing is annotated at all.
+    """
     from foveate.commands.recipes import Recipe
     from foveate.commands.train import read_annotated
     from foveate.runs import Run
+    from foveate.scenes.folder import ANNOTATIONS
 
     config = Run.open(run, needs=()).config
-    return read_annotated(folder, Recipe(select=select, category=category, canonical=config.get("canonical")))
+    known = config.get("category")
+    recipe = Recipe(select=select, category=category, canonical=config.get("canonical"))
+    read = read_annotated(folder, recipe, usual=known)
+    if not os.path.lexists(os.path.join(folder, ANNOTATIONS)):
+        raise BadInput(f"{folder}: it has no {ANNOTATIONS}, so there is nothing to evaluate against")
+    if read.category is not None and known not in (None, read.category):
+        note(f"{run} was trained on {known!r}; what is annotated in {folder} is {read.category!r}")
+    return read
 
 
 def _name_of(path: str, select: str | None) -> str:

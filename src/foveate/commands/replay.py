@@ -19,7 +19,7 @@ class Replay:
     Attributes:
         folder: The folder, as an absolute path.
         select: Slice of its images.
-        category: Kind of object, where several are annotated.
+        category: Kind of object that RUN knows; the one to use where several are annotated.
         required: Whether learning without them is refused.
     """
 
@@ -56,8 +56,7 @@ def choose(named: str | None, off: bool, source: Mapping[str, Any]) -> Replay | 
         return None
     own = _trained_on(source)
     if named is not None:
-        folder = os.path.abspath(named)
-        return Replay(folder, category=own.category if own and own.folder == folder else None, required=True)
+        return Replay(os.path.abspath(named), category=source.get("category"), required=True)
     if own is None:
         note("no replay: RUN tells of no annotated scenes (--replay names some)")
     return own
@@ -104,17 +103,17 @@ def read(replay: Replay | None, new: Scenes, canonical: Any) -> Scenes | None:
 
 
 def _annotated(replay: Replay, new: Scenes, canonical: Any) -> Scenes:
-    read = read_annotated(
-        replay.folder, Recipe(select=replay.select, category=replay.category, canonical=canonical)
-    )
+    found = read_annotated(replay.folder, Recipe(select=replay.select, canonical=canonical), usual=replay.category)
+    if not replay.required and replay.category not in (None, found.category):
+        raise BadInput(f"{replay.folder}: annotated is {found.category!r}, RUN knows {replay.category!r}")
     unknown = {os.path.realpath(scene.path) for scene in new.scenes}
-    others = [scene for scene in read.scenes if os.path.realpath(scene.path) not in unknown]
+    others = [scene for scene in found.scenes if os.path.realpath(scene.path) not in unknown]
     if not any(len(scene.gazes) for scene in others):
-        left = f" that is not among the new scenes ({len(read.scenes) - len(others)} are)" if len(others) == 0 else ""
+        left = " that is not among the new scenes" if len(others) < len(found.scenes) else ""
         raise BadInput(f"{_place(replay)}: no annotated scene{left}")
-    if len(others) < len(read.scenes):
-        note(f"{len(read.scenes) - len(others)} scenes are not replayed: they are among the new ones")
-    return replace(read, scenes=others)
+    if len(others) < len(found.scenes):
+        note(f"{len(found.scenes) - len(others)} scenes are not replayed: they are among the new ones")
+    return replace(found, scenes=others)
 
 
 def _trained_on(config: Mapping[str, Any]) -> Replay | None:

@@ -41,7 +41,7 @@ def train(
     resume: Resume = False,
     overwrite: Overwrite = False,
     print_config: Annotated[
-        bool, Parameter(help="Print the configuration as TOML, and do nothing.", show_default=False)
+        bool, Parameter(help="Look at the scenes, print the configuration as TOML, and end there.", show_default=False)
     ] = False,
     common: Common = Common(),  # noqa: B008 it is frozen
 ) -> None:
@@ -63,7 +63,9 @@ def train(
     started = time.monotonic()
     recipe = gather(config, preset, select, category, set_, common)
     if print_config:
-        sys.stdout.write(to_toml(recorded("train", scenes, recipe, settings_of(recipe, PRESETS))))
+        settings = settings_of(recipe, PRESETS)
+        read = read_annotated(scenes, recipe)
+        sys.stdout.write(to_toml(recorded("train", scenes, recipe, settings, category=read.category, **_counts(read))))
         return
     with Run.claim(out, overwrite, resume) as run:
         if run.begun:
@@ -73,7 +75,7 @@ def train(
             return
         settings = settings_of(recipe, PRESETS)
         read = read_annotated(scenes, recipe)
-        counts = {"images": len(read.scenes), "objects": sum(len(scene.gazes) for scene in read.scenes)}
+        counts = _counts(read)
         begin(run, recorded("train", scenes, recipe, settings, category=read.category, **counts))
         models, gallery, split = train_models(read, run, settings, progress())
         tell(run.story, models, gallery, split, settings.attend)
@@ -83,9 +85,15 @@ def train(
     print_figures({**figures, "seconds": round(time.monotonic() - started, 1)}, common.json)
 
 
-def read_annotated(folder: str, recipe: Recipe) -> "Scenes":
-    """The scenes of a recipe with their annotations; what is wrong with them goes to stderr."""
-    return _read(folder, recipe, annotated=True)
+def read_annotated(folder: str, recipe: Recipe, usual: str | None = None) -> "Scenes":
+    """The scenes of a recipe with their annotations; what is wrong with them goes to stderr.
+
+    Args:
+        folder: The folder.
+        recipe: Says which images, which kind, and where keypoints lie.
+        usual: The kind to use where several are annotated and the recipe names none.
+    """
+    return _read(folder, recipe, annotated=True, usual=usual)
 
 
 def read_images(folder: str, recipe: Recipe) -> "Scenes":
@@ -122,13 +130,19 @@ def make_page(path: Path) -> None:
     note(f"page: {write_report(path)}")
 
 
-def _read(folder: str, recipe: Recipe, annotated: bool) -> "Scenes":
+def _counts(read: "Scenes") -> dict[str, int]:
+    return {"images": len(read.scenes), "objects": sum(len(scene.gazes) for scene in read.scenes)}
+
+
+def _read(folder: str, recipe: Recipe, annotated: bool, usual: str | None = None) -> "Scenes":
     from foveate.scenes.folder import parse_select, read_scenes
 
     select = parse_select(recipe.select) if recipe.select else None
     canonical = {name: (point[0], point[1]) for name, point in (recipe.canonical or {}).items()} or None
     with progress().phase("read scenes") as tick:
-        read = read_scenes(folder, select, recipe.category, canonical, annotated, tick=lambda done: tick(done))
+        read = read_scenes(
+            folder, select, recipe.category, canonical, annotated, tick=lambda done: tick(done), usual=usual
+        )
     for problem in read.problems:
         note(problem)
     return read

@@ -66,17 +66,17 @@ def readable(name: str) -> str:
 
 
 def _charts(rows: list[dict[str, Any]]) -> list[Plot | None]:
-    axis = next((axis for axis in AXES if any(_is_number(row.get(axis)) for row in rows)), None)
-    figures: dict[str, dict[float, float]] = {}
+    axis = next((axis for axis in AXES if any(is_number(row.get(axis)) for row in rows)), None)
+    curves: dict[str, dict[float, float]] = {}
     for index, row in enumerate(rows):
         place = row.get(axis, None) if axis else index
-        if not isinstance(place, int | float) or not _is_number(place):
+        if not isinstance(place, int | float) or not is_number(place):
             continue
-        for key, value in _numbers(row).items():
+        for key, value in figures(row).items():
             if key not in AXES and key.split(".")[-1] not in ("phase", "total", "done"):
-                figures.setdefault(key, {})[float(place)] = value  # of records twice there, after resuming, the later
+                curves.setdefault(key, {})[float(place)] = value  # of records twice there, after resuming, the later
     groups: dict[str, list[tuple[str, dict[float, float]]]] = {}
-    for key, points in figures.items():
+    for key, points in curves.items():
         match = SETS.search(key)
         base = SETS.sub("", key).strip("_. ") if match else key
         which = SET_NAMES.get(match[1], match[1]) if match else ""
@@ -110,17 +110,19 @@ def thinned(points: list[tuple[float, float]], most: int = MOST_POINTS) -> tuple
     return array[:, 0].tolist(), array[:, 1].tolist()
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value of a record can be drawn."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _numbers(row: dict[str, Any], prefix: str = "") -> dict[str, float]:
+def figures(row: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers of a record by name; those of a table inside it as `table.name`."""
     found: dict[str, float] = {}
     for key, value in row.items():
-        if _is_number(value):
+        if is_number(value):
             found[prefix + key] = float(value)
         elif isinstance(value, dict):
-            found.update(_numbers(value, f"{prefix}{key}."))
+            found.update(figures(value, f"{prefix}{key}."))
     return found
 
 

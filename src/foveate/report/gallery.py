@@ -179,7 +179,7 @@ def two_stages(scene: SceneStory, photo: str) -> dict[str, Any] | None:
         return None
     found = scene.found[0] if scene.found else None
     moved = math.dist(numbers(steps[quick[0]].u)[2:], numbers(steps[quick[-1]].u)[2:])
-    adjusted = math.dist(numbers(steps[quick[-1]].u)[2:], numbers(steps[slow[-1]].u)[2:])
+    adjusted = max(math.dist(numbers(steps[quick[-1]].u)[2:], numbers(steps[index].u)[2:]) for index in slow)
     if not (math.isfinite(moved) and math.isfinite(adjusted)):
         return None
     view = close_up([steps[index].u for index in [quick[-1], *slow]], scene.width, scene.height)
@@ -203,7 +203,7 @@ def two_stages(scene: SceneStory, photo: str) -> dict[str, Any] | None:
             f"Close-up of HMC's moves on {scene.name}, around ({last[2]:.0f}, {last[3]:.0f}).{spread_words}",
         ),
         "quick_words": f"{len(quick) - 1} steps, {number(round(moved))} pixels",
-        "slow_words": f"{len(slow)} moves, {number(round(adjusted, 1))} pixels",
+        "slow_words": f"{len(slow)} moves, up to {number(round(adjusted, 1))} pixels",
     }
 
 

@@ -1,4 +1,4 @@
-"""RUN/report.html: everything known of a run as one file that asks nothing of anybody.
+"""RUN/report.html: everything known of a run as one file that asks nothing of anybody; and RUN/README.md, its card.
 
 The page is made from whatever there is; sections whose material is missing are left out. Pictures lie in it as data,
 style and script too; a content policy forbids any request, and any script but the page's own.
@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from foveate.configuration import read_toml
 from foveate.errors import BadInput
+from foveate.export import model_card
 from foveate.files import read_lines, write_atomic
 from foveate.report import learning, sections
 from foveate.report.charts import number, percent
@@ -49,12 +50,13 @@ class Material:
     training: list[TrainingStory] = field(default_factory=list)
 
 
-def write_report(run_path: Path | str, out: Path | str | None = None) -> Path:
-    """Writes the page of a run.
+def write_report(run_path: Path | str, out: Path | str | None = None, reload: int | None = None) -> Path:
+    """Writes the page of a run, and beside it the model's card.
 
     Args:
-        run_path: A RUN folder, or any folder with a `story` in it.
-        out: Where to write it; by default RUN/report.html.
+        run_path: A RUN folder, or any folder with a `story` in it, which gets no card.
+        out: Where to write the page, without a card; by default RUN/report.html.
+        reload: Seconds after which the page is to load itself again, in a run that goes on.
 
     Returns:
         Where it was written.
@@ -64,9 +66,17 @@ def write_report(run_path: Path | str, out: Path | str | None = None) -> Path:
     """
     path = Path(run_path)
     target = Path(out) if out is not None else path / "report.html"
-    content = render(gather(path))
-    write_atomic(target, content)
+    material = gather(path)
+    write_atomic(target, render(material, reload))
+    if out is None and material.config:
+        write_atomic(path / "README.md", card(material))
     return target
+
+
+def card(material: Material) -> str:
+    """The model's card, with the figures that the page has."""
+    localization = {story.name: story.figures for story in material.localization}
+    return model_card(material.config, localization, {story.name: story.figures for story in material.bounds})
 
 
 def gather(path: Path) -> Material:
@@ -99,18 +109,18 @@ def gather(path: Path) -> Material:
     return found
 
 
-def render(material: Material) -> bytes:
+def render(material: Material, reload: int | None = None) -> bytes:
     """The page in UTF-8; with as many scenes as keep it under its limit."""
     model = examined_model(material.path, material.patches)
     content = b""
     for shown in SHOWN:
-        content = _render(material, model, shown)
+        content = _render(material, model, shown, reload)
         if len(content) < LIMIT:
             break
     return content
 
 
-def _render(material: Material, model: dict[str, Any] | None, shown: int) -> bytes:
+def _render(material: Material, model: dict[str, Any] | None, shown: int, reload: int | None) -> bytes:
     photographs = Photographs()
     scenes, player = sections.scene_sets(material.scenes, photographs, shown)
     learned = [learning.learned(story, photographs, min(8, shown)) for story in material.learned]
@@ -118,6 +128,7 @@ def _render(material: Material, model: dict[str, Any] | None, shown: int) -> byt
     script, style = _part("player.js"), _part("page.css")
     context = {
         "title": _title(material),
+        "reload": reload,
         "run": material.path.resolve().name,
         "written": datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
         "tiles": sections.tiles(material.localization, material.bounds, material.learned, material.training),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from foveate.export import figure_at
 from foveate.files import strict
 from foveate.report.charts import Plot, Row, Series, lines, number, percent, ranking, reliability
 from foveate.report.curves import readable
@@ -91,8 +92,9 @@ def facts(training: list[TrainingStory], config: dict[str, Any]) -> list[tuple[s
     rows = [(key, value) for story in training for key, value in story.facts.items()]
     known = {key for key, _ in rows}
     for key, value in config.items():
-        if key not in known and isinstance(value, str | int | float):
-            rows.append((key, value))
+        name = "folder of scenes" if key == "scenes" and isinstance(value, str) else key
+        if name not in known and isinstance(value, str | int | float):
+            rows.append((name, value))
     return rows
 
 
@@ -105,12 +107,6 @@ def rejections(training: list[TrainingStory]) -> dict[str, Any] | None:
             reasons[reason] = reasons.get(reason, 0) + count
     total = sum(story.rejected_total for story in training)
     return {"rows": rows, "total": total, "reasons": reasons} if rows or any(reasons.values()) else None
-
-
-def _get(figures: dict[str, Any], *path: str) -> Any:
-    for key in path:
-        figures = figures.get(key) if isinstance(figures, dict) else None  # type: ignore[assignment]
-    return figures
 
 
 def localization(story: LocalizationStory) -> dict[str, Any]:
@@ -153,11 +149,11 @@ def _by_threshold(story: LocalizationStory) -> Plot | None:
 
 
 def _reliability(story: LocalizationStory) -> Plot | None:
-    rows = story.reliability or _get(story.figures, "calibration", "reliability") or []
+    rows = story.reliability or figure_at(story.figures, "calibration", "reliability") or []
     bins = [[float(value) for value in row] for row in rows if None not in row and row[2] > 0]
     if not bins:
         return None
-    ece = _get(story.figures, "calibration", "ece")
+    ece = figure_at(story.figures, "calibration", "ece")
     text = f"Expected calibration error {number(ece)}. " if ece is not None else ""
     svg = reliability(bins, "Probabilities stated and how often they were right")
     return Plot("Are the probabilities honest?", svg, f"{text}On the diagonal they are; areas are counts.")
@@ -167,12 +163,12 @@ def _localization_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("Photographs", number(figures.get("photos"))),
         ("Annotated objects", number(figures.get("objects"))),
-        ("Best gaze right (IoU > 0.5)", percent(_get(figures, "top1", "0.5"), 1)),
-        ("Objects found (IoU > 0.5)", percent(_get(figures, "recall", "0.5"), 1)),
+        ("Best gaze right (IoU > 0.5)", percent(figure_at(figures, "top1", "0.5"), 1)),
+        ("Objects found (IoU > 0.5)", percent(figure_at(figures, "recall", "0.5"), 1)),
         ("False positives a photograph", number(figures.get("false_positives_per_photo"))),
-        ("Angle error, median and 90 %", _pair(figures.get("angle_error_degrees"), "\N{DEGREE SIGN}")),
-        ("Centre error in half-sides", _pair(figures.get("centre_error"), "")),
-        ("Scale error, median and 90 %", _pair(figures.get("scale_error"), "")),
+        ("Angle error, median / 90\u202f%", _pair(figures.get("angle_error_degrees"), "\N{DEGREE SIGN}")),
+        ("Centre error in half-sides, median / 90\u202f%", _pair(figures.get("centre_error"), "")),
+        ("Scale error, median / 90\u202f%", _pair(figures.get("scale_error"), "")),
         ("Seconds a photograph", number(figures.get("seconds_per_photo"))),
     ]
     return [(name, text) for name, text in rows if text.strip("\N{EN DASH}\N{DEGREE SIGN} /")]
@@ -188,7 +184,7 @@ def _shares(figures: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     usual = f"{percent(GAUSSIAN[0])} and {percent(GAUSSIAN[1])}"
     rows = []
     for name in ("centre", "angle", "scale"):
-        found = _get(figures, "calibration", name)
+        found = figure_at(figures, "calibration", name)
         if isinstance(found, list) and len(found) == 2 and None not in found:
             rows.append((name, percent(found[0]), percent(found[1]), usual))
     return rows
@@ -236,7 +232,7 @@ def tiles(
     """At most four figures for the top of the page."""
     found = []
     for story in places[:2]:
-        if (top1 := _get(story.figures, "top1", "0.5")) is not None:
+        if (top1 := figure_at(story.figures, "top1", "0.5")) is not None:
             found.append(
                 {"figure": percent(top1, 1), "text": f"best gaze right{', ' + story.name if story.name else ''}"}
             )

@@ -75,7 +75,10 @@ class _Category:
 
 
 def read_annotations(
-    path: str | os.PathLike, category: str | None = None, canonical: Mapping[str, tuple[float, float]] | None = None
+    path: str | os.PathLike,
+    category: str | None = None,
+    canonical: Mapping[str, tuple[float, float]] | None = None,
+    usual: str | None = None,
 ) -> Annotations:
     """Reads annotations.json.
 
@@ -84,6 +87,7 @@ def read_annotations(
         category: Name of the kind of object to use, if several are annotated.
         canonical: Where named keypoints lie in the canonical window; overrides the file's `info.canonical`, which
             overrides `FACE_POINTS`.
+        usual: Name of the kind to use if several are annotated, this one among them, and `category` names none.
 
     Raises:
         BadInput: The file as a whole can't be used, several kinds are annotated and none is chosen, or most of the
@@ -102,7 +106,7 @@ def read_annotations(
             crowds.append((name, annotation))
         else:
             by_category.setdefault(name, []).append(annotation)
-    chosen = _choose(by_category, categories, category, path)
+    chosen = _choose(by_category, categories, category, usual, path)
     marked = {entry.id: Marked() for entry in images}
     for name, annotation in crowds:
         if chosen is None or name == chosen or name not in {kind.name for kind in categories.values()}:
@@ -239,13 +243,18 @@ def _category_name(annotation: dict, categories: dict[int | str, _Category]) -> 
     return f"unnamed {annotation.get('category_id')}" if identity is None else str(identity)
 
 
-def _choose(by_category: dict[str, list[dict]], categories: dict, category: str | None, path: str) -> str | None:
-    """The kind of object to use: the one chosen, or the only one that is annotated; unused categories do not count."""
+def _choose(
+    by_category: dict[str, list[dict]], categories: dict, category: str | None, usual: str | None, path: str
+) -> str | None:
+    """The kind of object to use: the one chosen, or the only one that is annotated, or of several the usual one; unused
+    categories do not count."""
     counted = ", ".join(f"{name} ({len(by_category[name])})" for name in sorted(by_category))
     if category is not None:
         if category in by_category or category in {kind.name for kind in categories.values()}:
             return category
         raise BadInput(f"{path}: nothing is called {category!r}; annotated are: {counted or 'none'}")
+    if len(by_category) > 1 and usual in by_category:
+        return usual
     if len(by_category) > 1:
         raise BadInput(f"{path}: several kinds of object are annotated, choose one category: {counted}")
     return next(iter(by_category), None)

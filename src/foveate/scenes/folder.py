@@ -83,6 +83,7 @@ def read_scenes(
     canonical: Mapping[str, tuple[float, float]] | None = None,
     annotated: bool = True,
     tick: Callable[[int], None] | None = None,
+    usual: str | None = None,
 ) -> Scenes:
     """Reads a SCENES folder.
 
@@ -93,6 +94,7 @@ def read_scenes(
         canonical: Where named keypoints lie in the canonical window, {name: (x, y)}; see `coco.read_annotations`.
         annotated: False takes every picture of the folder and looks at no annotations.
         tick: Called with the number of pictures whose headers are read.
+        usual: Name of the kind to use where several are annotated, this one among them, and `category` names none.
 
     Raises:
         BadInput: The folder, or its annotations as a whole, can't be used; most of the pictures are missing or
@@ -103,7 +105,7 @@ def read_scenes(
         raise BadInput(f"{folder}: not a folder")
     points = None if canonical is None else check_canonical(canonical, "canonical points")
     if annotated and os.path.lexists(os.path.join(folder, ANNOTATIONS)):
-        annotations = read_annotations(os.path.join(folder, ANNOTATIONS), category, points)
+        annotations = read_annotations(os.path.join(folder, ANNOTATIONS), category, points, usual)
         entries, problems = _resolve(annotations, folder)
     else:
         if annotated and category is not None:

@@ -1,0 +1,37 @@
+"""A whole RUN that has learned nothing: what attention costs does not depend on what its weights are."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from foveate.attention.background import Gaussian
+from foveate.attention.calibration import Calibration
+from foveate.attention.evidence import MEASURED, Evidence
+from foveate.attention.logistic import Logistic
+from foveate.attention.shiftnet import ShiftNet
+from foveate.boltzmann.dbn import GaussianDBN
+from foveate.files import save_tensors
+
+PIXELS = 3 * 24 * 24
+
+
+def write_untrained(run: Path, n_hidden1: int = 2000, n_hidden2: int = 1000, category: str = "disc") -> Path:
+    """Write a RUN whose network moves at random, and that takes any gaze inside the image for an object."""
+    run.mkdir(parents=True)
+    (run / "config.toml").write_text(f'category = "{category}"\n')
+    source = torch.Generator().manual_seed(0)
+    gdbn = GaussianDBN(PIXELS, n_hidden1, n_hidden2)
+    gdbn.grbm.W.data.normal_(0, 0.01, generator=source)
+    gdbn.save(run / "gdbn.safetensors")
+    net, verifier = ShiftNet(), ShiftNet()
+    for each in (net, verifier):
+        each.reset(source)
+    net.save(run / "shiftnet.safetensors")
+    flat = Gaussian(torch.zeros(PIXELS), torch.eye(PIXELS))
+    outside = np.array([name == "outside" for name in MEASURED], dtype=float)  # the less of that, the better
+    ranking = Logistic(0.29 * outside, 1 - 0.995 * outside, -outside, 0.0)
+    calibration = Calibration(0.0, 1.0, 1.0, 0.0, positives=5, negatives=5)
+    evidence = Evidence(flat, 0.0, verifier, ranking, calibration)
+    save_tensors(run / "background.safetensors", evidence.tensors())
+    return run

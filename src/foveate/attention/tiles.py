@@ -1,0 +1,105 @@
+"""Pictures larger than what is attended at once: overlapping tiles, level by level, and what was found put together.
+
+The picture is attended whole, reduced to the size of a tile, and in tiles at full resolution; where these two would
+leave out sizes in between, also at levels between. Neighbouring tiles share a quarter of their side, so that whatever
+is no larger than that is whole in one of them. A gaze whose square is cut by a tile's edge is left to the neighbour, or
+to a level at which it is whole. Gazes of all levels are then merged by the rule of `merge`.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Shaped
+
+from foveate.attention.attend import Found
+from foveate.attention.merge import merge
+
+SHARED = 4  # neighbours share one part in four of a tile's side
+
+
+class Tile(NamedTuple):
+    """A part of one level of a picture.
+
+    Attributes:
+        pixels: A view of the level.
+        x: Column of its left edge in the level.
+        y: Row of its upper edge.
+        width: Of the level, pixels.
+        height: Of the level.
+        scale: Pixels of the level per pixel of the picture.
+    """
+
+    pixels: Shaped[np.ndarray, "h w 3"]
+    x: int
+    y: int
+    width: int
+    height: int
+    scale: float
+
+    def holds(self, found: Found) -> bool:
+        """Whether a gaze's upright square is whole in the tile, or leaves it only where the picture ends."""
+        a, b, x, y = found.u.tolist()
+        s, (h, w) = math.hypot(a, b), self.pixels.shape[:2]
+        return (
+            (self.x == 0 or x - s > 0)
+            and (self.y == 0 or y - s > 0)
+            and (self.x + w == self.width or x + s < w)
+            and (self.y + h == self.height or y + s < h)
+        )
+
+    def in_picture(self, found: Found) -> Found:
+        """A gaze of the tile as one of the picture in full."""
+        return _moved(found, self.x, self.y).scaled(1.0 / self.scale)
+
+
+def scales(longest: int, side: int, smallest: float) -> list[float]:
+    """Levels of a picture, from the one that one tile covers to full resolution.
+
+    A tile shows every half-side from `smallest` to half of what neighbours share; levels lie no further apart.
+
+    Args:
+        longest: Side of the picture.
+        side: Of a tile.
+        smallest: Half-side looked for, pixels of a tile.
+    """
+    if longest <= side:
+        return [1.0]
+    reach = max(side / SHARED / 2 / smallest, 2.0)
+    steps = math.ceil(math.log(longest / side) / math.log(reach))
+    return [(side / longest) ** (1 - step / steps) for step in range(steps + 1)]
+
+
+def cut(level: Shaped[np.ndarray, "h w 3"], side: int, scale: float) -> Iterator[Tile]:
+    """The tiles of a level, row by row; all of one size, evenly spread."""
+    height, width = level.shape[:2]
+    for y in _starts(height, side):
+        for x in _starts(width, side):
+            yield Tile(level[y : y + side, x : x + side], x, y, width, height, scale)
+
+
+def together(founds: Sequence[Found], most: int) -> list[Found]:
+    """One gaze an object, best first, from what tiles and levels found; gazes are in pixels of the picture."""
+    if not founds:
+        return []
+    kept = merge(np.stack([found.u for found in founds]), np.array([found.score for found in founds])).kept
+    return [founds[k] for k in kept[:most]]
+
+
+def _starts(length: int, side: int) -> list[int]:
+    if length <= side:
+        return [0]
+    count = math.ceil((length - side) / (side - side // SHARED)) + 1
+    return [round(k * (length - side) / (count - 1)) for k in range(count)]
+
+
+def _moved(found: Found, x: int, y: int) -> Found:
+    """The same gaze where the origin lies x to the left and y further up."""
+    shift = np.array([0, 0, x, y], dtype=np.float64)
+    posterior = found.posterior
+    if posterior is not None:
+        where = {name: getattr(posterior, name) + shift for name in ("u", "trail", "draws")}
+        posterior = replace(posterior, **where)
+    return replace(found, u=found.u + shift, trail=found.trail + shift, posterior=posterior)

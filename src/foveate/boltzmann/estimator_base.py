@@ -1,0 +1,177 @@
+"""What the estimators of `estimators.py` share: fitting, transforming, a density in nats."""
+
+import copy
+from collections.abc import Callable
+from typing import Any, no_type_check
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from foveate.boltzmann import fitting
+from foveate.boltzmann.contrastive import METHODS, Machine, Rule, State, init
+from foveate.boltzmann.enumeration import enumerable, log_z_exact
+from foveate.boltzmann.fitting import Plan
+from foveate.boltzmann.health import Diverged
+from foveate.keys import generator
+
+REMEMBERED = 1000
+"""Rows of the data that are kept for annealing, which begins where the data is."""
+
+
+class UncertainLogZ(UserWarning):
+    """The annealed log Z may be wrong by more than a nat, and every score with it."""
+
+
+class RBMEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """What both kinds share; they say what the parameters are and mean."""
+
+    machine_: Machine
+
+    @no_type_check  # as those of the kinds
+    def __init__(
+        self,
+        n_components: int,
+        *,
+        method: str,
+        learning_rate: float,
+        batch_size: int,
+        n_iter: int,
+        chains: int,
+        average: float,
+        temperatures: int,
+        device: str,
+        random_state: Any,
+    ):
+        self.n_components = n_components
+        self.method = method
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.chains = chains
+        self.average = average
+        self.temperatures = temperatures
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> "RBMEstimator":
+        """Learn from X [n_samples, n_features], from the beginning; the rates rise at first and fall at the end.
+
+        Raises:
+            ValueError: X can't be used.
+            BadInput: A parameter can't be used.
+            Diverged: Learning left the finite numbers; a smaller learning rate helps.
+        """
+        data = self._begin(X)
+        plan = Plan(self._rule(), self.method, self.n_iter, self.batch_size, self.chains)
+
+        def keep(state: State, epochs_done: int) -> None:
+            self._state = state
+
+        fitting.fit(self.machine_, data, plan, self._seed, after_epoch=keep, name=type(self).__name__)
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None) -> "RBMEstimator":
+        """Learn from one more batch of data, or go on after `fit`: one pass over X, at the full learning rate.
+
+        Raises:
+            ValueError, BadInput, Diverged: As in `fit`; after Diverged the machine is as it was before.
+        """
+        fresh = not hasattr(self, "machine_")
+        data = self._begin(X) if fresh else self._tensor(self._checked(X))
+        state = self._state or init(self.machine_, data, self.chains, self._seed)
+        self._state, self._log_z = None, None
+        for batch in data.split(self.batch_size):
+            state, info = METHODS[self.method](state, batch, self._rule())
+            if info.failed:
+                raise Diverged(info.failed, state.step, type(self).__name__)
+        fitting.put(self.machine_, state.average)
+        self._state = state
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.floating]:
+        """p(h_j = 1 | x): [n_samples, n_components], in the type of X."""
+        rows = self._checked(X)
+        return self._exactly(lambda machine, v: machine.hidden_mean(v), rows).astype(rows.dtype)
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """log p(x) = -F(x) - log Z of each row, in nats; log Z is `log_z()`."""
+        rows = self._checked(X)
+        return self._exactly(lambda machine, v: -machine.free_energy(v), rows) - self.log_z()
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples`: what a grid search maximises."""
+        return float(self.score_samples(X).mean())
+
+    def log_z(self) -> float:
+        """log Z in nats: the exact sum where a layer has 20 units or fewer, else annealed; kept once it is known.
+
+        Annealing is right on average for Z, so log Z comes out low rather than high, and scores high rather than low.
+
+        Warns:
+            UncertainLogZ: The chains give reasons to doubt it; more `temperatures` help.
+        """
+        check_is_fitted(self)
+        if self._log_z is None:
+            self._log_z = log_z_exact(self.machine_) if enumerable(self.machine_) else self._annealed()
+        return self._log_z
+
+    @property
+    def components_(self) -> NDArray[np.float32]:
+        """[n_components, n_features] couplings."""
+        return self.machine_.W.T.cpu().numpy()
+
+    @property
+    def intercept_hidden_(self) -> NDArray[np.float32]:
+        """[n_components] biases of the hidden units."""
+        return self.machine_.c.cpu().numpy()
+
+    @property
+    def intercept_visible_(self) -> NDArray[np.float32]:
+        """[n_features] biases of the visible units."""
+        return self.machine_.b.cpu().numpy()
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.machine_.n_hidden
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _begin(self, X: Any) -> Tensor:
+        """A machine before learning, what goes with it, and X as a tensor."""
+        data = self._tensor(self._checked(X, reset=True))
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        some = torch.randperm(len(data), generator=generator(seed, "remembered"))[:REMEMBERED]
+        self.machine_ = self._start(data, seed).to(self.device)
+        self._seed, self._remembered, self._state, self._log_z = seed, data[some.to(data.device)], None, None
+        return data
+
+    def _checked(self, X: Any, reset: bool = False) -> NDArray[np.floating]:
+        """X once it has been found to be rows of finite numbers, as many in each as there were in `fit`."""
+        if not reset:
+            check_is_fitted(self)
+        return np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=reset))
+
+    def _tensor(self, rows: NDArray[np.floating]) -> Tensor:
+        return torch.tensor(rows, dtype=torch.float32, device=self.device)
+
+    def _exactly(self, function: Callable[[Any, Tensor], Tensor], rows: NDArray) -> NDArray[np.float64]:
+        """A function of machine and rows in float64, in which a row's result hardly depends on its neighbours."""
+        machine = copy.deepcopy(self.machine_).double()
+        return function(machine, torch.tensor(rows, dtype=torch.float64, device=self.device)).cpu().numpy()
+
+    def _rule(self) -> Rule:
+        return Rule(rate=self.learning_rate, fast_rate=self.learning_rate, average=self.average)
+
+    def _start(self, data: Tensor, seed: int) -> Machine:
+        raise NotImplementedError
+
+    def _annealed(self) -> float:
+        raise NotImplementedError
