@@ -130,7 +130,7 @@ def test_without_ray_one_line_says_what_to_install(place, settings, monkeypatch)
 
 
 CLUSTER = '''
-"""A cluster of two machines on this one. Says its address, loses a machine when told to, ends with its standard input."""
+"""A cluster of two machines on this one. Says its address, loses one when told to, ends with its standard input."""
 import sys
 from ray.cluster_utils import Cluster
 

@@ -162,8 +162,8 @@ def train_rbm(
     """Train one machine on a matrix, in one call.
 
     Args:
-        machine: A `BernoulliRBM` or `GaussianBernoulliRBM`, trained in place. With W = 0, as it is made, all of its hidden
-            units are alike and would stay so: it then starts from the data's moments and small random weights.
+        machine: A `BernoulliRBM` or `GaussianBernoulliRBM`, trained in place. With W = 0, as it is made, all of its
+            hidden units are alike and would stay so: it then starts from the data's moments and small random weights.
         data: [N, V] zeros and ones, or numbers.
         method: "cd", "pcd" or "fast_pcd".
         epochs: Passes over the data.

@@ -121,8 +121,8 @@ def start_small(
 def start_binary(data: Float[Tensor, "batch visible"], n_hidden: int, seed: int) -> BernoulliRBM:
     """A binary RBM of independent units with the data's means, but for small random weights.
 
-    Two observations more, a zero and a one, keep the biases of units finite that never change (Hinton 2012, "A practical
-    guide to training restricted Boltzmann machines", section 8).
+    Two observations more, a zero and a one, keep the biases of units finite that never change (Hinton 2012, "A
+    practical guide to training restricted Boltzmann machines", section 8).
 
     Args:
         data: What to be like; zeros and ones, or numbers between.
