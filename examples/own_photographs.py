@@ -1,4 +1,4 @@
-"""Attention on one's own photographs: each with what was found in it, and the aligned crop of the best.
+"""Attention on one's own photographs: each with what was found in it, and the aligned crops of the best.
 
     python examples/own_photographs.py [RUN FOLDER [PICTURE.png]]
 
@@ -9,22 +9,21 @@ import math
 import sys
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageOps
 
 import foveate
 from foveate.attention.outputs import crop, draw_overlay
 from foveate.scenes.folder import list_images, read_image
 
-SHOWN, ACROSS, CELL = 12, 3, 360
+SHOWN, ACROSS, PHOTO, CROP, GAP = 12, 3, 360, 112, 12
 
 
 def cell(image, gazes) -> Image.Image:
-    """A photograph with its gazes, the best one's crop in the corner."""
-    picture = ImageOps.pad(draw_overlay(image, gazes), (CELL, CELL), color="white", centering=(0.5, 0))
-    if gazes:
-        picture.paste(ImageOps.expand(crop(image, gazes[0].u, 96), 3, "white"), (CELL - 102, CELL - 102))
-    else:
-        ImageDraw.Draw(picture).text((8, CELL - 20), "nothing found", fill="black")
+    """A photograph with its gazes, and beside it the crops of the best three."""
+    picture = Image.new("RGB", (PHOTO + CROP + 2 * GAP, PHOTO + GAP), "white")
+    picture.paste(ImageOps.pad(draw_overlay(image, gazes), (PHOTO, PHOTO), color="#eeeeee"))
+    for place, gaze in enumerate(gazes[:3]):
+        picture.paste(crop(image, gaze.u, CROP), (PHOTO + GAP, place * (CROP + GAP)))
     return picture
 
 
@@ -43,11 +42,14 @@ def main(run: str = "demo/run", folder: str = "demo/scenes/test-known", out: str
     names, paths = zip(*list(list_images(folder))[:SHOWN], strict=True)
     images = [read_image(path) for path in paths]
     found = attention.attend(images, list(names))
-    sheet = Image.new("RGB", (ACROSS * CELL, -(-len(images) // ACROSS) * CELL), "white")
-    for place, (name, image, gazes) in enumerate(zip(names, images, found, strict=True)):
-        sheet.paste(cell(image, gazes), (place % ACROSS * CELL, place // ACROSS * CELL))
-        print(f"{name}: {describe(gazes[0]) if gazes else 'nothing found'}")
+    cells = [cell(image, gazes) for image, gazes in zip(images, found, strict=True)]
+    width, height = cells[0].size
+    sheet = Image.new("RGB", (ACROSS * width, -(-len(cells) // ACROSS) * height), "white")
+    for place, picture in enumerate(cells):
+        sheet.paste(picture, (place % ACROSS * width, place // ACROSS * height))
     sheet.save(out)
+    for name, gazes in zip(names, found, strict=True):
+        print(f"{name}: {describe(gazes[0]) if gazes else 'nothing found'}")
 
 
 if __name__ == "__main__":

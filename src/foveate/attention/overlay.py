@@ -19,6 +19,7 @@ CASING = (12, 16, 24)
 SMALLEST, LARGEST, LARGEST_FACTOR = 900, 2400, 10.0
 SUPERSAMPLE = 2
 STEPS_DRAWN = 9
+FILLED = 0.7  # of the half-side: an ellipse that reaches further is an outline, so that it covers no photograph
 ELLIPSE_95 = math.sqrt(-2.0 * math.log(0.05))
 """Radius, in deviations, of the ellipse that holds 95 % of a Gaussian in the plane."""
 INTERVAL_95 = 1.959963984540054
@@ -119,12 +120,14 @@ def _draw_posterior(pen: _Pen, found: Any) -> None:
     half, s = min(INTERVAL_95 * spread[1], math.pi), math.hypot(u[0], u[1])
     angles = math.atan2(u[1], u[0]) + np.linspace(-half, half, 41)
     arc = u[2:] + s * np.stack([np.sin(angles), -np.cos(angles)], axis=1)
-    pen.filled([u[2:], *arc], (255, 255, 255, 90))
+    pen.filled([u[2:], *arc], (255, 255, 255, 70))
     pen.lines([u[2:], *arc], (255, 255, 255, 200), 0.3, 0.3, closed=True)
     turns = np.linspace(0.0, 2.0 * math.pi, 61)
     circle = np.stack([np.cos(turns), np.sin(turns)], axis=1)
-    ellipse = list(u[2:] + ELLIPSE_95 * circle @ _root_covariance(found, spread).T)
-    pen.filled(ellipse, (*TRAIL[-1], 110))
+    offsets = ELLIPSE_95 * circle @ _root_covariance(found, spread).T
+    ellipse = list(u[2:] + offsets)
+    if np.hypot(*offsets.T).max() < FILLED * s:
+        pen.filled(ellipse, (*TRAIL[-1], 90))
     pen.lines(ellipse, (255, 255, 255, 230), 0.5, 0.4)
 
 
