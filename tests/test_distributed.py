@@ -83,7 +83,6 @@ def test_names_that_are_no_text_travel_as_bytes(place, settings):
     assert json.loads(out["line"][0])["image"] == "caf\udce9" and seen[0].pixels.shape == (48, 64, 3)
 
 
-@pytest.mark.xfail(reason="some chains of an untrained model differ between batches: not understood yet", strict=False)
 def test_the_expectation_step_in_batches_is_that_of_one_machine(place, settings):
     scenes = read_scenes(place / "in", annotated=False).scenes
     whole = attend_scenes(
@@ -202,8 +201,9 @@ def test_a_killed_machine_and_a_killed_driver_lose_and_double_nothing(what, plac
 
 @needs_ray
 def test_no_cluster_is_one_line(place, foveate, tmp_path):
-    run = foveate("attend", place / "run", place / "in", "--out", tmp_path / "o", "--ray", "127.0.0.1:1", timeout=200)
+    run = foveate("attend", place / "run", place / "in", "--out", tmp_path / "o", "--ray", "127.0.0.1:1")
     assert run.returncode == 2 and run.stderr.splitlines()[-1].startswith("foveate: no Ray cluster at 127.0.0.1:1: ")
+    assert not (tmp_path / "o").read_bytes()
 
 
 def test_settings_are_what_the_command_line_says(settings):

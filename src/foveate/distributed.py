@@ -12,6 +12,7 @@ Ray (extra `distributed`).
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -203,8 +204,9 @@ def _connected(address: str | None) -> Iterator[Any]:
     if mine:
         before = signal.getsignal(signal.SIGTERM)
         try:
+            _answers(address)
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise BadInput(f"no Ray cluster at {address}: {' '.join(str(error).split())}") from None
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
@@ -214,6 +216,13 @@ def _connected(address: str | None) -> Iterator[Any]:
     finally:
         if mine:
             ray.shutdown()
+
+
+def _answers(address: str | None) -> None:
+    """Raise where nobody listens at HOST:PORT: Ray itself would go on trying for a quarter of an hour."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and "://" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _quiet(ray: Any) -> None:
@@ -234,7 +243,9 @@ def _attention(run: str, device: str) -> "Attention":
 
 
 def _names(batch: Batch) -> list[tuple[str, str]]:
-    return [(os.fsdecode(name), os.fsdecode(path)) for name, path in zip(batch["image"], batch["path"], strict=True)]
+    """(name, path) of each row, as plain text: keys of random numbers tell NumPy's own kind of text from it."""
+    names, paths = ([str(os.fsdecode(word)) for word in batch[column]] for column in ("image", "path"))
+    return list(zip(names, paths, strict=True))
 
 
 def _filled(values: list[Any], missing: float) -> list[Any]:
