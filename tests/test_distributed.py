@@ -162,8 +162,7 @@ def cluster(tmp_path, environment):
         return next(line for line in lines if line.startswith("lost"))
 
     yield address, lose
-    child.stdin.close()
-    child.wait(120)
+    child.communicate(timeout=120)  # closes its standard input, at which it ends
 
 
 @needs_ray
