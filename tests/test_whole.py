@@ -160,7 +160,8 @@ def test_the_demo_tells_its_whole_story_and_does_nothing_twice(tmp_path, capfd, 
     figures = json.loads(capfd.readouterr().out)
     assert {"known digits found (top1 at 0.5)", "oracle (nats a new digit)", "gap closed"} <= figures.keys()
     assert figures["page"] == str(tmp_path / "demo" / "report.html")
-    assert "known digits found" in (tmp_path / "demo" / "report.html").read_text()
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert "known digits found" in page and "Looking for “digit”" in page
     scenes = sorted(path.name for path in (tmp_path / "demo" / "scenes").iterdir())
     assert scenes == ["new", "test-known", "test-new", "train"]
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*.safetensors") if is_model(path)}

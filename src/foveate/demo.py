@@ -114,7 +114,7 @@ def _train(out: Path, preset: str, settings: TrainSettings, progress: Progress) 
                 run.write_config(_config("train", out / "scenes" / "train", preset, settings, scenes))
             models, gallery, split = train(scenes, run, settings, progress)
             for folder in (run.story, out / "story"):
-                tell_training(folder, models, gallery, split, settings.attend, progress)
+                tell_training(folder, models, gallery, split, settings.attend, progress, scenes.category or "")
             run.finish()
             write_report(run.path)
     return Models.load(out / "run")

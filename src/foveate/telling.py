@@ -36,11 +36,21 @@ CROP = 64  # their side, pixels
 
 
 def tell_training(
-    folder: Path, models: Models, gallery: Gallery, split: Split, settings: AttendSettings, progress: Progress
+    folder: Path,
+    models: Models,
+    gallery: Gallery,
+    split: Split,
+    settings: AttendSettings,
+    progress: Progress,
+    category: str = "",
 ) -> dict[str, Any]:
-    """Saves the story of a training, and gives the figures of localization on the held-out scenes."""
+    """Saves the story of a training, and gives the figures of localization on the held-out scenes.
+
+    The category is told where no config.toml beside the story tells it.
+    """
     patch_story(gallery, split.objects, split.held_out_objects).save(folder)
     facts = {
+        **({"category": category} if category else {}),
         "scenes": len(split.fit),
         "objects": len(split.objects.image),
         "scenes held out": len(split.held_out),
