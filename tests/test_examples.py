@@ -16,10 +16,10 @@ GUIDE = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
 
 @pytest.fixture
 def arguments(tmp_path):
-    """What an example is given besides the picture to make: one's own RUN and photographs, here three of noise."""
+    """What an example is given besides the picture to make: one's own RUN and photographs, here two of noise."""
     write_untrained(tmp_path / "RUN", 6, 4)
     (tmp_path / "photographs").mkdir()
-    for number, shape in enumerate(((60, 90, 3), (90, 60, 3), (40, 40, 3))):
+    for number, shape in enumerate(((30, 45, 3), (40, 30, 3))):
         noise = np.random.default_rng(number).integers(0, 256, shape, dtype=np.uint8)
         Image.fromarray(noise).save(tmp_path / "photographs" / f"{number}.png")
     return {"own_photographs.py": ["RUN", "photographs"]}
