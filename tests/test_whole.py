@@ -18,7 +18,7 @@ from foveate.attention.mosaics import MosaicSettings
 from foveate.attention.posterior import PosteriorSettings
 from foveate.attention.ranking import RankingSettings
 from foveate.attention.search import SearchSettings
-from foveate.attention.shiftnet_training import ShiftNetSettings
+from foveate.attention.shiftnet_training import FINE, ShiftNetSettings
 from foveate.attention.training import TrainSettings, handed, train
 from foveate.attention.verifier import VerifierSettings
 from foveate.boltzmann.greedy import GDBNSettings
@@ -37,6 +37,7 @@ SETTINGS = handed(
         largest=128,
         gdbn=GDBNSettings(n_hidden1=30, n_hidden2=10, epochs1=2, epochs2=2, start_epochs=1, start="small"),
         shiftnet=ShiftNetSettings(steps=4, batch=16, report_every=2),
+        fine=replace(FINE, steps=3, batch=16, report_every=2),
         ranking=RankingSettings(
             scenes=5,
             mosaics=4,
@@ -106,7 +107,8 @@ def test_the_single_start_leaves_a_trail_of_its_steps(folder, run):
     scene = read_scenes(folder / "scenes").scenes[0]
     settings = replace(SETTINGS.attend, starts="one", one_steps=3, min_probability=0.0)
     (found,) = Attention.load(run).attend_one(read_image(scene.path), scene.name, settings)
-    assert found.network_steps == 3 and np.allclose(found.trail[0][2:], [scene.width / 2, scene.height / 2])
+    assert found.network_steps == 3 + SETTINGS.attend.search.fine
+    assert np.allclose(found.trail[0][2:], [scene.width / 2, scene.height / 2])
 
 
 def test_the_page_of_a_run_is_one_file(run):
@@ -130,7 +132,8 @@ def test_the_command_attends_as_python_does_whatever_the_files_are_called(folder
 
 def test_learning_looks_at_no_annotation_of_the_new_scenes_and_ends_with_a_run(folder, run, capfd):
     trust = {"probability": 0.0, "centre": np.inf, "log_scale": np.inf, "angle": np.inf, "negligible": 0.0, "fewest": 4}
-    lessons = {"rounds": 1, "shiftnet_steps": 2, "verifier_steps": 2, "trust": trust, "tolerance": np.inf}
+    lessons = {"rounds": 1, "shiftnet_steps": 2, "fine_steps": 2, "verifier_steps": 2}
+    lessons |= {"trust": trust, "tolerance": np.inf}
     write_toml(folder / "lessons.toml", {"settings": {**lessons, "train": {"attend": {"posterior": {"chains": 0}}}}})
     weights = []
     for name, annotated in (("with", True), ("without", False)):
@@ -150,7 +153,7 @@ def test_learning_looks_at_no_annotation_of_the_new_scenes_and_ends_with_a_run(f
 
 def test_the_demo_tells_its_whole_story_and_does_nothing_twice(tmp_path, capfd, monkeypatch):
     trust = Trust(probability=0.0, centre=np.inf, log_scale=np.inf, angle=np.inf, negligible=0.0, fewest=4)
-    lessons = LearnSettings(rounds=1, shiftnet_steps=2, verifier_steps=2, trust=trust, tolerance=np.inf)
+    lessons = LearnSettings(rounds=1, shiftnet_steps=2, fine_steps=2, verifier_steps=2, trust=trust, tolerance=np.inf)
     tiny = replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0)))
     monkeypatch.setitem(demo.COUNTS, "quick", {"train": 14, "new": 10, "test-known": 2, "test-new": 2})
     monkeypatch.setitem(demo.PRESETS, "quick", tiny)

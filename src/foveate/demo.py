@@ -8,6 +8,7 @@
 """
 
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -113,8 +114,9 @@ def _train(out: Path, preset: str, settings: TrainSettings, progress: Progress) 
             if not run.begun:
                 run.write_config(_config("train", out / "scenes" / "train", preset, settings, scenes))
             models, gallery, split = train(scenes, run, settings, progress)
-            for folder in (run.story, out / "story"):
-                tell_training(folder, models, gallery, split, settings.attend, progress, scenes.category or "")
+            run.story.mkdir(exist_ok=True)
+            tell_training(run.story, models, gallery, split, settings.attend, progress, scenes.category or "")
+            shutil.copytree(run.story, out / "story", dirs_exist_ok=True)
             run.finish()
             write_report(run.path)
     return Models.load(out / "run")
@@ -128,8 +130,9 @@ def _learn(out: Path, preset: str, source: Models, settings: LearnSettings, prog
                 replay = {"replay": os.path.abspath(out / "scenes" / "train")}
                 run.write_config({**replay, **_config("learn", out / "scenes" / "new", preset, settings, scenes)})
             learned, gallery, rounds = learn(source, scenes, run, settings, progress, _read(out, "train"))
-            for folder in (run.story, out / "story"):
-                tell_learning(folder, source, learned, gallery, rounds, progress)
+            run.story.mkdir(exist_ok=True)
+            tell_learning(run.story, source, learned, gallery, rounds, progress)
+            shutil.copytree(run.story, out / "story", dirs_exist_ok=True)
             run.finish()
             write_report(run.path)
     return Models.load(out / "run-learned")

@@ -288,3 +288,73 @@ def test_draws_do_not_depend_on_the_number_of_threads():
         assert torch.equal(run(pyramids, gazes, patch, settings).draws, one.draws)
     finally:
         numba.set_num_threads(before)
+
+
+def test_the_collapsed_density_is_that_of_the_hidden_states_summed_out():
+    """Against plain enumeration of all 32 states of h1, and its gradient against finite differences."""
+    grbm = machine(12, 5)
+    patch = conditionals_of(grbm)
+    x = torch.randn(3, 12, generator=generator(2))
+    states = torch.tensor([[(k >> j) & 1 for j in range(5)] for k in range(32)], dtype=torch.float64)
+    W, b, c, sigma = (p.detach().double() for p in (grbm.W, grbm.b, grbm.c, grbm.sigma))
+    at = x.double()
+    energy = -(at @ (W / sigma[:, None] ** 2) @ states.T) - c @ states.T
+    exact = torch.logsumexp(-energy, 1) - (0.5 * ((at - b) / sigma) ** 2).sum(1)
+    value, gradient = patch.log_density(x)
+    assert torch.allclose(value, exact, rtol=1e-5, atol=1e-4)
+    assert torch.allclose(value, -grbm.free_energy(x).double(), rtol=1e-5, atol=1e-3)
+    for i in range(12):
+        step = torch.zeros(12)
+        step[i] = 1e-2
+        slope = (patch.log_density(x + step)[0] - patch.log_density(x - step)[0]) / 2e-2
+        assert torch.allclose(slope, gradient[:, i].double(), rtol=1e-2, atol=0.05)
+
+
+def test_without_evidence_from_the_patch_the_chains_draw_the_prior_around_the_gaze():
+    """T so large that the patch says nothing: means, deviations and correlations of the normal prior."""
+    pyramids = Pyramids.from_images([blob_image(0)])
+    patch, spread = conditionals_of(machine(3 * SIZE * SIZE, 20)), torch.tensor([0.1, 0.2, 0.05, 0.08]).double()
+    settings = PosteriorSettings(
+        chains=16, warm_up=40, draws=250, moves=1, n_leapfrog=6, temperature=1e9, target="collapsed"
+    )
+    gazes = torch.stack([gaze(20, 170, 80, 70), gaze(12, -20, 60, 90)])
+    found = sample(pyramids, np.zeros(2, np.int64), gazes, ["a", "b"], patch, settings, seed=1, around=spread)
+    for k, u in enumerate(gazes):
+        draws = found.draws[k].flatten(0, 1)
+        q = torch.stack(
+            (
+                torch.log(scale(draws) / scale(u)),
+                angle_difference(angle(draws), angle(u)),
+                (draws[:, 2] - u[2]) / scale(u),
+                (draws[:, 3] - u[3]) / scale(u),
+            ),
+            1,
+        )
+        effective = float(found.ess[k].min())
+        assert effective > 300
+        assert (q.mean(0).abs() / spread < 5 / math.sqrt(effective)).all()
+        assert ((q.std(0) / spread - 1).abs() < 5 / math.sqrt(effective)).all()
+        assert (torch.corrcoef(q.T) - torch.eye(4)).abs().max() < 5 / math.sqrt(effective)
+    assert all(not flags for flags in found.flags)
+
+
+def test_the_patch_model_draws_gazes_from_where_the_network_left_them_to_where_the_object_is():
+    pyramids = Pyramids.from_images([blob_image(3)])
+    true = gaze(20, 20, 80, 80)
+    left = gaze(21.5, 23, 81.5, 79)
+    settings = PosteriorSettings(chains=8, warm_up=30, draws=60, moves=1, target="collapsed")
+    around = torch.full((4,), 0.08, dtype=torch.float64)
+    index = np.zeros(1, np.int64)
+    found = sample(pyramids, index, left[None], ["a"], template(pyramids, true), settings, seed=0, around=around)
+    before, after = (left - true).abs(), (found.mean[0] - true).abs()
+    assert (after < 0.35 * before + 0.02).all()
+    assert found.visible.shape == (1, 8, 3 * SIZE * SIZE) and found.hidden.shape == (1, 8, 2)
+
+
+def test_a_prior_around_the_gaze_needs_the_collapsed_density():
+    pyramids, settings = Pyramids.from_images([blob_image(0)]), PosteriorSettings(target="marginal")
+    with pytest.raises(BadInput, match="'marginal'"):
+        sample(
+            pyramids, np.zeros(1, np.int64), gaze(20, 0, 80, 80)[None], ["a"], conditionals_of(machine(192, 4)),
+            settings, around=torch.ones(4, dtype=torch.float64)
+        )  # fmt: skip

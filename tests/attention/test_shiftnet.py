@@ -12,11 +12,13 @@ from foveate.attention import shiftnet
 from foveate.attention.appearance import AppearanceSettings
 from foveate.attention.descent import DescentSettings, rate_at
 from foveate.attention.pairs import Objects, PairSettings, draw_pairs
-from foveate.attention.shiftnet import ShiftNet, change_between, move, to_gaze
-from foveate.attention.shiftnet_training import ShiftNetSettings, init, pair_loss, train_shiftnet
+from foveate.attention.search import converge
+from foveate.attention.shiftnet import CLOSER, ShiftNet, change_between, middle, move, to_gaze, window
+from foveate.attention.shiftnet_training import FINE, ShiftNetSettings, init, pair_loss, train_shiftnet
 from foveate.checkpoints import Checkpoints
 from foveate.errors import BadInput
 from foveate.scenes import gaze
+from foveate.scenes.glimpse import contexts, glimpses
 from foveate.scenes.pyramid import Pyramids
 
 
@@ -168,3 +170,42 @@ def test_a_saved_network_is_read_back_and_a_damaged_one_refused(net, tmp_path):
     save_tensors(tmp_path / "bad.safetensors", {**net.state_dict(), "shift.weight": torch.zeros(4, 3)})
     with pytest.raises(BadInput, match=r"shift\.weight"):
         ShiftNet.load(tmp_path / "bad.safetensors")
+
+
+def test_closer_up_the_middle_of_the_context_is_still_the_glimpse(scenes):
+    """At the ordinary distance to the bit; closer up to what averaging four finer samples changes."""
+    pyramids, objects = scenes
+    seen = glimpses(pyramids, objects.image, objects.gaze)
+    ordinary = middle(contexts(pyramids, objects.image, window(objects.gaze, 1.0)), 1.0)
+    closer = middle(contexts(pyramids, objects.image, window(objects.gaze, CLOSER)), CLOSER)
+    assert torch.equal(ordinary, seen)
+    unshrunk = middle(contexts(pyramids, objects.image, objects.gaze), CLOSER)
+    assert (closer - seen).abs().mean() < 0.4 * (unshrunk - seen).abs().mean()
+    with pytest.raises(BadInput, match=r"0\.3"):
+        ShiftNet(0.3)
+
+
+def test_pairs_of_the_fine_network_are_near_and_their_delta_leads_to_the_object(scenes):
+    pyramids, objects = scenes
+    pairs = draw_pairs(pyramids, objects, plain, FINE.pairs, None, 64, 0, 0)
+    back = pairs.delta.double() * torch.stack((torch.ones(64), pairs.mirrored, pairs.mirrored, torch.ones(64)), 1)
+    assert torch.allclose(move(pairs.start, back), pairs.target, rtol=1e-4, atol=1e-3)
+    assert pairs.delta[:, 2:].abs().max() < 1.2 and pairs.delta[:, 0].abs().max() < 1.0
+    same = draw_pairs(pyramids, objects, plain, replace(FINE.pairs, closer=1.0), None, 64, 0, 0)
+    assert torch.equal(same.start, pairs.start) and not torch.equal(same.context, pairs.context)
+
+
+def test_a_fine_network_learns_where_a_disc_is_to_a_fraction_of_its_radius(scenes):
+    """From a coarse one's weights; mean distance of the centre before and after two of its steps."""
+    pyramids, objects = scenes
+    settings = replace(
+        FINE, steps=60, batch=32, descent=DescentSettings(rate=0.02, warm_up=10, decay=0.9),
+        pairs=replace(FINE.pairs, appearance=AppearanceSettings(composite=0.0, cover=0.0)),
+    )  # fmt: skip
+    fine = train_shiftnet(pyramids, objects, plain, settings, 0, name="fine")
+    assert fine.closer == CLOSER
+    away = torch.tensor([0.1, 0.0, 0.2, -0.15], dtype=torch.float64).expand(len(objects.image), 4)
+    start = gaze.compose(objects.gaze, to_gaze(away))
+    end = converge(fine, plain, pyramids, objects.image, start, 2).gazes[-1]
+    distance = [torch.hypot(*(u[:, 2:] - objects.gaze[:, 2:]).T) / gaze.scale(objects.gaze) for u in (start, end)]
+    assert distance[1].mean() < 0.6 * distance[0].mean()

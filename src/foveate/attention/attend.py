@@ -27,8 +27,6 @@ from foveate.attention.refine import Refined, refine
 from foveate.attention.search import (
     Look,
     SearchSettings,
-    Trails,
-    converge,
     follow,
     look,
     sound,
@@ -44,6 +42,9 @@ from foveate.memory import keep_large_blocks
 from foveate.scenes.glimpse import share_outside
 from foveate.scenes.pyramid import Pyramids
 
+# Many short chains: an evaluation reads all weights of the patch model, for one chain as for many.
+POSTERIOR = PosteriorSettings(chains=8, warm_up=12, draws=16, moves=1, n_leapfrog=3, target="collapsed")
+
 
 @dataclass(frozen=True)
 class AttendSettings:
@@ -55,7 +56,7 @@ class AttendSettings:
     one_steps: int = 10  # steps of the network from the single start
     sample_above: float = 0.2  # probability from which a gaze's posterior is sampled; the best gaze's always is
     search: SearchSettings = field(default_factory=SearchSettings)
-    posterior: PosteriorSettings = field(default_factory=PosteriorSettings)
+    posterior: PosteriorSettings = POSTERIOR
     largest: int = 1600  # longest side at which image files are attended, pixels; larger ones are reduced on reading
     seed: int = 0
 
@@ -185,17 +186,16 @@ def find(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Candid
     """Searches the single image of `pyramids`, and measures what speaks for an object where gazes came to rest."""
     height, width = int(pyramids.height[0, 0]), int(pyramids.width[0, 0])
     if settings.starts == "one":
-        trails = _converge(models, pyramids, whole_image_start(width, height), settings.one_steps)
-        ended = Ended(trails, np.ones(1))
+        ended = Ended(_follow(models, pyramids, whole_image_start(width, height), settings.one_steps), np.ones(1))
     else:
         ended = _search(models, pyramids, width, height, settings.search)
-    trails = ended.trails
-    zeros = torch.zeros(len(ended.votes), dtype=torch.int64)
-    outside = share_outside(pyramids, zeros, trails.gazes[-1])
-    seen = Look(trails.last_change, trails.features, trails.glimpse)
-    here = _verify(models, pyramids, trails.gazes[-1])[:, HERE]
+    ended = _closer(models, pyramids, ended, settings.search.fine)
+    trails, zeros = ended.trails, torch.zeros(len(ended.votes), dtype=torch.int64)
+    outside = share_outside(pyramids, zeros, trails[-1])
+    seen = look(models.shiftnet, models.canonical, pyramids, zeros, trails[-1])
+    here = _verify(models, pyramids, trails[-1])[:, HERE]
     measured = models.evidence.measure(models.gdbn, seen, here, ended.votes, outside)
-    return Candidates(trails.gazes, seen, measured)
+    return Candidates(trails, seen, measured)
 
 
 def _verify(models: Models, pyramids: Pyramids, gazes: Float[Tensor, "n 4"]) -> Float[Tensor, "n 2"]:
@@ -209,7 +209,7 @@ def _verify(models: Models, pyramids: Pyramids, gazes: Float[Tensor, "n 4"]) -> 
 class Ended(NamedTuple):
     """Where gazes came to rest, each for a crowd: their trails, and how many starts of each hundred ended there."""
 
-    trails: Trails
+    trails: Float[Tensor, "steps n 4"]
     votes: Float[np.ndarray, "n"]
 
 
@@ -229,21 +229,25 @@ def _search(models: Models, pyramids: Pyramids, width: int, height: int, search:
     promise = _verify(models, pyramids, trails[-1])[:, HERE].numpy() + np.log(agreed)
     crowds = merge(trails[-1], promise, iou=search.crowd, inside=2.0)
     first, weights = torch.from_numpy(crowds.kept[: search.candidates]), crowds.votes[: search.candidates]
-    settled = _converge(models, pyramids, trails[-1, first], search.settle)
-    gazes = torch.cat((trails[:, first], settled.gazes[1:]))
+    gazes = torch.cat((trails[:, first], _follow(models, pyramids, trails[-1, first], search.settle)[1:]))
     good = torch.nonzero(sound(gazes[-1], pyramids))[:, 0]
     counts = votes(gazes[-1, good], weights=weights[good.numpy()]) * 100 / (len(starts) + len(covering))
-    return Ended(Trails(gazes[:, good], *(part[good] for part in settled[1:])), counts)
+    return Ended(gazes[:, good], counts)
+
+
+def _closer(models: Models, pyramids: Pyramids, ended: Ended, steps: int) -> Ended:
+    """The last steps, by the network that looks closer, where there is one."""
+    if models.fine is None or not steps:
+        return ended
+    zeros = torch.zeros(len(ended.votes), dtype=torch.int64)
+    led = follow(models.fine, models.canonical, pyramids, zeros, ended.trails[-1], steps)
+    good = torch.nonzero(sound(led[-1], pyramids))[:, 0]
+    return Ended(torch.cat((ended.trails, led[1:]))[:, good], ended.votes[good.numpy()])
 
 
 def _follow(models: Models, pyramids: Pyramids, starts: Float[Tensor, "n 4"], steps: int) -> Float[Tensor, "gazes n 4"]:
     zeros = torch.zeros(len(starts), dtype=torch.int64)
     return follow(models.shiftnet, models.canonical, pyramids, zeros, starts, steps)
-
-
-def _converge(models: Models, pyramids: Pyramids, starts: Float[Tensor, "n 4"], steps: int) -> Trails:
-    zeros = torch.zeros(len(starts), dtype=torch.int64)
-    return converge(models.shiftnet, models.canonical, pyramids, zeros, starts, steps)
 
 
 def _found(trail: Float[Tensor, "steps 4"], score: float, probability: float, refined: Refined | None) -> Found:

@@ -12,7 +12,7 @@ A logistic regression on photographs that trained none of these weighs them; its
 posterior odds in nats. A calibration on the same photographs turns the score into P(object | score).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -40,6 +40,8 @@ class Evidence:
         verifier: The network that says whether an object is near, and whether it is here.
         ranking: Weighs the measured figures; its logit is the score.
         calibration: Score -> probability.
+        spread: How far from an object gazes come to rest, standard deviations of (log s, angle, x / s, y / s); zeros
+            where it isn't known.
         temper: Factor by which log-likelihoods of glimpses are divided, since misfit is not independent between pixels.
     """
 
@@ -49,6 +51,7 @@ class Evidence:
     ranking: Logistic | None
     calibration: Calibration | None
     temper: float = 1.0
+    spread: Float[Tensor, "4"] = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
 
     def measure(
         self,
@@ -80,6 +83,7 @@ class Evidence:
         out |= {VERIFIER + name: value.contiguous() for name, value in self.verifier.state_dict().items()}
         out["object_log_z"] = torch.tensor(self.object_log_z, dtype=torch.float64)
         out["temper"] = torch.tensor(self.temper, dtype=torch.float64)
+        out["spread"] = self.spread
         out |= self.ranking.tensors() if self.ranking is not None else {}
         return out | (self.calibration.tensors() if self.calibration is not None else {})
 
@@ -95,4 +99,5 @@ class Evidence:
             Logistic.from_tensors(tensors) if "ranking.weight" in tensors else None,
             Calibration.from_tensors(tensors) if any(k.startswith("calibration.") for k in tensors) else None,
             float(tensors["temper"]),
+            tensors["spread"],
         )

@@ -33,6 +33,7 @@ from foveate.attention.training import (
     RunFolder,
     Split,
     TrainSettings,
+    fine_network,
     network,
     patch_model,
     weigh,
@@ -55,6 +56,7 @@ class LearnSettings:
     rounds: int = 2  # of expectation and maximisation
     shiftnet_steps: int = 1200  # of each round, from the weights of the round before
     shiftnet_rate: float = 0.01
+    fine_steps: int = 300  # of the network that looks closer, likewise
     verifier_steps: int = 500  # of each round, likewise
     tolerance: float = 5.0  # nats by which a round may lower the bound before it is undone
     trust: Trust = field(default_factory=Trust)
@@ -63,7 +65,12 @@ class LearnSettings:
 
 PRESETS = {
     "quick": LearnSettings(
-        rounds=1, shiftnet_steps=100, verifier_steps=40, trust=Trust(probability=0.5), train=TRAINING["quick"]
+        rounds=1,
+        shiftnet_steps=60,
+        fine_steps=40,
+        verifier_steps=40,
+        trust=Trust(probability=0.5),
+        train=TRAINING["quick"],
     ),
     "standard": LearnSettings(),
 }
@@ -150,7 +157,7 @@ def learn(
             progress.say(f"round {number} undone: {done.undone}")
             break
     models.gdbn.save(run.path / "gdbn.safetensors")
-    models.shiftnet.save(run.path / "shiftnet.safetensors")
+    models.save_networks(run.path / "shiftnet.safetensors")
     run.save_tensors("background", models.evidence.tensors())
     return models, new, rounds
 
@@ -181,9 +188,11 @@ def _round(
     network_settings = settings.train.shiftnet
     descent = replace(network_settings.descent, rate=settings.shiftnet_rate)
     shiftnet = replace(network_settings, steps=settings.shiftnet_steps, descent=descent)
+    fine = settings.train.fine
+    fine = replace(fine, steps=settings.fine_steps, descent=replace(fine.descent, rate=settings.shiftnet_rate))
     ranking = settings.train.ranking
     ranking = replace(ranking, verifier=replace(ranking.verifier, steps=settings.verifier_steps))
-    train = replace(settings.train, seed=settings.seed, shiftnet=shiftnet, ranking=ranking)
+    train = replace(settings.train, seed=settings.seed, shiftnet=shiftnet, fine=fine, ranking=ranking)
     try:
         learned = _maximise(models, gallery, split, folder, train, progress)
     except FoveateError as error:
@@ -235,8 +244,10 @@ def _maximise(
     patch = models.gdbn.patch
     gdbn = patch_model(gallery, split, folder, settings, progress, (patch.mean.clone(), patch.std.clone()))
     shiftnet = network(gallery, split, gdbn, folder, settings, progress, start=models.shiftnet)
-    moved = Models(gdbn, shiftnet)
-    return Models(gdbn, shiftnet, weigh(moved, gallery, split, folder, settings, progress, models.evidence.verifier))
+    fine = fine_network(gallery, split, gdbn, shiftnet, folder, settings, progress, models.fine)
+    moved = Models(gdbn, shiftnet, None, fine)
+    evidence = weigh(moved, gallery, split, folder, settings, progress, models.evidence.verifier)
+    return replace(moved, evidence=evidence)
 
 
 def _among(objects: Objects, images: int) -> Objects:

@@ -12,10 +12,12 @@ from torch import Tensor
 from foveate.attention.canonical import canonical_image
 from foveate.attention.conditionals import PatchConditionals
 from foveate.attention.evidence import Evidence
-from foveate.attention.shiftnet import ShiftNet
+from foveate.attention.shiftnet import CLOSER, ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput
-from foveate.files import load_tensors
+from foveate.files import load_tensors, save_tensors
+
+FINE = "fine."  # what the names of its tensors begin with
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,13 @@ class Models:
         gdbn: Density of the object in its canonical frame.
         shiftnet: Moves gazes towards the object.
         evidence: Turns a look into a score and a probability; None while training has not come to it.
+        fine: Moves gazes that have come near by small steps, looking closer; None while it isn't trained.
     """
 
     gdbn: GaussianDBN
     shiftnet: ShiftNet
     evidence: Evidence | None = None
+    fine: ShiftNet | None = None
 
     @cached_property
     def canonical(self) -> Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]:
@@ -45,7 +49,15 @@ class Models:
     def to(self, device: str | torch.device) -> "Models":
         """The same models on another device."""
         evidence = None if self.evidence is None else self.evidence.to(device)
-        return Models(self.gdbn.to(device), self.shiftnet.to(device), evidence)
+        fine = None if self.fine is None else self.fine.to(device)
+        return Models(self.gdbn.to(device), self.shiftnet.to(device), evidence, fine)
+
+    def save_networks(self, path: str | Path) -> None:
+        """Writes the weights of both networks, those of the fine one under "fine."."""
+        tensors = {name: value.contiguous() for name, value in self.shiftnet.state_dict().items()}
+        if self.fine is not None:
+            tensors |= {FINE + name: value.contiguous() for name, value in self.fine.state_dict().items()}
+        save_tensors(path, tensors, {})
 
     @classmethod
     def load(cls, run: str | Path) -> "Models":
@@ -63,4 +75,12 @@ class Models:
             evidence = Evidence.from_tensors(tensors)
         except KeyError as missing:
             raise BadInput(f"{run / 'background.safetensors'}: tensor {missing.args[0]} is missing") from None
-        return cls(gdbn, ShiftNet.load(run / "shiftnet.safetensors"), evidence)
+        path = run / "shiftnet.safetensors"
+        return cls(gdbn, ShiftNet.load(path), evidence, load_fine(path))
+
+
+def load_fine(path: Path) -> ShiftNet | None:
+    """The network that looks closer, from a file that `save_networks` wrote; None where there is none."""
+    tensors = load_tensors(path)
+    weights = {name.removeprefix(FINE): value for name, value in tensors.items() if name.startswith(FINE)}
+    return ShiftNet.from_tensors(weights, f"{path}, fine", CLOSER) if weights else None

@@ -27,8 +27,6 @@ from foveate.keys import generator
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 
-INNER = slice(24, 48)  # the glimpse is the middle third of its context
-
 
 class Objects(NamedTuple):
     """Annotated objects: which image each is in, and its gaze."""
@@ -50,6 +48,7 @@ class PairSettings:
     search_turn: float = 1.1  # largest angle between a search pair's gaze and its object, radians
     shift: float = 1.0  # the same of the position, half-sides
     reach: float = 2.2  # largest offset of the object's centre in a search pair, half-sides of the gaze
+    closer: float = 1.0  # as of the network; see `shiftnet`
     appearance: AppearanceSettings = field(default_factory=AppearanceSettings)
 
 
@@ -112,11 +111,13 @@ def draw_pairs(
         target = objects.gaze[which]
 
     image = objects.image[which]
-    context = composite(pyramids, objects, image, start, target, settings.appearance, rng)
+    context = composite(
+        pyramids, objects, image, shiftnet.window(start, settings.closer), target, settings.appearance, rng
+    )
     context = recolour(context, settings.appearance, rng)
     delta = shiftnet.change_between(start, target).float()
     context, delta, mirrored = mirror(context, delta, settings.appearance, rng)
-    v = canonical(context[:, :, INNER, INNER])
+    v = canonical(shiftnet.middle(context, settings.closer))
     return Pairs(context, v, delta, start, target, which, mirrored)
 
 

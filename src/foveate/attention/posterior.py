@@ -9,7 +9,13 @@ all chains of all gazes at once. What u's density is:
 - "paper": log p(u | v, I) = -1/2 sum_i (x_i(u) - v_i)^2 / sigma_i^2 + log p(u).
 - "marginal": v integrated out, x_i | h1 ~ N(mu_i(h1), 2 sigma_i^2). The same posterior of u (u and v are drawn jointly
   given h1), reached sooner, since v no longer holds u in place.
-- a log ratio of the caller's, log p_object(x) - log p_background(x): u alone moves, nothing of the patch is drawn.
+- "collapsed": h1 summed out too, log p(x(u)) = -F(x(u)) of the GRBM, with the pixels taken for v themselves; v and h1
+  are drawn from what is seen at the end. Where the patch model has thousands of hidden units, h1 holds u in place as v
+  does: chains of the other two are where they began for hundreds of sweeps.
+- a log ratio of the caller's, log p_object(x) - log p_background(x): u alone moves.
+
+The prior p(u) is the settings'; beside it the caller may say where the network came to rest and how far off it usually
+is (`around`): a normal density of (log s, angle, tx / L, ty / L) about the gaze, L its scale, in place of the prior.
 
 `temperature` T divides u's log-likelihood. sigma describes pixels as independent; real misfit is shared by neighbours,
 so D pixels are worth fewer than D observations, and the spread of u at T = 1 is too small. T is one number, fitted so
@@ -22,8 +28,7 @@ alone.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,9 +38,9 @@ from torch import Tensor
 from foveate.attention import hmc, hmc_kernels
 from foveate.attention.conditionals import PatchConditionals
 from foveate.attention.gaze_targets import GazeTargets, gaze_targets
+from foveate.attention.posterior_settings import PosteriorSettings
 from foveate.attention.posterior_summary import Posterior, summarise
-from foveate.attention.prior import GazePrior
-from foveate.attention.ratio import LogRatio, ratio_density
+from foveate.attention.ratio import LogRatio, normal_around, ratio_density
 from foveate.attention.streams import normals
 from foveate.errors import BadInput
 from foveate.keys import key
@@ -45,51 +50,6 @@ from foveate.scenes.pyramid import Pyramids
 
 _WIDEST = torch.tensor([0.3, 0.3, 0.3, 0.3], dtype=torch.float64)  # of a scale: log s, radians, lengths
 _NARROWEST = 1e-5
-
-
-@dataclass(frozen=True)
-class PosteriorSettings:
-    """How posteriors are sampled.
-
-    Attributes:
-        chains: Chains a gaze, each from its own start.
-        warm_up: Sweeps (v, h1, moves of u) before the draws, in which scales and step sizes adapt.
-        draws: Sweeps kept, one draw each.
-        moves: HMC transitions of u a sweep.
-        n_leapfrog: Leapfrog steps a transition.
-        jitter: Random share by which step sizes vary between transitions.
-        target: "paper" or "marginal"; see the module.
-        temperature: Divides u's log-likelihood.
-        dispersion: Standard deviation of the starts around the gaze: of log s, of the angle (radians), and of the
-        centre
-            in units of s.
-        acceptance: What step sizes are adapted to.
-        prior: p(u).
-        pyramid: False samples level 0 alone, as the paper does.
-    """
-
-    chains: int = 4
-    warm_up: int = 40
-    draws: int = 60
-    moves: int = 2
-    n_leapfrog: int = 6
-    jitter: float = 0.3
-    target: Literal["paper", "marginal"] = "marginal"
-    temperature: float = 1.0
-    dispersion: float = 0.05
-    acceptance: float = 0.8
-    prior: GazePrior = field(default_factory=GazePrior)
-    pyramid: bool = True
-
-    def __post_init__(self) -> None:
-        if self.target not in ("paper", "marginal"):
-            raise BadInput(f"target = {self.target!r}: the posterior's targets are 'paper' and 'marginal'")
-        if not self.temperature > 0:
-            raise BadInput(f"temperature = {self.temperature}: it must be positive")
-        least = {"chains": 0, "warm_up": 0, "draws": 1, "moves": 1, "n_leapfrog": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise BadInput(f"{name} = {getattr(self, name)}: it must be at least {value}")
 
 
 @dataclass(frozen=True)
@@ -115,6 +75,7 @@ def sample(
     seed: int = 0,
     log_ratio: LogRatio | None = None,
     tick: Callable[[int], None] = lambda done: None,
+    around: Float[Tensor, "4"] | None = None,
 ) -> Posterior:
     """Draws from the posterior of each gaze.
 
@@ -128,9 +89,15 @@ def sample(
         seed: Of the random numbers.
         log_ratio: The density of standardised glimpses to use instead of `settings.target`.
         tick: Called with the number of sweeps done; may raise to stop.
+        around: Standard deviations of (log s, angle, tx / L, ty / L) of a normal prior about each gaze; needs the
+            target "collapsed" or a log ratio.
     """
     settings = PosteriorSettings() if settings is None else settings
-    sampler = _Sampler(np.repeat(index, settings.chains), names, patch, settings, seed, log_ratio)
+    if log_ratio is None and settings.target == "collapsed":
+        log_ratio = patch.log_density
+    if around is not None and log_ratio is None:
+        raise BadInput(f"a prior around gazes goes with the target 'collapsed', not with {settings.target!r}")
+    sampler = _Sampler(np.repeat(index, settings.chains), names, patch, settings, seed, log_ratio, around)
     chains = sampler.start(pyramids, gazes.double())
     chains = sampler.warm_up(chains, tick)
     draws, acceptance, diverged = [], [], []
@@ -140,6 +107,8 @@ def sample(
         acceptance.append(info.acceptance.mean(0))
         diverged.append(info.diverged.sum(0))
         tick(sweep + 1)
+    if settings.target == "collapsed":
+        chains = sampler.patch_seen(chains, settings.warm_up + settings.draws)
 
     def by_gaze(rows: Tensor) -> Tensor:
         return rows.unflatten(0, (len(gazes), settings.chains))
@@ -166,8 +135,9 @@ class _Sampler:
         settings: PosteriorSettings,
         seed: int,
         log_ratio: LogRatio | None,
+        around: Tensor | None,
     ):
-        self.index, self.patch, self.settings, self.log_ratio = index, patch, settings, log_ratio
+        self.index, self.patch, self.settings, self.log_ratio, self.around = index, patch, settings, log_ratio, around
 
         def keys(purpose: str) -> Tensor:
             return torch.tensor([key(seed, purpose, name, k) for name in names for k in range(settings.chains)])
@@ -180,18 +150,24 @@ class _Sampler:
         """Dispersed starts; v and h1 drawn from what each sees."""
         n, settings = len(gazes) * self.settings.chains, self.settings
         centre = gazes.repeat_interleave(settings.chains, 0)
-        away = normals(self.start_keys, 0, 4) * settings.dispersion
+        away = normals(self.start_keys, 0, 4) * (settings.dispersion if self.around is None else self.around)
         starts = compose(centre, from_scale_angle(torch.exp(away[:, 0]), away[:, 1], away[:, 2], away[:, 3]))
         blank = torch.zeros(n, 3, self.patch.size, self.patch.size)
         targets = gaze_targets(pyramids, self.index, centre, blank, self.weight, settings.prior, 1.0, settings.pyramid)
+        if self.around is not None:
+            targets.prior[:, 0] = 0.0  # no flat prior beside the normal one
         length = torch.from_numpy(targets.length)
+        self.middle = to_chart(centre, length)
         position = to_chart(starts, length)
         low, high = targets.box
         position = torch.minimum(torch.maximum(position, low), high)
         x = self._see(targets, from_chart(position, length))
         hidden = self.patch.sample_hidden(self.patch_keys, 0, x)
         state = hmc.State(position, torch.zeros(n), torch.zeros(n, 4))
-        scale = self._fisher_scale(pyramids, gazes).repeat_interleave(settings.chains, 0)
+        if self.around is None:
+            scale = self._fisher_scale(pyramids, gazes).repeat_interleave(settings.chains, 0)
+        else:
+            scale = self.around.double().expand(n, 4)
         mu = self.patch.visible_mean(hidden)
         return _Chains(state, targets, x, hidden, mu, torch.full((n,), 0.5, dtype=torch.float64), scale)
 
@@ -240,6 +216,8 @@ class _Sampler:
     def _ratio_moves(self, chains: _Chains, first: int, log_ratio: LogRatio) -> tuple[_Chains, hmc.Info]:
         settings = self.settings
         density = ratio_density(chains.targets, self.patch, log_ratio, settings.temperature)
+        if self.around is not None:
+            density = normal_around(density, self.middle, self.around)
         state, infos = hmc.init(chains.state.position, density), []
         for t in range(first, first + settings.moves):
             state, info = hmc.step(
@@ -249,6 +227,14 @@ class _Sampler:
             infos.append(info)
         info = hmc.Info(*(torch.stack(parts) for parts in zip(*infos, strict=True)))
         return _with(chains, state=state), info
+
+    def patch_seen(self, chains: _Chains, sweep: int) -> _Chains:
+        """v and h1 from what each chain sees: h1 given v = x, then v given h1 and x."""
+        x = self._see(chains.targets, self.gazes(chains))
+        hidden = self.patch.sample_hidden(self.patch_keys, sweep + 1, x)
+        mu = self.patch.visible_mean(hidden)
+        visible = self.patch.sample_visible(self.patch_keys, sweep + 1, mu, x)
+        return _with(chains, visible=visible, hidden=hidden, mu=mu)
 
     def _see(self, targets: GazeTargets, gazes: Tensor) -> Tensor:
         seen = glimpses(targets.pyramids, self.index, gazes, self.patch.size, 1.0, self.settings.pyramid)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.attend import AttendSettings, find
@@ -45,9 +45,9 @@ MOST = 6000  # hard negatives that make the background model
 class RankingSettings:
     """How the evidence is trained."""
 
-    scenes: int = 120  # scenes of the first round
+    scenes: int = 400  # scenes of the first round
     mosaics: int = 150  # mosaics of them
-    starts: int = 100  # starts in each
+    starts: int = 200  # starts in each
     held_out_mosaics: int = 60  # mosaics of the second round
     windows: int = 6  # random windows of each scene, for the background model
     mosaic: MosaicSettings = field(default_factory=MosaicSettings)
@@ -106,13 +106,11 @@ def train_evidence(
     )  # fmt: skip
     seen = _background(models, both, chosen, negatives, settings, seed)
     evidence = Evidence(fit_gaussian(seen), object_log_z, verifier, None, None)
-    weighed = Models(models.gdbn, models.shiftnet, evidence)
+    weighed = replace(models, evidence=evidence)
     made = mosaics(gallery, held_out, settings.held_out_mosaics, seed + 1, settings.mosaic)
     searches = search_scenes(weighed, gallery, held_out, attend, progress)
     small = search_scenes(weighed, made, range(len(made.names)), attend, progress)
-    parts = [labelled(gallery, searches)] + ([labelled(made, small)] if small else [])
-    x, y = (np.concatenate(part) for part in zip(*parts, strict=True))
-    ranking, calibration, counted = calibrate(x, y)
+    ranking, calibration, counted = calibrate([(gallery, each) for each in searches] + [(made, each) for each in small])
     figures |= {"background_windows": len(seen), **counted}
     return replace(evidence, ranking=ranking, calibration=calibration), searches, figures
 
@@ -130,22 +128,30 @@ def search_scenes(
     return searches
 
 
-def labelled(
-    gallery: Gallery, searches: Sequence[Searched]
-) -> tuple[Float[np.ndarray, "n measured"], Int[np.ndarray, "n"]]:
-    """What was measured at the gazes of searches, and whether an object is there; unclear ones are left out."""
-    labels = [label(each.gazes, gallery.of(each.image), gallery.ignore[each.image]).numpy() for each in searches]
-    x, y = np.concatenate([each.measured for each in searches]), np.concatenate(labels)
-    return x[y != UNCLEAR], y[y != UNCLEAR]
+def calibrate(searches: Sequence[tuple[Gallery, Searched]]) -> tuple[Logistic, Calibration, dict[str, float | int]]:
+    """Ranking and calibration from searches of annotated scenes.
 
-
-def calibrate(
-    x: Float[np.ndarray, "n measured"], y: Int[np.ndarray, "n"]
-) -> tuple[Logistic, Calibration, dict[str, float | int]]:
-    """Ranking and calibration from what was measured at gazes, and whether an object is there."""
+    The ranking learns from every gaze. The calibration is of what will be reported: of the gazes at one place the best
+    alone, since the others, lower in score and just as much at the object, would lend their scores a probability that
+    no reported gaze has. Gazes at which it is unclear whether they found an object count for neither.
+    """
+    labels = [label(e.gazes, gallery.of(e.image), gallery.ignore[e.image]).numpy() for gallery, e in searches]
+    clear = [y != UNCLEAR for y in labels]
+    x = np.concatenate([e.measured[some] for (_, e), some in zip(searches, clear, strict=True)])
+    y = np.concatenate([y[some] for y, some in zip(labels, clear, strict=True)])
     ranking = fit_logistic(x, y, l2=1.0)
-    counts = {"calibration_objects": int((y == OBJECT).sum()), "calibration_elsewhere": int((y == ELSEWHERE).sum())}
-    return ranking, fit_calibration(ranking.logit(x), y), counts
+    scores, answers = [], []
+    for (_, each), y_here in zip(searches, labels, strict=True):
+        score = ranking.logit(each.measured)
+        kept = merge(each.gazes, score).kept
+        kept = kept[y_here[kept] != UNCLEAR]
+        scores.append(score[kept])
+        answers.append(y_here[kept])
+    score, answer = np.concatenate(scores), np.concatenate(answers)
+    counts = {
+        "calibration_objects": int((answer == OBJECT).sum()), "calibration_elsewhere": int((answer == ELSEWHERE).sum()),
+    }  # fmt: skip
+    return ranking, fit_calibration(score, answer), counts
 
 
 def _hard_negatives(

@@ -4,6 +4,7 @@ log p(u) = [log p_object(x(u)) - log p_background(x(u))] / T + log p(u). Any fun
 gradient serves; the gradient goes to u through the exact Jacobian of the glimpse.
 """
 
+import math
 from collections.abc import Callable
 from typing import no_type_check
 
@@ -78,5 +79,20 @@ def ratio_density(
             prior = log_prior_reference(q, rows)
             (by_prior,) = torch.autograd.grad(prior.sum(), q)
         return value / temperature + prior.detach(), gradient + by_prior
+
+    return logdensity_and_grad
+
+
+def normal_around(
+    density: LogDensityAndGradient, middle: Float[Tensor, "chains 4"], spread: Float[Tensor, "4"]
+) -> LogDensityAndGradient:
+    """A density over chart coordinates times a normal one about `middle`, of standard deviations `spread`."""
+    precision = spread.double().square().reciprocal()
+
+    def logdensity_and_grad(position: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = density(position)
+        away = position - middle
+        away[:, 1] = torch.remainder(away[:, 1] + math.pi, 2 * math.pi) - math.pi
+        return value - 0.5 * (precision * away.square()).sum(1), gradient - precision * away
 
     return logdensity_and_grad

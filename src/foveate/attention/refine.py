@@ -17,7 +17,7 @@ from foveate.scenes.pyramid import Pyramids
 
 TRAIL = 8  # gazes of the sampler on the trail
 KEPT = 60  # draws kept for drawing spreads
-DOUBTFUL = {NOT_MOVING, DISAGREEING, DIVERGING}
+DOUBTFUL = {NOT_MOVING, DIVERGING}
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,19 @@ def refine(
         return []
     temper = 1.0 if models.evidence is None else models.evidence.temper
     tempered = replace(settings, temperature=settings.temperature * temper)
-    posterior = sample(pyramids, np.asarray(index, dtype=np.int64), gazes, names, models.conditionals, tempered, seed)
+    known = models.evidence is not None and settings.target == "collapsed" and bool((models.evidence.spread > 0).all())
+    around = models.evidence.spread if known else None
+    posterior = sample(
+        pyramids, np.asarray(index, dtype=np.int64), gazes, names, models.conditionals, tempered, seed, around=around
+    )
     spread = torch.cat(
         (posterior.std_log_scale[:, None], torch.deg2rad(posterior.std_angle)[:, None], posterior.std_centre), dim=1
     )
     results = []
     for k in range(len(gazes)):
-        doubtful = bool(DOUBTFUL & set(posterior.flags[k])) or not torch.isfinite(posterior.mean[k]).all()
+        # With a prior around the gaze, chains that disagree are short, not elsewhere; without, they may be anywhere.
+        signs = DOUBTFUL if around is not None else DOUBTFUL | {DISAGREEING}
+        doubtful = bool(signs & set(posterior.flags[k])) or not torch.isfinite(posterior.mean[k]).all()
         u = gazes[k] if doubtful or _has_left(posterior.mean[k], gazes[k]) else posterior.mean[k]
         every = posterior.draws[k].flatten(0, 1)
         results.append(

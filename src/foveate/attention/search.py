@@ -4,7 +4,7 @@ Starts lie on grids: at each scale, positions closer together than the network's
 objects may be turned. Scales go from the smallest object looked for to a gaze whose context covers the image. All take
 one step of the ShiftNet; the verifier looks where it led them, and those with the least prospect of an object stop
 there. The others, and some whose context covers the whole image, take a few steps more. By then many are at the same
-places; one of each crowd goes on until it rests.
+places; one of each crowd goes on until it rests, the last steps led by a network that looks closer.
 """
 
 import math
@@ -18,8 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from foveate.attention import shiftnet
-from foveate.attention.pairs import INNER
-from foveate.attention.shiftnet import ShiftNet
+from foveate.attention.shiftnet import ShiftNet, middle, window
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import contexts
 from foveate.scenes.pyramid import Pyramids
@@ -41,6 +40,7 @@ class SearchSettings:
     settle: int = 4  # steps after that
     crowd: float = 0.6  # overlap from which two gazes belong to one crowd
     candidates: int = 60  # places from which gazes settle
+    fine: int = 3  # steps of the network that looks closer, after the others
 
 
 class Trails(NamedTuple):
@@ -157,8 +157,8 @@ def _look(
     net: ShiftNet, canonical: Canonical, pyramids: Pyramids, index: Int[Tensor, "n"], gazes: Float[Tensor, "n 4"]
 ) -> Look:
     device = net.shift.weight.device
-    context = contexts(pyramids, index, gazes).to(device)
-    glimpse = context[:, :, INNER, INNER]
+    context = contexts(pyramids, index, window(gazes, net.closer)).to(device)
+    glimpse = middle(context, net.closer)
     features = net.features(context, canonical(glimpse))
     change = net.shift(features) * net.unit
     return Look(change.cpu(), features.cpu(), glimpse.contiguous().cpu())

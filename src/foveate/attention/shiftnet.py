@@ -15,6 +15,10 @@ Rectified linear units follow layers 2, 4 and 6. ReLU and max-pooling commute, s
 fewer values to rectify. The four outputs are the change of the gaze in the frame of the gaze itself, delta = (log
 scale, angle, x / s, y / s): u* = u o delta, so one network serves every scale and position. Outputs are in units of
 `UNIT`, in which the training changes are of order one.
+
+A network may look closer: its context is the window of a gaze of the same place and angle but a share of the size, so
+what it sees of the object is as many times finer. The glimpse, from which v comes, is still the gaze's own: the middle
+of such a context, averaged down. Two networks of the table make a coarse and a fine stage.
 """
 
 from collections.abc import Mapping
@@ -32,15 +36,23 @@ from foveate.scenes.glimpse import CONTEXT_SIZE, PATCH_SIZE
 
 # One unit of each output: a change of scale by 1.35, a turn by 17 degrees, a shift by half a half-side.
 UNIT = (0.3, 0.3, 0.5, 0.5)
+CLOSER = 0.5  # the share by which a network that looks closer shrinks its gaze
 # The longest step that one prediction may take: scale by 4, any turn, a shift within the context.
 LONGEST = (1.4, 3.2, 3.0, 3.0)
 
 
 class ShiftNet(nn.Module):
-    """The network of the table; `forward` gives delta in natural units, `step` the moved gaze."""
+    """The network of the table; `forward` gives delta in natural units.
 
-    def __init__(self):
+    Attributes:
+        closer: Size of the gaze whose window is its context, as a share of the gaze itself: 1, or CLOSER.
+    """
+
+    def __init__(self, closer: float = 1.0):
         super().__init__()
+        if closer not in (1.0, CLOSER):
+            raise BadInput(f"closer = {closer}: a network looks from 1.0 or {CLOSER}")
+        self.closer = closer
         self.look = nn.Conv2d(3, 16, 7)
         self.expect = nn.Conv2d(3, 16, 5, padding=1)
         self.combine = nn.Linear(16 * 22 * 22, 1024)
@@ -89,13 +101,13 @@ class ShiftNet(nn.Module):
         return cls.from_tensors(load_tensors(path), str(path))
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], source: str) -> "ShiftNet":
+    def from_tensors(cls, tensors: Mapping[str, Tensor], source: str, closer: float = 1.0) -> "ShiftNet":
         """A network that is not trained further; `source` is what an error names.
 
         Raises:
             BadInput: A tensor is missing, of the wrong shape, or not finite.
         """
-        net = cls()
+        net = cls(closer)
         for name, own in net.state_dict().items():
             found = tensors.get(name)
             if found is None or found.shape != own.shape or not torch.isfinite(found).all():
@@ -114,6 +126,18 @@ def normalised(context: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
     scale = 1 / (variance.sqrt() + 0.02)
     shift, scale = (-mean * scale).view(-1, 1, 1, 1), scale.view(-1, 1, 1, 1)
     return torch.addcmul(shift, context, scale).contiguous(memory_format=torch.channels_last)
+
+
+def window(u: Float[Tensor, "n 4"], closer: float) -> Float[Tensor, "n 4"]:
+    """The gaze whose window is the context of a network that looks at `u`."""
+    return u if closer == 1.0 else torch.cat((u[:, :2] * closer, u[:, 2:]), 1)
+
+
+def middle(context: Float[Tensor, "n 3 72 72"], closer: float) -> Float[Tensor, "n 3 24 24"]:
+    """The glimpse in the middle of a context; closer up it is twice as wide there, and averaged down."""
+    if closer == 1.0:
+        return context[:, :, 24:48, 24:48]
+    return F.avg_pool2d(context[:, :, 12:60, 12:60], 2)
 
 
 def to_gaze(delta: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:

@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from foveate.attention.appearance import AppearanceSettings
 from foveate.attention.descent import DescentSettings, descend
 from foveate.attention.pairs import Objects, Pairs, PairSettings, draw_pairs, feed_back
-from foveate.attention.shiftnet import UNIT, ShiftNet
+from foveate.attention.shiftnet import CLOSER, UNIT, ShiftNet
 from foveate.checkpoints import Checkpoints, NoCheckpoints
 from foveate.errors import FoveateError
 from foveate.keys import generator
@@ -43,6 +44,18 @@ class ShiftNetSettings:
     report_every: int = 100  # steps between records
     checkpoint_every: int = 200  # steps between checkpoints
     pairs: PairSettings = field(default_factory=PairSettings)
+
+
+# Of the network that looks closer: from where the other leaves off, and in relative terms down to a sixth of a degree.
+FINE = ShiftNetSettings(
+    steps=1200,
+    near_weight=0.1,
+    descent=DescentSettings(decay=0.995),
+    pairs=PairSettings(
+        near=1.0, search=0.0, whole=0.0, smallest_change=0.05, log_scale=0.2, turn=0.25, shift=0.25, closer=CLOSER,
+        appearance=AppearanceSettings(composite=0.4),
+    ),
+)  # fmt: skip
 
 
 class TrainState(NamedTuple):
@@ -70,9 +83,9 @@ class TrainInfo(NamedTuple):
     gradient_norm: float
 
 
-def init(seed: int) -> TrainState:
+def init(seed: int, closer: float = 1.0) -> TrainState:
     """A network with random weights."""
-    net, average = _network(), _network()
+    net, average = _network(closer), _network(closer)
     net.reset(generator(seed, "shiftnet"))
     average.load_state_dict(net.state_dict())
     velocity = {name: torch.zeros_like(value) for name, value in net.named_parameters()}
@@ -139,10 +152,11 @@ def train_shiftnet(
         The averaged network.
     """
     progress, checkpoints = progress or Quiet(), checkpoints or NoCheckpoints()
-    state = _restore(checkpoints, name) or _begin(seed, start)
+    closer = settings.pairs.closer
+    state = _restore(checkpoints, name, closer) or _begin(seed, closer, start)
     losses: list[float] = []
     validate_every = settings.report_every * max(settings.steps // (8 * settings.report_every), 1)
-    with progress.phase("ShiftNet", settings.steps) as tick:
+    with progress.phase("ShiftNet" if closer == 1.0 else "ShiftNet, closer", settings.steps) as tick:
         while state.step < settings.steps:
             fed_back = state.fed_back
             pairs = draw_pairs(pyramids, objects, canonical, settings.pairs, fed_back, settings.batch, seed, state.step)
@@ -161,16 +175,16 @@ def train_shiftnet(
     return state.average.eval()
 
 
-def _network() -> ShiftNet:
-    return ShiftNet().to(memory_format=torch.channels_last)
+def _network(closer: float) -> ShiftNet:
+    return ShiftNet(closer).to(memory_format=torch.channels_last)
 
 
 def _nothing() -> Objects:
     return Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))
 
 
-def _begin(seed: int, start: ShiftNet | None) -> TrainState:
-    state = init(seed)
+def _begin(seed: int, closer: float, start: ShiftNet | None) -> TrainState:
+    state = init(seed, closer)
     if start is not None:
         for net in (state.net, state.average):
             net.load_state_dict(start.state_dict())
@@ -185,12 +199,12 @@ def _save(checkpoints: Checkpoints | NoCheckpoints, name: str, state: TrainState
     checkpoints.save(name, tensors, {"step": state.step})
 
 
-def _restore(checkpoints: Checkpoints | NoCheckpoints, name: str) -> TrainState | None:
+def _restore(checkpoints: Checkpoints | NoCheckpoints, name: str, closer: float) -> TrainState | None:
     found = checkpoints.load(name)
     if found is None:
         return None
     tensors, meta = found
-    state = init(0)
+    state = init(0, closer)
     for prefix, net in (("net.", state.net), ("average.", state.average)):
         net.load_state_dict({key: tensors[prefix + key] for key in net.state_dict()})
     for key, value in state.velocity.items():

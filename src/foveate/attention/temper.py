@@ -1,15 +1,16 @@
-"""One factor that makes stated spreads true.
+"""What makes stated spreads true: how far off gazes come to rest, and how much a patch counts.
 
-The patch model describes pixels as independent given the hidden layer. Real misfit (light, hair, another pose) is
-shared by neighbouring pixels, so 1728 pixels are worth far fewer observations, and the posterior of a gaze comes out
-too narrow. Dividing the log-likelihood by a temperature T widens it by about sqrt(T). T is fitted on scenes that
-trained nothing: with z the errors of posterior means divided by the stated standard deviations, T grows by the square
-of the ratio of the 68 % quantile of |z| to that of a normal density, until it stays.
+Where the network left a gaze says something by itself: on scenes that trained nothing its errors have a spread, and
+that is a normal prior about where it came to rest (`posterior`). The patch model adds to it. It describes pixels as
+independent given the hidden layer. Real misfit (light, hair, another pose) is shared by neighbouring pixels, so 1728
+pixels are worth far fewer observations, and the posterior of a gaze comes out too narrow. Dividing the log-likelihood
+by a temperature T widens it by about sqrt(T). T is fitted on scenes that trained nothing: with z the errors of
+posterior means divided by the stated standard deviations, T grows by the square of the deviation of z, until it stays.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,20 +18,22 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveate.attention.attend import AttendSettings
+from foveate.attention.evidence import Evidence
 from foveate.attention.gallery import Gallery
 from foveate.attention.labels import OBJECT, label
 from foveate.attention.models import Models
 from foveate.attention.ranking import Searched
 from foveate.attention.refine import Refined, refine
+from foveate.attention.shiftnet import change_between
 from foveate.attention.workers import map_images
 from foveate.progress import Progress
 from foveate.scenes import gaze
 
-QUANTILE = 0.6827
 ROUNDS = 4
-START = 200.0  # a first guess: what photographs of faces were found to need
+START = 100.0  # a first guess: what photographs of faces were found to need
 LARGEST = 1e5
 FEWEST = 4  # gazes
+LEAST = 1e-3  # spread
 
 
 class Hits(NamedTuple):
@@ -43,21 +46,25 @@ class Hits(NamedTuple):
 
 def fit_temper(
     models: Models, gallery: Gallery, searches: Sequence[Searched], attend: AttendSettings, progress: Progress
-) -> tuple[float, dict[str, float | int | None]]:
-    """Fits T on searches of scenes that trained nothing.
+) -> tuple[Evidence, dict[str, Any]]:
+    """Fits the resting spread and T on searches of scenes that trained nothing.
 
     Returns:
-        T, 1 where too few objects were found to say; and figures about it.
+        The evidence with both, unchanged where too few objects were found to say; and figures about it.
     """
     hits = _hits(models, gallery, searches)
-    if len(hits.image) < FEWEST or attend.posterior.chains == 0:
-        return 1.0, {"temper": 1.0, "temper_objects": len(hits.image)}
+    evidence = models.evidence
+    if len(hits.image) < FEWEST:
+        return evidence, {"temper": evidence.temper, "temper_objects": len(hits.image)}
+    evidence = replace(evidence, spread=resting_spread(hits))
+    if attend.posterior.chains == 0:
+        return evidence, {"temper": evidence.temper, "temper_objects": len(hits.image)}
     temper, ratio = START, float("nan")
     names = [f"{gallery.names[i]} {k}" for k, i in enumerate(hits.image.tolist())]
     with progress.phase("temper", ROUNDS * len(names)) as tick:
         for step in range(ROUNDS):
-            evidence = replace(models.evidence, temper=temper)
-            tempered = Models(models.gdbn, models.shiftnet, evidence)
+            evidence = replace(evidence, temper=temper)
+            tempered = replace(models, evidence=evidence)
 
             def one(k: int, tempered: Models = tempered) -> Refined:
                 return refine(
@@ -70,11 +77,32 @@ def fit_temper(
                 refined.append(result)
                 tick(step * len(names) + done + 1)
             z = standardised_errors(refined, hits.truth)
-            ratio = float(np.quantile(np.abs(z[np.isfinite(z)]), QUANTILE)) if np.isfinite(z).any() else 1.0
+            ratio = deviation(z[np.isfinite(z)]) if np.isfinite(z).any() else 1.0
             if abs(np.log(ratio)) < 0.05:
                 break
-            temper = float(np.clip(temper * ratio**2, 1e-2, LARGEST))
-    return temper, {"temper": temper, "temper_objects": len(names), "temper_last_ratio": ratio}
+            temper = float(np.clip(temper * ratio**2, 1.0, LARGEST))
+    figures = {
+        "temper": evidence.temper, "temper_objects": len(names), "temper_last_ratio": ratio,
+        "resting_spread": evidence.spread.tolist(),
+    }  # fmt: skip
+    return evidence, figures
+
+
+def resting_spread(hits: Hits) -> Float[Tensor, "4"]:
+    """How far off the network comes to rest: standard deviations of (log s, angle, x / s, y / s)."""
+    errors = change_between(hits.truth, hits.found).double().numpy()
+    centre = deviation(errors[:, 2:].ravel())
+    spread = [deviation(errors[:, 0]), deviation(errors[:, 1]), centre, centre]
+    return torch.tensor(spread, dtype=torch.float64).clamp(min=LEAST)
+
+
+def deviation(errors: Float[np.ndarray, "n"]) -> float:
+    """The normal standard deviation that their 68 % and 95 % quantiles suggest, in the geometric mean of both.
+
+    Errors have longer tails than a normal density; this is a compromise between the middle and the tails.
+    """
+    inner, outer = np.quantile(np.abs(errors), (0.6827, 0.9545))
+    return float(np.sqrt(inner * outer / 2))
 
 
 def standardised_errors(refined: Sequence[Refined], truth: Float[Tensor, "n 4"]) -> Float[np.ndarray, "n 4"]:

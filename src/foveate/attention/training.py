@@ -7,7 +7,7 @@ calibration and temper are measured there.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -15,30 +15,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.appearance import AppearanceSettings
-from foveate.attention.attend import AttendSettings
 from foveate.attention.canonical import canonical_image, standardised
-from foveate.attention.descent import DescentSettings
 from foveate.attention.evidence import Evidence
 from foveate.attention.gallery import Gallery, hold_out, load_gallery
-from foveate.attention.models import Models
-from foveate.attention.mosaics import MosaicSettings
-from foveate.attention.pairs import Objects, PairSettings
-from foveate.attention.patches import PatchSettings, aligned_patches, jittered_patches
-from foveate.attention.posterior import PosteriorSettings
-from foveate.attention.ranking import RankingSettings, train_evidence
-from foveate.attention.search import SearchSettings, converge
+from foveate.attention.models import Models, load_fine
+from foveate.attention.pairs import Objects
+from foveate.attention.patches import aligned_patches, jittered_patches
+from foveate.attention.presets import PRESETS, TrainSettings, handed
+from foveate.attention.ranking import train_evidence
+from foveate.attention.search import converge
 from foveate.attention.shiftnet import ShiftNet
-from foveate.attention.shiftnet_training import ShiftNetSettings, train_shiftnet
+from foveate.attention.shiftnet_training import train_shiftnet
 from foveate.attention.temper import fit_temper
-from foveate.attention.verifier import VerifierSettings
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.greedy import QUICK, GDBNSettings, train_gdbn
+from foveate.boltzmann.greedy import train_gdbn
 from foveate.errors import BadInput
 from foveate.memory import keep_large_blocks
 from foveate.progress import Progress
 from foveate.scenes import gaze
 from foveate.scenes.folder import Scenes
+
+__all__ = ["PRESETS", "RunFolder", "Split", "TrainSettings", "handed", "train"]
 
 
 @runtime_checkable  # so that the types that tests check at run time can be
@@ -56,52 +53,6 @@ class RunFolder(Protocol):
 
 
 FEWEST = 6  # scenes with an object, below which nothing can be learnt and checked
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """Everything that decides about the models, but for the scenes."""
-
-    seed: int = 0
-    held_out: float = 0.12  # share of the scenes that validates and calibrates
-    largest: int = 640  # longest side at which training scenes are kept, pixels
-    patches: PatchSettings = field(default_factory=PatchSettings)
-    gdbn: GDBNSettings = field(default_factory=GDBNSettings)
-    shiftnet: ShiftNetSettings = field(default_factory=ShiftNetSettings)
-    ranking: RankingSettings = field(default_factory=RankingSettings)
-    attend: AttendSettings = field(default_factory=AttendSettings)
-
-
-def handed(settings: TrainSettings) -> TrainSettings:
-    """The same for objects that are not themselves in a mirror, such as digits."""
-    appearance = replace(settings.shiftnet.pairs.appearance, mirror=0.0)
-    shiftnet = replace(settings.shiftnet, pairs=replace(settings.shiftnet.pairs, appearance=appearance))
-    return replace(settings, patches=replace(settings.patches, mirror=False), shiftnet=shiftnet)
-
-
-QUICK_SETTINGS = TrainSettings(
-    largest=320,
-    gdbn=QUICK,
-    shiftnet=ShiftNetSettings(
-        steps=400,
-        descent=DescentSettings(rate=0.03),
-        report_every=20,
-        pairs=PairSettings(appearance=AppearanceSettings(composite=0.3, coarse=0.1)),
-    ),
-    ranking=RankingSettings(
-        scenes=30,
-        mosaics=30,
-        starts=60,
-        held_out_mosaics=10,
-        mosaic=MosaicSettings(long=320, short=240, least=56),
-        verifier=VerifierSettings(steps=90),
-    ),
-    attend=AttendSettings(
-        search=SearchSettings(smallest=11.0, ratio=2.0, spacing=1.7, steps=3),
-        posterior=PosteriorSettings(chains=2, warm_up=20, draws=30),
-    ),
-)
-PRESETS = {"quick": QUICK_SETTINGS, "standard": TrainSettings()}
 
 
 class Split(NamedTuple):
@@ -129,8 +80,10 @@ def train(scenes: Scenes, run: RunFolder, settings: TrainSettings, progress: Pro
     gallery, split = prepare(scenes, settings, progress)
     gdbn = patch_model(gallery, split, run, settings, progress)
     shiftnet = network(gallery, split, gdbn, run, settings, progress)
-    evidence = weigh(Models(gdbn, shiftnet), gallery, split, run, settings, progress)
-    return Models(gdbn, shiftnet, evidence), gallery, split
+    fine = fine_network(gallery, split, gdbn, shiftnet, run, settings, progress)
+    models = Models(gdbn, shiftnet, None, fine)
+    evidence = weigh(models, gallery, split, run, settings, progress)
+    return replace(models, evidence=evidence), gallery, split
 
 
 def prepare(scenes: Scenes, settings: TrainSettings, progress: Progress) -> tuple[Gallery, Split]:
@@ -223,6 +176,40 @@ def network(
     return ShiftNet.load(path)
 
 
+def fine_network(
+    gallery: Gallery,
+    split: Split,
+    gdbn: GaussianDBN,
+    shiftnet: ShiftNet,
+    run: RunFolder,
+    settings: TrainSettings,
+    progress: Progress,
+    start: ShiftNet | None = None,
+) -> ShiftNet | None:
+    """The network that looks closer, from the weights of `start`, else of the ShiftNet; kept in the same file."""
+    path = run.path / "shiftnet.safetensors"
+    if run.checkpoints.done("fine trained"):
+        return load_fine(path)
+    fine = None
+    if settings.fine.steps:
+        fine = train_shiftnet(
+            gallery.pyramids,
+            split.objects,
+            canonical_image(gdbn),
+            settings.fine,
+            settings.seed,
+            progress,
+            run.checkpoints,
+            run.log,
+            None,
+            start or shiftnet,
+            "fine",
+        )
+    Models(gdbn, shiftnet, None, fine).save_networks(path)
+    run.checkpoints.finish("fine trained", {})
+    return load_fine(path)
+
+
 def weigh(
     models: Models,
     gallery: Gallery,
@@ -250,9 +237,7 @@ def weigh(
         run.checkpoints,
         start,
     )
-    weighed = Models(models.gdbn, models.shiftnet, evidence)
-    temper, tempered = fit_temper(weighed, gallery, searches, settings.attend, progress)
-    evidence = replace(evidence, temper=temper)
+    evidence, tempered = fit_temper(replace(models, evidence=evidence), gallery, searches, settings.attend, progress)
     run.log({"phase": "evidence", **figures, **tempered})
     run.save_tensors("background", evidence.tensors())
     run.checkpoints.finish("evidence", {})

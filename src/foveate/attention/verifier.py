@@ -32,9 +32,9 @@ from torch import Tensor
 from foveate.attention.descent import DescentSettings, descend
 from foveate.attention.gallery import Gallery
 from foveate.attention.labels import ELSEWHERE, UNCLEAR
-from foveate.attention.pairs import INNER, Objects, PairSettings
+from foveate.attention.pairs import Objects, PairSettings
 from foveate.attention.search import Canonical
-from foveate.attention.shiftnet import ShiftNet
+from foveate.attention.shiftnet import ShiftNet, middle
 from foveate.attention.verifier_pairs import Pairs, VerifierPairSettings, draw
 from foveate.checkpoints import Checkpoints, NoCheckpoints
 from foveate.errors import FoveateError
@@ -165,7 +165,7 @@ def _step(
     Also gives the shares on the wrong side: of objects, of hard negatives, and of the answers to near.
     """
     with torch.no_grad():
-        v = canonical(pairs.context[:, :, INNER, INNER])
+        v = canonical(middle(pairs.context, 1.0))
     odds = state.net.shift(state.net.features(pairs.context, v))
     loss = _loss(odds[:, NEAR], pairs.near, settings.soft) + _loss(odds[:, HERE], pairs.here, settings.soft)
     if not torch.isfinite(loss):

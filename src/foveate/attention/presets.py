@@ -1,0 +1,75 @@
+"""Everything that decides about the models of a RUN but for its scenes, and the presets of the command line."""
+
+from dataclasses import dataclass, field, replace
+
+from foveate.attention.appearance import AppearanceSettings
+from foveate.attention.attend import POSTERIOR, AttendSettings
+from foveate.attention.descent import DescentSettings
+from foveate.attention.mosaics import MosaicSettings
+from foveate.attention.pairs import PairSettings
+from foveate.attention.patches import PatchSettings
+from foveate.attention.ranking import RankingSettings
+from foveate.attention.search import SearchSettings
+from foveate.attention.shiftnet_training import FINE, ShiftNetSettings
+from foveate.attention.verifier import VerifierSettings
+from foveate.boltzmann.greedy import QUICK, GDBNSettings
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides about the models, but for the scenes."""
+
+    seed: int = 0
+    held_out: float = 0.12  # share of the scenes that validates and calibrates
+    largest: int = 640  # longest side at which training scenes are kept, pixels
+    patches: PatchSettings = field(default_factory=PatchSettings)
+    gdbn: GDBNSettings = field(default_factory=GDBNSettings)
+    shiftnet: ShiftNetSettings = field(default_factory=ShiftNetSettings)
+    fine: ShiftNetSettings = FINE  # of the network that looks closer
+    ranking: RankingSettings = field(default_factory=RankingSettings)
+    attend: AttendSettings = field(default_factory=AttendSettings)
+
+
+def handed(settings: TrainSettings) -> TrainSettings:
+    """The same for objects that are not themselves in a mirror, such as digits."""
+
+    def as_is(network: ShiftNetSettings) -> ShiftNetSettings:
+        appearance = replace(network.pairs.appearance, mirror=0.0)
+        return replace(network, pairs=replace(network.pairs, appearance=appearance))
+
+    patches = replace(settings.patches, mirror=False)
+    return replace(settings, patches=patches, shiftnet=as_is(settings.shiftnet), fine=as_is(settings.fine))
+
+
+QUICK_SETTINGS = TrainSettings(
+    largest=320,
+    gdbn=QUICK,
+    shiftnet=ShiftNetSettings(
+        steps=300,
+        descent=DescentSettings(rate=0.03),
+        report_every=20,
+        pairs=PairSettings(appearance=AppearanceSettings(composite=0.3, coarse=0.1)),
+    ),
+    fine=replace(
+        FINE,
+        steps=150,
+        descent=DescentSettings(rate=0.03, warm_up=30, decay=0.98),
+        report_every=20,
+        pairs=replace(
+            FINE.pairs, log_scale=0.25, turn=0.3, shift=0.3, appearance=AppearanceSettings(composite=0.3, coarse=0.1)
+        ),
+    ),
+    ranking=RankingSettings(
+        scenes=30,
+        mosaics=30,
+        starts=60,
+        held_out_mosaics=10,
+        mosaic=MosaicSettings(long=320, short=240, least=56),
+        verifier=VerifierSettings(steps=90),
+    ),
+    attend=AttendSettings(
+        search=SearchSettings(smallest=13.5, steps=3, settle=2, candidates=20),
+        posterior=replace(POSTERIOR, chains=4),
+    ),
+)
+PRESETS = {"quick": QUICK_SETTINGS, "standard": TrainSettings()}
