@@ -6,6 +6,7 @@ so probable in the first round, that share of the scenes with the highest scores
 probabilities are not negligible.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,6 +104,34 @@ def _attend(
         torch.tensor(spread, dtype=torch.float64),
         doubt,
     )
+
+
+def realign(
+    models: Models,
+    gallery: Gallery,
+    u: Float[Tensor, "n 4"],
+    images: Sequence[int],
+    settings: AttendSettings,
+    progress: Progress,
+    name: str,
+) -> Float[Tensor, "n 4"]:
+    """Gazes of some of the scenes moved to where another patch model has them: posterior means around where they were.
+
+    The first patch model of a new kind is learned from gazes that a network for another kind has led, and is an average
+    of what they saw. It knows better than each of them where the object is.
+    """
+    moved = u.clone()
+    with progress.phase(name, len(images)) as tick:
+
+        def one(i: int) -> Float[Tensor, "4"]:
+            again = f"{gallery.names[i]} again"
+            found = refine(models, gallery.pyramids, [i], u[i : i + 1], [again], settings.posterior, settings.seed)
+            return torch.from_numpy(found[0].u) if found else u[i]
+
+        for done, (i, at) in enumerate(zip(images, map_images(one, images), strict=True)):
+            moved[i] = at
+            tick(done + 1)
+    return moved
 
 
 def judge(attended: Attended, trust: Trust, first_round: bool) -> Verdict:

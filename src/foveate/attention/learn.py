@@ -11,9 +11,7 @@ importance-weighted bound, or whose weights blow up, is undone, and learning end
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,11 +19,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.canonical import standardised
-from foveate.attention.expectation import Attended, Trust, Verdict, attend_scenes, judge
+from foveate.attention.expectation import Attended, Trust, Verdict, attend_scenes, judge, realign
 from foveate.attention.gallery import Gallery, hold_out, join, load_gallery
 from foveate.attention.models import Models
 from foveate.attention.pairs import Objects
 from foveate.attention.patches import aligned_patches
+from foveate.attention.round_folder import RoundFolder
 from foveate.attention.training import (
     PRESETS as TRAINING,
 )
@@ -42,7 +41,6 @@ from foveate.boltzmann.bound import bound_terms
 from foveate.boltzmann.bracket import bracket_log_z
 from foveate.checkpoints import Checkpoints
 from foveate.errors import BadInput, FoveateError
-from foveate.files import load_tensors, save_tensors
 from foveate.memory import keep_large_blocks
 from foveate.progress import Progress
 from foveate.scenes.folder import Scenes
@@ -58,6 +56,7 @@ class LearnSettings:
     shiftnet_rate: float = 0.01
     fine_steps: int = 300  # of the network that looks closer, likewise
     verifier_steps: int = 500  # of each round, likewise
+    realign: int = 1  # times that gazes are moved to where the new patch model has them, and it is trained again
     tolerance: float = 5.0  # nats by which a round may lower the bound before it is undone
     trust: Trust = field(default_factory=Trust)
     train: TrainSettings = field(default_factory=TrainSettings)  # of the maximisation step
@@ -97,25 +96,6 @@ class Round:
     bound_before: float
     bound_after: float
     undone: str = ""
-
-
-@dataclass(frozen=True)
-class _RoundFolder:
-    """Where the maximisation step of one round keeps its state: inside the run's checkpoint folder."""
-
-    path: Path
-    checkpoints: Checkpoints
-    number: int
-    run: RunFolder
-
-    def log(self, record: Mapping[str, Any]) -> None:
-        self.run.log({**record, "round": self.number})
-
-    def save_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        save_tensors(self.path / f"{name}.safetensors", tensors)
-
-    def load_tensors(self, name: str) -> dict[str, Tensor]:
-        return load_tensors(self.path / f"{name}.safetensors")
 
 
 def learn(
@@ -174,7 +154,7 @@ def _round(
     """One round; None where a later round trusts too few scenes to go on."""
     path = run.path / "checkpoint" / f"round-{number}"
     path.mkdir(parents=True, exist_ok=True)
-    folder = _RoundFolder(path, Checkpoints(path), number, run)
+    folder = RoundFolder(path, Checkpoints(path), number, run)
     attended = _attended(models, new, folder, settings, progress)
     verdict = judge(attended, settings.trust, number == 1)
     if len(verdict.teaches) < settings.trust.fewest:
@@ -184,7 +164,6 @@ def _round(
             f"{len(verdict.teaches)} of {len(new.names)} scenes seem to hold the object, {settings.trust.fewest} are "
             f"needed: {_most_common(verdict)}"
         )
-    gallery, split = _pseudo_annotated(new, attended.u, verdict.teaches, old, settings)
     network_settings = settings.train.shiftnet
     descent = replace(network_settings.descent, rate=settings.shiftnet_rate)
     shiftnet = replace(network_settings, steps=settings.shiftnet_steps, descent=descent)
@@ -194,6 +173,8 @@ def _round(
     ranking = replace(ranking, verifier=replace(ranking.verifier, steps=settings.verifier_steps))
     train = replace(settings.train, seed=settings.seed, shiftnet=shiftnet, fine=fine, ranking=ranking)
     try:
+        u = _realigned(models, new, attended.u, verdict.teaches, old, folder, settings, train, progress)
+        gallery, split = _pseudo_annotated(new, u, verdict.teaches, old, settings)
         learned = _maximise(models, gallery, split, folder, train, progress)
     except FoveateError as error:
         if isinstance(error, BadInput) or ("NaN" not in str(error) and "finite" not in str(error)):
@@ -208,7 +189,7 @@ def _round(
 
 
 def _attended(
-    models: Models, new: Gallery, folder: _RoundFolder, settings: LearnSettings, progress: Progress
+    models: Models, new: Gallery, folder: RoundFolder, settings: LearnSettings, progress: Progress
 ) -> Attended:
     """The expectation step, taken from the checkpoint where it was done before."""
     kept = folder.checkpoints.load("attended")
@@ -237,8 +218,37 @@ def _pseudo_annotated(
     return gallery, Split(fit, held_out, gallery.subset(fit), gallery.subset(held_out))
 
 
+def _realigned(
+    models: Models,
+    new: Gallery,
+    u: Float[Tensor, "n 4"],
+    teaches: list[int],
+    old: Gallery | None,
+    folder: RoundFolder,
+    settings: LearnSettings,
+    train: TrainSettings,
+    progress: Progress,
+) -> Float[Tensor, "n 4"]:
+    """The gazes that teach, as patch models that are learned from them alone see them."""
+    patch = models.gdbn.patch
+    for k in range(settings.realign if train.attend.posterior.chains else 0):
+        inner = folder.within(f"realign-{k + 1}")
+        kept = inner.checkpoints.load("realigned")
+        if kept is None:
+            gallery, split = _pseudo_annotated(new, u, teaches, old, settings)
+            gdbn = patch_model(gallery, split, inner, train, progress, (patch.mean.clone(), patch.std.clone()))
+            attend = replace(train.attend, seed=settings.seed)
+            u = realign(
+                replace(models, gdbn=gdbn), new, u, teaches, attend, progress, f"round {folder.number}: realigning"
+            )
+            inner.checkpoints.save("realigned", {"u": u}, {})
+        else:
+            u = kept[0]["u"]
+    return u
+
+
 def _maximise(
-    models: Models, gallery: Gallery, split: Split, folder: _RoundFolder, settings: TrainSettings, progress: Progress
+    models: Models, gallery: Gallery, split: Split, folder: RoundFolder, settings: TrainSettings, progress: Progress
 ) -> Models:
     """Patch model, ShiftNet and evidence on what was attended; patch.mean and patch.std stay those of the source."""
     patch = models.gdbn.patch

@@ -65,11 +65,12 @@ QUICK_SETTINGS = TrainSettings(
         starts=60,
         held_out_mosaics=10,
         mosaic=MosaicSettings(long=320, short=240, least=56),
-        verifier=VerifierSettings(steps=90),
+        verifier=VerifierSettings(steps=70),
+        log_z_temperatures=300,
     ),
     attend=AttendSettings(
         search=SearchSettings(smallest=13.5, steps=3, settle=2, candidates=20),
-        posterior=replace(POSTERIOR, chains=4),
+        posterior=replace(POSTERIOR, chains=4, warm_up=8, draws=12),
     ),
 )
 PRESETS = {"quick": QUICK_SETTINGS, "standard": TrainSettings()}

@@ -50,6 +50,7 @@ class RankingSettings:
     starts: int = 200  # starts in each
     held_out_mosaics: int = 60  # mosaics of the second round
     windows: int = 6  # random windows of each scene, for the background model
+    log_z_temperatures: int = 1000  # of the estimate of the first layer's log Z
     mosaic: MosaicSettings = field(default_factory=MosaicSettings)
     verifier: VerifierSettings = field(default_factory=VerifierSettings)
 

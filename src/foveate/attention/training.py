@@ -222,7 +222,9 @@ def weigh(
     """Evidence, calibration and temper; the verifier from the weights of `start` where there is one."""
     if run.checkpoints.done("evidence"):
         return Evidence.from_tensors(run.load_tensors("background"))
-    log_z = object_log_z(models.gdbn, gallery, split.objects, settings.seed, progress)
+    log_z = object_log_z(
+        models.gdbn, gallery, split.objects, settings.ranking.log_z_temperatures, settings.seed, progress
+    )
     evidence, searches, figures = train_evidence(
         models,
         gallery,
@@ -244,13 +246,15 @@ def weigh(
     return evidence
 
 
-def object_log_z(gdbn: GaussianDBN, gallery: Gallery, objects: Objects, seed: int, progress: Progress) -> float:
+def object_log_z(
+    gdbn: GaussianDBN, gallery: Gallery, objects: Objects, temperatures: int, seed: int, progress: Progress
+) -> float:
     """The GRBM's log partition function, which turns free energies into densities."""
     from foveate.boltzmann.grbm_ais import grbm_log_z
 
     patches = standardised(gdbn, aligned_patches(gallery.pyramids, objects))
     with progress.phase("log Z of the first layer", 1) as tick:
-        estimate = grbm_log_z(gdbn.grbm, patches, chains=20, temperatures=1000, seed=seed)
+        estimate = grbm_log_z(gdbn.grbm, patches, chains=20, temperatures=temperatures, seed=seed)
         tick(1)
     return estimate.log_z
 
