@@ -32,6 +32,7 @@ PHASES = {
     "grbm": "First layer: Gaussian-binary RBM",
     "rbm": "Second layer: binary RBM",
     "shiftnet": "ConvNet",
+    "fine": "ConvNet, looking closer",
     "background": "Background",
     "learn": "Learning",
 }
