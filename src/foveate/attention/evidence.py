@@ -80,7 +80,7 @@ class Evidence:
     def tensors(self) -> dict[str, Tensor]:
         """Plain tensors, for background.safetensors."""
         out = {"background.mean": self.background.mean, "background.whiten": self.background.whiten}
-        out |= {VERIFIER + name: value.contiguous() for name, value in self.verifier.state_dict().items()}
+        out |= self.verifier.tensors(VERIFIER)
         out["object_log_z"] = torch.tensor(self.object_log_z, dtype=torch.float64)
         out["temper"] = torch.tensor(self.temper, dtype=torch.float64)
         out["spread"] = self.spread
@@ -90,12 +90,10 @@ class Evidence:
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> "Evidence":
         """Rebuilds what `tensors` gave."""
-
-        weights = {name.removeprefix(VERIFIER): value for name, value in tensors.items() if name.startswith(VERIFIER)}
         return cls(
             Gaussian(tensors["background.mean"], tensors["background.whiten"]),
             float(tensors["object_log_z"]),
-            ShiftNet.from_tensors(weights, "the verifier"),
+            ShiftNet.from_tensors(tensors, "the verifier", VERIFIER),
             Logistic.from_tensors(tensors) if "ranking.weight" in tensors else None,
             Calibration.from_tensors(tensors) if any(k.startswith("calibration.") for k in tensors) else None,
             float(tensors["temper"]),

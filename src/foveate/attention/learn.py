@@ -39,6 +39,7 @@ from foveate.attention.training import (
 )
 from foveate.boltzmann.bound import bound_terms
 from foveate.boltzmann.bracket import bracket_log_z
+from foveate.boltzmann.dbn import GaussianDBN
 from foveate.checkpoints import Checkpoints
 from foveate.errors import BadInput, FoveateError
 from foveate.memory import keep_large_blocks
@@ -218,6 +219,14 @@ def _pseudo_annotated(
     return gallery, Split(fit, held_out, gallery.subset(fit), gallery.subset(held_out))
 
 
+def _patch_model(
+    models: Models, gallery: Gallery, split: Split, folder: RoundFolder, settings: TrainSettings, progress: Progress
+) -> GaussianDBN:
+    """A patch model of what was attended; patch.mean and patch.std stay those of `models`."""
+    patch = models.gdbn.patch
+    return patch_model(gallery, split, folder, settings, progress, (patch.mean.clone(), patch.std.clone()))
+
+
 def _realigned(
     models: Models,
     new: Gallery,
@@ -229,14 +238,13 @@ def _realigned(
     train: TrainSettings,
     progress: Progress,
 ) -> Float[Tensor, "n 4"]:
-    """The gazes that teach, as patch models that are learned from them alone see them."""
-    patch = models.gdbn.patch
+    """The gazes that teach, moved to where patch models that are learned from them have the object."""
     for k in range(settings.realign if train.attend.posterior.chains else 0):
         inner = folder.within(f"realign-{k + 1}")
         kept = inner.checkpoints.load("realigned")
         if kept is None:
             gallery, split = _pseudo_annotated(new, u, teaches, old, settings)
-            gdbn = patch_model(gallery, split, inner, train, progress, (patch.mean.clone(), patch.std.clone()))
+            gdbn = _patch_model(models, gallery, split, inner, train, progress)
             attend = replace(train.attend, seed=settings.seed)
             u = realign(
                 replace(models, gdbn=gdbn), new, u, teaches, attend, progress, f"round {folder.number}: realigning"
@@ -250,9 +258,8 @@ def _realigned(
 def _maximise(
     models: Models, gallery: Gallery, split: Split, folder: RoundFolder, settings: TrainSettings, progress: Progress
 ) -> Models:
-    """Patch model, ShiftNet and evidence on what was attended; patch.mean and patch.std stay those of the source."""
-    patch = models.gdbn.patch
-    gdbn = patch_model(gallery, split, folder, settings, progress, (patch.mean.clone(), patch.std.clone()))
+    """Patch model, networks and evidence on what was attended."""
+    gdbn = _patch_model(models, gallery, split, folder, settings, progress)
     shiftnet = network(gallery, split, gdbn, folder, settings, progress, start=models.shiftnet)
     fine = fine_network(gallery, split, gdbn, shiftnet, folder, settings, progress, models.fine)
     moved = Models(gdbn, shiftnet, None, fine)

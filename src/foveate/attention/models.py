@@ -54,10 +54,8 @@ class Models:
 
     def save_networks(self, path: str | Path) -> None:
         """Writes the weights of both networks, those of the fine one under "fine."."""
-        tensors = {name: value.contiguous() for name, value in self.shiftnet.state_dict().items()}
-        if self.fine is not None:
-            tensors |= {FINE + name: value.contiguous() for name, value in self.fine.state_dict().items()}
-        save_tensors(path, tensors, {})
+        fine = {} if self.fine is None else self.fine.tensors(FINE)
+        save_tensors(path, self.shiftnet.tensors() | fine, {})
 
     @classmethod
     def load(cls, run: str | Path) -> "Models":
@@ -75,12 +73,17 @@ class Models:
             evidence = Evidence.from_tensors(tensors)
         except KeyError as missing:
             raise BadInput(f"{run / 'background.safetensors'}: tensor {missing.args[0]} is missing") from None
-        path = run / "shiftnet.safetensors"
-        return cls(gdbn, ShiftNet.load(path), evidence, load_fine(path))
+        shiftnet, fine = load_networks(run / "shiftnet.safetensors")
+        return cls(gdbn, shiftnet, evidence, fine)
 
 
-def load_fine(path: Path) -> ShiftNet | None:
-    """The network that looks closer, from a file that `save_networks` wrote; None where there is none."""
+def load_networks(path: Path) -> tuple[ShiftNet, ShiftNet | None]:
+    """The networks of a file that `save_networks` wrote: the ShiftNet, and the one that looks closer, if there is one.
+
+    Raises:
+        BadInput: A tensor is missing, of the wrong shape, or not finite.
+    """
     tensors = load_tensors(path)
-    weights = {name.removeprefix(FINE): value for name, value in tensors.items() if name.startswith(FINE)}
-    return ShiftNet.from_tensors(weights, f"{path}, fine", CLOSER) if weights else None
+    there = any(name.startswith(FINE) for name in tensors)
+    fine = ShiftNet.from_tensors(tensors, f"{path}, fine", FINE, CLOSER) if there else None
+    return ShiftNet.from_tensors(tensors, str(path)), fine

@@ -89,7 +89,11 @@ class ShiftNet(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Writes the weights as safetensors."""
-        save_tensors(path, {name: value.contiguous() for name, value in self.state_dict().items()}, {})
+        save_tensors(path, self.tensors(), {})
+
+    def tensors(self, prefix: str = "") -> dict[str, Tensor]:
+        """The weights by name, each name after `prefix`."""
+        return {prefix + name: value.contiguous() for name, value in self.state_dict().items()}
 
     @classmethod
     def load(cls, path: str | Path) -> "ShiftNet":
@@ -101,15 +105,17 @@ class ShiftNet(nn.Module):
         return cls.from_tensors(load_tensors(path), str(path))
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], source: str, closer: float = 1.0) -> "ShiftNet":
-        """A network that is not trained further; `source` is what an error names.
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], source: str, prefix: str = "", closer: float = 1.0
+    ) -> "ShiftNet":
+        """A network that is not trained further, from what `tensors` gave; `source` is what an error names.
 
         Raises:
             BadInput: A tensor is missing, of the wrong shape, or not finite.
         """
         net = cls(closer)
         for name, own in net.state_dict().items():
-            found = tensors.get(name)
+            found = tensors.get(prefix + name)
             if found is None or found.shape != own.shape or not torch.isfinite(found).all():
                 shape = None if found is None else list(found.shape)
                 raise BadInput(f"{source}: tensor {name} must be finite, of shape {list(own.shape)}; found {shape}")

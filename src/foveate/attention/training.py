@@ -18,7 +18,7 @@ from torch import Tensor
 from foveate.attention.canonical import canonical_image, standardised
 from foveate.attention.evidence import Evidence
 from foveate.attention.gallery import Gallery, hold_out, load_gallery
-from foveate.attention.models import Models, load_fine
+from foveate.attention.models import Models, load_networks
 from foveate.attention.pairs import Objects
 from foveate.attention.patches import aligned_patches, jittered_patches
 from foveate.attention.presets import PRESETS, TrainSettings, handed
@@ -189,7 +189,7 @@ def fine_network(
     """The network that looks closer, from the weights of `start`, else of the ShiftNet; kept in the same file."""
     path = run.path / "shiftnet.safetensors"
     if run.checkpoints.done("fine trained"):
-        return load_fine(path)
+        return load_networks(path)[1]
     fine = None
     if settings.fine.steps:
         fine = train_shiftnet(
@@ -207,7 +207,7 @@ def fine_network(
         )
     Models(gdbn, shiftnet, None, fine).save_networks(path)
     run.checkpoints.finish("fine trained", {})
-    return load_fine(path)
+    return load_networks(path)[1]
 
 
 def weigh(
