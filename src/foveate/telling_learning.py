@@ -11,7 +11,7 @@ from torch import Tensor
 from foveate.attention.gallery import Gallery
 from foveate.attention.learn import Round
 from foveate.attention.models import Models
-from foveate.attention.search import converge, whole_image_start
+from foveate.attention.search import follow, whole_image_start
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.keys import generator
 from foveate.progress import Progress
@@ -75,7 +75,7 @@ def _scene(models: Models, new: Gallery, image: int, done: Round) -> SceneStory:
     pixels, why = picture(new, image), done.verdict.reasons[image]
     start = whole_image_start(pixels.shape[1], pixels.shape[0])
     index = torch.tensor([image])
-    trail = converge(models.shiftnet, models.canonical, new.pyramids, index, start, STEPS).gazes[:, 0]
+    trail = follow(models.shiftnet, models.canonical, new.pyramids, index, start, STEPS)[:, 0]
     u, found = done.attended.u[image], []
     if torch.isfinite(u).all():
         trail = torch.cat((trail, u[None]))

@@ -25,7 +25,6 @@ from foveate.attention.models import Models
 from foveate.attention.posterior import PosteriorSettings
 from foveate.attention.refine import Refined, refine
 from foveate.attention.search import (
-    Look,
     SearchSettings,
     follow,
     look,
@@ -104,7 +103,6 @@ class Candidates(NamedTuple):
     """Gazes that came to rest in one image, several perhaps at one object, with what was measured of them."""
 
     trails: Float[Tensor, "steps n 4"]
-    look: Look
     measured: Float[np.ndarray, "n measured"]
 
 
@@ -195,7 +193,7 @@ def find(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Candid
     seen = look(models.shiftnet, models.canonical, pyramids, zeros, trails[-1])
     here = _verify(models, pyramids, trails[-1])[:, HERE]
     measured = models.evidence.measure(models.gdbn, seen, here, ended.votes, outside)
-    return Candidates(trails, seen, measured)
+    return Candidates(trails, measured)
 
 
 def _verify(models: Models, pyramids: Pyramids, gazes: Float[Tensor, "n 4"]) -> Float[Tensor, "n 2"]:

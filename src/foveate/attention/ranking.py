@@ -27,7 +27,7 @@ from foveate.attention.merge import merge
 from foveate.attention.models import Models
 from foveate.attention.mosaics import MosaicSettings, mosaics
 from foveate.attention.pairs import Objects, PairSettings
-from foveate.attention.search import SearchSettings, converge, sound, start_gazes
+from foveate.attention.search import SearchSettings, follow, sound, start_gazes
 from foveate.attention.shiftnet import ShiftNet
 from foveate.attention.verifier import VerifierSettings, train_verifier
 from foveate.attention.workers import map_images
@@ -184,7 +184,7 @@ def _ends(
     starts = start_gazes(width, height, search)
     starts = starts[torch.randperm(len(starts), generator=rng)[:count]]
     index = torch.zeros(len(starts), dtype=torch.int64)
-    last = converge(models.shiftnet, models.canonical, pyramids, index, starts, search.steps).gazes[-1]
+    last = follow(models.shiftnet, models.canonical, pyramids, index, starts, search.steps)[-1]
     last = last[sound(last, pyramids)]
     last = last[label(last, gallery.of(image), gallery.ignore[image]) == ELSEWHERE]
     return last[torch.from_numpy(merge(last, torch.zeros(len(last)), iou=DISTINCT, inside=2.0).kept)]

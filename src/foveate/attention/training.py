@@ -23,7 +23,7 @@ from foveate.attention.pairs import Objects
 from foveate.attention.patches import aligned_patches, jittered_patches
 from foveate.attention.presets import PRESETS, TrainSettings, handed
 from foveate.attention.ranking import train_evidence
-from foveate.attention.search import converge
+from foveate.attention.search import follow
 from foveate.attention.shiftnet import ShiftNet
 from foveate.attention.shiftnet_training import train_shiftnet
 from foveate.attention.temper import fit_temper
@@ -266,7 +266,7 @@ def accuracy_by_step(models: Models, gallery: Gallery, objects: Objects, steps: 
     height = torch.from_numpy(gallery.pyramids.height[objects.image.numpy(), 0]).double()
     zero = torch.zeros_like(width)
     starts = gaze.from_scale_angle(torch.maximum(width, height) / 6, zero, width / 2, height / 2)
-    trails = converge(models.shiftnet, models.canonical, gallery.pyramids, objects.image, starts, steps).gazes
+    trails = follow(models.shiftnet, models.canonical, gallery.pyramids, objects.image, starts, steps)
     truth = gaze.to_boxes(objects.gaze)
     overlaps = [gaze.iou(gaze.to_boxes(at), truth).diagonal() for at in trails]
     return [round(float((overlap >= 0.5).double().mean()), 4) for overlap in overlaps]
