@@ -19,7 +19,7 @@ from foveate.attention.attend import AttendSettings, find
 from foveate.attention.gallery import Gallery
 from foveate.attention.models import Models
 from foveate.attention.posterior_summary import DIVERGING, NOT_MOVING
-from foveate.attention.refine import refine
+from foveate.attention.refine import refine_many
 from foveate.attention.workers import map_images
 from foveate.progress import Progress
 from foveate.scenes import gaze
@@ -67,43 +67,43 @@ def attend_scenes(
     models: Models, gallery: Gallery, settings: AttendSettings, progress: Progress, name: str
 ) -> Attended:
     """The expectation step: the best gaze of every scene and its posterior."""
-    results = []
+    best = []
     with progress.phase(name, len(gallery.names)) as tick:
-        work = map_images(lambda i: _attend(models, gallery, i, settings), range(len(gallery.names)))
-        for done, result in enumerate(work):
-            results.append(result)
+        work = map_images(lambda i: _best(models, gallery, i, settings), range(len(gallery.names)))
+        for done, each in enumerate(work):
+            best.append(each)
             tick(done + 1)
-    u, score, probability, spread, doubt = zip(*results, strict=True)
-    return Attended(torch.stack(u), torch.tensor(score), torch.tensor(probability), torch.stack(spread), list(doubt))
+    u, score, probability = torch.stack([b[0] for b in best]), [b[1] for b in best], [b[2] for b in best]
+    spread = torch.zeros(len(best), 3, dtype=torch.float64)
+    doubt = [""] * len(best)
+    seen = torch.isfinite(u).all(1).nonzero()[:, 0].tolist()
+    for k in set(range(len(best))) - set(seen):
+        spread[k], doubt[k] = torch.nan, "nothing found"
+    if settings.posterior.chains:
+        names = [gallery.names[k] for k in seen]
+        with progress.phase(f"{name}: posterior", len(seen)) as tick:
+            work = refine_many(models, gallery.pyramids, seen, u[seen], names, settings.posterior, settings.seed, tick)
+            for k, refined in zip(seen, work, strict=True):
+                across = float(np.hypot(refined.spread[2], refined.spread[3]))
+                s = float(gaze.scale(u[k]))
+                spread[k] = torch.tensor([refined.spread[0], refined.spread[1], across / s], dtype=torch.float64)
+                # Chains that disagree are in different places, and make the spread wide: that is judged by its bounds.
+                doubt[k] = ", ".join(sorted({NOT_MOVING, DIVERGING} & set(refined.flags)))
+                u[k] = torch.from_numpy(refined.u)
+    return Attended(u, torch.tensor(score), torch.tensor(probability), spread, doubt)
 
 
-def _attend(
+def _best(
     models: Models, gallery: Gallery, image: int, settings: AttendSettings
-) -> tuple[Float[Tensor, "4"], float, float, Float[Tensor, "3"], str]:
-    nothing = torch.full((4,), torch.nan, dtype=torch.float64)
+) -> tuple[Float[Tensor, "4"], float, float]:
+    """The gaze of highest score, its score and its probability."""
     candidates = find(models, gallery.pyramids.only(image), settings)
     if not len(candidates.measured):
-        return nothing, -float("inf"), 0.0, torch.full((3,), torch.nan, dtype=torch.float64), "nothing found"
+        return torch.full((4,), torch.nan, dtype=torch.float64), -float("inf"), 0.0
     scores = models.evidence.ranking.logit(candidates.measured)
     best = int(np.argmax(scores))
-    u = candidates.trails[-1, best]
     probability = float(models.evidence.calibration.probability(scores[best : best + 1])[0])
-    if settings.posterior.chains == 0:
-        return u, float(scores[best]), probability, torch.zeros(3, dtype=torch.float64), ""
-    refined = refine(
-        models, gallery.pyramids, [image], u[None], [gallery.names[image]], settings.posterior, settings.seed
-    )[0]
-    s = float(gaze.scale(u))
-    spread = [refined.spread[0], refined.spread[1], float(np.hypot(refined.spread[2], refined.spread[3])) / s]
-    # Chains that disagree are in different places, and make the spread wide: that is judged by its own bounds.
-    doubt = ", ".join(sorted({NOT_MOVING, DIVERGING} & set(refined.flags)))
-    return (
-        torch.from_numpy(refined.u),
-        float(scores[best]),
-        probability,
-        torch.tensor(spread, dtype=torch.float64),
-        doubt,
-    )
+    return candidates.trails[-1, best], float(scores[best]), probability
 
 
 def realign(
@@ -120,17 +120,12 @@ def realign(
     The first patch model of a new kind is learned from gazes that a network for another kind has led, and is an average
     of what they saw. It knows better than each of them where the object is.
     """
-    moved = u.clone()
+    moved, images = u.clone(), list(images)
+    names = [f"{gallery.names[i]} again" for i in images]
     with progress.phase(name, len(images)) as tick:
-
-        def one(i: int) -> Float[Tensor, "4"]:
-            again = f"{gallery.names[i]} again"
-            found = refine(models, gallery.pyramids, [i], u[i : i + 1], [again], settings.posterior, settings.seed)
-            return torch.from_numpy(found[0].u) if found else u[i]
-
-        for done, (i, at) in enumerate(zip(images, map_images(one, images), strict=True)):
-            moved[i] = at
-            tick(done + 1)
+        work = refine_many(models, gallery.pyramids, images, u[images], names, settings.posterior, settings.seed, tick)
+        for i, found in zip(images, work, strict=bool(settings.posterior.chains)):
+            moved[i] = torch.from_numpy(found.u)
     return moved
 
 

@@ -3,7 +3,8 @@
 First round, on scenes that trained the network and on mosaics of them: gazes set out without any ranking, and some end
 where no object is. These are the hard negatives of the verifier; with random windows, what is seen there makes the
 background model. Second round, on scenes that trained nothing and mosaics of them: the whole search, whose gazes fit
-the ranking and the calibration. Mosaics bring in small objects and several at once, which portraits do not have.
+the ranking. Mosaics bring in small objects and several at once, which portraits do not have. The calibration is fitted
+on the scenes alone: how often a gaze of some score is an object differs between mosaics and photographs.
 """
 
 from collections.abc import Sequence
@@ -39,14 +40,15 @@ from foveate.scenes.glimpse import glimpses
 
 DISTINCT = 0.6  # overlap from which two hard negatives of one image are the same
 MOST = 6000  # hard negatives that make the background model
+FEWEST = 20  # objects found in scenes that trained nothing, for a calibration on them alone
 
 
 @dataclass(frozen=True)
 class RankingSettings:
     """How the evidence is trained."""
 
-    scenes: int = 400  # scenes of the first round
-    mosaics: int = 150  # mosaics of them
+    scenes: int = 300  # scenes of the first round
+    mosaics: int = 300  # mosaics of them
     starts: int = 200  # starts in each
     held_out_mosaics: int = 60  # mosaics of the second round
     windows: int = 6  # random windows of each scene, for the background model
@@ -111,7 +113,7 @@ def train_evidence(
     made = mosaics(gallery, held_out, settings.held_out_mosaics, seed + 1, settings.mosaic)
     searches = search_scenes(weighed, gallery, held_out, attend, progress)
     small = search_scenes(weighed, made, range(len(made.names)), attend, progress)
-    ranking, calibration, counted = calibrate([(gallery, each) for each in searches] + [(made, each) for each in small])
+    ranking, calibration, counted = calibrate([(gallery, each) for each in searches], [(made, each) for each in small])
     figures |= {"background_windows": len(seen), **counted}
     return replace(evidence, ranking=ranking, calibration=calibration), searches, figures
 
@@ -129,26 +131,36 @@ def search_scenes(
     return searches
 
 
-def calibrate(searches: Sequence[tuple[Gallery, Searched]]) -> tuple[Logistic, Calibration, dict[str, float | int]]:
+def calibrate(
+    searches: Sequence[tuple[Gallery, Searched]], others: Sequence[tuple[Gallery, Searched]] = ()
+) -> tuple[Logistic, Calibration, dict[str, float | int]]:
     """Ranking and calibration from searches of annotated scenes.
 
     The ranking learns from every gaze. The calibration is of what will be reported: of the gazes at one place the best
     alone, since the others, lower in score and just as much at the object, would lend their scores a probability that
     no reported gaze has. Gazes at which it is unclear whether they found an object count for neither.
+
+    Args:
+        searches: Of scenes as they will be attended.
+        others: Of scenes of another sort, which only the ranking learns from, unless fewer than `FEWEST` objects were
+            found in the first.
     """
-    labels = [label(e.gazes, gallery.of(e.image), gallery.ignore[e.image]).numpy() for gallery, e in searches]
+    both = [*searches, *others]
+    labels = [label(e.gazes, gallery.of(e.image), gallery.ignore[e.image]).numpy() for gallery, e in both]
     clear = [y != UNCLEAR for y in labels]
-    x = np.concatenate([e.measured[some] for (_, e), some in zip(searches, clear, strict=True)])
+    x = np.concatenate([e.measured[some] for (_, e), some in zip(both, clear, strict=True)])
     y = np.concatenate([y[some] for y, some in zip(labels, clear, strict=True)])
     ranking = fit_logistic(x, y, l2=1.0)
     scores, answers = [], []
-    for (_, each), y_here in zip(searches, labels, strict=True):
+    for (_, each), y_here in zip(both, labels, strict=True):
         score = ranking.logit(each.measured)
         kept = merge(each.gazes, score).kept
         kept = kept[y_here[kept] != UNCLEAR]
         scores.append(score[kept])
         answers.append(y_here[kept])
-    score, answer = np.concatenate(scores), np.concatenate(answers)
+    found = sum(int((answer == OBJECT).sum()) for answer in answers[: len(searches)])
+    used = len(searches) if found >= FEWEST else len(both)
+    score, answer = np.concatenate(scores[:used]), np.concatenate(answers[:used])
     counts = {
         "calibration_objects": int((answer == OBJECT).sum()), "calibration_elsewhere": int((answer == ELSEWHERE).sum()),
     }  # fmt: skip

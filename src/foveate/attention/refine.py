@@ -1,7 +1,7 @@
 """The last adjustment and the error bar of converged gazes: their posterior by Hamiltonian Monte Carlo
 (`posterior`)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,9 +12,11 @@ from torch import Tensor
 from foveate.attention.models import Models
 from foveate.attention.posterior import PosteriorSettings, sample
 from foveate.attention.posterior_summary import DISAGREEING, DIVERGING, NOT_MOVING, mean_gaze
+from foveate.attention.workers import map_images
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 
+GAZES = 16  # sampled together: the patch model's weights are then read once for many chains
 TRAIL = 8  # gazes of the sampler on the trail
 KEPT = 60  # draws kept for drawing spreads
 DOUBTFUL = {NOT_MOVING, DIVERGING}
@@ -108,6 +110,41 @@ def refine(
             )
         )
     return results
+
+
+def refine_many(
+    models: Models,
+    pyramids: Pyramids,
+    index: Sequence[int],
+    gazes: Float[Tensor, "n 4"],
+    names: Sequence[str],
+    settings: PosteriorSettings,
+    seed: int,
+    tick: Callable[[int], None] = lambda done: None,
+) -> Iterator[Refined]:
+    """`refine` for gazes of many images, some at a time.
+
+    Args:
+        models: See `refine`, as for what follows.
+        pyramids: The images.
+        index: Which image each gaze looks at.
+        gazes: Where the network came to rest.
+        names: A unique name a gaze.
+        settings: How.
+        seed: Of the random numbers.
+        tick: Called with the number of gazes done.
+    """
+
+    def some(first: int) -> list[Refined]:
+        k = slice(first, first + GAZES)
+        return refine(models, pyramids, index[k], gazes[k], names[k], settings, seed)
+
+    done = 0
+    for batch in map_images(some, range(0, len(gazes), GAZES)):
+        for each in batch:
+            done += 1
+            yield each
+        tick(done)
 
 
 def _has_left(mean: Float[Tensor, "4"], start: Float[Tensor, "4"]) -> bool:

@@ -23,9 +23,8 @@ from foveate.attention.gallery import Gallery
 from foveate.attention.labels import OBJECT, label
 from foveate.attention.models import Models
 from foveate.attention.ranking import Searched
-from foveate.attention.refine import Refined, refine
+from foveate.attention.refine import Refined, refine_many
 from foveate.attention.shiftnet import change_between
-from foveate.attention.workers import map_images
 from foveate.progress import Progress
 from foveate.scenes import gaze
 
@@ -65,17 +64,12 @@ def fit_temper(
         for step in range(ROUNDS):
             evidence = replace(evidence, temper=temper)
             tempered = replace(models, evidence=evidence)
-
-            def one(k: int, tempered: Models = tempered) -> Refined:
-                return refine(
-                    tempered, gallery.pyramids, [int(hits.image[k])], hits.found[k : k + 1], [names[k]],
-                    attend.posterior, attend.seed,
-                )[0]  # fmt: skip
-
-            refined = []
-            for done, result in enumerate(map_images(one, range(len(names)))):
-                refined.append(result)
-                tick(step * len(names) + done + 1)
+            refined = list(
+                refine_many(
+                    tempered, gallery.pyramids, hits.image.tolist(), hits.found, names, attend.posterior, attend.seed,
+                    lambda done, step=step: tick(step * len(names) + done),
+                )
+            )  # fmt: skip
             z = standardised_errors(refined, hits.truth)
             ratio = deviation(z[np.isfinite(z)]) if np.isfinite(z).any() else 1.0
             if abs(np.log(ratio)) < 0.05:
