@@ -10,7 +10,7 @@ from foveate.attention import hmc, hmc_kernels
 from foveate.attention.gaze_targets import GazeTargets, gaze_targets, reference
 from foveate.attention.glimpse_density import glimpse_logdensity, glimpse_logdensity_reference
 from foveate.attention.hmc import Keyed
-from foveate.attention.prior import GazePrior, log_prior, log_prior_reference
+from foveate.attention.prior import GazePrior, log_prior, log_prior_reference, log_priors
 from foveate.keys import generator, key
 from foveate.scenes.gaze import from_chart, from_scale_angle, to_chart
 from foveate.scenes.glimpse import glimpses
@@ -137,6 +137,9 @@ def test_the_prior_is_a_density_with_the_slope_it_says(angle, log_scale):
         found = log_prior(q[n].detach().numpy(), row[0])
         expected = (float(reference_values[n].detach()), *slopes[n, :2].tolist())
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    values_of_all, slopes_of_all = log_priors(q.detach(), torch.from_numpy(prior.rows(3)))
+    torch.testing.assert_close(values_of_all, reference_values.detach())
+    torch.testing.assert_close(slopes_of_all, slopes)
     assert math.isfinite(at_origin)
 
 

@@ -37,14 +37,19 @@ from foveate.attention.training import (
     patch_model,
     weigh,
 )
+from foveate.boltzmann.ais import estimate
+from foveate.boltzmann.annealing_chains import anneal
+from foveate.boltzmann.annealing_path import binary_path
 from foveate.boltzmann.bound import bound_terms
-from foveate.boltzmann.bracket import bracket_log_z
 from foveate.boltzmann.dbn import GaussianDBN
+from foveate.boltzmann.schedules import linear
 from foveate.checkpoints import Checkpoints
 from foveate.errors import BadInput, FoveateError
 from foveate.memory import keep_large_blocks
 from foveate.progress import Progress
 from foveate.scenes.folder import Scenes
+
+ANNEALING = 3000  # temperatures, for the bound that decides whether a round stays
 
 
 @dataclass(frozen=True)
@@ -278,8 +283,9 @@ def _bound(models: Models, gallery: Gallery, objects: Objects, seed: int, draws:
     gdbn = models.gdbn
     v = standardised(gdbn, aligned_patches(gallery.pyramids, objects))
     weighted = bound_terms(gdbn, v, range(len(v)), 1, draws, seed).weighted
-    bracket = bracket_log_z(gdbn.rbm, gdbn.grbm.hidden_mean(v), chains=25, temperatures=1000, seed=seed)
-    return float(weighted.mean() - bracket.forward.log_z)
+    path = binary_path(gdbn.rbm, gdbn.grbm.hidden_mean(v))
+    annealed = anneal(path, linear(ANNEALING), range(50), seed, "held-out patches")
+    return float(weighted.mean() - estimate(path, annealed.log_weights).log_z)
 
 
 def _most_common(verdict: Verdict) -> str:

@@ -86,6 +86,22 @@ def log_prior(q, row):
     return value, by_scale, by_angle
 
 
+@no_type_check
+@njit(cache=True, error_model="numpy", nogil=True)
+def _log_priors(q, rows, value, gradient):
+    for n in range(len(q)):
+        value[n], gradient[n, 0], gradient[n, 1] = log_prior(q[n], rows[n])
+
+
+def log_priors(
+    q: Float[Tensor, "chains 4"], rows: Float[Tensor, "chains 5"]
+) -> tuple[Float[Tensor, " chains"], Float[Tensor, "chains 4"]]:
+    """`log_prior` of many chains, and its gradient in the chart."""
+    value, gradient = np.empty(len(q)), np.zeros((len(q), 4))
+    _log_priors(q.double().numpy(), rows.double().numpy(), value, gradient)
+    return torch.from_numpy(value), torch.from_numpy(gradient)
+
+
 def log_prior_reference(q: Float[Tensor, "chains 4"], rows: Float[Tensor, "chains 5"]) -> Float[Tensor, " chains"]:
     """`log_prior` in torch."""
     power, scale_mean, scale_precision, angle_mean, angle_precision = rows.to(q).unbind(1)

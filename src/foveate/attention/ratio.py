@@ -17,7 +17,7 @@ from torch import Tensor
 from foveate.attention.conditionals import PatchConditionals
 from foveate.attention.gaze_targets import GazeTargets
 from foveate.attention.hmc import LogDensityAndGradient
-from foveate.attention.prior import log_prior_reference
+from foveate.attention.prior import log_priors
 from foveate.scenes.gaze import from_chart
 from foveate.scenes.glimpse import glimpses_with_jacobian
 from foveate.scenes.pyramid import Pyramids
@@ -74,11 +74,8 @@ def ratio_density(
         by_a, by_b, by_x, by_y = (by_u / temperature).unbind(1)
         a, b = u[:, 0], u[:, 1]
         gradient = torch.stack((a * by_a + b * by_b, a * by_b - b * by_a, length * by_x, length * by_y), 1)
-        with torch.enable_grad():
-            q = position.detach().requires_grad_()
-            prior = log_prior_reference(q, rows)
-            (by_prior,) = torch.autograd.grad(prior.sum(), q)
-        return value / temperature + prior.detach(), gradient + by_prior
+        prior, by_prior = log_priors(position, rows)
+        return value / temperature + prior, gradient + by_prior
 
     return logdensity_and_grad
 
