@@ -98,10 +98,14 @@ def test_the_expectation_step_in_batches_is_that_of_one_machine(place, settings)
     for name in ("u", "score", "probability", "spread"):
         mine, theirs = getattr(found, name), getattr(whole, name)
         assert torch.equal(torch.nan_to_num(mine), torch.nan_to_num(theirs)) and mine.dtype == theirs.dtype
+    assert len(found.places.scene) > len(found.doubt)
+    for mine, theirs in zip(found.places, whole.places, strict=True):
+        assert torch.equal(mine, theirs) and mine.dtype == theirs.dtype
 
 
 def test_what_json_has_no_word_for_comes_back():
     line = {"u": [None] * 4, "score": None, "probability": 0.0, "spread": [None] * 3, "doubt": "nothing found"}
+    line["places"] = {"gaze": [], "score": []}
     found = attended([line, {**line, "u": [1.0, 2.0, 3.0, 4.0], "score": 2.5, "doubt": ""}])
     assert isinstance(found, Attended) and torch.isnan(found.u[0]).all() and float(found.u[1, 3]) == 4.0
     assert found.score.tolist() == [-float("inf"), 2.5]

@@ -94,7 +94,8 @@ def expect_batch(
         device: Where to compute.
 
     Returns:
-        "image" as given, and "line", strict JSON: image, u, score, probability, spread, doubt; or image and error.
+        "image" as given, and "line", strict JSON: image, u, score, probability, spread, doubt, and the places where
+        gazes came to rest (gaze, score); or image and error.
     """
     from foveate.attention.expectation import attend_scenes
     from foveate.attention.gallery import load_gallery
@@ -109,7 +110,8 @@ def expect_batch(
             lines.append(to_json({"image": name, "error": str(error)}))
             continue
         found = attend_scenes(models, gallery, settings, Quiet(), "attending")
-        values = {field: value[0] for field, value in found._asdict().items()}
+        values = {field: value[0] for field, value in found._asdict().items() if field != "places"}
+        values["places"] = {"gaze": found.places.gaze.tolist(), "score": found.places.score.tolist()}
         lines.append(to_json({"image": name, **values}))
     return {"image": batch["image"], "line": np.array(lines, dtype=object)}
 
@@ -123,10 +125,18 @@ def attended(lines: Sequence[Mapping[str, Any]]) -> "Attended":
     """The lines of `expect_batch`, in the order of the scenes and without errors, as `learn` takes them."""
     import torch
 
-    from foveate.attention.expectation import Attended
+    from foveate.attention.expectation import Attended, Places
 
     def column(name: str, missing: float, kind: torch.dtype) -> torch.Tensor:
         return torch.tensor(_filled([line[name] for line in lines], missing), dtype=kind)
+
+    counts = torch.tensor([len(line["places"]["score"]) for line in lines], dtype=torch.int64)
+    gazes, scores = ([x for line in lines for x in line["places"][name]] for name in ("gaze", "score"))
+    places = Places(
+        torch.repeat_interleave(torch.arange(len(lines)), counts),
+        torch.tensor(gazes, dtype=torch.float64).reshape(-1, 4),
+        torch.tensor(scores, dtype=torch.float64),
+    )
 
     return Attended(
         u=column("u", float("nan"), torch.float64).reshape(-1, 4),
@@ -134,6 +144,7 @@ def attended(lines: Sequence[Mapping[str, Any]]) -> "Attended":
         probability=column("probability", float("nan"), torch.float32),
         spread=column("spread", float("nan"), torch.float64).reshape(-1, 3),
         doubt=[line["doubt"] for line in lines],
+        places=places,
     )
 
 

@@ -4,25 +4,30 @@ A scene teaches if its gaze's probability is high enough and its posterior narro
 object that the evidence has never seen, probabilities are low everywhere: when fewer than a share of the scenes are
 so probable in the first round, that share of the scenes with the highest scores takes their place, provided their
 probabilities are not negligible.
+
+Which of the places in a scene is the object is first judged by a score that knows another kind. A patch model learned
+from what was taken for objects, most of it rightly, knows the new kind: `reselect` weighs the places again with it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveate.attention.attend import AttendSettings, find
+from foveate.attention.background import log_ratio
 from foveate.attention.gallery import Gallery
 from foveate.attention.models import Models
 from foveate.attention.posterior_summary import DIVERGING, NOT_MOVING
 from foveate.attention.refine import refine_many
 from foveate.attention.workers import map_images
+from foveate.boltzmann.dbn import GaussianDBN
 from foveate.progress import Progress
 from foveate.scenes import gaze
+from foveate.scenes.glimpse import glimpses
 
 
 @dataclass(frozen=True)
@@ -38,15 +43,25 @@ class Trust:
     fewest: int = 8  # scenes
 
 
+class Places(NamedTuple):
+    """Where gazes came to rest in the scenes, several in each, and their scores."""
+
+    scene: Int[Tensor, "m"]
+    gaze: Float[Tensor, "m 4"]
+    score: Float[Tensor, "m"]
+
+
 class Attended(NamedTuple):
     """The best gaze of every scene.
 
     Attributes:
-        u: Its gaze; NaN where nothing was found.
+        u: Where the network left it; NaN where nothing was found. (A posterior under the model of another kind leans
+            towards that kind: what is learned from its means is a worse model than what is learned from these.)
         score: Log-odds, -inf where nothing was found.
         probability: P(object | score).
         spread: Posterior deviations of (log s, angle, centre in half-sides).
         doubt: Why its chains can't be believed; empty where they can.
+        places: All places in the scenes where gazes came to rest.
     """
 
     u: Float[Tensor, "n 4"]
@@ -54,6 +69,7 @@ class Attended(NamedTuple):
     probability: Float[Tensor, "n"]
     spread: Float[Tensor, "n 3"]
     doubt: list[str]
+    places: Places
 
 
 class Verdict(NamedTuple):
@@ -73,7 +89,12 @@ def attend_scenes(
         for done, each in enumerate(work):
             best.append(each)
             tick(done + 1)
-    u, score, probability = torch.stack([b[0] for b in best]), [b[1] for b in best], [b[2] for b in best]
+    u, score, probability = torch.stack([b.u for b in best]), [b.score for b in best], [b.probability for b in best]
+    places = Places(
+        torch.repeat_interleave(torch.arange(len(best)), torch.tensor([len(b.scores) for b in best])),
+        torch.cat([b.gazes for b in best]),
+        torch.cat([torch.from_numpy(b.scores) for b in best]),
+    )
     spread = torch.zeros(len(best), 3, dtype=torch.float64)
     doubt = [""] * len(best)
     seen = torch.isfinite(u).all(1).nonzero()[:, 0].tolist()
@@ -89,44 +110,55 @@ def attend_scenes(
                 spread[k] = torch.tensor([refined.spread[0], refined.spread[1], across / s], dtype=torch.float64)
                 # Chains that disagree are in different places, and make the spread wide: that is judged by its bounds.
                 doubt[k] = ", ".join(sorted({NOT_MOVING, DIVERGING} & set(refined.flags)))
-                u[k] = torch.from_numpy(refined.u)
-    return Attended(u, torch.tensor(score), torch.tensor(probability), spread, doubt)
+    return Attended(u, torch.tensor(score), torch.tensor(probability), spread, doubt, places)
 
 
-def _best(
-    models: Models, gallery: Gallery, image: int, settings: AttendSettings
-) -> tuple[Float[Tensor, "4"], float, float]:
-    """The gaze of highest score, its score and its probability."""
+class _Best(NamedTuple):
+    """The gaze of highest score in a scene, and all that came to rest."""
+
+    u: Float[Tensor, "4"]
+    score: float
+    probability: float
+    gazes: Float[Tensor, "n 4"]
+    scores: Float[np.ndarray, "n"]
+
+
+def _best(models: Models, gallery: Gallery, image: int, settings: AttendSettings) -> _Best:
     candidates = find(models, gallery.pyramids.only(image), settings)
+    gazes = candidates.trails[-1]
     if not len(candidates.measured):
-        return torch.full((4,), torch.nan, dtype=torch.float64), -float("inf"), 0.0
+        return _Best(torch.full((4,), torch.nan, dtype=torch.float64), -float("inf"), 0.0, gazes, np.zeros(0))
     scores = models.evidence.ranking.logit(candidates.measured)
     best = int(np.argmax(scores))
     probability = float(models.evidence.calibration.probability(scores[best : best + 1])[0])
-    return candidates.trails[-1, best], float(scores[best]), probability
+    return _Best(gazes[best], float(scores[best]), probability, gazes, scores)
 
 
-def realign(
-    models: Models,
-    gallery: Gallery,
-    u: Float[Tensor, "n 4"],
-    images: Sequence[int],
-    settings: AttendSettings,
-    progress: Progress,
-    name: str,
-) -> Float[Tensor, "n 4"]:
-    """Gazes of some of the scenes moved to where another patch model has them: posterior means around where they were.
+def reselect(models: Models, gdbn: GaussianDBN, gallery: Gallery, attended: Attended) -> Float[Tensor, "n 4"]:
+    """The best gaze of every scene once a patch model of the new kind is there.
 
-    The first patch model of a new kind is learned from gazes that a network for another kind has led, and is an average
-    of what they saw. It knows better than each of them where the object is.
+    The expectation step over places, not only within one: to the score, whose log-odds are those of the old kind, comes
+    the log-ratio of the new patch model and the background, divided by the temper T as in the posterior,
+
+        score(u) + [log p_new(x(u)) - log p_background(x(u))] / T.
+
+    log Z of the new model is the same for all places and left out.
+
+    Args:
+        models: With which the scenes were attended.
+        gdbn: The new patch model; it standardises pixels as that of `models` does.
+        gallery: The scenes.
+        attended: What was found in them.
     """
-    moved, images = u.clone(), list(images)
-    names = [f"{gallery.names[i]} again" for i in images]
-    with progress.phase(name, len(images)) as tick:
-        work = refine_many(models, gallery.pyramids, images, u[images], names, settings.posterior, settings.seed, tick)
-        for i, found in zip(images, work, strict=bool(settings.posterior.chains)):
-            moved[i] = torch.from_numpy(found.u)
-    return moved
+    scene, gazes, score = attended.places
+    seen = glimpses(gallery.pyramids, scene, gazes)
+    ratio = log_ratio(gdbn, 0.0, models.evidence.background, seen)
+    weighed = score + ratio.double() / models.evidence.temper
+    u = attended.u.clone()
+    for k in torch.unique(scene).tolist():
+        here = (scene == k).nonzero()[:, 0]
+        u[k] = gazes[here[weighed[here].argmax()]]
+    return u
 
 
 def judge(attended: Attended, trust: Trust, first_round: bool) -> Verdict:

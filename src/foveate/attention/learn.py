@@ -19,24 +19,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.canonical import standardised
-from foveate.attention.expectation import Attended, Trust, Verdict, attend_scenes, judge, realign
+from foveate.attention.expectation import Attended, Places, Trust, Verdict, attend_scenes, judge, reselect
 from foveate.attention.gallery import Gallery, hold_out, join, load_gallery
 from foveate.attention.models import Models
 from foveate.attention.pairs import Objects
 from foveate.attention.patches import aligned_patches
+from foveate.attention.presets import PRESETS as TRAINING
+from foveate.attention.presets import TrainSettings
 from foveate.attention.round_folder import RoundFolder
-from foveate.attention.training import (
-    PRESETS as TRAINING,
-)
-from foveate.attention.training import (
-    RunFolder,
-    Split,
-    TrainSettings,
-    fine_network,
-    network,
-    patch_model,
-    weigh,
-)
+from foveate.attention.training import RunFolder, Split, fine_network, network, patch_model, weigh
 from foveate.boltzmann.ais import estimate
 from foveate.boltzmann.annealing_chains import anneal
 from foveate.boltzmann.annealing_path import binary_path
@@ -49,6 +40,7 @@ from foveate.memory import keep_large_blocks
 from foveate.progress import Progress
 from foveate.scenes.folder import Scenes
 
+SAVED = ("u", "score", "probability", "spread")  # of `Attended`, beside places and doubts
 ANNEALING = 3000  # temperatures, for the bound that decides whether a round stays
 
 
@@ -62,7 +54,7 @@ class LearnSettings:
     shiftnet_rate: float = 0.01
     fine_steps: int = 300  # of the network that looks closer, likewise
     verifier_steps: int = 500  # of each round, likewise
-    realign: int = 1  # times that gazes are moved to where the new patch model has them, and it is trained again
+    reselect: int = 1  # times that places are weighed again with the new patch model, and it is trained again
     tolerance: float = 5.0  # nats by which a round may lower the bound before it is undone
     trust: Trust = field(default_factory=Trust)
     train: TrainSettings = field(default_factory=TrainSettings)  # of the maximisation step
@@ -179,8 +171,8 @@ def _round(
     ranking = replace(ranking, verifier=replace(ranking.verifier, steps=settings.verifier_steps))
     train = replace(settings.train, seed=settings.seed, shiftnet=shiftnet, fine=fine, ranking=ranking)
     try:
-        u = _realigned(models, new, attended.u, verdict.teaches, old, folder, settings, train, progress)
-        gallery, split = _pseudo_annotated(new, u, verdict.teaches, old, settings)
+        attended = _reselected(models, new, attended, verdict.teaches, old, folder, settings, train, progress)
+        gallery, split = _pseudo_annotated(new, attended.u, verdict.teaches, old, settings)
         learned = _maximise(models, gallery, split, folder, train, progress)
     except FoveateError as error:
         if isinstance(error, BadInput) or ("NaN" not in str(error) and "finite" not in str(error)):
@@ -201,10 +193,12 @@ def _attended(
     kept = folder.checkpoints.load("attended")
     if kept is not None:
         tensors, meta = kept
-        return Attended(*(tensors[name] for name in ("u", "score", "probability", "spread")), list(meta["doubt"]))
+        places = Places(*(tensors[f"places.{name}"] for name in Places._fields))
+        return Attended(*(tensors[name] for name in SAVED), list(meta["doubt"]), places)
     attend = replace(settings.train.attend, seed=settings.seed)
     attended = attend_scenes(models, new, attend, progress, f"round {folder.number}: attending")
-    tensors = {name: getattr(attended, name) for name in ("u", "score", "probability", "spread")}
+    tensors = {name: getattr(attended, name) for name in SAVED}
+    tensors |= {f"places.{name}": value for name, value in attended.places._asdict().items()}
     folder.checkpoints.save("attended", tensors, {"doubt": attended.doubt})
     return attended
 
@@ -232,32 +226,24 @@ def _patch_model(
     return patch_model(gallery, split, folder, settings, progress, (patch.mean.clone(), patch.std.clone()))
 
 
-def _realigned(
+def _reselected(
     models: Models,
     new: Gallery,
-    u: Float[Tensor, "n 4"],
+    attended: Attended,
     teaches: list[int],
     old: Gallery | None,
     folder: RoundFolder,
     settings: LearnSettings,
     train: TrainSettings,
     progress: Progress,
-) -> Float[Tensor, "n 4"]:
-    """The gazes that teach, moved to where patch models that are learned from them have the object."""
-    for k in range(settings.realign if train.attend.posterior.chains else 0):
-        inner = folder.within(f"realign-{k + 1}")
-        kept = inner.checkpoints.load("realigned")
-        if kept is None:
-            gallery, split = _pseudo_annotated(new, u, teaches, old, settings)
-            gdbn = _patch_model(models, gallery, split, inner, train, progress)
-            attend = replace(train.attend, seed=settings.seed)
-            u = realign(
-                replace(models, gdbn=gdbn), new, u, teaches, attend, progress, f"round {folder.number}: realigning"
-            )
-            inner.checkpoints.save("realigned", {"u": u}, {})
-        else:
-            u = kept[0]["u"]
-    return u
+) -> Attended:
+    """With the gazes that patch models learned from the scenes that teach choose among the places in each scene."""
+    for k in range(settings.reselect):
+        inner = folder.within(f"reselect-{k + 1}")
+        gallery, split = _pseudo_annotated(new, attended.u, teaches, old, settings)
+        gdbn = _patch_model(models, gallery, split, inner, train, progress)
+        attended = attended._replace(u=reselect(models, gdbn, new, attended))
+    return attended
 
 
 def _maximise(
