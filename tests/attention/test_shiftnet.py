@@ -154,7 +154,9 @@ def test_training_learns_and_resumes_to_the_same_bits(scenes, tmp_path):
     kept = Checkpoints(tmp_path)
     with pytest.raises(Stop):
         train_shiftnet(pyramids, objects, plain, settings, 0, checkpoints=kept, log=stop)
-    resumed = train_shiftnet(pyramids, objects, plain, settings, 0, checkpoints=kept)
+    again = []
+    resumed = train_shiftnet(pyramids, objects, plain, settings, 0, checkpoints=kept, log=again.append)
+    assert again == records[1:], "the losses before the checkpoint at step 5 count too"
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
     other = train_shiftnet(pyramids, objects, plain, settings, 1)

@@ -81,3 +81,12 @@ def test_filters_that_repeat_a_stronger_one_are_not_shown():
     chosen = distinct(weights)
     assert sorted(chosen) == [0, 1, 2, 3, 4] and chosen[0] == 3
     assert distinct(weights, most=2) == chosen[:2] and distinct(torch.zeros(6, 3)) == [0]
+
+
+def test_one_deviation_for_all_pixels_is_no_floor_unless_it_is_the_lowest_allowed(sound):
+    gdbn, v = sound
+    chains = run_chains(gdbn, seed=0)
+    gdbn.grbm.log_sigma.fill_(-2.2)
+    assert by_name(examine(gdbn, chains, v), "Standard deviations").good
+    gdbn.grbm.log_sigma.fill_(-4.0)
+    assert not by_name(examine(gdbn, chains, v), "Standard deviations").good

@@ -153,8 +153,7 @@ def train_shiftnet(
     """
     progress, checkpoints = progress or Quiet(), checkpoints or NoCheckpoints()
     closer = settings.pairs.closer
-    state = _restore(checkpoints, name, closer) or _begin(seed, closer, start)
-    losses: list[float] = []
+    state, losses = _restore(checkpoints, name, closer) or (_begin(seed, closer, start), [])
     validate_every = settings.report_every * max(settings.steps // (8 * settings.report_every), 1)
     with progress.phase("ShiftNet" if closer == 1.0 else "ShiftNet, closer", settings.steps) as tick:
         while state.step < settings.steps:
@@ -170,7 +169,7 @@ def train_shiftnet(
                     record |= validate(state.average)
                 log(record)
             if state.step % settings.checkpoint_every == 0 or last:
-                _save(checkpoints, name, state)
+                _save(checkpoints, name, state, losses)
             tick(state.step, loss=info.loss)
     return state.average.eval()
 
@@ -191,15 +190,18 @@ def _begin(seed: int, closer: float, start: ShiftNet | None) -> TrainState:
     return state
 
 
-def _save(checkpoints: Checkpoints | NoCheckpoints, name: str, state: TrainState) -> None:
+def _save(checkpoints: Checkpoints | NoCheckpoints, name: str, state: TrainState, losses: list[float]) -> None:
+    """Keeps the state, and the losses since the last record, so that the log too is that of an uninterrupted run."""
     tensors = {f"net.{key}": value for key, value in state.net.state_dict().items()}
     tensors |= {f"average.{key}": value for key, value in state.average.state_dict().items()}
     tensors |= {f"velocity.{key}": value for key, value in state.velocity.items()}
     tensors |= {"fed_back.image": state.fed_back.image, "fed_back.gaze": state.fed_back.gaze}
-    checkpoints.save(name, tensors, {"step": state.step})
+    checkpoints.save(name, tensors, {"step": state.step, "losses": losses})
 
 
-def _restore(checkpoints: Checkpoints | NoCheckpoints, name: str, closer: float) -> TrainState | None:
+def _restore(
+    checkpoints: Checkpoints | NoCheckpoints, name: str, closer: float
+) -> tuple[TrainState, list[float]] | None:
     found = checkpoints.load(name)
     if found is None:
         return None
@@ -210,4 +212,4 @@ def _restore(checkpoints: Checkpoints | NoCheckpoints, name: str, closer: float)
     for key, value in state.velocity.items():
         value.copy_(tensors[f"velocity.{key}"])
     fed_back = Objects(tensors["fed_back.image"], tensors["fed_back.gaze"])
-    return state._replace(fed_back=fed_back, step=int(meta["step"]))
+    return state._replace(fed_back=fed_back, step=int(meta["step"])), list(meta["losses"])

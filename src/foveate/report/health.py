@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.boltzmann.dbn import GaussianDBN
+from foveate.boltzmann.greedy import STANDARD
 from foveate.keys import generator
 from foveate.report.charts import percent
 
@@ -64,11 +65,17 @@ def unit_findings(gdbn: GaussianDBN, v: Float[Tensor, "batch visible"]) -> list[
 
 
 def sigma_finding(gdbn: GaussianDBN) -> Finding:
-    """Standard deviations of the visible units: their range, and how many lie at their common floor."""
+    """Standard deviations of the visible units: their range, and how many lie at their common floor.
+
+    A start by combs lays out one deviation for all; where none has been learned since, that is no floor.
+    """
     log_sigma = gdbn.grbm.log_sigma.detach()
     floor = log_sigma.min()
     at_floor = float((log_sigma < floor + 1e-4).float().mean())
     low, high = float(floor.exp()), float(log_sigma.max().exp())
+    if at_floor == 1.0 and float(floor) > STANDARD.log_sigma_floor + 0.01:
+        told = f"{low:.3g} (of standardised pixels), the same for all: as the model began"
+        return Finding("Standard deviations of the pixels", told, True, "", 0.0)
     return Finding(
         "Standard deviations of the pixels",
         f"{low:.3g} to {high:.3g} (of standardised pixels), {percent(at_floor, 1)} at the lowest value",

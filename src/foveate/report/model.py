@@ -108,4 +108,6 @@ def filters(weights: Tensor, chosen: list[int], side: int) -> Image.Image:
 
 def _stretched(values: Tensor) -> Tensor:
     low, high = values.min(), values.max()
-    return (values - low) / (high - low).clamp_min(1e-12)
+    if high - low <= 1e-6 * high:
+        return torch.full_like(values, 0.5)  # all alike: grey, as what has no structure is
+    return (values - low) / (high - low)
