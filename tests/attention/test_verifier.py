@@ -130,7 +130,7 @@ def test_it_learns_to_tell_objects_from_what_the_search_was_drawn_to(gallery, st
     assert torch.isfinite(odds[:, NEAR]).all()
 
 
-def test_stopped_half_way_it_goes_on_to_the_same_weights(gallery, start, tmp_path):
+def test_stopped_half_way_it_goes_on_to_the_same_weights_and_figures(gallery, start, tmp_path):
     pairs = VerifierPairSettings(objects=4, misses=2, reaching=2, starts=2, negatives=4)
     settings = VerifierSettings(steps=4, pairs=pairs, checkpoint_every=2)
 
@@ -146,13 +146,16 @@ def test_stopped_half_way_it_goes_on_to_the_same_weights(gallery, start, tmp_pat
             1,
             progress,
             checkpoints,
-        )[0].state_dict()
+        )
 
     whole = trained(Checkpoints(tmp_path / "a"), Quiet())
     with pytest.raises(FoveateError, match="stop"):
         trained(Checkpoints(tmp_path / "b"), StopAfter(3))
-    resumed = trained(Checkpoints(tmp_path / "b"), Quiet())
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    weights = whole[0].state_dict()
+    for _ in range(2):  # from the middle, and from the last checkpoint
+        resumed = trained(Checkpoints(tmp_path / "b"), Quiet())
+        assert all(torch.equal(value, resumed[0].state_dict()[name]) for name, value in weights.items())
+        assert resumed[1] == whole[1]
 
 
 class StopAfter(Quiet):

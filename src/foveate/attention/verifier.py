@@ -42,6 +42,10 @@ from foveate.keys import generator
 from foveate.progress import Progress
 
 NEAR, HERE = 0, 1  # the outputs
+LAST = 100  # steps whose mistakes are counted in the figures
+
+Shares = tuple[float, float, float]
+"""What one step got wrong: of objects, of hard negatives, and of the answers to near."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,8 @@ def train_verifier(
     Returns:
         The averaged network, whose first two outputs are the log-odds of near and here, and figures about it.
     """
-    state = _restore(checkpoints, len(negatives.image)) or begin(start, again, len(negatives.image))
-    wrong: list[tuple[float, ...]] = []
+    fresh = (begin(start, again, len(negatives.image)), [])
+    state, wrong = _restore(checkpoints, len(negatives.image)) or fresh
     with progress.phase("verifier", settings.steps) as tick:
         while state.step < settings.steps:
             rng = generator(seed, "verifier", state.step)
@@ -131,9 +135,9 @@ def train_verifier(
             state, shares = _step(state, pairs, canonical, chosen, settings)
             wrong.append(shares)
             if state.step % settings.checkpoint_every == 0 or state.step == settings.steps:
-                _save(checkpoints, state)
+                _save(checkpoints, state, wrong[-LAST:])
             tick(state.step)
-    last = torch.tensor(wrong[-100:] or [(float("nan"),) * 3], dtype=torch.float64).mean(0)
+    last = torch.tensor(wrong[-LAST:] or [(float("nan"),) * 3], dtype=torch.float64).mean(0)
     figures = {
         "verifier_negatives": len(negatives.image),
         "verifier_suspicious": int(_suspicious(state, settings).sum()),
@@ -159,7 +163,7 @@ def _choose(state: State, settings: VerifierSettings, rng: torch.Generator) -> I
 
 def _step(
     state: State, pairs: Pairs, canonical: Canonical, chosen: Int[Tensor, "n"], settings: VerifierSettings
-) -> tuple[State, tuple[float, float, float]]:
+) -> tuple[State, Shares]:
     """One step; the networks and the negatives' records are changed in place.
 
     Also gives the shares on the wrong side: of objects, of hard negatives, and of the answers to near.
@@ -195,15 +199,16 @@ def _mean(wrong: Tensor) -> float:
     return float(wrong.double().mean()) if len(wrong) else 0.0
 
 
-def _save(checkpoints: Checkpoints | NoCheckpoints, state: State) -> None:
+def _save(checkpoints: Checkpoints | NoCheckpoints, state: State, wrong: list[Shares]) -> None:
     tensors = {f"net.{key}": value for key, value in state.net.state_dict().items()}
     tensors |= {f"average.{key}": value for key, value in state.average.state_dict().items()}
     tensors |= {f"velocity.{k}": value for k, value in enumerate(state.velocity)}
     tensors |= {"logit": state.logit, "visits": state.visits}
+    tensors |= {"wrong": torch.tensor(wrong, dtype=torch.float64).reshape(-1, 3)}
     checkpoints.save("verifier", tensors, {"step": state.step, "median": state.median})
 
 
-def _restore(checkpoints: Checkpoints | NoCheckpoints, negatives: int) -> State | None:
+def _restore(checkpoints: Checkpoints | NoCheckpoints, negatives: int) -> tuple[State, list[Shares]] | None:
     found = checkpoints.load("verifier")
     if found is None:
         return None
@@ -215,4 +220,5 @@ def _restore(checkpoints: Checkpoints | NoCheckpoints, negatives: int) -> State 
         value.copy_(tensors[f"velocity.{k}"])
     state.logit.copy_(tensors["logit"])
     state.visits.copy_(tensors["visits"])
-    return state._replace(median=float(meta["median"]), step=int(meta["step"]))
+    wrong = [(float(a), float(b), float(c)) for a, b, c in tensors["wrong"]]
+    return state._replace(median=float(meta["median"]), step=int(meta["step"])), wrong
