@@ -38,7 +38,10 @@ COUNTS = {
     "quick": {"train": 200, "new": 140, "test-known": 40, "test-new": 40},
     "standard": {"train": 1000, "new": 1000, "test-known": 200, "test-new": 200},
 }
-BOUND = {"quick": {"chains": 50, "temperatures": 3000}, "standard": {"chains": 100, "temperatures": 50_000}}
+BOUND = {
+    "quick": {"chains": 50, "temperatures": 2000, "importance_samples": 300},
+    "standard": {"chains": 100, "temperatures": 50_000},
+}
 
 
 def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.attend import AttendSettings, Attention, Found
+from foveate.attention.attend import AttendSettings, Found, attend_pyramids
 from foveate.attention.background import log_ratio
 from foveate.attention.canonical import standardised
 from foveate.attention.gallery import Gallery
@@ -23,7 +23,6 @@ from foveate.attention.outcome import Outcome, outcome
 from foveate.attention.pairs import Objects
 from foveate.attention.patches import aligned_patches
 from foveate.attention.training import Split
-from foveate.attention.workers import map_images
 from foveate.progress import Progress
 from foveate.report.results import LocalizationStory, TrainingStory
 from foveate.report.story import FoundGaze, PatchStory, ScenesStory, SceneStory, Spread, Step
@@ -71,17 +70,17 @@ def tell_scenes(
 ) -> dict[str, Any]:
     """Attends scenes of a gallery, saves what happened and the figures, and gives the figures."""
     every = replace(settings, min_probability=0.0, max_gazes=max(settings.max_gazes, 1))
-    attention, outcomes, stories = Attention(models), [], []
+    outcomes, stories = [], []
     with progress.phase(f"attending scenes {name}", len(images)) as tick:
-        work = map_images(lambda i: attention.attend_one(picture(gallery, i), gallery.names[i], every), images)
-        for number, (image, founds) in enumerate(zip(images, work, strict=True)):
+        names = [gallery.names[i] for i in images]
+        attended = attend_pyramids(models, gallery.pyramids, images, names, every, tick)
+        for number, (image, founds) in enumerate(zip(images, attended, strict=True)):
             result = outcome(
                 gallery.names[image], founds, gallery.of(image).numpy(), gallery.ignore[image].numpy(), None
             )
             outcomes.append(result)
             if number < DETAILED:
                 stories.append(scene_story(models, gallery, image, founds, settings.min_probability))
-            tick(number + 1)
     figures = measure(outcomes, settings.min_probability)
     hits = len(outcomes) - len(figures["wrong"])
     ScenesStory(scenes=stories, total=len(images), name=name, successes=hits, failures=len(outcomes) - hits).save(

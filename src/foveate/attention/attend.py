@@ -10,8 +10,8 @@ under another name gets the same one.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +20,11 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from foveate.attention.found import Found, found
 from foveate.attention.merge import merge, votes
 from foveate.attention.models import Models
 from foveate.attention.posterior import PosteriorSettings
-from foveate.attention.refine import Refined, refine
+from foveate.attention.refine import Refined, refine, refine_many
 from foveate.attention.search import (
     SearchSettings,
     follow,
@@ -58,45 +59,6 @@ class AttendSettings:
     posterior: PosteriorSettings = POSTERIOR
     largest: int = 1600  # longest side at which image files are attended, pixels; larger ones are reduced on reading
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Found:
-    """One object, or what may be one.
-
-    Attributes:
-        u: The gaze (a, b, tx, ty): posterior mean where there is one, else where the network came to rest.
-        score: Log-odds in nats by which gazes are ranked.
-        probability: P(object | score).
-        std: Posterior standard deviations of (a, b, tx, ty), pixels; NaN where the chains did not move.
-        trail: Every gaze on the way, the start first.
-        network_steps: How many of the trail's steps are the network's; the rest are Monte Carlo's.
-        posterior: What the chains found, None where they were not run.
-    """
-
-    u: Float[np.ndarray, "4"]
-    score: float
-    probability: float
-    std: Float[np.ndarray, "4"]
-    trail: Float[np.ndarray, "steps 4"]
-    network_steps: int
-    posterior: Refined | None = None
-
-    @property
-    def spread(self) -> Float[np.ndarray, "4"] | None:
-        """Posterior standard deviations of (log s, angle in radians, tx, ty); None without a posterior."""
-        return None if self.posterior is None else self.posterior.spread
-
-    def scaled(self, factor: float) -> "Found":
-        """The same object in an image `factor` times the size."""
-        posterior = self.posterior and self.posterior.scaled(factor)
-        u, std, trail = self.u * factor, self.std * factor, self.trail * factor
-        return replace(self, u=u, std=std, trail=trail, posterior=posterior)
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """What is wrong with the posterior's chains, in words."""
-        return () if self.posterior is None else self.posterior.flags
 
 
 class Candidates(NamedTuple):
@@ -163,21 +125,79 @@ class Attention:
     def attend_one(self, image: Shaped[np.ndarray, "h w 3"], name: str, settings: AttendSettings) -> list[Found]:
         """`attend` for one image."""
         pyramids = Pyramids.from_images([image])
-        candidates = find(self.models, pyramids, settings)
-        evidence = self.models.evidence
-        scores = evidence.ranking.logit(candidates.measured)
-        probabilities = evidence.calibration.probability(scores)
-        order = merge(candidates.trails[-1], scores).kept  # one gaze an object, the most probable first
-        order = order[probabilities[order] >= settings.min_probability][: settings.max_gazes]
-        trails = candidates.trails[:, order]
-        sampled = max(int((probabilities[order] >= settings.sample_above).sum()), min(len(order), 1))
-        names = [f"{name} {rank}" for rank in range(sampled)]
-        ends = trails[-1, :sampled]
-        refined = refine(self.models, pyramids, [0] * sampled, ends, names, settings.posterior, settings.seed)
-        return [
-            _found(trails[:, k], float(scores[i]), float(probabilities[i]), refined[k] if k < len(refined) else None)
-            for k, i in enumerate(order)
-        ]
+        ranked = _ranked(self.models, pyramids, settings)
+        index, names = [0] * ranked.sampled, _gaze_names(name, ranked)
+        refined = refine(self.models, pyramids, index, ranked.ends, names, settings.posterior, settings.seed)
+        return _founds(ranked, refined)
+
+
+def attend_pyramids(
+    models: Models,
+    pyramids: Pyramids,
+    images: Sequence[int],
+    names: Sequence[str],
+    settings: AttendSettings,
+    tick: Callable[[int], None] = lambda done: None,
+) -> list[list[Found]]:
+    """`Attention.attend` for some of the images of pyramids at hand: the gazes of all are sampled together.
+
+    Args:
+        models: What looks.
+        pyramids: The images.
+        images: Numbers of those to attend.
+        names: A name an image, on which its random numbers are keyed.
+        settings: How.
+        tick: Called with the number of images searched.
+    """
+    ranked = []
+    for each in map_images(lambda i: _ranked(models, pyramids.only(i), settings), images):
+        ranked.append(each)
+        tick(len(ranked))
+    index = [i for i, each in zip(images, ranked, strict=True) for _ in range(each.sampled)]
+    keyed = [key for name, each in zip(names, ranked, strict=True) for key in _gaze_names(name, each)]
+    ends = torch.cat([each.ends for each in ranked]) if ranked else torch.zeros(0, 4, dtype=torch.float64)
+    refined = list(refine_many(models, pyramids, index, ends, keyed, settings.posterior, settings.seed))
+    founds, used = [], 0
+    for each in ranked:
+        founds.append(_founds(each, refined[used : used + each.sampled]))
+        used += each.sampled
+    return founds
+
+
+class _Ranked(NamedTuple):
+    """What will be reported of an image, most probable first; the first `sampled` have their posterior sampled."""
+
+    trails: Float[Tensor, "steps n 4"]
+    scores: Float[np.ndarray, "n"]
+    probabilities: Float[np.ndarray, "n"]
+    sampled: int
+
+    @property
+    def ends(self) -> Float[Tensor, "sampled 4"]:
+        """Where the gazes whose posterior is sampled came to rest."""
+        return self.trails[-1, : self.sampled]
+
+
+def _ranked(models: Models, pyramids: Pyramids, settings: AttendSettings) -> _Ranked:
+    """Searches the single image of `pyramids` and chooses what is reported."""
+    candidates = find(models, pyramids, settings)
+    scores = models.evidence.ranking.logit(candidates.measured)
+    probabilities = models.evidence.calibration.probability(scores)
+    order = merge(candidates.trails[-1], scores).kept  # one gaze an object, the most probable first
+    order = order[probabilities[order] >= settings.min_probability][: settings.max_gazes]
+    sampled = max(int((probabilities[order] >= settings.sample_above).sum()), min(len(order), 1))
+    return _Ranked(candidates.trails[:, order], scores[order], probabilities[order], sampled)
+
+
+def _gaze_names(name: str, ranked: _Ranked) -> list[str]:
+    return [f"{name} {rank}" for rank in range(ranked.sampled)]
+
+
+def _founds(ranked: _Ranked, refined: Sequence[Refined]) -> list[Found]:
+    return [
+        found(ranked.trails[:, k], float(score), float(probability), refined[k] if k < len(refined) else None)
+        for k, (score, probability) in enumerate(zip(ranked.scores, ranked.probabilities, strict=True))
+    ]
 
 
 def find(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Candidates:
@@ -246,11 +266,3 @@ def _closer(models: Models, pyramids: Pyramids, ended: Ended, steps: int) -> End
 def _follow(models: Models, pyramids: Pyramids, starts: Float[Tensor, "n 4"], steps: int) -> Float[Tensor, "gazes n 4"]:
     zeros = torch.zeros(len(starts), dtype=torch.int64)
     return follow(models.shiftnet, models.canonical, pyramids, zeros, starts, steps)
-
-
-def _found(trail: Float[Tensor, "steps 4"], score: float, probability: float, refined: Refined | None) -> Found:
-    steps = trail.numpy()
-    if refined is None:
-        return Found(steps[-1], score, probability, np.full(4, np.nan), steps, len(steps) - 1)
-    trail = np.concatenate((steps, refined.trail), axis=0)
-    return Found(refined.u, score, probability, refined.std, trail, len(steps) - 1, refined)

@@ -45,14 +45,14 @@ QUICK_SETTINGS = TrainSettings(
     largest=320,
     gdbn=QUICK,
     shiftnet=ShiftNetSettings(
-        steps=300,
+        steps=270,
         descent=DescentSettings(rate=0.03),
         report_every=20,
         pairs=PairSettings(appearance=AppearanceSettings(composite=0.3, coarse=0.1)),
     ),
     fine=replace(
         FINE,
-        steps=150,
+        steps=140,
         descent=DescentSettings(rate=0.03, warm_up=30, decay=0.98),
         report_every=20,
         pairs=replace(
@@ -65,7 +65,7 @@ QUICK_SETTINGS = TrainSettings(
         starts=60,
         held_out_mosaics=10,
         mosaic=MosaicSettings(long=320, short=240, least=56),
-        verifier=VerifierSettings(steps=70),
+        verifier=VerifierSettings(steps=60),
         log_z_temperatures=300,
     ),
     attend=AttendSettings(
