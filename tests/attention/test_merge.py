@@ -68,6 +68,12 @@ def test_the_same_place_at_another_angle_is_the_same_object():
     assert merged.kept.tolist() == [1] and merged.votes.tolist() == [3.0]
 
 
+def test_a_forehead_taken_for_a_face_upside_down_is_the_same_object_and_a_cheek_beside_it_is_not():
+    face, forehead, neighbour = [40.0, 0.0, 100.0, 100.0], [-40.0, 0.0, 100.0, 62.0], [40.0, 0.0, 148.0, 100.0]
+    merged = merge(np.array([face, forehead, neighbour]), np.array([3.0, 2.0, 1.0]))
+    assert merged.kept.tolist() == [0, 2] and merged.votes.tolist() == [2.0, 1.0]
+
+
 def test_a_gaze_inside_another_is_a_duplicate_whichever_scores_more():
     face, eye, neighbour = [40.0, 0.0, 100.0, 100.0], [8.0, 0.0, 85.0, 90.0], [40.0, 0.0, 190.0, 100.0]
     gazes = np.array([face, eye, neighbour])

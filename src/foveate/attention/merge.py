@@ -6,6 +6,8 @@ The rule, stated once:
 - A gaze is a duplicate of a kept one if the upright squares around their centres (half-side s) overlap by `iou` or
   more, or if either lies inside the other to a share of `inside` or more of the smaller one's area (an eye found in a
   face, a face and shoulders around it). Angle plays no part: an object has one angle, that of its most confident gaze.
+  (Eyes seen upside down make a forehead a face: that gaze overlaps the true one by 0.33 to 0.40 on photographs, and
+  neighbouring faces each other by less than 0.1.)
 - A duplicate counts for the kept gaze that it overlaps most.
 """
 
@@ -37,7 +39,7 @@ class Merged(NamedTuple):
 def merge(
     gazes: Real[ndarray, "n 4"] | Real[Tensor, "n 4"],
     scores: Real[ndarray, " n"] | Real[Tensor, " n"],
-    iou: float = 0.4,
+    iou: float = 0.3,
     inside: float = 0.7,
     groups: Int[ndarray, " n"] | None = None,
     weights: Real[ndarray, " n"] | None = None,
