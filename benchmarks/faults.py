@@ -233,7 +233,7 @@ def full_disks(folder: Path, scenes: Path, images: Path, reference: Path) -> Ite
 
 def read_only(folder: Path, scenes: Path, images: Path, reference: Path) -> Iterator[Row]:
     """Folders that may not be written: what needs no writing works, the rest is one line."""
-    with disk(folder / "fixed", "300m") as remount:
+    with disk(folder / "fixed", "800m") as remount:
         fixed = folder / "fixed"
         shutil.copytree(reference, fixed / "run")
         shutil.copytree(scenes, fixed / "scenes")
