@@ -14,17 +14,15 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
+from fault_tools import ENVIRONMENT, Row, disk, finished, foveate, must, promised, stop
+
 SOURCE = Path(__file__).resolve().parent.parent / "src"
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 MODELS = ("gdbn.safetensors", "shiftnet.safetensors", "background.safetensors")
 TINY = {
     "largest": 96,
@@ -57,47 +55,6 @@ TINY = {
 """A training of seconds, with a checkpoint at nearly every step."""
 
 
-class Row:
-    """A line of the table."""
-
-    def __init__(self, what: str):
-        self.what, self.runs, self.good, self.notes = what, 0, 0, Counter()
-        self.slowest = 0.0
-
-    def add(self, good: bool, note: str = "", seconds: float = 0.0) -> None:
-        """One more run; `note` is counted, `seconds` is how long it took to stop."""
-        self.runs += 1
-        self.good += good
-        self.notes[note] += 1
-        self.slowest = max(self.slowest, seconds)
-        print(f"  {self.what} {self.runs}: {'as promised' if good else 'NOT as promised'} {note}", file=sys.stderr)
-
-    def __str__(self) -> str:
-        notes = ", ".join(f"{note} {count}" for note, count in sorted(self.notes.items()) if note)
-        slow = f"; stopped in {self.slowest:.1f} s at most" if self.slowest else ""
-        return f"{self.what:58} {self.good:3} of {self.runs:3}   {notes}{slow}"
-
-
-def foveate(*words: object) -> subprocess.Popen:
-    """The program, started."""
-    command = [sys.executable, "-m", "foveate", *map(str, words)]
-    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
-def finished(*words: object) -> tuple[int, str]:
-    """Exit status and last line on stderr of the program, run to its end."""
-    child = foveate(*words)
-    _, said = child.communicate()
-    return child.returncode, said.splitlines()[-1] if said else ""
-
-
-def must(*words: object) -> None:
-    """Run the program where anything but success ends the benchmark."""
-    status, said = finished(*words)
-    if status != 0:
-        raise SystemExit(f"foveate {' '.join(map(str, words))}: status {status}, {said}")
-
-
 def training(scenes: Path, out: Path) -> list[object]:
     """The words of a tiny training."""
     settings = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
@@ -121,24 +78,6 @@ def phase(run: Path) -> str:
     return f"after {found[-1].stem}" if found else "before the first checkpoint"
 
 
-def stop(child: subprocess.Popen, number: signal.Signals, after: float) -> tuple[int | None, float]:
-    """Signal a child after some seconds: its exit status (None where it had ended before) and seconds to the end."""
-    try:
-        child.wait(after)
-        child.communicate()
-        return None, 0.0
-    except subprocess.TimeoutExpired:
-        child.send_signal(number)
-        began = time.monotonic()
-        child.communicate()
-        return child.returncode, time.monotonic() - began
-
-
-def promised(status: int | None, number: signal.Signals) -> bool:
-    """Whether a signalled process ended with the status that is promised (or before the signal, with 0)."""
-    return status in (None, 0) or status == (-number if number == signal.SIGKILL else 128 + number)
-
-
 def trainings(
     folder: Path, scenes: Path, reference: Path, seconds: float, count: int, rng: random.Random
 ) -> Iterator[Row]:
@@ -148,11 +87,12 @@ def trainings(
         row = Row(f"training, {' or '.join(number.name for number in numbers)} at random moments, resumed")
         wanted = count * 2 // 3 if numbers[0] == signal.SIGKILL else count - count * 2 // 3
         while row.runs < wanted:
-            run, good, slowest, places = folder / "run", True, 0.0, []
+            run, good, slowest, places, statuses = folder / "run", True, 0.0, [], []
             for _ in range(rng.choice((1, 1, 2, 3))):
                 number = rng.choice(numbers)
                 status, took = stop(foveate(*training(scenes, run), "--resume"), number, rng.uniform(0.2, seconds))
                 good &= promised(status, number)
+                statuses.append(f"{number.name} {status}")
                 slowest = max(slowest, took if number != signal.SIGKILL else 0.0)
                 if status not in (None, 0):
                     places.append(phase(run))
@@ -162,6 +102,7 @@ def trainings(
             must(*training(scenes, run), "--resume")
             kept = {"weights": weights(run) == expected, "log": records(run) == log, "status": good}
             wrong = [f"{what} differs" for what, right in kept.items() if not right]
+            wrong += [] if good else statuses
             row.add(not wrong, ", ".join([places[-1], *wrong]), slowest)
             shutil.rmtree(run)
         yield row
@@ -186,7 +127,9 @@ def attends(folder: Path, images: Path, run: Path, count: int, rng: random.Rando
         lines = out.read_bytes().count(b"\n") if out.exists() else 0
         must("attend", run, images, "--out", out, "--resume", *FOUND)
         slowest = took if number != signal.SIGKILL else 0.0
-        row.add(good and out.read_bytes() == expected, "with no line yet" if lines == 0 else "amid the lines", slowest)
+        same = out.read_bytes() == expected
+        wrong = ([] if good else [f"{number.name} {status}"]) + ([] if same else ["lines differ"])
+        row.add(not wrong, ", ".join(["with no line yet" if lines == 0 else "amid the lines", *wrong]), slowest)
         out.unlink()
     return row
 
@@ -196,17 +139,6 @@ FOUND = [
     *("--set", "posterior.warm_up=4", "--set", "posterior.draws=6"),
 ]
 """A quick search that finds something in every image."""
-
-
-@contextmanager
-def disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
-    """A small disk mounted at `folder`; what it yields changes its options ("size=400m", "ro")."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
-    try:
-        yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True) and None
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def full_disks(folder: Path, scenes: Path, images: Path, reference: Path) -> Iterator[Row]:

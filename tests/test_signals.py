@@ -31,6 +31,11 @@ with Quiet().phase("work") as tick, ThreadPoolExecutor(2) as pool:
         time.sleep(0.01)
         tick(step)
 """
+ENDING = """
+import atexit
+atexit.register(lambda: (print("closing down", flush=True), time.sleep(3)))
+print("at work", flush=True)
+"""
 SLOW_TO_STOP = """
 with Quiet().phase("work") as tick:
     print("at work", flush=True)
@@ -104,6 +109,14 @@ def test_a_second_interrupt_ends_at_once(program):
     code, seconds, said = stop(program(SLOW_TO_STOP), signal.SIGINT, signal.SIGINT, pause=0.2)
     assert (code, said) == (130, "foveate: interrupted\n")
     assert seconds < 1.5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_when_all_is_done_changes_nothing(program, number):
+    child = program(ENDING)
+    assert child.stdout.readline() == "closing down\n"
+    code, _, said = stop(child, number)
+    assert (code, said) == (0, "")
 
 
 def test_threads_that_never_end_do_not_hold_the_process(program):

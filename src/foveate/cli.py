@@ -51,7 +51,10 @@ def main() -> int:
     signals.install()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text in any encoding
-    return run(sys.argv[1:])
+    status = run(sys.argv[1:])
+    if status == 0:
+        signals.leave()
+    return status
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -40,6 +40,17 @@ def settle() -> None:
     _settled.set()
 
 
+def leave() -> None:
+    """Say that all is done: what comes while the interpreter closes down is ignored, there being nothing to stop.
+
+    (Python gives the signals back before its own end. One that came then ended a finished run with the status of a
+    killed one.)
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is _ask:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def install() -> None:
     """Take over INT, TERM and HUP for this process; call it once, in the main thread.
 
