@@ -45,7 +45,7 @@ QUICK_SETTINGS = TrainSettings(
     largest=320,
     gdbn=QUICK,
     shiftnet=ShiftNetSettings(
-        steps=270,
+        steps=240,
         descent=DescentSettings(rate=0.03),
         report_every=20,
         pairs=PairSettings(appearance=AppearanceSettings(composite=0.3, coarse=0.1)),
