@@ -148,8 +148,7 @@ def _oracle(out: Path, settings: TrainSettings, source: Models, progress: Progre
             run.write_config({"command": "oracle"})
         both = Scenes(_read(out, "new").scenes + _read(out, "train").scenes)
         gallery, split = prepare(both, settings, progress)
-        patch = source.gdbn.patch
-        return patch_model(gallery, split, run, settings, progress, (patch.mean.clone(), patch.std.clone()))
+        return patch_model(gallery, split, run, settings, progress, source.gdbn)
 
 
 def _found(

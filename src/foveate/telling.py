@@ -71,16 +71,13 @@ def tell_scenes(
     """Attends scenes of a gallery, saves what happened and the figures, and gives the figures."""
     every = replace(settings, min_probability=0.0, max_gazes=max(settings.max_gazes, 1))
     outcomes, stories = [], []
-    with progress.phase(f"attending scenes {name}", len(images)) as tick:
-        names = [gallery.names[i] for i in images]
-        attended = attend_pyramids(models, gallery.pyramids, images, names, every, tick)
-        for number, (image, founds) in enumerate(zip(images, attended, strict=True)):
-            result = outcome(
-                gallery.names[image], founds, gallery.of(image).numpy(), gallery.ignore[image].numpy(), None
-            )
-            outcomes.append(result)
-            if number < DETAILED:
-                stories.append(scene_story(models, gallery, image, founds, settings.min_probability))
+    names = [gallery.names[i] for i in images]
+    attended = attend_pyramids(models, gallery.pyramids, images, names, every, progress, f"attending scenes {name}")
+    for number, (image, founds) in enumerate(zip(images, attended, strict=True)):
+        result = outcome(gallery.names[image], founds, gallery.of(image).numpy(), gallery.ignore[image].numpy(), None)
+        outcomes.append(result)
+        if number < DETAILED:
+            stories.append(scene_story(models, gallery, image, founds, settings.min_probability))
     figures = measure(outcomes, settings.min_probability)
     hits = len(outcomes) - len(figures["wrong"])
     ScenesStory(scenes=stories, total=len(images), name=name, successes=hits, failures=len(outcomes) - hits).save(

@@ -137,7 +137,7 @@ def test_the_prior_is_a_density_with_the_slope_it_says(angle, log_scale):
         found = log_prior(q[n].detach().numpy(), row[0])
         expected = (float(reference_values[n].detach()), *slopes[n, :2].tolist())
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    values_of_all, slopes_of_all = log_priors(q.detach(), torch.from_numpy(prior.rows(3)))
+    values_of_all, slopes_of_all = log_priors(q.detach(), prior.rows(3))
     torch.testing.assert_close(values_of_all, reference_values.detach())
     torch.testing.assert_close(slopes_of_all, slopes)
     assert math.isfinite(at_origin)

@@ -10,8 +10,9 @@ under another name gets the same one.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from foveate.attention.found import Found, found
 from foveate.attention.merge import merge, votes
 from foveate.attention.models import Models
 from foveate.attention.posterior import PosteriorSettings
-from foveate.attention.refine import Refined, refine, refine_many
+from foveate.attention.refine import Refined, Resting, refine, refine_many
 from foveate.attention.search import (
     SearchSettings,
     follow,
@@ -39,6 +40,7 @@ from foveate.attention.verifier import HERE, NEAR
 from foveate.attention.workers import map_images
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.memory import keep_large_blocks
+from foveate.progress import Progress
 from foveate.scenes.glimpse import share_outside
 from foveate.scenes.pyramid import Pyramids
 
@@ -126,9 +128,8 @@ class Attention:
         """`attend` for one image."""
         pyramids = Pyramids.from_images([image])
         ranked = _ranked(self.models, pyramids, settings)
-        index, names = [0] * ranked.sampled, _gaze_names(name, ranked)
-        refined = refine(self.models, pyramids, index, ranked.ends, names, settings.posterior, settings.seed)
-        return _founds(ranked, refined)
+        resting = ranked.resting(0, name)
+        return _founds(ranked, refine(self.models, pyramids, resting, settings.posterior, settings.seed))
 
 
 def attend_pyramids(
@@ -137,7 +138,8 @@ def attend_pyramids(
     images: Sequence[int],
     names: Sequence[str],
     settings: AttendSettings,
-    tick: Callable[[int], None] = lambda done: None,
+    progress: Progress,
+    phase: str,
 ) -> list[list[Found]]:
     """`Attention.attend` for some of the images of pyramids at hand: the gazes of all are sampled together.
 
@@ -147,21 +149,22 @@ def attend_pyramids(
         images: Numbers of those to attend.
         names: A name an image, on which its random numbers are keyed.
         settings: How.
-        tick: Called with the number of images searched.
+        progress: Shows how far it is, and may stop it.
+        phase: What it is called there.
     """
+    if not images:
+        return []
     ranked = []
-    for each in map_images(lambda i: _ranked(models, pyramids.only(i), settings), images):
-        ranked.append(each)
-        tick(len(ranked))
-    index = [i for i, each in zip(images, ranked, strict=True) for _ in range(each.sampled)]
-    keyed = [key for name, each in zip(names, ranked, strict=True) for key in _gaze_names(name, each)]
-    ends = torch.cat([each.ends for each in ranked]) if ranked else torch.zeros(0, 4, dtype=torch.float64)
-    refined = list(refine_many(models, pyramids, index, ends, keyed, settings.posterior, settings.seed))
-    founds, used = [], 0
-    for each in ranked:
-        founds.append(_founds(each, refined[used : used + each.sampled]))
-        used += each.sampled
-    return founds
+    with progress.phase(phase, len(images)) as tick:
+        for each in map_images(lambda i: _ranked(models, pyramids.only(i), settings), images):
+            ranked.append(each)
+            tick(len(ranked))
+    each_resting = [r.resting(i, name) for r, i, name in zip(ranked, images, names, strict=True)]
+    index, ends, keys = zip(*each_resting, strict=True)
+    resting = Resting(list(chain(*index)), torch.cat(ends), list(chain(*keys)))
+    with progress.phase(f"{phase}: posterior", len(resting.gazes)) as tick:
+        refined = refine_many(models, pyramids, resting, settings.posterior, settings.seed, tick)
+        return [_founds(each, list(islice(refined, each.sampled))) for each in ranked]
 
 
 class _Ranked(NamedTuple):
@@ -172,10 +175,10 @@ class _Ranked(NamedTuple):
     probabilities: Float[np.ndarray, "n"]
     sampled: int
 
-    @property
-    def ends(self) -> Float[Tensor, "sampled 4"]:
-        """Where the gazes whose posterior is sampled came to rest."""
-        return self.trails[-1, : self.sampled]
+    def resting(self, image: int, name: str) -> Resting:
+        """The gazes whose posterior is sampled, in the image of this number and name."""
+        names = [f"{name} {rank}" for rank in range(self.sampled)]
+        return Resting([image] * self.sampled, self.trails[-1, : self.sampled], names)
 
 
 def _ranked(models: Models, pyramids: Pyramids, settings: AttendSettings) -> _Ranked:
@@ -187,10 +190,6 @@ def _ranked(models: Models, pyramids: Pyramids, settings: AttendSettings) -> _Ra
     order = order[probabilities[order] >= settings.min_probability][: settings.max_gazes]
     sampled = max(int((probabilities[order] >= settings.sample_above).sum()), min(len(order), 1))
     return _Ranked(candidates.trails[:, order], scores[order], probabilities[order], sampled)
-
-
-def _gaze_names(name: str, ranked: _Ranked) -> list[str]:
-    return [f"{name} {rank}" for rank in range(ranked.sampled)]
 
 
 def _founds(ranked: _Ranked, refined: Sequence[Refined]) -> list[Found]:

@@ -22,7 +22,7 @@ from foveate.attention.background import log_ratio
 from foveate.attention.gallery import Gallery
 from foveate.attention.models import Models
 from foveate.attention.posterior_summary import DIVERGING, NOT_MOVING
-from foveate.attention.refine import refine_many
+from foveate.attention.refine import Resting, refine_many
 from foveate.attention.workers import map_images
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.progress import Progress
@@ -83,55 +83,44 @@ def attend_scenes(
     models: Models, gallery: Gallery, settings: AttendSettings, progress: Progress, name: str
 ) -> Attended:
     """The expectation step: the best gaze of every scene and its posterior."""
-    best = []
-    with progress.phase(name, len(gallery.names)) as tick:
-        work = map_images(lambda i: _best(models, gallery, i, settings), range(len(gallery.names)))
-        for done, each in enumerate(work):
-            best.append(each)
-            tick(done + 1)
-    u, score, probability = torch.stack([b.u for b in best]), [b.score for b in best], [b.probability for b in best]
-    places = Places(
-        torch.repeat_interleave(torch.arange(len(best)), torch.tensor([len(b.scores) for b in best])),
-        torch.cat([b.gazes for b in best]),
-        torch.cat([torch.from_numpy(b.scores) for b in best]),
-    )
-    spread = torch.zeros(len(best), 3, dtype=torch.float64)
-    doubt = [""] * len(best)
-    seen = torch.isfinite(u).all(1).nonzero()[:, 0].tolist()
-    for k in set(range(len(best))) - set(seen):
-        spread[k], doubt[k] = torch.nan, "nothing found"
+    places, count = _places(models, gallery, settings, progress, name), len(gallery.names)
+    best = _best(places.scene, places.score)
+    u, spread = (torch.full((count, n), torch.nan, dtype=torch.float64) for n in (4, 3))
+    score, probability, doubt = torch.full((count,), -torch.inf), torch.zeros(count), ["nothing found"] * count
+    for k, place in best.items():
+        u[k], score[k], spread[k], doubt[k] = places.gaze[place], places.score[place], 0.0, ""
+        probability[k] = float(models.evidence.calibration.probability(places.score[place : place + 1])[0])
     if settings.posterior.chains:
-        names = [gallery.names[k] for k in seen]
+        seen = sorted(best)
+        resting = Resting(seen, u[seen], [gallery.names[k] for k in seen])
         with progress.phase(f"{name}: posterior", len(seen)) as tick:
-            work = refine_many(models, gallery.pyramids, seen, u[seen], names, settings.posterior, settings.seed, tick)
+            work = refine_many(models, gallery.pyramids, resting, settings.posterior, settings.seed, tick)
             for k, refined in zip(seen, work, strict=True):
-                across = float(np.hypot(refined.spread[2], refined.spread[3]))
-                s = float(gaze.scale(u[k]))
-                spread[k] = torch.tensor([refined.spread[0], refined.spread[1], across / s], dtype=torch.float64)
+                across = float(np.hypot(refined.spread[2], refined.spread[3])) / float(gaze.scale(u[k]))
+                spread[k] = torch.tensor([refined.spread[0], refined.spread[1], across], dtype=torch.float64)
                 # Chains that disagree are in different places, and make the spread wide: that is judged by its bounds.
                 doubt[k] = ", ".join(sorted({NOT_MOVING, DIVERGING} & set(refined.flags)))
-    return Attended(u, torch.tensor(score), torch.tensor(probability), spread, doubt, places)
+    return Attended(u, score, probability, spread, doubt, places)
 
 
-class _Best(NamedTuple):
-    """The gaze of highest score in a scene, and all that came to rest."""
+def _places(models: Models, gallery: Gallery, settings: AttendSettings, progress: Progress, name: str) -> Places:
+    """Searches every scene."""
+    gazes, scores = [], []
+    with progress.phase(name, len(gallery.names)) as tick:
+        for found in map_images(lambda i: find(models, gallery.pyramids.only(i), settings), range(len(gallery.names))):
+            gazes.append(found.trails[-1])
+            scores.append(torch.from_numpy(models.evidence.ranking.logit(found.measured)))
+            tick(len(gazes))
+    counts = torch.tensor([len(each) for each in scores])
+    return Places(torch.repeat_interleave(torch.arange(len(scores)), counts), torch.cat(gazes), torch.cat(scores))
 
-    u: Float[Tensor, "4"]
-    score: float
-    probability: float
-    gazes: Float[Tensor, "n 4"]
-    scores: Float[np.ndarray, "n"]
 
-
-def _best(models: Models, gallery: Gallery, image: int, settings: AttendSettings) -> _Best:
-    candidates = find(models, gallery.pyramids.only(image), settings)
-    gazes = candidates.trails[-1]
-    if not len(candidates.measured):
-        return _Best(torch.full((4,), torch.nan, dtype=torch.float64), -float("inf"), 0.0, gazes, np.zeros(0))
-    scores = models.evidence.ranking.logit(candidates.measured)
-    best = int(np.argmax(scores))
-    probability = float(models.evidence.calibration.probability(scores[best : best + 1])[0])
-    return _Best(gazes[best], float(scores[best]), probability, gazes, scores)
+def _best(scene: Int[Tensor, "m"], score: Float[Tensor, "m"]) -> dict[int, int]:
+    """The place of the highest score in each scene that has any, the first where several have it."""
+    best: dict[int, int] = {}
+    for place in torch.argsort(score, descending=True, stable=True).tolist():
+        best.setdefault(int(scene[place]), place)
+    return best
 
 
 def reselect(models: Models, gdbn: GaussianDBN, gallery: Gallery, attended: Attended) -> Float[Tensor, "n 4"]:
@@ -155,9 +144,8 @@ def reselect(models: Models, gdbn: GaussianDBN, gallery: Gallery, attended: Atte
     ratio = log_ratio(gdbn, 0.0, models.evidence.background, seen)
     weighed = score + ratio.double() / models.evidence.temper
     u = attended.u.clone()
-    for k in torch.unique(scene).tolist():
-        here = (scene == k).nonzero()[:, 0]
-        u[k] = gazes[here[weighed[here].argmax()]]
+    for k, place in _best(scene, weighed).items():
+        u[k] = gazes[place]
     return u
 
 

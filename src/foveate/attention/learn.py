@@ -32,7 +32,6 @@ from foveate.boltzmann.ais import estimate
 from foveate.boltzmann.annealing_chains import anneal
 from foveate.boltzmann.annealing_path import binary_path
 from foveate.boltzmann.bound import bound_terms
-from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.schedules import linear
 from foveate.checkpoints import Checkpoints
 from foveate.errors import BadInput, FoveateError
@@ -218,14 +217,6 @@ def _pseudo_annotated(
     return gallery, Split(fit, held_out, gallery.subset(fit), gallery.subset(held_out))
 
 
-def _patch_model(
-    models: Models, gallery: Gallery, split: Split, folder: RoundFolder, settings: TrainSettings, progress: Progress
-) -> GaussianDBN:
-    """A patch model of what was attended; patch.mean and patch.std stay those of `models`."""
-    patch = models.gdbn.patch
-    return patch_model(gallery, split, folder, settings, progress, (patch.mean.clone(), patch.std.clone()))
-
-
 def _reselected(
     models: Models,
     new: Gallery,
@@ -241,7 +232,7 @@ def _reselected(
     for k in range(settings.reselect):
         inner = folder.within(f"reselect-{k + 1}")
         gallery, split = _pseudo_annotated(new, attended.u, teaches, old, settings)
-        gdbn = _patch_model(models, gallery, split, inner, train, progress)
+        gdbn = patch_model(gallery, split, inner, train, progress, models.gdbn)
         attended = attended._replace(u=reselect(models, gdbn, new, attended))
     return attended
 
@@ -249,8 +240,8 @@ def _reselected(
 def _maximise(
     models: Models, gallery: Gallery, split: Split, folder: RoundFolder, settings: TrainSettings, progress: Progress
 ) -> Models:
-    """Patch model, networks and evidence on what was attended."""
-    gdbn = _patch_model(models, gallery, split, folder, settings, progress)
+    """Patch model, networks and evidence on what was attended; pixels are standardised as before."""
+    gdbn = patch_model(gallery, split, folder, settings, progress, models.gdbn)
     shiftnet = network(gallery, split, gdbn, folder, settings, progress, start=models.shiftnet)
     fine = fine_network(gallery, split, gdbn, shiftnet, folder, settings, progress, models.fine)
     moved = Models(gdbn, shiftnet, None, fine)

@@ -94,11 +94,11 @@ def _log_priors(q, rows, value, gradient):
 
 
 def log_priors(
-    q: Float[Tensor, "chains 4"], rows: Float[Tensor, "chains 5"]
+    q: Float[Tensor, "chains 4"], rows: Float[np.ndarray, "chains 5"]
 ) -> tuple[Float[Tensor, " chains"], Float[Tensor, "chains 4"]]:
-    """`log_prior` of many chains, and its gradient in the chart."""
+    """`log_prior` of many chains, a row each, and its gradient in the chart."""
     value, gradient = np.empty(len(q)), np.zeros((len(q), 4))
-    _log_priors(q.double().numpy(), rows.double().numpy(), value, gradient)
+    _log_priors(q.numpy(), rows, value, gradient)
     return torch.from_numpy(value), torch.from_numpy(gradient)
 
 

@@ -66,7 +66,7 @@ def ratio_density(
     targets: GazeTargets, patch: PatchConditionals, log_ratio: LogRatio, temperature: float
 ) -> LogDensityAndGradient:
     """The density over chart coordinates for `hmc.step`; prior, bounds and charts are those of `targets`."""
-    length, rows = torch.from_numpy(targets.length), torch.from_numpy(targets.prior)
+    length = torch.from_numpy(targets.length)
 
     def logdensity_and_grad(position: Tensor) -> tuple[Tensor, Tensor]:
         u = from_chart(position, length)
@@ -74,7 +74,7 @@ def ratio_density(
         by_a, by_b, by_x, by_y = (by_u / temperature).unbind(1)
         a, b = u[:, 0], u[:, 1]
         gradient = torch.stack((a * by_a + b * by_b, a * by_b - b * by_a, length * by_x, length * by_y), 1)
-        prior, by_prior = log_priors(position, rows)
+        prior, by_prior = log_priors(position, targets.prior)
         return value / temperature + prior, gradient + by_prior
 
     return logdensity_and_grad

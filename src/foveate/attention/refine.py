@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,20 @@ GAZES = 16  # sampled together: the patch model's weights are then read once for
 TRAIL = 8  # gazes of the sampler on the trail
 KEPT = 60  # draws kept for drawing spreads
 DOUBTFUL = {NOT_MOVING, DIVERGING}
+
+
+class Resting(NamedTuple):
+    """Gazes that came to rest.
+
+    Attributes:
+        index: Which image each looks at.
+        gazes: Where the network left it.
+        names: A unique name a gaze, which keys its random numbers.
+    """
+
+    index: Sequence[int]
+    gazes: Float[Tensor, "n 4"]
+    names: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -55,28 +70,21 @@ class Refined:
 
 
 def refine(
-    models: Models,
-    pyramids: Pyramids,
-    index: Sequence[int],
-    gazes: Float[Tensor, "n 4"],
-    names: Sequence[str],
-    settings: PosteriorSettings,
-    seed: int,
+    models: Models, pyramids: Pyramids, resting: Resting, settings: PosteriorSettings, seed: int
 ) -> list[Refined]:
     """Samples the posterior of each gaze, tempered by what the evidence found to make stated spreads true.
 
     Args:
         models: Patch model and evidence.
         pyramids: The images.
-        index: Which image each gaze looks at.
-        gazes: Where the network came to rest.
-        names: A unique name a gaze, which keys its random numbers.
+        resting: The gazes.
         settings: How; its temperature multiplies the evidence's. Zero chains sample nothing.
         seed: Of the random numbers.
 
     Returns:
         One for each gaze; none at all where there are no chains.
     """
+    index, gazes, names = resting
     if not len(gazes) or settings.chains == 0:
         return []
     temper = 1.0 if models.evidence is None else models.evidence.temper
@@ -115,35 +123,21 @@ def refine(
 def refine_many(
     models: Models,
     pyramids: Pyramids,
-    index: Sequence[int],
-    gazes: Float[Tensor, "n 4"],
-    names: Sequence[str],
+    resting: Resting,
     settings: PosteriorSettings,
     seed: int,
-    tick: Callable[[int], None] = lambda done: None,
+    tick: Callable[[int], None],
 ) -> Iterator[Refined]:
-    """`refine` for gazes of many images, some at a time.
-
-    Args:
-        models: See `refine`, as for what follows.
-        pyramids: The images.
-        index: Which image each gaze looks at.
-        gazes: Where the network came to rest.
-        names: A unique name a gaze.
-        settings: How.
-        seed: Of the random numbers.
-        tick: Called with the number of gazes done.
-    """
+    """`refine` for gazes of many images, some at a time; `tick` is called with the number of gazes done."""
 
     def some(first: int) -> list[Refined]:
-        k = slice(first, first + GAZES)
-        return refine(models, pyramids, index[k], gazes[k], names[k], settings, seed)
+        part = Resting(*(column[first : first + GAZES] for column in resting))
+        return refine(models, pyramids, part, settings, seed)
 
     done = 0
-    for batch in map_images(some, range(0, len(gazes), GAZES)):
-        for each in batch:
-            done += 1
-            yield each
+    for batch in map_images(some, range(0, len(resting.gazes), GAZES)):
+        yield from batch
+        done += len(batch)
         tick(done)
 
 

@@ -23,7 +23,7 @@ from foveate.attention.gallery import Gallery
 from foveate.attention.labels import OBJECT, label
 from foveate.attention.models import Models
 from foveate.attention.ranking import Searched
-from foveate.attention.refine import Refined, refine_many
+from foveate.attention.refine import Refined, Resting, refine_many
 from foveate.attention.shiftnet import change_between
 from foveate.progress import Progress
 from foveate.scenes import gaze
@@ -60,16 +60,17 @@ def fit_temper(
         return evidence, {"temper": evidence.temper, "temper_objects": len(hits.image)}
     temper, ratio = START, float("nan")
     names = [f"{gallery.names[i]} {k}" for k, i in enumerate(hits.image.tolist())]
+    resting = Resting(hits.image.tolist(), hits.found, names)
     with progress.phase("temper", ROUNDS * len(names)) as tick:
         for step in range(ROUNDS):
             evidence = replace(evidence, temper=temper)
             tempered = replace(models, evidence=evidence)
-            refined = list(
-                refine_many(
-                    tempered, gallery.pyramids, hits.image.tolist(), hits.found, names, attend.posterior, attend.seed,
-                    lambda done, step=step: tick(step * len(names) + done),
-                )
+            before = step * len(names)
+            work = refine_many(
+                tempered, gallery.pyramids, resting, attend.posterior, attend.seed,
+                lambda done, before=before: tick(before + done),
             )  # fmt: skip
+            refined = list(work)
             z = standardised_errors(refined, hits.truth)
             ratio = deviation(z[np.isfinite(z)]) if np.isfinite(z).any() else 1.0
             if abs(np.log(ratio)) < 0.05:

@@ -107,17 +107,19 @@ def patch_model(
     run: RunFolder,
     settings: TrainSettings,
     progress: Progress,
-    standard: tuple[Float[Tensor, "3"], Float[Tensor, "3"]] | None = None,
+    like: GaussianDBN | None = None,
 ) -> GaussianDBN:
     """The Gaussian deep belief network of the aligned patches.
 
-    `standard` is the mean and deviation by which pixels are standardised, if not those of the patches themselves.
+    Pixels are standardised by the patches' own mean and deviation, or as the model `like` standardises them.
     """
     if run.checkpoints.done("gdbn"):
         return GaussianDBN.load(run.path / "gdbn.safetensors")
     patches = aligned_patches(gallery.pyramids, split.objects)
     std, mean = torch.std_mean(patches, dim=(0, 2, 3))
-    mean, std = (mean, std.clamp(min=0.02)) if standard is None else standard  # flat patches buy no infinite likelihood
+    std = std.clamp(min=0.02)  # flat patches buy no infinite likelihood
+    if like is not None:
+        mean, std = like.patch.mean.clone(), like.patch.std.clone()
 
     def epoch(number: int) -> Float[Tensor, "n d"]:
         drawn = jittered_patches(gallery.pyramids, split.objects, settings.patches, settings.seed, number)

@@ -125,8 +125,8 @@ def train_verifier(
     Returns:
         The averaged network, whose first two outputs are the log-odds of near and here, and figures about it.
     """
-    fresh = (begin(start, again, len(negatives.image)), [])
-    state, wrong = _restore(checkpoints, len(negatives.image)) or fresh
+    count = len(negatives.image)
+    state, wrong = _restore(checkpoints, count) or (begin(start, again, count), [])
     with progress.phase("verifier", settings.steps) as tick:
         while state.step < settings.steps:
             rng = generator(seed, "verifier", state.step)
@@ -139,7 +139,7 @@ def train_verifier(
             tick(state.step)
     last = torch.tensor(wrong[-LAST:] or [(float("nan"),) * 3], dtype=torch.float64).mean(0)
     figures = {
-        "verifier_negatives": len(negatives.image),
+        "verifier_negatives": count,
         "verifier_suspicious": int(_suspicious(state, settings).sum()),
         "verifier_missed": round(float(last[0]), 4),
         "verifier_fooled": round(float(last[1]), 4),
@@ -204,8 +204,7 @@ def _save(checkpoints: Checkpoints | NoCheckpoints, state: State, wrong: list[Sh
     tensors |= {f"average.{key}": value for key, value in state.average.state_dict().items()}
     tensors |= {f"velocity.{k}": value for k, value in enumerate(state.velocity)}
     tensors |= {"logit": state.logit, "visits": state.visits}
-    tensors |= {"wrong": torch.tensor(wrong, dtype=torch.float64).reshape(-1, 3)}
-    checkpoints.save("verifier", tensors, {"step": state.step, "median": state.median})
+    checkpoints.save("verifier", tensors, {"step": state.step, "median": state.median, "wrong": wrong})
 
 
 def _restore(checkpoints: Checkpoints | NoCheckpoints, negatives: int) -> tuple[State, list[Shares]] | None:
@@ -220,5 +219,5 @@ def _restore(checkpoints: Checkpoints | NoCheckpoints, negatives: int) -> tuple[
         value.copy_(tensors[f"velocity.{k}"])
     state.logit.copy_(tensors["logit"])
     state.visits.copy_(tensors["visits"])
-    wrong = [(float(a), float(b), float(c)) for a, b, c in tensors["wrong"]]
+    wrong = [tuple(shares) for shares in meta["wrong"]]
     return state._replace(median=float(meta["median"]), step=int(meta["step"])), wrong
