@@ -80,7 +80,7 @@ def _scene(models: Models, new: Gallery, image: int, done: Round) -> SceneStory:
     if torch.isfinite(u).all():
         trail = torch.cat((trail, u[None]))
         found = [FoundGaze(u=u.tolist(), probability=float(done.attended.probability[image]))]
-    kinds = ["start", *["convnet"] * STEPS, *["hmc"] * (len(trail) - 1 - STEPS)]
+    kinds = ["start", *["convnet"] * (len(trail) - 1)]  # the search too ends where the network left it
     return SceneStory(
         name=new.names[image],
         thumbnail=pixels,
