@@ -28,7 +28,7 @@ from foveate.scenes.digits import write_digit_scenes
 from foveate.scenes.folder import list_images, read_image
 
 PARTS = {
-    "_glimpses": "glimpses",
+    "glimpse_loop": "glimpses",
     "conv2d": "convolutions",
     "linear": "fully connected layers",
     "max_pool2d": "pooling",
@@ -41,7 +41,7 @@ PARTS = {
     "read_image": "reading",
     "from_images": "pyramids",
 }
-OWN = ("_glimpses", "conv2d", "linear", "max_pool2d")
+OWN = ("glimpse_loop", "conv2d", "linear", "max_pool2d")
 """Parts whose own time counts; of the others all that they call does."""
 
 HAAR = """

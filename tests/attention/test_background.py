@@ -53,7 +53,8 @@ def test_the_log_ratio_is_the_difference_of_both_log_densities():
     assert torch.allclose(log_ratio(gdbn, 5.0, background, glimpse), expected, rtol=1e-5)
 
 
-def test_the_canonical_image_is_the_conditional_mean_of_v():
+def test_the_canonical_image_is_the_conditional_mean_of_v(monkeypatch):
+    monkeypatch.setenv("FOVEATE_PRECISION", "float32")
     gdbn = small_gdbn()
     glimpse = torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(4))
     x = standardised(gdbn, glimpse)

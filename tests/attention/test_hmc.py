@@ -119,7 +119,7 @@ def test_a_chain_does_not_depend_on_its_company():
     start, step_size = exact_draws(n), torch.linspace(0.1, 0.4, n, dtype=torch.float64)
 
     def run(rows: list[int]) -> torch.Tensor:
-        state = hmc.init(start[rows], correlated)
+        state = hmc.init(start[rows], separately)
         for t in range(5):
             state, _ = hmc.step(
                 Keyed(keys(n)[rows], t), state, separately, step_size[rows], UNEVEN.expand(len(rows), 4), 4, 0.3

@@ -53,8 +53,9 @@ def test_the_weights_are_those_of_the_table():
     assert counts == [2352, 1200, 7_929_856, 4096]
 
 
-def test_the_layers_are_those_of_the_table(net):
+def test_the_layers_are_those_of_the_table(net, monkeypatch):
     """Written out layer by layer as the table has it: ReLU before pooling, the product, two full layers."""
+    monkeypatch.setenv("FOVEATE_PRECISION", "float32")
     rng = torch.Generator().manual_seed(1)
     x, v = torch.rand(3, 3, 72, 72, generator=rng), torch.randn(3, 3, 24, 24, generator=rng)
     brought = (x - x.mean((1, 2, 3), keepdim=True)) / (x.std((1, 2, 3), keepdim=True) + 0.02)

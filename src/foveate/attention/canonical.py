@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foveate.attention.precision import look_dtype
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.scenes.glimpse import PATCH_SIZE
 
@@ -26,18 +27,20 @@ def standardised(gdbn: GaussianDBN, glimpse: Float[Tensor, "n 3 24 24"]) -> Floa
 
 
 def canonical_image(gdbn: GaussianDBN) -> Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]:
-    """The function from glimpses in [0, 1] to v; its weights are folded once.
+    """The function from glimpses in [0, 1] to v; its weights are folded once, in the type of a look's products.
 
     E[h1 | x] = sigmoid(c + W^T (x / sigma^2)).
     """
     grbm = gdbn.grbm
-    up = (grbm.W / torch.exp(2 * grbm.log_sigma)[:, None]).contiguous()
-    down = grbm.W.T.contiguous()
+    dtype = look_dtype(grbm.W.device)
+    up = (grbm.W / torch.exp(2 * grbm.log_sigma)[:, None]).to(dtype).contiguous()
+    down = grbm.W.T.to(dtype).contiguous()
+    b, c = grbm.b.to(dtype), grbm.c.to(dtype)
 
     def canonical(glimpse: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n 3 24 24"]:
         x = standardised(gdbn, glimpse)
-        hidden = torch.sigmoid(torch.addmm(grbm.c, x, up))
-        v = (torch.addmm(grbm.b, hidden, down) + x) / 2
+        hidden = torch.sigmoid(torch.addmm(c, x.to(dtype), up))
+        v = (torch.addmm(b, hidden, down).float() + x) / 2
         return v.view(-1, 3, PATCH_SIZE, PATCH_SIZE)
 
     return canonical

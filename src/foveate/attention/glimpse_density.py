@@ -25,7 +25,8 @@ from numba import float32, njit, prange, types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from foveate.scenes.glimpse import cell_of, glimpses_reference, level_of, tap
+from foveate.scenes.glimpse import glimpses_reference
+from foveate.scenes.glimpse_loops import cell_of, level_of, tap
 from foveate.scenes.pyramid import Pyramids
 
 # Algebraic freedom for SIMD, but NaN and infinity keep their meaning.

@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from foveate.attention.precision import Recast, look_dtype
 from foveate.errors import BadInput
 from foveate.files import load_tensors, save_tensors
 from foveate.scenes import gaze
@@ -57,6 +58,7 @@ class ShiftNet(nn.Module):
         self.expect = nn.Conv2d(3, 16, 5, padding=1)
         self.combine = nn.Linear(16 * 22 * 22, 1024)
         self.shift = nn.Linear(1024, 4)
+        self.recast = Recast()
         self.register_buffer("unit", torch.tensor(UNIT), persistent=False)
         self.register_buffer("longest", torch.tensor(LONGEST), persistent=False)
 
@@ -73,15 +75,19 @@ class ShiftNet(nn.Module):
                 layer.bias.zero_()
 
     def features(self, context: Float[Tensor, "n 3 72 72"], v: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n 1024"]:
-        """Layer 6, rectified.
+        """Layer 6, rectified; in float32, whatever it was multiplied in (`precision`).
 
         Args:
             context: Pixels in any unit: each context is brought to mean 0 and deviation 1 first.
             v: The canonical image in the patch model's standardised units.
         """
-        seen = F.relu(F.max_pool2d(self.look(normalised(context)), 3))
-        expected = F.relu(self.expect(v))
-        return F.relu(self.combine((seen * expected).flatten(1)))
+        dtype = look_dtype(context.device)
+        look, expect, combine = self.look, self.expect, self.combine
+        context, v = normalised(context).to(dtype), v.to(dtype)
+        seen = F.relu(F.max_pool2d(F.conv2d(context, look.weight.to(dtype), look.bias.to(dtype)), 3))
+        expected = F.relu(F.conv2d(v, expect.weight.to(dtype), expect.bias.to(dtype), padding=1))
+        joined = (seen * expected).flatten(1)
+        return F.relu(F.linear(joined, self.recast(combine.weight, dtype), combine.bias.to(dtype))).float()
 
     def forward(self, context: Float[Tensor, "n 3 72 72"], v: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n 4"]:
         """The predicted change (log scale, angle, x / s, y / s) of each gaze."""

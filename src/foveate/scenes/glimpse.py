@@ -12,27 +12,21 @@ Outside the image lies its mean colour. Every step is continuous in u and differ
     dx_p/du = [(1 - f) grad B_k / 2^k + f grad B_(k+1) / 2^(k+1)] dw/du + (B_(k+1) - B_k) dlambda/du,
     dw/d(a, b, tx, ty) = [[px, -py, 1, 0], [py, px, 0, 1]],    dlambda/d(a, b) = (a, b) / (s^2 ln 2).
 
-The fused loops are in numba; `glimpses_reference` is the same in plain torch, for autograd, for GPUs and for the tests.
+The fused loops are in `glimpse_loops`; `glimpses_reference` is the same in plain torch, for autograd, for GPUs and for
+the tests.
 Williams (1983) describes interpolation between pyramid levels.
 """
 
-import math
-from typing import no_type_check
-
-import numba
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from numba import njit, prange
 from torch import Tensor
 
+from foveate.scenes.glimpse_loops import glimpse_loop, jacobian_loop
 from foveate.scenes.pyramid import Pyramids
 
 PATCH_SIZE, PATCH_EXTENT = 24, 1.0  # the canonical patch
 CONTEXT_SIZE, CONTEXT_EXTENT = 72, 3.0  # the window three times as wide, at the same pixel pitch
-
-# The loops share torch's OpenMP runtime: one thread pool for both, none idle while the other spins.
-numba.config.THREADING_LAYER = "omp"
 
 
 def grid(size: int, extent: float) -> Float[Tensor, "points 2"]:
@@ -66,7 +60,7 @@ def glimpses(
     """
     out = torch.empty(len(gazes), 3, size, size) if out is None else out
     wanted = np.zeros((0, 0, 0), np.bool_) if where is None else where.contiguous().numpy()
-    _glimpses(*pyramids.arrays, *_arguments(index, gazes), size, extent, pyramid, wanted, out.numpy())
+    glimpse_loop(*pyramids.arrays, *_arguments(index, gazes), size, extent, pyramid, wanted, out.numpy())
     return out
 
 
@@ -93,7 +87,7 @@ def glimpses_with_jacobian(
     """The glimpses and their derivatives with respect to (a, b, tx, ty); arguments as in `glimpses`."""
     out = np.empty((len(gazes), 3, size, size), np.float32)
     jacobian = np.empty((len(gazes), 4, 3, size, size), np.float32)
-    _glimpses_with_jacobian(*pyramids.arrays, *_arguments(index, gazes), size, extent, pyramid, out, jacobian)
+    jacobian_loop(*pyramids.arrays, *_arguments(index, gazes), size, extent, pyramid, out, jacobian)
     return torch.from_numpy(out), torch.from_numpy(jacobian)
 
 
@@ -160,125 +154,3 @@ def glimpses_reference(
 def _arguments(index: np.ndarray | Tensor, gazes: Tensor) -> tuple[np.ndarray, np.ndarray]:
     places = torch.as_tensor(index).numpy().astype(np.int64)
     return places, np.ascontiguousarray(gazes.detach().numpy(), np.float64)
-
-
-@njit(cache=True, nogil=True)
-@no_type_check  # the import hook of the tests would wrap what numba has to compile
-def level_of(u, size, extent, top, pyramid):
-    """(k, f, moving): the lower level, the share of the next one, and whether lambda depends on the scale here."""
-    spacing = math.sqrt(u[0] * u[0] + u[1] * u[1]) * (2.0 * extent / size)
-    if not pyramid or not spacing > 1.0:
-        return 0, 0.0, False
-    level = math.log2(spacing)
-    if level >= top:
-        return top, 0.0, False
-    k = int(level)
-    return k, level - k, True
-
-
-@njit(cache=True, nogil=True)
-@no_type_check  # the import hook of the tests would wrap what numba has to compile
-def cell_of(position, limit):
-    """(first tap, weight of the second) of a position in a line of `limit` pixels; far outside, or NaN: (-2, 0)."""
-    shifted = position - 0.5
-    if not (-2.0 < shifted < limit + 1.0):
-        return -2, 0.0
-    first = math.floor(shifted)
-    return first, shifted - first
-
-
-@njit(cache=True, nogil=True)
-@no_type_check  # the import hook of the tests would wrap what numba has to compile
-def tap(buffer, begin, h, w, i, j, c, fill):
-    """One channel of one pixel in 16-bit units, the fill outside."""
-    if 0 <= i < h and 0 <= j < w:
-        return float(buffer[begin + 3 * (i * w + j) + c])
-    return fill * 65535.0
-
-
-@njit(cache=True, parallel=True, nogil=True)
-@no_type_check  # the import hook of the tests would wrap what numba has to compile
-def _glimpses(buffer, offset, height, width, levels, fill, index, gazes, size, extent, pyramid, where, out):
-    step = 2.0 * extent / size
-    everywhere = where.size == 0
-    for n in prange(len(gazes)):
-        m, u = index[n], gazes[n]
-        low, share, moving = level_of(u, size, extent, levels[m] - 1, pyramid)
-        for rank in range(2 if moving else 1):
-            k = low + rank
-            weight = (share if rank == 1 else 1.0 - share) / 65535.0
-            shrink = 1.0 / (1 << k)
-            begin, h, w = offset[m, k], height[m, k], width[m, k]
-            a, b, tx, ty = u[0] * shrink, u[1] * shrink, u[2] * shrink, u[3] * shrink
-            for r in range(size):
-                py = (r + 0.5) * step - extent
-                for q in range(size):
-                    if not (everywhere or where[n, r, q]):
-                        continue
-                    px = (q + 0.5) * step - extent
-                    j, fx = cell_of(a * px - b * py + tx, w)
-                    i, fy = cell_of(b * px + a * py + ty, h)
-                    w00, w01 = (1.0 - fx) * (1.0 - fy) * weight, fx * (1.0 - fy) * weight
-                    w10, w11 = (1.0 - fx) * fy * weight, fx * fy * weight
-                    if 0 <= i < h - 1 and 0 <= j < w - 1:
-                        p = begin + 3 * (i * w + j)
-                        s = p + 3 * w
-                        for c in range(3):
-                            value = (
-                                w00 * buffer[p + c]
-                                + w01 * buffer[p + 3 + c]
-                                + w10 * buffer[s + c]
-                                + w11 * buffer[s + 3 + c]
-                            )
-                            out[n, c, r, q] = value if rank == 0 else out[n, c, r, q] + value
-                    else:
-                        for c in range(3):
-                            f = fill[m, c]
-                            value = (
-                                w00 * tap(buffer, begin, h, w, i, j, c, f)
-                                + w01 * tap(buffer, begin, h, w, i, j + 1, c, f)
-                                + w10 * tap(buffer, begin, h, w, i + 1, j, c, f)
-                                + w11 * tap(buffer, begin, h, w, i + 1, j + 1, c, f)
-                            )
-                            out[n, c, r, q] = value if rank == 0 else out[n, c, r, q] + value
-
-
-@njit(cache=True, nogil=True)
-@no_type_check  # the import hook of the tests would wrap what numba has to compile
-def _glimpses_with_jacobian(
-    buffer, offset, height, width, levels, fill, index, gazes, size, extent, pyramid, out, jacobian
-):
-    step = 2.0 * extent / size
-    for n in range(len(gazes)):
-        m, u = index[n], gazes[n]
-        low, share, moving = level_of(u, size, extent, levels[m] - 1, pyramid)
-        per_scale = 1.0 / (math.log(2.0) * (u[0] * u[0] + u[1] * u[1])) if moving else 0.0
-        out[n] = 0.0
-        jacobian[n] = 0.0
-        for rank in range(2 if moving else 1):
-            k = low + rank
-            weight = (share if rank == 1 else 1.0 - share) / 65535.0
-            sign = (1.0 if rank == 1 else -1.0) * per_scale / 65535.0
-            shrink = 1.0 / (1 << k)
-            begin, h, w = offset[m, k], height[m, k], width[m, k]
-            for r in range(size):
-                py = (r + 0.5) * step - extent
-                for q in range(size):
-                    px = (q + 0.5) * step - extent
-                    j, fx = cell_of((u[0] * px - u[1] * py + u[2]) * shrink, w)
-                    i, fy = cell_of((u[1] * px + u[0] * py + u[3]) * shrink, h)
-                    for c in range(3):
-                        f = fill[m, c]
-                        v00, v01 = tap(buffer, begin, h, w, i, j, c, f), tap(buffer, begin, h, w, i, j + 1, c, f)
-                        v10, v11 = (
-                            tap(buffer, begin, h, w, i + 1, j, c, f),
-                            tap(buffer, begin, h, w, i + 1, j + 1, c, f),
-                        )
-                        value = (v00 * (1.0 - fx) + v01 * fx) * (1.0 - fy) + (v10 * (1.0 - fx) + v11 * fx) * fy
-                        gx = ((v01 - v00) * (1.0 - fy) + (v11 - v10) * fy) * weight * shrink
-                        gy = ((v10 - v00) * (1.0 - fx) + (v11 - v01) * fx) * weight * shrink
-                        out[n, c, r, q] += weight * value
-                        jacobian[n, 0, c, r, q] += gx * px + gy * py + sign * value * u[0]
-                        jacobian[n, 1, c, r, q] += gy * px - gx * py + sign * value * u[1]
-                        jacobian[n, 2, c, r, q] += gx
-                        jacobian[n, 3, c, r, q] += gy

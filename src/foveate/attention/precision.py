@@ -1,0 +1,62 @@
+"""In which numbers the networks that look multiply: bfloat16 where the hardware is faster at it, else float32.
+
+A look is one of many, and the next one starts from where it led: 8 bits of mantissa in its products (sums stay in
+float32) displace a gaze by less than a hundredth of the step that it takes. Processors with tile instructions (Intel
+AMX) and recent GPUs multiply such numbers several times as fast. Densities, AIS and HMC are never computed so: there
+the last digits add up.
+
+FOVEATE_PRECISION=float32 or bfloat16 in the environment decides otherwise, wherever the program runs.
+"""
+
+import os
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from foveate.errors import BadInput
+
+VARIABLE = "FOVEATE_PRECISION"
+
+
+def look_dtype(device: torch.device) -> torch.dtype:
+    """The type of a look's products on `device`.
+
+    Raises:
+        BadInput: The environment asks for a type that there is not.
+    """
+    asked = os.environ.get(VARIABLE, "auto")
+    if asked not in ("auto", "float32", "bfloat16"):
+        raise BadInput(f"{VARIABLE}={asked}: it may be auto, float32 or bfloat16")
+    half = asked == "bfloat16" or (asked == "auto" and _fast(device.type))
+    return torch.bfloat16 if half else torch.float32
+
+
+@cache
+def _fast(kind: str) -> bool:
+    """Whether such a device multiplies bfloat16 natively."""
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return kind == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+
+
+class Recast:
+    """A tensor in another type, converted again only when it has changed.
+
+    A layer of 8 million weights takes longer to convert than a batch takes to go through it.
+    """
+
+    def __init__(self) -> None:
+        self._of: tuple[int, int, torch.dtype] | None = None
+        self._value: Tensor | None = None
+
+    def __call__(self, value: Tensor, dtype: torch.dtype) -> Tensor:
+        """`value` as `dtype`; differentiable, and then not kept, where gradients are asked for."""
+        if value.dtype == dtype or (value.requires_grad and torch.is_grad_enabled()):
+            return value.to(dtype)
+        of = (value.data_ptr(), value._version, dtype)
+        if self._value is None or self._of != of:
+            with torch.inference_mode(False), torch.no_grad():
+                self._value = value.detach().to(dtype)
+            self._of = of
+        return self._value
