@@ -40,7 +40,7 @@ def descend(
     Returns:
         The norm of the gradient before it was clipped.
     """
-    norm = torch.sqrt(sum((g.double() ** 2).sum() for g in gradients)).item()
+    norm = torch.stack(torch._foreach_norm(gradients)).double().square().sum().sqrt().item()
     torch._foreach_mul_(velocity, settings.momentum)
     torch._foreach_add_(velocity, gradients, alpha=min(1.0, settings.clip / (norm + 1e-12)))
     torch._foreach_add_(weights, velocity, alpha=-rate_at(step, steps, settings))

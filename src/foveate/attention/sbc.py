@@ -18,9 +18,14 @@ can draw from the joint itself:
 2. v | h1, u has precision Sigma^-1 + C^-1, C = A A' + Sigma, and mean (that)^-1 Sigma^-1 mu(h1).
 3. c | u, v is Gaussian: c = c0 + A'(A A' + Sigma)^-1 (v - A c0 - e), c0 ~ N(0, 1), e ~ N(0, Sigma) (Matheron's rule).
 
+For the target "collapsed" the pixels are v themselves: prod_i N(x_i(u; I); mu_i(h1), sigma_i^2) stands in the joint in
+place of the factors of v, so Sigma in place of 2 Sigma in step 1, and in step 3 mu(h1) in place of v. What it calls v
+is drawn last, from v | h1, u, I.
+
 The only departure is the rounding of pixels to 16 bits, 1e-3 of a standard deviation of v at most.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,13 +72,17 @@ class Joint:
     images: Pyramids
 
 
-def machine(seed: int) -> GaussianBernoulliRBM:
-    """A small RBM with a pattern to look for, hidden units that matter, and standard deviations that differ."""
+def machine(seed: int, noise: float = 1.0) -> GaussianBernoulliRBM:
+    """A small RBM with a pattern to look for, hidden units that matter, and standard deviations that differ.
+
+    `noise` multiplies the variances: with 2, "collapsed" is as sure of u as the other targets are with 1, and few
+    proposals are in vain.
+    """
     random = generator(seed, "sbc machine")
     grbm = GaussianBernoulliRBM(3 * PATCH * PATCH, HIDDEN)
     grbm.W.copy_(0.1 * torch.randn(grbm.W.shape, generator=random))
     grbm.b.copy_(0.8 * torch.randn(grbm.b.shape, generator=random))
-    grbm.log_sigma.copy_(torch.log(0.15 + 0.1 * torch.rand(grbm.b.shape, generator=random)))
+    grbm.log_sigma.copy_(torch.log(0.15 + 0.1 * torch.rand(grbm.b.shape, generator=random)) + 0.5 * math.log(noise))
     # With c = -(gain of h_j alone) no unit is on or off for good.
     gain = (grbm.W * grbm.b.unsqueeze(1) + grbm.W.square() / 2).T @ grbm.precision
     grbm.c.copy_(-gain + 0.5 * torch.randn(grbm.c.shape, generator=random))
@@ -86,8 +95,8 @@ def conditionals(grbm: GaussianBernoulliRBM) -> PatchConditionals:
     return PatchConditionals(W, b, c, log_sigma, torch.full((3,), 0.5), torch.full((3,), _KAPPA))
 
 
-def draw_joint(grbm: GaussianBernoulliRBM, n: int, seed: int, pool: int = 2000) -> Joint:
-    """n draws from the joint, from as many pools of proposals as it takes."""
+def draw_joint(grbm: GaussianBernoulliRBM, n: int, seed: int, pool: int = 2000, collapsed: bool = False) -> Joint:
+    """n draws from the joint (of "collapsed", if that is the target), from as many pools of proposals as it takes."""
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     bound = -torch.inf
     states, prior = _hidden_states(grbm)
@@ -95,14 +104,19 @@ def draw_joint(grbm: GaussianBernoulliRBM, n: int, seed: int, pool: int = 2000) 
         random = generator(seed, "sbc joint", len(parts))
         gazes = _prior_gazes(pool, random)
         design = _design(gazes)
-        given_u = prior + _log_fit(design, states, grbm)
+        given_u = prior + _log_fit(design, states, grbm, 1.0 if collapsed else 2.0)
         weight = given_u.logsumexp(1)
         bound = weight.max() if not parts else bound
         kept = torch.rand(pool, generator=random, dtype=torch.float64) < torch.exp(weight - bound)
         probability = torch.softmax(given_u[kept], 1)
         hidden = states[torch.multinomial(probability, 1, generator=random)[:, 0]]
-        visible = _visible_given(design[kept], hidden, grbm, random)
-        field = _field_given(design[kept], visible, grbm, random)
+        if collapsed:
+            mu = grbm.visible_mean(hidden).double().view(len(hidden), 3, PATCH**2)
+            field = _field_given(design[kept], mu, grbm, random)
+            visible = _between(mu, torch.einsum("npj,ncj->ncp", design[kept], field), grbm, random)
+        else:
+            visible = _visible_given(design[kept], hidden, grbm, random)
+            field = _field_given(design[kept], visible, grbm, random)
         parts.append((gazes[kept], visible.flatten(1), hidden, field))
     gazes, visible, hidden, field = (torch.cat(tensors)[:n] for tensors in zip(*parts, strict=True))
     images = 0.5 + _KAPPA * torch.einsum("ncj,jyx->nyxc", field, _basis())
@@ -159,9 +173,9 @@ def _hidden_states(grbm: GaussianBernoulliRBM) -> tuple[Float[Tensor, "states H"
     return states, torch.log_softmax(-grbm.free_energy_hidden(states).double(), 0)
 
 
-def _log_fit(design: Tensor, states: Tensor, grbm: GaussianBernoulliRBM) -> Float[Tensor, "n states"]:
-    """log N(mu(h1); 0, A A' + 2 Sigma), a sum over the channels."""
-    covariance = _noise(grbm, 2.0) + (design @ design.transpose(1, 2)).unsqueeze(1)
+def _log_fit(design: Tensor, states: Tensor, grbm: GaussianBernoulliRBM, times: float) -> Float[Tensor, "n states"]:
+    """log N(mu(h1); 0, A A' + times Sigma), a sum over the channels."""
+    covariance = _noise(grbm, times) + (design @ design.transpose(1, 2)).unsqueeze(1)
     root = torch.linalg.cholesky(covariance)
     mu = grbm.visible_mean(states).double().view(len(states), 3, -1).permute(1, 2, 0)
     white = torch.linalg.solve_triangular(root, mu.expand(len(design), -1, -1, -1), upper=False)
@@ -179,6 +193,12 @@ def _visible_given(
     mean = torch.linalg.solve(precision, (own @ mu.unsqueeze(-1)))
     noise = torch.randn(mean.shape, generator=random, dtype=torch.float64)
     return (mean + torch.linalg.solve_triangular(root.transpose(-2, -1), noise, upper=True)).squeeze(-1)
+
+
+def _between(mu: Tensor, x: Tensor, grbm: GaussianBernoulliRBM, random: torch.Generator) -> Float[Tensor, "n 3 points"]:
+    """v | h1, u, I: N((mu + x) / 2, Sigma / 2)."""
+    noise = torch.randn(mu.shape, generator=random, dtype=torch.float64)
+    return (mu + x) / 2 + noise * grbm.sigma.double().view(3, -1) / 2**0.5
 
 
 def _basis() -> Float[Tensor, "j y x"]:
