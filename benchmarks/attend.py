@@ -32,10 +32,9 @@ PARTS = {
     "conv2d": "convolutions",
     "linear": "fully connected layers",
     "max_pool2d": "pooling",
-    "transitions": "Hamiltonian Monte Carlo",
-    "sample_visible": "v given h1 and u",
-    "sample_hidden": "h1 given v",
+    "normalised": "contexts at mean 0",
     "canonical": "v for the networks",
+    "refine": "posterior by Hamiltonian Monte Carlo",
     "merge": "merging",
     "votes": "votes",
     "read_image": "reading",
@@ -90,7 +89,7 @@ def shares(attention: Attention, settings, paths: list[str]) -> None:
                 found[part] += own if key in OWN else cumulative
     print(f"one core, profiled: median {statistics.median(each):.2f} s a photograph")
     for part, spent in sorted(found.items(), key=lambda pair: -pair[1]):
-        print(f"  {part:28} {100 * spent / sum(each):5.1f} %")
+        print(f"  {part:36} {100 * spent / sum(each):5.1f} %")
 
 
 def main() -> None:

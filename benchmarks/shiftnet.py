@@ -1,7 +1,8 @@
 """ShiftNet on a processor: a training step and a forward pass, ours beside torch's own settings and the floor.
 
-Claim: a training step takes at most 1.3 times the best of torch's own settings. Measured in turns in one process,
-medians; the floor is the network's multiplications at the speed that torch multiplies large matrices with here.
+Claim: a training step takes at most 1.3 times the best of torch's own settings, bfloat16 by autocast among them where
+the processor has it. Measured in turns in one process, medians; the floor is the network's multiplications at the speed
+that torch multiplies large matrices with here, in the numbers that the network multiplies in.
 
     python benchmarks/shiftnet.py [--threads 1]
 """
@@ -16,6 +17,7 @@ from figures import Figures, parser
 from torch import Tensor
 
 from foveate.attention.pairs import Pairs
+from foveate.attention.precision import look_dtype
 from foveate.attention.shiftnet import ShiftNet
 from foveate.attention.shiftnet_training import ShiftNetSettings, init, train_step
 from foveate.memory import keep_large_blocks
@@ -30,6 +32,20 @@ def plainly(net: ShiftNet, context: Tensor, v: Tensor) -> Tensor:
     seen = F.max_pool2d(F.relu(net.look(context - context.mean((1, 2, 3), keepdim=True))), 3)
     expected = F.relu(net.expect(v))
     return net.shift(F.relu(net.combine((seen * expected).flatten(1))))
+
+
+def cast(net: ShiftNet, context: Tensor, v: Tensor) -> Tensor:
+    """Pooled first, products in bfloat16 by torch's autocast."""
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = F.relu(F.max_pool2d(net.look(context - context.mean((1, 2, 3), keepdim=True)), 3))
+        joined = (seen * F.relu(net.expect(v))).flatten(1)
+        return net.shift(F.relu(net.combine(joined))).float()
+
+
+def pooled(net: ShiftNet, context: Tensor, v: Tensor) -> Tensor:
+    """Pooled first, in float32."""
+    seen = F.relu(F.max_pool2d(net.look(context - context.mean((1, 2, 3), keepdim=True)), 3))
+    return net.shift(F.relu(net.combine((seen * F.relu(net.expect(v))).flatten(1))))
 
 
 def stepper(net: ShiftNet, forward: Callable[..., Tensor], context: Tensor, v: Tensor) -> Callable[[], None]:
@@ -72,23 +88,32 @@ def main() -> None:
         context, v, torch.randn(BATCH, 4, generator=rng), gazes, gazes, torch.arange(BATCH), torch.ones(BATCH)
     )
     state, settings = init(0), ShiftNetSettings()
-    plain, channels = ShiftNet(), ShiftNet().to(memory_format=torch.channels_last)
-    square = torch.rand(1536, 1536)
+    plain = ShiftNet()
+    channels, halved = (ShiftNet().to(memory_format=torch.channels_last) for _ in range(2))
+    dtype = look_dtype(torch.device("cpu"))
+    square = torch.rand(1536, 1536).to(dtype)
     gemm = in_turns({"gemm": lambda: square @ square}, rounds)["gemm"]
     per_millisecond = 2 * 1536**3 / gemm
     step = in_turns(
         {
             "ours": lambda: train_step(state, pairs, settings),
             "torch, as written": stepper(plain, plainly, context, v),
-            "torch, channels last, pooled first": stepper(channels, ShiftNet.__call__, context, v),
+            "torch, channels last, pooled first": stepper(channels, pooled, context, v),
+            "the same, autocast to bfloat16": stepper(halved, cast, context, v),
         },
         rounds,
     )
     still = state.average
     with torch.inference_mode():
-        look = {"ours": lambda: still(context, v), "torch, as written": lambda: plainly(plain, context, v)}
+        look = {
+            "ours": lambda: still(context, v),
+            "torch, as written": lambda: plainly(plain, context, v),
+            "torch, channels last, pooled first": lambda: pooled(channels, context, v),
+            "the same, autocast to bfloat16": lambda: cast(halved, context, v),
+        }
         forward = in_turns(look, rounds)
-    floor = f"multiplications at {per_millisecond / 1e6:.0f} GFLOP/s (floor)"
+    numbers = str(dtype).removeprefix("torch.")
+    floor = f"multiplications at {per_millisecond / 1e6:.0f} GFLOP/s, {numbers} (floor)"
     for title, times, operations in (("a training step", step, STEP), ("a forward pass", forward, FORWARD)):
         figures.table(
             f"{title} of ShiftNet: batch {BATCH}, {threads} thread(s), medians of {rounds}",

@@ -36,7 +36,7 @@ Canonical = Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]
 class ShiftNetSettings:
     """How the ShiftNet is trained."""
 
-    steps: int = 5500  # minibatches
+    steps: int = 8000  # minibatches
     batch: int = 128  # pairs in each
     descent: DescentSettings = field(default_factory=DescentSettings)
     loss: str = "mse"  # or "huber"
@@ -48,7 +48,7 @@ class ShiftNetSettings:
 
 # Of the network that looks closer: from where the other leaves off, and in relative terms down to a sixth of a degree.
 FINE = ShiftNetSettings(
-    steps=1200,
+    steps=2000,
     near_weight=0.1,
     descent=DescentSettings(decay=0.995),
     pairs=PairSettings(

@@ -52,7 +52,7 @@ Shares = tuple[float, float, float]
 class VerifierSettings:
     """How the verifier is trained."""
 
-    steps: int = 1500  # minibatches
+    steps: int = 3000  # minibatches
     soft: float = 0.01  # labels are this far from 0 and 1
     least: float = 0.05  # how often a hard negative that is no longer taken for an object is drawn, beside one that is
     suspicious: int = 3  # visits after which a negative that looks more like an object than most is dropped
