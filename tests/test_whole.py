@@ -151,6 +151,43 @@ def test_learning_looks_at_no_annotation_of_the_new_scenes_and_ends_with_a_run(f
     assert not torch.equal(weights[0]["gdbn"]["grbm.W"], load_tensors(run / "gdbn.safetensors")["grbm.W"])
 
 
+class StopAt(Quiet):
+    """Interrupts where a phase begins."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def phase(self, name, total=None):
+        if name == self.name:
+            raise KeyboardInterrupt
+        return super().phase(name, total)
+
+
+def test_learning_goes_on_after_an_interruption_in_any_phase_to_the_same_weights_and_log(folder, run):
+    trust = Trust(probability=0.0, centre=np.inf, log_scale=np.inf, angle=np.inf, negligible=0.0, fewest=4)
+    still = replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0)))
+    lessons = LearnSettings(
+        rounds=1, shiftnet_steps=2, fine_steps=2, verifier_steps=2, trust=trust, tolerance=np.inf, train=still
+    )
+    read = read_scenes(folder / "scenes", annotated=False, select=slice(0, 10))
+
+    def learned(name: str, *stops: str) -> tuple[dict, list]:
+        for stop in stops:
+            with pytest.raises(KeyboardInterrupt), Run.claim(folder / name, resume=True) as begun:
+                learn(Models.load(run), read, begun, lessons, StopAt(stop))
+        with Run.claim(folder / name, resume=True) as begun:
+            learn(Models.load(run), read, begun, lessons, Quiet())
+        log = [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
+        untimed = [{key: value for key, value in record.items() if "seconds" not in key} for record in log]
+        models = [load_tensors(folder / name / f"{part}.safetensors") for part in ("gdbn", "shiftnet", "background")]
+        return {key: value for part in models for key, value in part.items()}, untimed
+
+    whole, log = learned("at-once")
+    stopped, again = learned("in-parts", "second layer", "ShiftNet, closer", "searching held-out scenes")
+    assert log == again
+    assert all(torch.equal(value, stopped[key]) for key, value in whole.items())
+
+
 def test_the_demo_tells_its_whole_story_and_does_nothing_twice(tmp_path, capfd, monkeypatch):
     trust = Trust(probability=0.0, centre=np.inf, log_scale=np.inf, angle=np.inf, negligible=0.0, fewest=4)
     lessons = LearnSettings(rounds=1, shiftnet_steps=2, fine_steps=2, verifier_steps=2, trust=trust, tolerance=np.inf)

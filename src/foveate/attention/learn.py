@@ -33,7 +33,6 @@ from foveate.boltzmann.annealing_chains import anneal
 from foveate.boltzmann.annealing_path import binary_path
 from foveate.boltzmann.bound import bound_terms
 from foveate.boltzmann.schedules import linear
-from foveate.checkpoints import Checkpoints
 from foveate.errors import BadInput, FoveateError
 from foveate.memory import keep_large_blocks
 from foveate.progress import Progress
@@ -149,9 +148,7 @@ def _round(
     progress: Progress,
 ) -> Round | None:
     """One round; None where a later round trusts too few scenes to go on."""
-    path = run.path / "checkpoint" / f"round-{number}"
-    path.mkdir(parents=True, exist_ok=True)
-    folder = RoundFolder(path, Checkpoints(path), number, run)
+    folder = RoundFolder.begin(run, number)
     attended = _attended(models, new, folder, settings, progress)
     verdict = judge(attended, settings.trust, number == 1)
     if len(verdict.teaches) < settings.trust.fewest:
