@@ -6,6 +6,9 @@ Maximisation: the patch model on the trusted patches by the same training as wit
 trusted gazes with its perturbations, the evidence on what was attended and what was not. Annotated scenes of the run
 one starts from are mixed in, so that old knowledge stays.
 
+Inferred gazes are off by about as much as those of the known kind were found to be on scenes set aside (`spread` of the
+evidence). The patch model sees the new objects through gazes that vary by that much, as the expectation over u asks.
+
 A round whose patch model explains the attended patches of held-out scenes worse than the one before, by the
 importance-weighted bound, or whose weights blow up, is undone, and learning ends there.
 """
@@ -123,7 +126,7 @@ def learn(
     old = None if replay is None else load_gallery(replay.scenes, progress, settings.train.largest)
     models, rounds = source, []
     for number in range(1, settings.rounds + 1):
-        done = _round(number, models, new, old, run, settings, progress)
+        done = _round(number, models, new, old, source.evidence.spread, run, settings, progress)
         if done is None:
             break
         rounds.append(done)
@@ -143,11 +146,12 @@ def _round(
     models: Models,
     new: Gallery,
     old: Gallery | None,
+    spread: Float[Tensor, "4"],
     run: RunFolder,
     settings: LearnSettings,
     progress: Progress,
 ) -> Round | None:
-    """One round; None where a later round trusts too few scenes to go on."""
+    """One round; None where a later round trusts too few scenes to go on. Inferred gazes are off by `spread`."""
     folder = RoundFolder.begin(run, number)
     attended = _attended(models, new, folder, settings, progress)
     verdict = judge(attended, settings.trust, number == 1)
@@ -167,9 +171,9 @@ def _round(
     ranking = replace(ranking, verifier=replace(ranking.verifier, steps=settings.verifier_steps))
     train = replace(settings.train, seed=settings.seed, shiftnet=shiftnet, fine=fine, ranking=ranking)
     try:
-        attended = _reselected(models, new, attended, verdict.teaches, old, folder, settings, train, progress)
+        attended = _reselected(models, new, attended, verdict.teaches, old, spread, folder, settings, train, progress)
         gallery, split = _pseudo_annotated(new, attended.u, verdict.teaches, old, settings)
-        learned = _maximise(models, gallery, split, folder, train, progress)
+        learned = _maximise(models, gallery, split, _unsure(split, len(new.names), spread), folder, train, progress)
     except FoveateError as error:
         if isinstance(error, BadInput) or ("NaN" not in str(error) and "finite" not in str(error)):
             raise
@@ -220,6 +224,7 @@ def _reselected(
     attended: Attended,
     teaches: list[int],
     old: Gallery | None,
+    spread: Float[Tensor, "4"],
     folder: RoundFolder,
     settings: LearnSettings,
     train: TrainSettings,
@@ -229,16 +234,28 @@ def _reselected(
     for k in range(settings.reselect):
         inner = folder.within(f"reselect-{k + 1}")
         gallery, split = _pseudo_annotated(new, attended.u, teaches, old, settings)
-        gdbn = patch_model(gallery, split, inner, train, progress, models.gdbn)
+        unsure = _unsure(split, len(new.names), spread)
+        gdbn = patch_model(gallery, split, inner, train, progress, models.gdbn, unsure)
         attended = attended._replace(u=reselect(models, gdbn, new, attended))
     return attended
 
 
+def _unsure(split: Split, images: int, spread: Float[Tensor, "4"]) -> Float[Tensor, "objects 4"]:
+    """How far the gaze of each object that trains may be off: those in the first `images` images were inferred."""
+    return spread * (split.objects.image < images).double()[:, None]
+
+
 def _maximise(
-    models: Models, gallery: Gallery, split: Split, folder: RoundFolder, settings: TrainSettings, progress: Progress
+    models: Models,
+    gallery: Gallery,
+    split: Split,
+    unsure: Float[Tensor, "objects 4"],
+    folder: RoundFolder,
+    settings: TrainSettings,
+    progress: Progress,
 ) -> Models:
     """Patch model, networks and evidence on what was attended; pixels are standardised as before."""
-    gdbn = patch_model(gallery, split, folder, settings, progress, models.gdbn)
+    gdbn = patch_model(gallery, split, folder, settings, progress, models.gdbn, unsure)
     shiftnet = network(gallery, split, gdbn, folder, settings, progress, start=models.shiftnet)
     fine = fine_network(gallery, split, gdbn, shiftnet, folder, settings, progress, models.fine)
     moved = Models(gdbn, shiftnet, None, fine)

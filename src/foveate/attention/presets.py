@@ -11,6 +11,7 @@ from foveate.attention.patches import PatchSettings
 from foveate.attention.ranking import RankingSettings
 from foveate.attention.search import SearchSettings
 from foveate.attention.shiftnet_training import FINE, ShiftNetSettings
+from foveate.attention.sideways import SidewaysSettings
 from foveate.attention.verifier import VerifierSettings
 from foveate.boltzmann.greedy import QUICK, GDBNSettings
 
@@ -26,19 +27,22 @@ class TrainSettings:
     gdbn: GDBNSettings = field(default_factory=GDBNSettings)
     shiftnet: ShiftNetSettings = field(default_factory=ShiftNetSettings)
     fine: ShiftNetSettings = FINE  # of the network that looks closer
+    sideways: SidewaysSettings = field(default_factory=SidewaysSettings)  # copies of scenes, for the networks
     ranking: RankingSettings = field(default_factory=RankingSettings)
     attend: AttendSettings = field(default_factory=AttendSettings)
 
 
 def handed(settings: TrainSettings) -> TrainSettings:
-    """The same for objects that are not themselves in a mirror, such as digits."""
+    """The same for objects that are not themselves in a mirror, nor turned out of the plane, such as digits."""
 
     def as_is(network: ShiftNetSettings) -> ShiftNetSettings:
         appearance = replace(network.pairs.appearance, mirror=0.0)
         return replace(network, pairs=replace(network.pairs, appearance=appearance))
 
-    patches = replace(settings.patches, mirror=False)
-    return replace(settings, patches=patches, shiftnet=as_is(settings.shiftnet), fine=as_is(settings.fine))
+    patches, flat = replace(settings.patches, mirror=False), replace(settings.sideways, share=0.0)
+    return replace(
+        settings, sideways=flat, patches=patches, shiftnet=as_is(settings.shiftnet), fine=as_is(settings.fine)
+    )
 
 
 QUICK_SETTINGS = TrainSettings(
@@ -59,6 +63,7 @@ QUICK_SETTINGS = TrainSettings(
             FINE.pairs, log_scale=0.25, turn=0.3, shift=0.3, appearance=AppearanceSettings(composite=0.3, coarse=0.1)
         ),
     ),
+    sideways=SidewaysSettings(share=0.0),
     ranking=RankingSettings(
         scenes=30,
         mosaics=30,

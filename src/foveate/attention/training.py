@@ -17,7 +17,7 @@ from torch import Tensor
 
 from foveate.attention.canonical import canonical_image, standardised
 from foveate.attention.evidence import Evidence
-from foveate.attention.gallery import Gallery, hold_out, load_gallery
+from foveate.attention.gallery import Gallery, hold_out, join, load_gallery
 from foveate.attention.models import Models, load_networks
 from foveate.attention.pairs import Objects
 from foveate.attention.patches import aligned_patches, jittered_patches
@@ -26,6 +26,7 @@ from foveate.attention.ranking import train_evidence
 from foveate.attention.search import follow
 from foveate.attention.shiftnet import ShiftNet
 from foveate.attention.shiftnet_training import train_shiftnet
+from foveate.attention.sideways import sideways
 from foveate.attention.temper import fit_temper
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.greedy import train_gdbn
@@ -79,10 +80,11 @@ def train(scenes: Scenes, run: RunFolder, settings: TrainSettings, progress: Pro
     keep_large_blocks()
     gallery, split = prepare(scenes, settings, progress)
     gdbn = patch_model(gallery, split, run, settings, progress)
-    shiftnet = network(gallery, split, gdbn, run, settings, progress)
-    fine = fine_network(gallery, split, gdbn, shiftnet, run, settings, progress)
+    wider, more = with_sideways(gallery, split, settings)
+    shiftnet = network(wider, more, gdbn, run, settings, progress)
+    fine = fine_network(wider, more, gdbn, shiftnet, run, settings, progress)
     models = Models(gdbn, shiftnet, None, fine)
-    evidence = weigh(models, gallery, split, run, settings, progress)
+    evidence = weigh(models, wider, more, run, settings, progress)
     return replace(models, evidence=evidence), gallery, split
 
 
@@ -101,6 +103,16 @@ def prepare(scenes: Scenes, settings: TrainSettings, progress: Progress) -> tupl
     return gallery, split
 
 
+def with_sideways(gallery: Gallery, split: Split, settings: TrainSettings) -> tuple[Gallery, Split]:
+    """With copies of scenes that train, in which objects seem turned out of the plane; what is held out stays."""
+    if settings.sideways.share <= 0:
+        return gallery, split
+    copies = sideways(gallery, split.fit, settings.sideways, settings.seed)
+    wider = join(gallery, copies)
+    fit = split.fit + list(range(len(gallery.names), len(wider.names)))
+    return wider, Split(fit, split.held_out, wider.subset(fit), split.held_out_objects)
+
+
 def patch_model(
     gallery: Gallery,
     split: Split,
@@ -108,10 +120,12 @@ def patch_model(
     settings: TrainSettings,
     progress: Progress,
     like: GaussianDBN | None = None,
+    unsure: Float[Tensor, "objects 4"] | None = None,
 ) -> GaussianDBN:
     """The Gaussian deep belief network of the aligned patches.
 
-    Pixels are standardised by the patches' own mean and deviation, or as the model `like` standardises them.
+    Pixels are standardised by the patches' own mean and deviation, or as the model `like` standardises them. `unsure`
+    says how far inferred gazes may be off (`jittered_patches`).
     """
     if run.checkpoints.done("gdbn"):
         return GaussianDBN.load(run.path / "gdbn.safetensors")
@@ -122,7 +136,7 @@ def patch_model(
         mean, std = like.patch.mean.clone(), like.patch.std.clone()
 
     def epoch(number: int) -> Float[Tensor, "n d"]:
-        drawn = jittered_patches(gallery.pyramids, split.objects, settings.patches, settings.seed, number)
+        drawn = jittered_patches(gallery.pyramids, split.objects, settings.patches, settings.seed, number, unsure)
         return ((drawn - mean.view(3, 1, 1)) / std.view(3, 1, 1)).flatten(1)
 
     held_out = aligned_patches(gallery.pyramids, split.held_out_objects)
