@@ -31,7 +31,7 @@ OTHERS = {
     "memory": ["--quick"],
     "sbc": ["40"],
     "fuzz_reading": ["--annotations", "200", "--pictures", "60"],
-    "faults": ["--trainings", "3", "--attends", "3", "--claims", "2"],
+    "faults": ["--trainings", "3", "--learnings", "3", "--attends", "3", "--claims", "2"],
 }
 """Benchmarks that print a table of their own, and their words for a quick run."""
 

@@ -4,8 +4,8 @@ Tiny scenes of digits; the program as a user runs it, in processes of its own. E
 to it, how often, and how often it came out as promised: the same weights and the same results, to the last bit, as if
 nothing had happened.
 
-    python benchmarks/faults.py                    # 30 trainings, 30 attends, 20 claims
-    python benchmarks/faults.py --trainings 3 --attends 3 --claims 3
+    python benchmarks/faults.py                    # 30 trainings, 10 learnings, 30 attends, 20 claims
+    python benchmarks/faults.py --trainings 3 --learnings 3 --attends 3 --claims 3
 """
 
 import argparse
@@ -53,12 +53,26 @@ TINY = {
     "attend.posterior.draws": 6,
 }
 """A training of seconds, with a checkpoint at nearly every step."""
+LESSONS = {
+    **{f"train.{name}": value for name, value in (TINY | {"attend.posterior.chains": 0}).items()},
+    **{"shiftnet_steps": 6, "fine_steps": 4, "verifier_steps": 4, "tolerance": 1e9, "trust.probability": 0.0},
+    **{"trust.centre": 1e9, "trust.log_scale": 1e9, "trust.angle": 1e9, "trust.negligible": 0.0, "trust.fewest": 4},
+}
+"""Learning of seconds, from whatever was found."""
 
 
 def training(scenes: Path, out: Path) -> list[object]:
     """The words of a tiny training."""
-    settings = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
-    return ["train", scenes, "--out", out, "--preset", "quick", *settings]
+    return ["train", scenes, "--out", out, "--preset", "quick", *_set(TINY)]
+
+
+def learning(run: Path, scenes: Path, out: Path) -> list[object]:
+    """The words of tiny learning."""
+    return ["learn", run, scenes, "--out", out, "--preset", "quick", *_set(LESSONS)]
+
+
+def _set(settings: dict[str, float]) -> list[str]:
+    return [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
 
 
 def weights(run: Path) -> dict[str, bytes]:
@@ -79,18 +93,18 @@ def phase(run: Path) -> str:
 
 
 def trainings(
-    folder: Path, scenes: Path, reference: Path, seconds: float, count: int, rng: random.Random
+    words: list[object], run: Path, reference: Path, seconds: float, count: int, rng: random.Random
 ) -> Iterator[Row]:
-    """Trainings stopped one to three times at random moments, and resumed."""
+    """Trainings (or learnings) of `run` stopped one to three times at random moments, and resumed."""
     expected, log = weights(reference), records(reference)
     for numbers in ((signal.SIGKILL,), (signal.SIGTERM, signal.SIGINT)):
-        row = Row(f"training, {' or '.join(number.name for number in numbers)} at random moments, resumed")
+        row = Row(f"{words[0]}, {' or '.join(number.name for number in numbers)} at random moments, resumed")
         wanted = count * 2 // 3 if numbers[0] == signal.SIGKILL else count - count * 2 // 3
         while row.runs < wanted:
-            run, good, slowest, places, statuses = folder / "run", True, 0.0, [], []
+            good, slowest, places, statuses = True, 0.0, [], []
             for _ in range(rng.choice((1, 1, 2, 3))):
                 number = rng.choice(numbers)
-                status, took = stop(foveate(*training(scenes, run), "--resume"), number, rng.uniform(0.2, seconds))
+                status, took = stop(foveate(*words, "--resume"), number, rng.uniform(0.2, seconds))
                 good &= promised(status, number)
                 statuses.append(f"{number.name} {status}")
                 slowest = max(slowest, took if number != signal.SIGKILL else 0.0)
@@ -99,7 +113,7 @@ def trainings(
             if not places:  # it had ended before any signal came, which shows nothing: not counted
                 shutil.rmtree(run)
                 continue
-            must(*training(scenes, run), "--resume")
+            must(*words, "--resume")
             kept = {"weights": weights(run) == expected, "log": records(run) == log, "status": good}
             wrong = [f"{what} differs" for what, right in kept.items() if not right]
             wrong += [] if good else statuses
@@ -216,6 +230,7 @@ def main() -> int:
     """Prints the table; status 1 if anything came out otherwise than promised."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trainings", type=int, default=30)
+    parser.add_argument("--learnings", type=int, default=10)
     parser.add_argument("--attends", type=int, default=30)
     parser.add_argument("--claims", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
@@ -241,7 +256,13 @@ def main() -> int:
         rows = [Row("training again gives the same weights")]
         same = weights(folder / "warm-up") == weights(reference) and records(folder / "warm-up") == records(reference)
         rows[0].add(same)
-        rows += trainings(folder, scenes, reference, seconds, asked.trainings, rng)
+        run = folder / "run"
+        rows += trainings(training(scenes, run), run, reference, seconds, asked.trainings, rng)
+        write_digit_scenes(folder / "new", (3, 4), 20, asked.seed)
+        began, lesson = time.monotonic(), folder / "lesson"
+        must(*learning(reference, folder / "new", lesson))
+        words = learning(reference, folder / "new", run)
+        rows += trainings(words, run, lesson, time.monotonic() - began, asked.learnings, rng)
         rows.append(attends(folder, images, reference, asked.attends, rng))
         if os.geteuid() == 0:
             rows += full_disks(folder, scenes, images, reference)

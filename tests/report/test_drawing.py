@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from foveate.report.charts import MINUS, Row, Series, lines, number, percent, ranking, reliability, ticks
+from foveate.report.charts import MINUS, Row, Series, labels, lines, number, percent, ranking, reliability, ticks
 from foveate.report.curves import phases, thinned
 from foveate.report.gallery import positions, step_names
 from foveate.report.overlay import close_up, ellipse_path, gaze_path, wedge_path
@@ -70,6 +70,14 @@ def test_many_small_moves_share_the_last_quarter_of_the_colours():
 )  # fmt: skip
 def test_numbers_read_well(value, text):
     assert number(value) == text
+
+
+def test_labels_of_ticks_close_together_differ():
+    assert labels([0.45, 0.46, 0.47], True) == ["45\u202f%", "46\u202f%", "47\u202f%"]
+    assert labels([0.452, 0.454, 0.456], True) == ["45.2\u202f%", "45.4\u202f%", "45.6\u202f%"]
+    assert labels([0.0, 0.5, 1.0]) == ["0", "0.5", "1"]
+    assert len(set(labels([1234.2, 1234.4, 1234.6]))) == 3
+    assert labels([], True) == []
 
 
 def test_ticks_are_round_and_inside():

@@ -71,6 +71,15 @@ def ticks(low: Number, high: Number, about: int = 4) -> list[float]:
     return [round(index * step, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def labels(values: Sequence[Number], shares: bool = False) -> list[str]:
+    """What stands beside ticks: as few digits as tell them apart."""
+    for digits in range(4):
+        texts = [percent(value, digits) if shares else number(value, digits + 3) for value in values]
+        if len(set(texts)) == len(texts):
+            break
+    return texts
+
+
 def padded(values: Sequence[Number]) -> tuple[float, float]:
     """A range that holds the values with a little air."""
     low, high = float(min(values)), float(max(values))
@@ -106,8 +115,8 @@ class Plane:
     def axes(self, x_label: str, shares: bool = False, whole_x: bool = True) -> str:
         """Grid, ticks and the horizontal axis's name."""
         parts = []
-        for value in ticks(self.low[1], self.high[1]):
-            text = percent(value) if shares else number(value)
+        values = ticks(self.low[1], self.high[1])
+        for value, text in zip(values, labels(values, shares), strict=True):
             place = self.y(value)
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{self.width - RIGHT}" y1="{place}" y2="{place}"/>')
             parts.append(f'<text class="tick" x="{LEFT - 8}" y="{place + 4}" text-anchor="end">{text}</text>')
