@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--checks", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--temperatures", type=int, default=3000)
+    parser.add_argument("--rate", type=float, default=GDBNSettings.rate2, help="of all weights, the fast ones too")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -94,7 +95,7 @@ def _curve(
     given: argparse.Namespace,
 ) -> list[tuple[float, float]]:
     """(seconds spent, bound) at every check."""
-    settings = GDBNSettings(method2=method)
+    settings = GDBNSettings(method2=method, rate2=given.rate, fast_rate2=given.rate)
     plan = settings.plan2()
     rule: Rule = plan.rule
     state = init(first, epochs[0], plan.chains, key(seed, method))

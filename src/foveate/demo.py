@@ -35,7 +35,7 @@ from foveate.telling import tell_scenes, tell_training
 from foveate.telling_learning import tell_learning
 
 COUNTS = {
-    "quick": {"train": 200, "new": 140, "test-known": 30, "test-new": 40},
+    "quick": {"train": 200, "new": 240, "test-known": 30, "test-new": 40},
     "standard": {"train": 1000, "new": 1000, "test-known": 200, "test-new": 200},
 }
 BOUND = {
