@@ -54,9 +54,9 @@ class AttendSettings:
 
     starts: str = "many"  # or "one": the paper's single start
     max_gazes: int = 20  # gazes reported an image
-    min_probability: float = 0.3  # gazes less probable are not reported
+    min_probability: float = 0.1  # gazes less probable are not reported
     one_steps: int = 10  # steps of the network from the single start
-    sample_above: float = 0.2  # probability from which a gaze's posterior is sampled; the best gaze's always is
+    sample_above: float = 0.1  # probability from which a gaze's posterior is sampled; the best gaze's always is
     search: SearchSettings = field(default_factory=SearchSettings)
     posterior: PosteriorSettings = POSTERIOR
     largest: int = 1600  # longest side at which image files are attended, pixels; larger ones are reduced on reading

@@ -28,7 +28,7 @@ Starts = Annotated[
 MaxGazes = Annotated[int | None, Parameter(help="Most gazes an image.", validator=Number(gte=1))]
 MinProbability = Annotated[
     float | None,
-    Parameter(help="Gazes less probable are left out; RUN's own (0.3) if not said.", validator=Number(gte=0, lte=1)),
+    Parameter(help="Gazes less probable are left out; RUN's own (0.1) if not said.", validator=Number(gte=0, lte=1)),
 ]
 ConfigFile = Annotated[
     str | None, Parameter(name="--config", help="A TOML file of settings, such as a RUN's config.toml.")
