@@ -128,11 +128,17 @@ def refine_many(
     seed: int,
     tick: Callable[[int], None],
 ) -> Iterator[Refined]:
-    """`refine` for gazes of many images, some at a time; `tick` is called with the number of gazes done."""
+    """`refine` for gazes of many images, some at a time; `tick` is called with the number of gazes done.
+
+    The last few are filled up with copies, which are thrown away: in products of one shape a row's last bits don't
+    depend on where it stands and on what stands beside it, so neither does what is found of a gaze.
+    """
 
     def some(first: int) -> list[Refined]:
-        part = Resting(*(column[first : first + GAZES] for column in resting))
-        return refine(models, pyramids, part, settings, seed)
+        places = range(first, min(first + GAZES, len(resting.gazes)))
+        filled = [*places, *[places[-1]] * (GAZES - len(places))]
+        part = Resting([resting.index[k] for k in filled], resting.gazes[filled], [resting.names[k] for k in filled])
+        return refine(models, pyramids, part, settings, seed)[: len(places)]
 
     done = 0
     for batch in map_images(some, range(0, len(resting.gazes), GAZES)):
