@@ -9,6 +9,7 @@ import torch
 from foveate.attention.gallery import Gallery
 from foveate.attention.pairs import Objects
 from foveate.attention.sideways import RADIUS, SIDE, TRIANGLE, SidewaysSettings, Turn, factors, sideways
+from foveate.progress import Quiet
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 
@@ -69,7 +70,7 @@ def test_the_middle_stays_the_vertical_stays_and_what_is_beyond_keeps_its_scale(
 
 def test_the_gaze_of_a_copy_fits_its_dots_and_its_regions_stay_upright():
     scenes = gallery()
-    copies = sideways(scenes, list(range(12)), SidewaysSettings(share=1.0), 3)
+    copies = sideways(scenes, list(range(12)), SidewaysSettings(share=1.0), 3, Quiet())
     assert len(copies.names) == 12 and len(set(copies.names) | set(scenes.names)) == 24
     for k in range(12):
         u, picture = copies.of(k)[0], copies.pyramids.level(k, 0)
@@ -81,11 +82,14 @@ def test_the_gaze_of_a_copy_fits_its_dots_and_its_regions_stay_upright():
 
 def test_a_copy_depends_on_the_seed_and_its_scene_alone():
     scenes, settings = gallery(), SidewaysSettings(share=0.5)
-    every, some = sideways(scenes, list(range(12)), settings, 3), sideways(scenes, [7, 2, 4, 5, 9], settings, 3)
+    every, some = (
+        sideways(scenes, list(range(12)), settings, 3, Quiet()),
+        sideways(scenes, [7, 2, 4, 5, 9], settings, 3, Quiet()),
+    )
     assert 0 < len(every.names) < 12 and len(some.names) > 0
     for k, name in enumerate(some.names):
         same = every.names.index(name)
         assert torch.equal(every.of(same), some.of(k))
         assert np.array_equal(every.pyramids.level(same, 0), some.pyramids.level(k, 0))
-    assert not sideways(scenes, list(range(12)), SidewaysSettings(share=0.0), 3).names
-    assert not sideways(scenes.without_objects(), list(range(12)), SidewaysSettings(share=1.0), 3).names
+    assert not sideways(scenes, list(range(12)), SidewaysSettings(share=0.0), 3, Quiet()).names
+    assert not sideways(scenes.without_objects(), list(range(12)), SidewaysSettings(share=1.0), 3, Quiet()).names

@@ -24,11 +24,13 @@ from torch import Tensor
 from foveate.attention.gallery import Gallery
 from foveate.attention.pairs import Objects
 from foveate.keys import generator
+from foveate.progress import Progress
 from foveate.scenes import gaze
+from foveate.scenes.coco import FACE_POINTS
 from foveate.scenes.pyramid import Pyramids
 
 RADIUS, SIDE, BOUND = 0.9, 0.42, 1.3  # R, e, and how far out the picture is stretched, half-sides
-TRIANGLE = torch.tensor([[-0.42, -0.38], [0.42, -0.38], [0.0, 0.52]], dtype=torch.float64)
+TRIANGLE = torch.tensor(list(FACE_POINTS.values()), dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class SidewaysSettings:
     most: float = 1.1
 
 
-def sideways(gallery: Gallery, images: list[int], settings: SidewaysSettings, seed: int) -> Gallery:
+def sideways(gallery: Gallery, images: list[int], settings: SidewaysSettings, seed: int, progress: Progress) -> Gallery:
     """Copies of some scenes, turned about one of their objects each.
 
     Args:
@@ -48,26 +50,25 @@ def sideways(gallery: Gallery, images: list[int], settings: SidewaysSettings, se
         images: Numbers of those to choose from; scenes without an object are passed over.
         settings: How many, and how far.
         seed: A scene's copy depends on the seed and its name alone.
+        progress: Shows how far it is, and may stop it.
 
     Returns:
         The copies as a gallery of their own.
     """
     copies, names, image, gazes, ignore = [], [], [], [], []
-    for number in images:
-        rng, objects = generator(seed, "sideways", gallery.names[number]), gallery.of(number)
-        uniform = torch.rand(4, generator=rng, dtype=torch.float64)
-        if not len(objects) or uniform[0] >= settings.share:
-            continue
-        about = objects[int(uniform[1] * len(objects))]
-        theta = settings.least + (settings.most - settings.least) * float(uniform[2])
-        turn = Turn(about, *factors(theta if uniform[3] < 0.5 else -theta))
-        pixels = gallery.pyramids.level(number, 0)
-        copies.append(turn.picture(pixels))
-        moved = gaze.from_keypoints(TRIANGLE, turn.points(gaze.apply(objects, TRIANGLE.expand(len(objects), 3, 2))))
-        image += [len(names)] * len(moved)
-        gazes.append(moved)
-        ignore.append(turn.boxes(gallery.ignore[number]))
-        names.append(f"{gallery.names[number]}, sideways")
+    with progress.phase("side views", len(images)) as tick:
+        for done, number in enumerate(images):
+            tick(done)
+            turn = _turn(gallery, number, settings, seed)
+            if turn is None:
+                continue
+            objects = gallery.of(number)
+            copies.append(turn.picture(gallery.pyramids.level(number, 0)))
+            moved = gaze.from_keypoints(TRIANGLE, turn.points(gaze.apply(objects, TRIANGLE.expand(len(objects), 3, 2))))
+            image += [len(names)] * len(moved)
+            gazes.append(moved)
+            ignore.append(turn.boxes(gallery.ignore[number]))
+            names.append(f"{gallery.names[number]}, sideways")
     objects = Objects(
         torch.tensor(image, dtype=torch.int64), torch.cat([*gazes, torch.zeros(0, 4, dtype=torch.float64)])
     )
@@ -118,3 +119,14 @@ class Turn:
         inner = torch.from_numpy(np.interp(x.numpy(), old, new))
         beyond = (x - old[0]).clamp(max=0) + (x - old[-1]).clamp(min=0)
         return gaze.apply(self.about, torch.stack((inner + beyond, y), -1)).view(at.shape)
+
+
+def _turn(gallery: Gallery, number: int, settings: SidewaysSettings, seed: int) -> Turn | None:
+    """How a scene is turned, and about which of its objects; None where it gets no copy."""
+    rng, objects = generator(seed, "sideways", gallery.names[number]), gallery.of(number)
+    uniform = torch.rand(4, generator=rng, dtype=torch.float64)
+    if not len(objects) or uniform[0] >= settings.share:
+        return None
+    about = objects[int(uniform[1] * len(objects))]
+    theta = settings.least + (settings.most - settings.least) * float(uniform[2])
+    return Turn(about, *factors(theta if uniform[3] < 0.5 else -theta))

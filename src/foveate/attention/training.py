@@ -80,7 +80,9 @@ def train(scenes: Scenes, run: RunFolder, settings: TrainSettings, progress: Pro
     keep_large_blocks()
     gallery, split = prepare(scenes, settings, progress)
     gdbn = patch_model(gallery, split, run, settings, progress)
-    wider, more = with_sideways(gallery, split, settings)
+    wider, more = gallery, split
+    if not run.checkpoints.done("evidence"):  # the last phase that looks at them
+        wider, more = with_sideways(gallery, split, settings, progress)
     shiftnet = network(wider, more, gdbn, run, settings, progress)
     fine = fine_network(wider, more, gdbn, shiftnet, run, settings, progress)
     models = Models(gdbn, shiftnet, None, fine)
@@ -103,11 +105,11 @@ def prepare(scenes: Scenes, settings: TrainSettings, progress: Progress) -> tupl
     return gallery, split
 
 
-def with_sideways(gallery: Gallery, split: Split, settings: TrainSettings) -> tuple[Gallery, Split]:
+def with_sideways(gallery: Gallery, split: Split, settings: TrainSettings, progress: Progress) -> tuple[Gallery, Split]:
     """With copies of scenes that train, in which objects seem turned out of the plane; what is held out stays."""
     if settings.sideways.share <= 0:
         return gallery, split
-    copies = sideways(gallery, split.fit, settings.sideways, settings.seed)
+    copies = sideways(gallery, split.fit, settings.sideways, settings.seed, progress)
     wider = join(gallery, copies)
     fit = split.fit + list(range(len(gallery.names), len(wider.names)))
     return wider, Split(fit, split.held_out, wider.subset(fit), split.held_out_objects)
