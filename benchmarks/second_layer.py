@@ -17,18 +17,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from foveate.attention.canonical import standardised
-from foveate.attention.gallery import load_gallery
+from foveate.attention.gallery import Gallery, load_gallery
 from foveate.attention.patches import PatchSettings, aligned_patches, jittered_patches
-from foveate.boltzmann.ais import estimate
-from foveate.boltzmann.annealing_chains import anneal
-from foveate.boltzmann.annealing_path import binary_path
+from foveate.boltzmann.ais import quick_log_z
 from foveate.boltzmann.bound import bound_terms
 from foveate.boltzmann.contrastive import METHODS, Rule, init
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.fitting import put
 from foveate.boltzmann.greedy import GDBNSettings
 from foveate.boltzmann.rbm import BernoulliRBM
-from foveate.boltzmann.schedules import linear
 from foveate.boltzmann.thermometers import start_from_prior
 from foveate.keys import generator, key
 from foveate.progress import Quiet
@@ -54,10 +51,11 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     gdbn = GaussianDBN.load(given.run / "gdbn.safetensors")
-    v = _patches(gdbn, given.test)
+    train, test = (load_gallery(read_scenes(folder).scenes, Quiet(), 640) for folder in (given.train, given.test))
+    v = standardised(gdbn, aligned_patches(test.pyramids, test.objects))
     found: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in NAMES}
     for seed in range(given.seeds):
-        first, rows = _prepared(gdbn, given.train, seed)
+        first, rows = _prepared(gdbn, train, seed)
         for method in NAMES:
             found[method].append(_curve(gdbn, first, rows, v, method, seed, given))
             line = ", ".join(f"{seconds:.0f} s: {nats:.1f}" for seconds, nats in found[method][-1])
@@ -68,14 +66,8 @@ def main() -> None:
         _draw(found, given.plot)
 
 
-def _patches(gdbn: GaussianDBN, folder: str) -> torch.Tensor:
-    gallery = load_gallery(read_scenes(folder).scenes, Quiet(), 640)
-    return standardised(gdbn, aligned_patches(gallery.pyramids, gallery.objects))
-
-
-def _prepared(gdbn: GaussianDBN, folder: str, seed: int) -> tuple[BernoulliRBM, list[torch.Tensor]]:
+def _prepared(gdbn: GaussianDBN, gallery: Gallery, seed: int) -> tuple[BernoulliRBM, list[torch.Tensor]]:
     """The RBM that all methods begin with, and draws of h1 of some epochs."""
-    gallery = load_gallery(read_scenes(folder).scenes, Quiet(), 640)
     epochs = [
         standardised(gdbn, jittered_patches(gallery.pyramids, gallery.objects, PatchSettings(), seed, k))
         for k in range(EPOCHS)
@@ -119,9 +111,7 @@ def _bound(gdbn: GaussianDBN, rbm: BernoulliRBM, v: torch.Tensor, seed: int, tem
     model.grbm.load_state_dict(gdbn.grbm.state_dict())
     model.rbm.load_state_dict(rbm.state_dict())
     terms = bound_terms(model, v, range(len(v)), 20, 20, seed)
-    path = binary_path(rbm, gdbn.grbm.hidden_mean(v))
-    log_z = estimate(path, anneal(path, linear(temperatures), range(50), seed, "second layer").log_weights).log_z
-    return float(terms.variational.mean()) - log_z
+    return float(terms.variational.mean()) - quick_log_z(model, v, temperatures, seed)
 
 
 def _draw(found: dict[str, list[list[tuple[float, float]]]], path: Path) -> None:

@@ -34,18 +34,16 @@ def plainly(net: ShiftNet, context: Tensor, v: Tensor) -> Tensor:
     return net.shift(F.relu(net.combine((seen * expected).flatten(1))))
 
 
-def cast(net: ShiftNet, context: Tensor, v: Tensor) -> Tensor:
-    """Pooled first, products in bfloat16 by torch's autocast."""
-    with torch.autocast("cpu", torch.bfloat16):
-        seen = F.relu(F.max_pool2d(net.look(context - context.mean((1, 2, 3), keepdim=True)), 3))
-        joined = (seen * F.relu(net.expect(v))).flatten(1)
-        return net.shift(F.relu(net.combine(joined))).float()
-
-
 def pooled(net: ShiftNet, context: Tensor, v: Tensor) -> Tensor:
     """Pooled first, in float32."""
     seen = F.relu(F.max_pool2d(net.look(context - context.mean((1, 2, 3), keepdim=True)), 3))
     return net.shift(F.relu(net.combine((seen * F.relu(net.expect(v))).flatten(1))))
+
+
+def cast(net: ShiftNet, context: Tensor, v: Tensor) -> Tensor:
+    """The same, its products in bfloat16 by torch's autocast."""
+    with torch.autocast("cpu", torch.bfloat16):
+        return pooled(net, context, v).float()
 
 
 def stepper(net: ShiftNet, forward: Callable[..., Tensor], context: Tensor, v: Tensor) -> Callable[[], None]:

@@ -31,11 +31,8 @@ from foveate.attention.presets import PRESETS as TRAINING
 from foveate.attention.presets import TrainSettings
 from foveate.attention.round_folder import RoundFolder
 from foveate.attention.training import RunFolder, Split, fine_network, network, patch_model, weigh
-from foveate.boltzmann.ais import estimate
-from foveate.boltzmann.annealing_chains import anneal
-from foveate.boltzmann.annealing_path import binary_path
+from foveate.boltzmann.ais import quick_log_z
 from foveate.boltzmann.bound import bound_terms
-from foveate.boltzmann.schedules import linear
 from foveate.errors import BadInput, FoveateError
 from foveate.memory import keep_large_blocks
 from foveate.progress import Progress
@@ -274,9 +271,7 @@ def _bound(models: Models, gallery: Gallery, objects: Objects, seed: int, draws:
     gdbn = models.gdbn
     v = standardised(gdbn, aligned_patches(gallery.pyramids, objects))
     weighted = bound_terms(gdbn, v, range(len(v)), 1, draws, seed).weighted
-    path = binary_path(gdbn.rbm, gdbn.grbm.hidden_mean(v))
-    annealed = anneal(path, linear(ANNEALING), range(50), seed, "held-out patches")
-    return float(weighted.mean() - estimate(path, annealed.log_weights).log_z)
+    return float(weighted.mean() - quick_log_z(gdbn, v, ANNEALING, seed))
 
 
 def _most_common(verdict: Verdict) -> str:
