@@ -78,6 +78,8 @@ def test_labels_of_ticks_close_together_differ():
     assert labels([0.0, 0.5, 1.0]) == ["0", "0.5", "1"]
     assert len(set(labels([1234.2, 1234.4, 1234.6]))) == 3
     assert labels([], True) == []
+    close = re.findall(r'class="tick"[^>]*>([^<]+)<', str(ranking([Row("a", 103.40), Row("b", 103.52)], "nats", "two")))
+    assert len(close) > 1 and len(set(close)) == len(close)
 
 
 def test_ticks_are_round_and_inside():

@@ -80,6 +80,12 @@ def labels(values: Sequence[Number], shares: bool = False) -> list[str]:
     return texts
 
 
+def marks(low: Number, high: Number, about: int = 4, shares: bool = False) -> list[tuple[float, str]]:
+    """Ticks, each with its label."""
+    values = ticks(low, high, about)
+    return list(zip(values, labels(values, shares), strict=True))
+
+
 def padded(values: Sequence[Number]) -> tuple[float, float]:
     """A range that holds the values with a little air."""
     low, high = float(min(values)), float(max(values))
@@ -115,17 +121,16 @@ class Plane:
     def axes(self, x_label: str, shares: bool = False, whole_x: bool = True) -> str:
         """Grid, ticks and the horizontal axis's name."""
         parts = []
-        values = ticks(self.low[1], self.high[1])
-        for value, text in zip(values, labels(values, shares), strict=True):
+        for value, text in marks(self.low[1], self.high[1], shares=shares):
             place = self.y(value)
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{self.width - RIGHT}" y1="{place}" y2="{place}"/>')
             parts.append(f'<text class="tick" x="{LEFT - 8}" y="{place + 4}" text-anchor="end">{text}</text>')
-        for value in ticks(self.low[0], self.high[0], 5):
+        for value, text in marks(self.low[0], self.high[0], 5):
             if whole_x and not float(value).is_integer():
                 continue
             place, base = self.x(value), self.height - BOTTOM
             parts.append(f'<line class="axis" x1="{place}" x2="{place}" y1="{base}" y2="{base + 4}"/>')
-            parts.append(f'<text class="tick" x="{place}" y="{base + 17}" text-anchor="middle">{number(value)}</text>')
+            parts.append(f'<text class="tick" x="{place}" y="{base + 17}" text-anchor="middle">{text}</text>')
         base = self.height - BOTTOM
         parts.append(f'<line class="axis" x1="{LEFT}" x2="{self.width - RIGHT}" y1="{base}" y2="{base}"/>')
         middle = (LEFT + self.width - RIGHT) / 2
@@ -224,11 +229,9 @@ def ranking(rows: Sequence[Row], unit: str, words: str) -> Markup:
         return round(6 + (value - low) / (high - low) * (width - 12), 2)
 
     parts = []
-    for value in ticks(low, high, 4):
+    for value, text in marks(low, high):
         parts.append(f'<line class="grid" x1="{place(value)}" x2="{place(value)}" y1="4" y2="{base}"/>')
-        parts.append(
-            f'<text class="tick" x="{place(value)}" y="{base + 17}" text-anchor="middle">{number(value)}</text>'
-        )
+        parts.append(f'<text class="tick" x="{place(value)}" y="{base + 17}" text-anchor="middle">{text}</text>')
     for index, row in enumerate(rows):
         y, tone = pitch * index + 32, "a" if row.strong else "d"
         parts.append(f'<line class="stalk {tone}" x1="0" x2="{place(row.value)}" y1="{y}" y2="{y}"/>')
