@@ -15,7 +15,7 @@ from foveate.attention.verifier_pairs import VerifierPairSettings, draw
 from foveate.checkpoints import Checkpoints
 from foveate.errors import FoveateError
 from foveate.keys import generator
-from foveate.progress import Quiet
+from foveate.progress import Progress, Quiet
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 
@@ -167,3 +167,14 @@ class StopAfter(Quiet):
     def show(self, tick):
         if tick.done >= self.steps:
             raise FoveateError("stop")
+
+
+def test_mosaics_say_how_far_they_are(gallery):
+    shown = []
+
+    class Shown(Progress):
+        def show(self, tick):
+            shown.append((tick.name, tick.done, tick.total))
+
+    mosaics(gallery, range(16), 3, 5, progress=Shown())
+    assert shown == [("mosaics", 1, 3), ("mosaics", 2, 3), ("mosaics", 3, 3)]

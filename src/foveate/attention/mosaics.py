@@ -16,6 +16,7 @@ from PIL import Image
 from foveate.attention.gallery import Gallery
 from foveate.attention.pairs import Objects
 from foveate.keys import key
+from foveate.progress import Progress
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 
@@ -36,7 +37,12 @@ class MosaicSettings:
 
 
 def mosaics(
-    gallery: Gallery, images: Sequence[int], count: int, seed: int, settings: MosaicSettings | None = None
+    gallery: Gallery,
+    images: Sequence[int],
+    count: int,
+    seed: int,
+    settings: MosaicSettings | None = None,
+    progress: Progress | None = None,
 ) -> Gallery:
     """Mosaics of some of a gallery's scenes.
 
@@ -46,13 +52,18 @@ def mosaics(
         count: Mosaics to make.
         seed: Of everything random; mosaic k depends on the seed, k and the scenes alone.
         settings: How.
+        progress: Shows how far it is, and may stop it; nothing is shown without.
 
     Returns:
         The mosaics as a gallery of their own. Objects that a cell's edge cuts are ignored regions, as are those that
         were ignored.
     """
     settings = settings or MosaicSettings()
-    made = [_mosaic(gallery, images, np.random.default_rng(key(seed, "mosaic", k)), settings) for k in range(count)]
+    made = []
+    with (progress or Progress()).phase("mosaics", count) as tick:
+        for k in range(count):
+            made.append(_mosaic(gallery, images, np.random.default_rng(key(seed, "mosaic", k)), settings))
+            tick(k + 1)
     index = torch.tensor([k for k, each in enumerate(made) for _ in range(len(each[1]))], dtype=torch.int64)
     gazes = torch.from_numpy(np.concatenate([each[1] for each in made] or [np.zeros((0, 4))]))
     ignore = [torch.from_numpy(each[2]) for each in made]

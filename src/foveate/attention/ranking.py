@@ -99,7 +99,7 @@ def train_evidence(
         The evidence, the searches of the held-out scenes (not of mosaics), and figures about it.
     """
     trained = take(gallery, fit)
-    both = join(trained, mosaics(trained, range(len(fit)), settings.mosaics, seed, settings.mosaic))
+    both = join(trained, mosaics(trained, range(len(fit)), settings.mosaics, seed, settings.mosaic, progress))
     chosen = torch.randperm(len(fit), generator=generator(seed, "ranking"))[: settings.scenes].tolist()
     searched = chosen + list(range(len(fit), len(both.names)))
     negatives = _hard_negatives(models, both, searched, settings, attend.search, seed, progress)
@@ -110,7 +110,7 @@ def train_evidence(
     seen = _background(models, both, chosen, negatives, settings, seed)
     evidence = Evidence(fit_gaussian(seen), object_log_z, verifier, None, None)
     weighed = replace(models, evidence=evidence)
-    made = mosaics(gallery, held_out, settings.held_out_mosaics, seed + 1, settings.mosaic)
+    made = mosaics(gallery, held_out, settings.held_out_mosaics, seed + 1, settings.mosaic, progress)
     searches = search_scenes(weighed, gallery, held_out, attend, progress)
     small = search_scenes(weighed, made, range(len(made.names)), attend, progress)
     ranking, calibration, counted = calibrate([(gallery, each) for each in searches], [(made, each) for each in small])
