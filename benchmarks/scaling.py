@@ -201,6 +201,8 @@ def draw(curves: list[Curve], path: Path) -> None:
             panel.plot(curve.x, through, ":", color="#999", label=f"x^{curve.expected:g}")
             panel.legend(frameon=False)
             panel.set(xscale="log", yscale="log")
+            panel.set_xticks(curve.x, [f"{x:g}" for x in curve.x])  # the marks between would write over one another
+            panel.minorticks_off()
         panel.set(title=curve.what, xlabel=curve.against, ylabel=curve.unit)
         panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
