@@ -219,10 +219,10 @@ def tables(curves: list[Curve], line: float, quick: bool, load: float) -> list[s
         lines.append(f"| {curve.what} | {curve.against} | {ends} | {curve.y[-1]:.3g} {curve.unit} | {grows} |")
     sizes, learned = curves[0], next(curve for curve in curves if "nats" in curve.unit)
     each = float(np.exp(np.interp(np.log(SIDE), np.log(sizes.x), np.log(sizes.y))))
-    last = (learned.y[-1] - learned.y[-2]) / (learned.x[-1] - learned.x[-2]) * 3600
+    best = int(np.argmax(learned.y))
     lines += ["", f"A photograph of {SIDE} pixels takes {each:.2f} core-seconds: {3600 / each:,.0f} photographs a "
-              f"core-hour. A patch model of digits is {learned.y[-1]:.0f} nats above a diagonal Gaussian after "
-              f"{learned.x[-1]:.0f} core-seconds; the last doubling of its units brought {last:,.0f} nats a core-hour.",
+              f"core-hour. A patch model of digits is at best {learned.y[best]:.0f} nats above a diagonal Gaussian, "
+              f"after {learned.x[best]:.1f} core-seconds.",
               "", "| photographs | core-hours | on 2 cores | on 1,000 cores | lines of results |",
               "| --- | --- | --- | --- | --- |"]  # fmt: skip
     for name, count in (("1,000", 1e3), ("100,000", 1e5), ("1 million", 1e6), ("100 million", 1e8)):
