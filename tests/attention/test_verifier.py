@@ -95,6 +95,17 @@ def test_a_mosaic_depends_on_its_number_and_the_seed_alone(gallery):
     )
 
 
+def test_mosaics_say_how_far_they_are(gallery):
+    shown = []
+
+    class Shown(Progress):
+        def show(self, tick):
+            shown.append((tick.name, tick.done, tick.total))
+
+    mosaics(gallery, range(16), 3, 5, progress=Shown())
+    assert shown == [("mosaics", 1, 3), ("mosaics", 2, 3), ("mosaics", 3, 3)]
+
+
 def test_scenes_taken_from_a_gallery_keep_their_pixels_objects_and_names(gallery):
     some = take(gallery, [5, 2])
     assert some.names == ["5.png", "2.png"] and torch.equal(some.of(0), gallery.of(5))
@@ -167,14 +178,3 @@ class StopAfter(Quiet):
     def show(self, tick):
         if tick.done >= self.steps:
             raise FoveateError("stop")
-
-
-def test_mosaics_say_how_far_they_are(gallery):
-    shown = []
-
-    class Shown(Progress):
-        def show(self, tick):
-            shown.append((tick.name, tick.done, tick.total))
-
-    mosaics(gallery, range(16), 3, 5, progress=Shown())
-    assert shown == [("mosaics", 1, 3), ("mosaics", 2, 3), ("mosaics", 3, 3)]

@@ -16,7 +16,7 @@ from PIL import Image
 from foveate.attention.gallery import Gallery
 from foveate.attention.pairs import Objects
 from foveate.keys import key
-from foveate.progress import Progress
+from foveate.progress import Progress, Quiet
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 
@@ -60,7 +60,7 @@ def mosaics(
     """
     settings = settings or MosaicSettings()
     made = []
-    with (progress or Progress()).phase("mosaics", count) as tick:
+    with (progress or Quiet()).phase("mosaics", count) as tick:
         for k in range(count):
             made.append(_mosaic(gallery, images, np.random.default_rng(key(seed, "mosaic", k)), settings))
             tick(k + 1)
