@@ -12,7 +12,6 @@ import codecs
 import faulthandler
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from PIL import Image
 
 from foveate.errors import BadInput
 from foveate.keys import numpy_generator
+from foveate.memory import peak_memory
 from foveate.scenes.folder import read_scenes
 from foveate.scenes.image import BadImage, read_header, read_image
 
@@ -150,8 +150,7 @@ def show(tallies, outside, seconds):
         count = sum(tally.outcomes[name] for name in columns[:4])
         row = "".join(f"{tally.outcomes[name]:>12}" for name in columns)
         print(f"{tally.kind:24}{count:>8}{row}{tally.slowest * 1000:>9.0f} ms")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"files opened outside the folder: {len(outside)}; {seconds:.0f} s; peak memory {peak:.0f} MB")
+    print(f"files opened outside the folder: {len(outside)}; {seconds:.0f} s; peak memory {peak_memory() / 1e6:.0f} MB")
     for failure in [failure for tally in tallies for failure in tally.failures][:5] + outside[:5]:
         print(failure)
 

@@ -15,7 +15,6 @@ Each case is a process of its own, since what a process has freed is not told fr
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from PIL import Image
 
 from foveate.attending import attend_images
 from foveate.attention.attend import AttendSettings, Attention
+from foveate.memory import peak_memory
 from foveate.progress import Quiet
 
 
@@ -47,18 +47,6 @@ def resident() -> float:
     """Resident memory now, MB."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def peak() -> float:
-    """Most resident memory that this process has had, MB.
-
-    From Linux's own count: what getrusage gives begins, after exec, at the parent's.
-    """
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except FileNotFoundError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3
 
 
 def attend(model, paths, tiles: bool = False, at: int = 0) -> float:
@@ -85,9 +73,10 @@ def many(folder: Path, count: int) -> None:
 
 def large(folder: Path, megapixels: float, tiles: bool, model) -> None:
     """One large JPEG."""
-    path, before = str(folder / f"{megapixels:g}.jpg"), peak()
+    path, before = str(folder / f"{megapixels:g}.jpg"), peak_memory()
     attend(model, [path], tiles=tiles)
-    print(f"{megapixels:g} megapixels{' in tiles' if tiles else ''}: {peak() - before:.0f} MB more than before it")
+    more = (peak_memory() - before) / 1e6
+    print(f"{megapixels:g} megapixels{' in tiles' if tiles else ''}: {more:.0f} MB more than before it")
 
 
 def both_at_once(folder: Path, megapixels: float) -> None:

@@ -148,12 +148,13 @@ def nats(folder: Path, quick: bool) -> Curve:
         return ((drawn - mean.view(3, 1, 1)) / std.view(3, 1, 1)).flatten(1)
 
     first = GDBNSettings(n_hidden1=60, n_hidden2=60, start_epochs=1, epochs2=1)
-    train_gdbn(epoch, epoch(1000)[:50], first, mean=mean, std=std)  # what compiles does so here, outside the clock
+    validation = epoch(1000)[:50]
+    train_gdbn(epoch, validation, first, mean=mean, std=std)  # what compiles does so here, outside the clock
     spent, gained = [], []
     for hidden in [60, 120] if quick else [60, 120, 240, 480]:
         settings = GDBNSettings(n_hidden1=hidden, n_hidden2=hidden, start_epochs=2, epochs2=5)
         begun = time.process_time()
-        gdbn = train_gdbn(epoch, epoch(1000)[:50], settings, mean=mean, std=std)
+        gdbn = train_gdbn(epoch, validation, settings, mean=mean, std=std)
         spent.append(time.process_time() - begun)
         v = standardised(gdbn, aligned_patches(gallery.pyramids, test))
         found = evaluate_bound(gdbn, v, chains=20, temperatures=300, samples=10, importance_samples=50)
@@ -176,13 +177,12 @@ def memory(quick: bool) -> Curve:
 
 def resident(side: int) -> None:
     """Print the megabytes that an image and its pyramid take."""
-    from memory import peak
-
+    from foveate.memory import peak_memory
     from foveate.scenes.pyramid import Pyramids
 
-    before = peak()
+    before = peak_memory()
     Pyramids.from_images([np.ones((side, side, 3), np.uint8)])
-    print(peak() - before)
+    print((peak_memory() - before) / 1e6)
 
 
 def draw(curves: list[Curve], path: Path) -> None:

@@ -167,12 +167,13 @@ def test_turned_picture_is_reduced_by_its_upright_size(make, saved):
 
 
 READ_AND_WEIGH = """
-import resource, sys
+import sys
+from foveate.memory import peak_memory
 from foveate.scenes.image import open_picture, read_image
 read_image(sys.argv[2], 64)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory()
 picture = open_picture(sys.argv[1], 1024)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, picture.width * picture.height, picture.pixels.shape)
+print((peak_memory() - before) // 1024, picture.width * picture.height, picture.pixels.shape)
 """
 
 
