@@ -28,6 +28,7 @@ from foveate.progress import Progress, Quiet
 from foveate.scenes.pyramid import Pyramids
 
 Picture = Float[ndarray, "h w 3"]
+Colours = Float[ndarray, "H W 3"]  # a scene, which need not be as large
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _shape(rng: np.random.Generator, settings: ClutterSettings) -> tuple[int, in
     return (settings.long, settings.short) if rng.random() < 0.5 else (settings.short, settings.long)
 
 
-def _pixels(gallery: Gallery, image: int) -> Picture:
+def _pixels(gallery: Gallery, image: int) -> Colours:
     """A scene, in [0, 1]."""
     return gallery.pyramids.level(image, 0).astype(np.float32) / 65535.0
 
@@ -94,7 +95,7 @@ def _finished(picture: Picture, rng: np.random.Generator, settings: ClutterSetti
     return np.rint(255 * picture.clip(0, 1)).astype(np.uint8)
 
 
-def _noise(shape: tuple[int, int], scene: Picture, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
+def _noise(shape: tuple[int, int], scene: Colours, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
     """Blocks of independent grey values: uniform, normal around a scene's mean, or black and white."""
     del scene  # noise knows nothing of it
     block = int(rng.integers(1, settings.block + 1)) if rng.random() < 0.5 else 1
@@ -109,7 +110,7 @@ def _noise(shape: tuple[int, int], scene: Picture, rng: np.random.Generator, set
     return values.repeat(block, 0).repeat(block, 1)[: shape[0], : shape[1]]
 
 
-def _gratings(shape: tuple[int, int], scene: Picture, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
+def _gratings(shape: tuple[int, int], scene: Colours, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
     """A product of waves from one colour of a scene to another."""
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
     wave = np.ones(shape)
@@ -121,11 +122,10 @@ def _gratings(shape: tuple[int, int], scene: Picture, rng: np.random.Generator, 
     return low + (high - low) * (0.5 + 0.5 * wave)[..., None] + rng.uniform(0, 0.08) * rng.normal(size=(*shape, 3))
 
 
-def _leaves(shape: tuple[int, int], scene: Picture, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
-    """Discs that fall on each other; the radius is drawn by inverting the distribution of density ~ r^-3."""
+def _leaves(shape: tuple[int, int], scene: Colours, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
+    """Discs that fall on each other, lit from one side."""
     picture = np.broadcast_to(_colours(scene, 1, rng)[0], (*shape, 3)).copy()
-    low, high = settings.smallest**-2, settings.largest**-2
-    radius = (low + rng.random(settings.leaves) * (high - low)) ** -0.5
+    radius = _radii(settings.leaves, rng, settings)
     centre = rng.random((settings.leaves, 2)) * shape
     colour, shade, light = _colours(scene, settings.leaves, rng), rng.uniform(0, 0.5), rng.uniform(0, 2 * np.pi)
     for (cy, cx), r, c in zip(centre, radius, colour, strict=True):
@@ -139,7 +139,12 @@ def _leaves(shape: tuple[int, int], scene: Picture, rng: np.random.Generator, se
     return picture + rng.uniform(0, 0.05) * rng.normal(size=picture.shape)
 
 
-def _spectrum(shape: tuple[int, int], scene: Picture, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
+def _radii(count: int, rng: np.random.Generator, settings: ClutterSettings) -> Float[ndarray, "count"]:
+    """Of density ~ r^-3 between the smallest and the largest: r^-2 is uniform."""
+    return rng.uniform(settings.largest**-2, settings.smallest**-2, count) ** -0.5
+
+
+def _spectrum(shape: tuple[int, int], scene: Colours, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
     """A scene's moduli with the phases of white noise, one for all three channels, so that colours go together."""
     del settings  # it is the scene's
     h, w = min(shape[0], scene.shape[0]), min(shape[1], scene.shape[1])
@@ -151,11 +156,11 @@ def _spectrum(shape: tuple[int, int], scene: Picture, rng: np.random.Generator, 
     return mean + np.fft.irfft2(turned, s=(h, w), axes=(0, 1))
 
 
-def _colours(scene: Picture, count: int, rng: np.random.Generator) -> Float[ndarray, "count 3"]:
+def _colours(scene: Colours, count: int, rng: np.random.Generator) -> Float[ndarray, "count 3"]:
     """Colours of a scene's pixels."""
     flat = scene.reshape(-1, 3)
     return flat[rng.integers(len(flat), size=count)].astype(np.float64)
 
 
-Kind = Callable[[tuple[int, int], Picture, np.random.Generator, ClutterSettings], Picture]
+Kind = Callable[[tuple[int, int], Colours, np.random.Generator, ClutterSettings], Picture]
 KINDS: tuple[Kind, ...] = (_noise, _leaves, _spectrum, _gratings)

@@ -1,10 +1,11 @@
 """Training of the evidence: where searches of annotated scenes end, and what is to be seen there.
 
-First round, on scenes that trained the network and on mosaics of them: gazes set out without any ranking, and some end
-where no object is. These are the hard negatives of the verifier; with random windows, what is seen there makes the
-background model. Second round, on scenes that trained nothing and mosaics of them: the whole search, whose gazes fit
-the ranking. Mosaics bring in small objects and several at once, which portraits do not have. The calibration is fitted
-on the scenes alone: how often a gaze of some score is an object differs between mosaics and photographs.
+First round, on scenes that trained the network, on mosaics of them and on pictures without an object: gazes set out
+without any ranking, and some end where no object is. These are the hard negatives of the verifier; with random windows,
+what is seen there in scenes and mosaics makes the background model. Second round, on scenes that trained nothing,
+mosaics of them and other pictures without an object: the whole search, whose gazes fit the ranking. Mosaics bring in
+small objects and several at once, which portraits do not have. The calibration is fitted on the scenes alone: how often
+a gaze of some score is an object differs between mosaics and photographs.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from foveate.attention.attend import AttendSettings, find
 from foveate.attention.background import fit_gaussian
 from foveate.attention.calibration import Calibration, fit_calibration
 from foveate.attention.canonical import standardised
+from foveate.attention.clutter import ClutterSettings, clutter
 from foveate.attention.evidence import Evidence
 from foveate.attention.gallery import Gallery, join, take
 from foveate.attention.labels import ELSEWHERE, OBJECT, UNCLEAR, label
@@ -50,10 +52,13 @@ class RankingSettings:
     scenes: int = 300  # scenes of the first round
     mosaics: int = 300  # mosaics of them
     starts: int = 200  # starts in each
+    clutter: int = 80  # pictures without an object in the first round
     held_out_mosaics: int = 60  # mosaics of the second round
+    held_out_clutter: int = 20  # pictures without an object in it
     windows: int = 6  # random windows of each scene, for the background model
     log_z_temperatures: int = 1000  # of the estimate of the first layer's log Z
     mosaic: MosaicSettings = field(default_factory=MosaicSettings)
+    empty: ClutterSettings = field(default_factory=ClutterSettings)
     verifier: VerifierSettings = field(default_factory=VerifierSettings)
 
 
@@ -99,7 +104,8 @@ def train_evidence(
         The evidence, the searches of the held-out scenes (not of mosaics), and figures about it.
     """
     trained = take(gallery, fit)
-    both = join(trained, mosaics(trained, range(len(fit)), settings.mosaics, seed, settings.mosaic, progress))
+    photographs = join(trained, mosaics(trained, range(len(fit)), settings.mosaics, seed, settings.mosaic, progress))
+    both = join(photographs, clutter(trained, range(len(fit)), settings.clutter, seed, settings.empty, progress))
     chosen = torch.randperm(len(fit), generator=generator(seed, "ranking"))[: settings.scenes].tolist()
     searched = chosen + list(range(len(fit), len(both.names)))
     negatives = _hard_negatives(models, both, searched, settings, attend.search, seed, progress)
@@ -107,10 +113,16 @@ def train_evidence(
         both, negatives, models.canonical, start or models.shiftnet, start is not None, settings.verifier, pairing,
         seed, progress, checkpoints,
     )  # fmt: skip
-    seen = _background(models, both, chosen, negatives, settings, seed)
+    real = negatives.image < len(photographs.names)
+    seen = _background(
+        models, photographs, chosen, Objects(negatives.image[real], negatives.gaze[real]), settings, seed
+    )
     evidence = Evidence(fit_gaussian(seen), object_log_z, verifier, None, None)
     weighed = replace(models, evidence=evidence)
-    made = mosaics(gallery, held_out, settings.held_out_mosaics, seed + 1, settings.mosaic, progress)
+    made = join(
+        mosaics(gallery, held_out, settings.held_out_mosaics, seed + 1, settings.mosaic, progress),
+        clutter(gallery, held_out, settings.held_out_clutter, seed + 1, settings.empty, progress),
+    )
     searches = search_scenes(weighed, gallery, held_out, attend, progress)
     small = search_scenes(weighed, made, range(len(made.names)), attend, progress)
     ranking, calibration, counted = calibrate([(gallery, each) for each in searches], [(made, each) for each in small])
