@@ -55,7 +55,11 @@ def test_mosaics_teach_the_ranking_but_not_how_probable_an_object_is():
     mosaics = [search(k, 50.0) for k in range(60)]
     ranking, calibration, counts = calibrate(photographs, mosaics)
     assert counts == {"calibration_objects": 30, "calibration_elsewhere": 30}
-    assert abs(calibration.probability(ranking.logit(np.zeros((1, 1))))[0] - 0.5) < 0.1
+    middling = ranking.logit(np.zeros((1, 1)))
+    assert abs(calibration.probability(middling)[0] - 0.5) < 0.1
+    _, mixed, counts = calibrate(photographs, mosaics, 0.1)
+    assert counts == {"calibration_objects": 36, "calibration_elsewhere": 30}, "six mosaics for sixty photographs"
+    assert mixed.probability(middling)[0] > calibration.probability(middling)[0]
 
 
 def test_with_too_few_objects_in_photographs_mosaics_are_calibrated_on_too():

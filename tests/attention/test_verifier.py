@@ -57,6 +57,11 @@ def hard_negatives(gallery):
     return Objects(torch.arange(len(gallery.names)), u)
 
 
+def doubtful(negatives):
+    """An object may be there that nobody annotated."""
+    return torch.zeros(len(negatives.image), dtype=torch.bool)
+
+
 def test_objects_of_a_mosaic_are_where_it_says(gallery):
     made = mosaics(gallery, range(16), 12, 3, MosaicSettings(long=320, short=240))
     beyond = []
@@ -130,8 +135,9 @@ def test_it_learns_to_tell_objects_from_what_the_search_was_drawn_to(gallery, st
     settings = VerifierSettings(steps=60, pairs=pairs)
     negatives = hard_negatives(gallery)
     net, figures = train_verifier(
-        gallery, negatives, canonical, start, False, settings, PairSettings(), 1, Quiet(), verifier.NoCheckpoints()
-    )
+        gallery, negatives, doubtful(negatives), canonical, start, False, settings, PairSettings(), 1, Quiet(),
+        verifier.NoCheckpoints(),
+    )  # fmt: skip
     assert figures["verifier_missed"] < 0.25 and figures["verifier_fooled"] < 0.25
     held = draw(gallery, negatives, torch.arange(16), VerifierPairSettings(), PairSettings(), generator(9, "new"))
     with torch.no_grad():
@@ -139,6 +145,17 @@ def test_it_learns_to_tell_objects_from_what_the_search_was_drawn_to(gallery, st
     right = (odds[:, HERE] > 0) == (held.here == 1)
     assert right[held.here != UNCLEAR].double().mean() > 0.8
     assert torch.isfinite(odds[:, NEAR]).all()
+
+
+def test_what_looks_like_an_object_is_dropped_unless_there_is_none_for_certain(start):
+    settings = VerifierSettings()
+    state = verifier.begin(start, False, 3)
+    state.visits.fill_(settings.suspicious)
+    state.logit.copy_(torch.tensor([9.0, 9.0, -9.0]))
+    certain = torch.tensor([False, True, False])
+    drawn = verifier._choose(state, certain, settings, generator(0, "drawn"))
+    assert set(drawn.tolist()) <= {1, 2} and (drawn == 1).sum() > (drawn == 2).sum()
+    assert verifier._suspicious(state, certain, settings).tolist() == [True, False, False]
 
 
 def test_stopped_half_way_it_goes_on_to_the_same_weights_and_figures(gallery, start, tmp_path):
@@ -149,6 +166,7 @@ def test_stopped_half_way_it_goes_on_to_the_same_weights_and_figures(gallery, st
         return train_verifier(
             gallery,
             hard_negatives(gallery),
+            doubtful(hard_negatives(gallery)),
             canonical,
             start,
             False,

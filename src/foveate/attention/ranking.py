@@ -4,8 +4,9 @@ First round, on scenes that trained the network, on mosaics of them and on pictu
 without any ranking, and some end where no object is. These are the hard negatives of the verifier; with random windows,
 what is seen there in scenes and mosaics makes the background model. Second round, on scenes that trained nothing,
 mosaics of them and other pictures without an object: the whole search, whose gazes fit the ranking. Mosaics bring in
-small objects and several at once, which portraits do not have. The calibration is fitted on the scenes alone: how often
-a gaze of some score is an object differs between mosaics and photographs.
+small objects and several at once, which portraits do not have. How often a gaze of some score is an object differs
+between mosaics and scenes, and the photographs that will be attended are likelier to be like the scenes; but on scenes
+alone, what is small is thought improbable. The calibration is therefore fitted on the scenes and a few mosaics.
 """
 
 from collections.abc import Sequence
@@ -55,6 +56,7 @@ class RankingSettings:
     clutter: int = 80  # pictures without an object in the first round
     held_out_mosaics: int = 60  # mosaics of the second round
     held_out_clutter: int = 20  # pictures without an object in it
+    mixed: float = 0.12  # mosaics that the calibration is fitted on, beside each scene
     windows: int = 6  # random windows of each scene, for the background model
     log_z_temperatures: int = 1000  # of the estimate of the first layer's log Z
     mosaic: MosaicSettings = field(default_factory=MosaicSettings)
@@ -109,11 +111,11 @@ def train_evidence(
     chosen = torch.randperm(len(fit), generator=generator(seed, "ranking"))[: settings.scenes].tolist()
     searched = chosen + list(range(len(fit), len(both.names)))
     negatives = _hard_negatives(models, both, searched, settings, attend.search, seed, progress)
-    verifier, figures = train_verifier(
-        both, negatives, models.canonical, start or models.shiftnet, start is not None, settings.verifier, pairing,
-        seed, progress, checkpoints,
-    )  # fmt: skip
     real = negatives.image < len(photographs.names)
+    verifier, figures = train_verifier(
+        both, negatives, ~real, models.canonical, start or models.shiftnet, start is not None, settings.verifier,
+        pairing, seed, progress, checkpoints,
+    )  # fmt: skip
     seen = _background(
         models, photographs, chosen, Objects(negatives.image[real], negatives.gaze[real]), settings, seed
     )
@@ -125,7 +127,9 @@ def train_evidence(
     )
     searches = search_scenes(weighed, gallery, held_out, attend, progress)
     small = search_scenes(weighed, made, range(len(made.names)), attend, progress)
-    ranking, calibration, counted = calibrate([(gallery, each) for each in searches], [(made, each) for each in small])
+    ranking, calibration, counted = calibrate(
+        [(gallery, each) for each in searches], [(made, each) for each in small], settings.mixed
+    )
     figures |= {"background_windows": len(seen), **counted}
     return replace(evidence, ranking=ranking, calibration=calibration), searches, figures
 
@@ -144,7 +148,7 @@ def search_scenes(
 
 
 def calibrate(
-    searches: Sequence[tuple[Gallery, Searched]], others: Sequence[tuple[Gallery, Searched]] = ()
+    searches: Sequence[tuple[Gallery, Searched]], others: Sequence[tuple[Gallery, Searched]] = (), mixed: float = 0.0
 ) -> tuple[Logistic, Calibration, dict[str, float | int]]:
     """Ranking and calibration from searches of annotated scenes.
 
@@ -154,8 +158,9 @@ def calibrate(
 
     Args:
         searches: Of scenes as they will be attended.
-        others: Of scenes of another sort, which only the ranking learns from, unless fewer than `FEWEST` objects were
-            found in the first.
+        others: Of scenes of another sort, from which the ranking learns as much. All of them go into the calibration
+            if fewer than `FEWEST` objects were found in the first.
+        mixed: How many of the others, the first of them, go into the calibration for each of the searches.
     """
     both = [*searches, *others]
     labels = [label(e.gazes, gallery.of(e.image), gallery.ignore[e.image]).numpy() for gallery, e in both]
@@ -171,7 +176,7 @@ def calibrate(
         scores.append(score[kept])
         answers.append(y_here[kept])
     found = sum(int((answer == OBJECT).sum()) for answer in answers[: len(searches)])
-    used = len(searches) if found >= FEWEST else len(both)
+    used = len(searches) + round(mixed * len(searches)) if found >= FEWEST else len(both)
     score, answer = np.concatenate(scores[:used]), np.concatenate(answers[:used])
     counts = {
         "calibration_objects": int((answer == OBJECT).sum()), "calibration_elsewhere": int((answer == ELSEWHERE).sum()),

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from foveate.attention.descent import DescentSettings, descend
@@ -99,6 +99,7 @@ def begin(start: ShiftNet, again: bool, negatives: int) -> State:
 def train_verifier(
     gallery: Gallery,
     negatives: Objects,
+    certain: Bool[Tensor, "negatives"],
     canonical: Canonical,
     start: ShiftNet,
     again: bool,
@@ -113,6 +114,7 @@ def train_verifier(
     Args:
         gallery: The scenes, and the objects in them.
         negatives: Gazes at which no object is annotated, to which the ShiftNet was drawn.
+        certain: Where there is none for certain: however much like an object it looks, it is not dropped.
         canonical: Glimpse in [0, 1] -> v, as inference computes it.
         start: The ShiftNet, or an earlier verifier, whose weights it begins with.
         again: Whether it is an earlier verifier.
@@ -130,7 +132,7 @@ def train_verifier(
     with progress.phase("verifier", settings.steps) as tick:
         while state.step < settings.steps:
             rng = generator(seed, "verifier", state.step)
-            chosen = _choose(state, settings, rng)
+            chosen = _choose(state, certain, settings, rng)
             pairs = draw(gallery, negatives, chosen, settings.pairs, pairing, rng)
             state, shares = _step(state, pairs, canonical, chosen, settings)
             wrong.append(shares)
@@ -140,7 +142,7 @@ def train_verifier(
     last = torch.tensor(wrong[-LAST:] or [(float("nan"),) * 3], dtype=torch.float64).mean(0)
     figures = {
         "verifier_negatives": count,
-        "verifier_suspicious": int(_suspicious(state, settings).sum()),
+        "verifier_suspicious": int(_suspicious(state, certain, settings).sum()),
         "verifier_missed": round(float(last[0]), 4),
         "verifier_fooled": round(float(last[1]), 4),
         "verifier_near_wrong": round(float(last[2]), 4),
@@ -148,14 +150,16 @@ def train_verifier(
     return state.average.eval(), figures
 
 
-def _suspicious(state: State, settings: VerifierSettings) -> Tensor:
-    return (state.visits >= settings.suspicious) & (state.logit > state.median)
+def _suspicious(state: State, certain: Bool[Tensor, "negatives"], settings: VerifierSettings) -> Tensor:
+    return (state.visits >= settings.suspicious) & (state.logit > state.median) & ~certain
 
 
-def _choose(state: State, settings: VerifierSettings, rng: torch.Generator) -> Int[Tensor, "n"]:
+def _choose(
+    state: State, certain: Bool[Tensor, "negatives"], settings: VerifierSettings, rng: torch.Generator
+) -> Int[Tensor, "n"]:
     """Which hard negatives a step sees."""
     weight = torch.sigmoid(state.logit) + settings.least
-    weight[_suspicious(state, settings)] = 0
+    weight[_suspicious(state, certain, settings)] = 0
     if not len(weight) or not weight.sum() > 0:
         return torch.zeros(0, dtype=torch.int64)
     return torch.multinomial(weight, settings.pairs.negatives, replacement=True, generator=rng)
