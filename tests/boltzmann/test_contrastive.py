@@ -17,6 +17,7 @@ from foveate.boltzmann.contrastive import (
     to_tensors,
 )
 from foveate.boltzmann.fitting import put, train_rbm
+from foveate.boltzmann.moments import flips
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
 from foveate.errors import BadInput
 from foveate.keys import generator
@@ -142,7 +143,7 @@ def test_centring_does_not_depend_on_which_value_of_a_unit_is_called_one():
         mu, lam = rows.mean(0), h_data.mean(0)
         slope = (rows - mu).T @ (h_data - lam) / len(rows) - ((vs - mu) * weight[:, None]).T @ (h_model - lam)
         s = Statistics(slope, rows.mean(0) - weight @ vs, torch.zeros(6), lam - weight @ h_model, mu, lam)
-        ascend(p, p.zeros(), s, StepSizes(0.3))
+        ascend(p, p.zeros(), p.clone(), s, StepSizes(0.3))
         put(one, p)
         model.append(torch.softmax(-one.free_energy(vs), 0))
     order = ((vs - torch.tensor([1.0, 0, 0, 0, 0, 0])).abs() @ (2.0 ** torch.arange(5, -1, -1))).long()
@@ -158,15 +159,19 @@ def test_the_fused_ascent_is_its_torch_reference():
 
     start, speed, slope = some(0.3), some(0.01), some()
     statistics = Statistics(slope.W, slope.b, slope.log_sigma, slope.c, some().b, some().c)
-    sizes = StepSizes(0.01, 0.02, 0.5, 0.001, -0.3, 0.03)
-    fused, reference = (start.clone(), speed.clone()), (start.clone(), speed.clone())
-    assert ascend(*fused, statistics, sizes) == pytest.approx(
-        ascend_reference(*reference, statistics, sizes), rel=1e-5
-    )
+    sizes = StepSizes(0.01, 0.02, 0.5, 0.001, -0.3, 0.03, 0.2)
+    mean = some()
+    fused, reference = ((start.clone(), speed.clone(), mean.clone()) for _ in range(2))
+    assert ascend(*fused, statistics, sizes) == pytest.approx(ascend_reference(*reference, statistics, sizes), rel=1e-5)
     for a, b in zip(fused, reference, strict=True):
         for x, y in zip(a, b, strict=True):
             assert torch.allclose(x, y, rtol=1e-5, atol=2e-6)
     assert (fused[0].log_sigma >= -0.3).all() and (fused[1].log_sigma.abs() <= 0.03 + 1e-7).all()
+
+
+def test_flips_are_counted():
+    before, after = torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]), torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert flips(before, after) == 2 and flips(before, before) == 0
 
 
 def test_the_centred_slope_is_that_of_centred_units():

@@ -106,8 +106,12 @@ def train_evidence(
         The evidence, the searches of the held-out scenes (not of mosaics), and figures about it.
     """
     trained = take(gallery, fit)
-    photographs = join(trained, mosaics(trained, range(len(fit)), settings.mosaics, seed, settings.mosaic, progress))
-    both = join(photographs, clutter(trained, range(len(fit)), settings.clutter, seed, settings.empty, progress))
+    extra = join(
+        mosaics(trained, range(len(fit)), settings.mosaics, seed, settings.mosaic, progress),
+        clutter(trained, range(len(fit)), settings.clutter, seed, settings.empty, progress),
+    )
+    both = join(trained, extra)
+    photographs = take(both, range(len(fit) + settings.mosaics))
     chosen = torch.randperm(len(fit), generator=generator(seed, "ranking"))[: settings.scenes].tolist()
     searched = chosen + list(range(len(fit), len(both.names)))
     negatives = _hard_negatives(models, both, searched, settings, attend.search, seed, progress)

@@ -69,6 +69,7 @@ class StepSizes(NamedTuple):
     weight_decay: Pull of W towards 0, per unit of rate.
     log_sigma_floor: log sigma never falls below it.
     log_sigma_change: Longest step of a log sigma.
+    average: How far the averaged parameters move towards the new ones.
     """
 
     rate: float
@@ -77,6 +78,7 @@ class StepSizes(NamedTuple):
     weight_decay: float = 0.0
     log_sigma_floor: float = -float("inf")
     log_sigma_change: float = 0.05
+    average: float = 1.0
 
 
 def centre_slope(
@@ -93,16 +95,23 @@ def centre_slope(
         _centre_slope(slope.numpy(), v.numpy(), offset_h.numpy(), mu.numpy(), h.numpy())
 
 
-def ascend(parameters: Parameters, velocity: Parameters, statistics: Statistics, sizes: StepSizes) -> float:
-    """Change `parameters` and `velocity` in place by one step; the root mean square change of W."""
+def ascend(
+    parameters: Parameters, velocity: Parameters, average: Parameters, statistics: Statistics, sizes: StepSizes
+) -> float:
+    """Change `parameters`, `velocity` and `average` in place by one step; the root mean square change of W."""
     if parameters.W.device.type != "cpu":
-        return ascend_reference(parameters, velocity, statistics, sizes)
-    return _ascend(
-        *(x.numpy() for x in (*parameters, *velocity, *statistics)), *(np.float32(x) for x in sizes)
+        return ascend_reference(parameters, velocity, average, statistics, sizes)
+    change = _ascend(
+        *(x.numpy() for x in (*parameters, *velocity, average.W, *statistics)), *(np.float32(x) for x in sizes)
     )
+    for kept, now in zip(average[1:], parameters[1:], strict=True):
+        kept.lerp_(now, sizes.average)
+    return change
 
 
-def ascend_reference(parameters: Parameters, velocity: Parameters, statistics: Statistics, sizes: StepSizes) -> float:
+def ascend_reference(
+    parameters: Parameters, velocity: Parameters, average: Parameters, statistics: Statistics, sizes: StepSizes
+) -> float:
     """The same in plain torch; also what other devices run."""
     W, b, c, log_sigma = parameters
     s = statistics
@@ -124,6 +133,8 @@ def ascend_reference(parameters: Parameters, velocity: Parameters, statistics: S
         log_sigma.add_(velocity.log_sigma).clamp_(min=sizes.log_sigma_floor)
     b.copy_(b_centred + velocity.b - W @ s.offset_h)
     c.copy_(c_centred + velocity.c - W.T @ (s.mu * torch.exp(-2 * log_sigma)))
+    for kept, now in zip(average, parameters, strict=True):
+        kept.lerp_(now, sizes.average)
     return float(velocity.W.square().mean().sqrt())
 
 
@@ -138,24 +149,27 @@ def _centre_slope(slope, v, lam, mu, h):
 @njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, nogil=True)
 @no_type_check  # the import hook of the tests would wrap what numba has to compile
 def _ascend(
-    W, b, c, log_sigma, vel_W, vel_b, vel_c, vel_s, g_W, g_v, g_v2, g_h, mu, lam,
-    rate, rate_sigma, momentum, decay, floor, longest,
+    W, b, c, log_sigma, vel_W, vel_b, vel_c, vel_s, mean_W, g_W, g_v, g_v2, g_h, mu, lam,
+    rate, rate_sigma, momentum, decay, floor, longest, weight,
 ):  # fmt: skip
-    """One pass over the rows of W: the sums that the biases and sigma need come with the update."""
+    """One pass over the rows of W: the sums that the biases need and the average come with the update.
+
+    Those that sigma needs are of the old W: a pass of their own over a row that is then at hand.
+    """
     visible, hidden = W.shape
     total = 0.0
     for j in range(hidden):
         vel_c[j] = momentum * vel_c[j] + rate * g_h[j]
         c[j] += vel_c[j]
     for i in range(visible):
-        slope, old = np.float32(0), np.float32(0)
-        for j in range(hidden):
-            slope += W[i, j] * g_W[i, j]
-            old += W[i, j] * lam[j]
         precision = np.exp(np.float32(-2) * log_sigma[i])
         q_old = mu[i] * precision
-        squares = g_v2[i] - np.float32(2) * (b[i] + old) * g_v[i]
         if rate_sigma > 0:
+            slope, old = np.float32(0), np.float32(0)
+            for j in range(hidden):
+                slope += W[i, j] * g_W[i, j]
+                old += W[i, j] * lam[j]
+            squares = g_v2[i] - np.float32(2) * (b[i] + old) * g_v[i]
             step = momentum * vel_s[i] + rate_sigma * np.float32(0.5) * precision * (squares - np.float32(2) * slope)
             vel_s[i] = -longest if step < -longest else longest if step > longest else step
             moved = log_sigma[i] + vel_s[i]
@@ -168,6 +182,7 @@ def _ascend(
             after = before + velocity
             vel_W[i, j] = velocity
             W[i, j] = after
+            mean_W[i, j] += weight * (after - mean_W[i, j])
             change += velocity * lam[j]
             square += velocity * velocity
             c[j] += q_old * before - q_new * after

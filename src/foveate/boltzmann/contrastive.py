@@ -228,9 +228,7 @@ def fast_persistent(
 METHODS: dict[str, Step] = {"cd": contrastive_divergence, "pcd": persistent, "fast_pcd": fast_persistent}
 
 
-def _persist(
-    state: State, driving: Parameters, batch: Tensor, rule: Rule, processes: Processes
-) -> tuple[State, Info]:
+def _persist(state: State, driving: Parameters, batch: Tensor, rule: Rule, processes: Processes) -> tuple[State, Info]:
     p, rows = state.parameters, batch[processes.share(len(batch))]
     mean = mean_units(_products_up(p, rows, state.gaussian), p.c)
     first = processes.share(state.n_chains).start
@@ -260,21 +258,17 @@ def _sweeps(p: Parameters, h: Tensor, count: int, state: State, first: int) -> t
     return v, mean, h
 
 
-def _learn(
-    state: State, samples: Samples, hidden: Tensor, rule: Rule, processes: Processes
-) -> tuple[State, Info]:
+def _learn(state: State, samples: Samples, hidden: Tensor, rule: Rule, processes: Processes) -> tuple[State, Info]:
     """A step up from samples of (v, E[h | v]) under data and model."""
     m = moments(samples, state.gaussian, processes)
     found = statistics(m, state.mu, state.offset_h, rule.centre)
     p = state.parameters
     rate_log_sigma = rule.rate_log_sigma if state.gaussian else 0.0
-    sizes = StepSizes(rule.rate, rate_log_sigma, rule.momentum, rule.weight_decay, rule.log_sigma_floor)
+    weight = max(1 - rule.average, 1 / (state.step + 1))
+    sizes = StepSizes(rule.rate, rate_log_sigma, rule.momentum, rule.weight_decay, rule.log_sigma_floor, average=weight)
     if state.fast is not None:
         _learn_fast(state.fast, found, rule)
-    change = ascend(p, state.velocity, found, sizes)
-    weight = max(1 - rule.average, 1 / (state.step + 1))
-    for kept, now in zip(state.average, p, strict=True):
-        kept.lerp_(now, weight)
+    change = ascend(p, state.velocity, state.average, found, sizes)
     at_floor = float((p.log_sigma <= rule.log_sigma_floor).float().mean()) if state.gaussian else 0.0
     on = float(m.h_data.mean()), float(m.h_model.mean())
     info = Info(change, float(m.motion), *on, at_floor, _failed(p, change))

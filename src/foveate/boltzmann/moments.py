@@ -1,9 +1,11 @@
 """From the samples of a step to the statistics of its gradient, added up over all processes in one go."""
 
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numba import njit
 from torch import Tensor
 
 from foveate.boltzmann.ascent import Statistics, centre_slope
@@ -60,18 +62,35 @@ def moments(s: Samples, gaussian: bool, processes: Processes) -> Moments:
     slope, *parts = flat.split([visible * hidden, visible, hidden, visible, hidden, visible, 1])
     found = Moments(slope.view(visible, hidden), *parts)
     torch.mm(s.v_data.T, s.h_data, out=found.slope)
-    torch.addmm(
-        found.slope, s.v_model.T, s.h_model, beta=1 / s.rows, alpha=-1 / s.chains, out=found.slope
-    )
+    torch.addmm(found.slope, s.v_model.T, s.h_model, beta=1 / s.rows, alpha=-1 / s.chains, out=found.slope)
     for name, count in (("v_data", s.rows), ("h_data", s.rows), ("v_model", s.chains), ("h_model", s.chains)):
         torch.sum(getattr(s, name), 0, out=getattr(found, name)).div_(count)
     if gaussian:
         found.v_squared.copy_(s.v_data.square().sum(0) / s.rows - s.v_model.square().sum(0) / s.chains)
     else:
         found.v_squared.zero_()
-    found.motion.copy_((s.before - s.after).square_().sum() / (s.chains * hidden))
+    found.motion.fill_(1).mul_(flips(s.before, s.after)).div_(s.chains * hidden)
     processes.total(flat)
     return found
+
+
+def flips(before: Float[Tensor, "chains hidden"], after: Float[Tensor, "chains hidden"]) -> int | Tensor:
+    """How many binary units differ."""
+    if before.device.type != "cpu":
+        return (before != after).sum()
+    return _flips(before.numpy(), after.numpy())
+
+
+@njit(cache=True, nogil=True)
+@no_type_check  # the import hook of the tests would wrap what numba has to compile
+def _flips(before, after):
+    count = 0
+    for i in range(before.shape[0]):
+        row = np.int32(0)
+        for j in range(before.shape[1]):
+            row += np.int32(before[i, j] != after[i, j])
+        count += row
+    return count
 
 
 def statistics(
