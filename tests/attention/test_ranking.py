@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 
+from foveate.attention.evidence import MEASURED, capped
 from foveate.attention.gallery import Gallery
 from foveate.attention.pairs import Objects
-from foveate.attention.ranking import Searched, calibrate
+from foveate.attention.ranking import Searched, calibrate, usual_ceiling
 from foveate.scenes.pyramid import Pyramids
 
 
@@ -67,3 +68,26 @@ def test_with_too_few_objects_in_photographs_mosaics_are_calibrated_on_too():
     at = torch.tensor([[20.0, 0.0, 50.0, 50.0], [20.0, 0.0, 150.0, 50.0]], dtype=torch.float64)
     searches = [(gallery, Searched(k, at, np.array([[2.0 + k], [-2.0 - k]]))) for k in range(12)]
     assert calibrate(searches[:6], searches[6:])[2] == {"calibration_objects": 12, "calibration_elsewhere": 12}
+
+
+def test_the_ceiling_is_what_objects_usually_reach_and_noise_gains_nothing_above_it():
+    gallery, rng = scenes(40), np.random.default_rng(0)
+    at = torch.tensor([[20.0, 0.0, 50.0, 50.0], [20.0, 0.0, 150.0, 50.0]], dtype=torch.float64)
+    searches = []
+    for k in range(40):
+        measured = rng.standard_normal((2, len(MEASURED)))
+        measured[:, 0] = np.arcsinh([1.0 + 0.01 * k, 100.0])  # noise is all but impossible under the background model
+        searches.append((gallery, Searched(k, at, measured)))
+    ceiling = usual_ceiling(searches)
+    assert 1.3 < ceiling < 1.39, "nine in ten of 1.00 .. 1.39"
+    under = capped(searches[0][1].measured, ceiling)
+    np.testing.assert_allclose(np.sinh(under[:, 0]), [1.0, ceiling])
+    np.testing.assert_array_equal(under[:, 1:], searches[0][1].measured[:, 1:])
+
+
+def test_without_an_object_found_nothing_is_capped():
+    gallery = scenes(2)
+    at = torch.tensor([[20.0, 0.0, 150.0, 50.0]], dtype=torch.float64)
+    measured = np.full((1, len(MEASURED)), 5.0)
+    assert usual_ceiling([(gallery, Searched(0, at, measured))]) == np.inf
+    np.testing.assert_array_equal(capped(measured, np.inf), measured)

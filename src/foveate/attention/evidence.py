@@ -2,7 +2,8 @@
 
 Measured of each gaze that came to rest:
 
-- the log-ratio of object and background (`background`), in nats a dimension;
+- the log-ratio of object and background (`background`), in nats a dimension, up to what objects usually reach: what
+  is nothing like a photograph is nearly impossible under the background model, which makes it no likelier an object;
 - the verifier's log-odds that an object is here (`verifier`);
 - how far the ShiftNet would still move: at an object it comes to rest;
 - how many starts ended here, beside how many looked;
@@ -42,6 +43,7 @@ class Evidence:
         calibration: Score -> probability.
         spread: How far from an object gazes come to rest, standard deviations of (log s, angle, x / s, y / s); zeros
             where it isn't known.
+        ceiling: Log-ratio that objects usually stay below, nats a dimension; more of it counts for no more.
         temper: Factor by which log-likelihoods of glimpses are divided, since misfit is not independent between pixels.
     """
 
@@ -52,6 +54,7 @@ class Evidence:
     calibration: Calibration | None
     temper: float = 1.0
     spread: Float[Tensor, "4"] = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
+    ceiling: float = np.inf
 
     def measure(
         self,
@@ -65,7 +68,7 @@ class Evidence:
         ratio = log_ratio(gdbn, self.object_log_z, self.background, look.glimpse) / gdbn.grbm.b.numel()
         left = (look.change / torch.tensor(UNIT)).square().mean(1).sqrt()
         columns = (
-            torch.asinh(ratio),  # thousands of nats either way weigh no more than they can be trusted
+            torch.asinh(ratio.clamp(max=self.ceiling)),  # thousands of nats weigh no more than they can be trusted
             here,
             torch.log(left + 0.02),
             torch.log1p(torch.from_numpy(votes).float()),
@@ -84,6 +87,7 @@ class Evidence:
         out["object_log_z"] = torch.tensor(self.object_log_z, dtype=torch.float64)
         out["temper"] = torch.tensor(self.temper, dtype=torch.float64)
         out["spread"] = self.spread
+        out["ceiling"] = torch.tensor(self.ceiling, dtype=torch.float64)
         out |= self.ranking.tensors() if self.ranking is not None else {}
         return out | (self.calibration.tensors() if self.calibration is not None else {})
 
@@ -98,4 +102,13 @@ class Evidence:
             Calibration.from_tensors(tensors) if any(k.startswith("calibration.") for k in tensors) else None,
             float(tensors["temper"]),
             tensors["spread"],
+            float(tensors.get("ceiling", torch.inf)),
         )
+
+
+def capped(measured: Float[np.ndarray, "n measured"], ceiling: float) -> Float[np.ndarray, "n measured"]:
+    """The figures as `Evidence.measure` gives them under that ceiling, from those without one."""
+    out = measured.copy()
+    column = MEASURED.index("log_ratio")
+    out[:, column] = np.minimum(out[:, column], np.arcsinh(ceiling))
+    return out

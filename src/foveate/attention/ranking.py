@@ -23,7 +23,7 @@ from foveate.attention.background import fit_gaussian
 from foveate.attention.calibration import Calibration, fit_calibration
 from foveate.attention.canonical import standardised
 from foveate.attention.clutter import ClutterSettings, clutter
-from foveate.attention.evidence import Evidence
+from foveate.attention.evidence import MEASURED, Evidence, capped
 from foveate.attention.gallery import Gallery, join, take
 from foveate.attention.labels import ELSEWHERE, OBJECT, UNCLEAR, label
 from foveate.attention.logistic import Logistic, fit_logistic
@@ -43,6 +43,7 @@ from foveate.scenes.glimpse import glimpses
 
 DISTINCT = 0.6  # overlap from which two hard negatives of one image are the same
 MOST = 6000  # hard negatives that make the background model
+USUAL = 0.9  # share of objects whose log-ratio stays below the ceiling
 FEWEST = 20  # objects found in scenes that trained nothing, for a calibration on them alone
 
 
@@ -131,11 +132,13 @@ def train_evidence(
     )
     searches = search_scenes(weighed, gallery, held_out, attend, progress)
     small = search_scenes(weighed, made, range(len(made.names)), attend, progress)
+    ceiling = usual_ceiling([(gallery, each) for each in searches])
+    searches, small = ([e._replace(measured=capped(e.measured, ceiling)) for e in some] for some in (searches, small))
     ranking, calibration, counted = calibrate(
         [(gallery, each) for each in searches], [(made, each) for each in small], settings.mixed
     )
-    figures |= {"background_windows": len(seen), **counted}
-    return replace(evidence, ranking=ranking, calibration=calibration), searches, figures
+    figures |= {"background_windows": len(seen), "ceiling": ceiling, **counted}
+    return replace(evidence, ranking=ranking, calibration=calibration, ceiling=ceiling), searches, figures
 
 
 def search_scenes(
@@ -149,6 +152,17 @@ def search_scenes(
             searches.append(Searched(image, candidates.trails[-1], candidates.measured))
             tick(len(searches))
     return searches
+
+
+def usual_ceiling(searches: Sequence[tuple[Gallery, Searched]]) -> float:
+    """Log-ratio, nats a dimension, that `USUAL` of the gazes at objects stay below; infinite where none found one."""
+    column = MEASURED.index("log_ratio")
+    at_objects = [
+        each.measured[label(each.gazes, gallery.of(each.image), gallery.ignore[each.image]).numpy() == OBJECT, column]
+        for gallery, each in searches
+    ]
+    reached = np.concatenate(at_objects)
+    return float(np.sinh(np.quantile(reached, USUAL))) if len(reached) else np.inf
 
 
 def calibrate(
