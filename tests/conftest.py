@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from elsewhere import elsewhere
 from hypothesis import settings
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
@@ -17,6 +19,20 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("foveate", deadline=None, derandomize=True, print_blob=False)
 settings.load_profile("foveate")
+
+
+@pytest.fixture(
+    params=["elsewhere", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+)
+def device(request, monkeypatch):
+    """A device that is not the CPU: one that only pretends, and a GPU where there is one."""
+    monkeypatch.setenv("FOVEATE_PRECISION", "float32")
+    if request.param == "cuda":
+        yield torch.device("cuda")
+        return
+    monkeypatch.setattr("foveate.attention.workers.default_workers", lambda: 1)  # it is there in this thread alone
+    with elsewhere() as there:
+        yield there
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def heard(monkeypatch):
     import foveate.commands.learn as command
     from foveate.attention.models import Models
 
-    monkeypatch.setattr(Models, "load", classmethod(lambda cls, run: None))
+    monkeypatch.setattr(Models, "load", classmethod(lambda cls, run: types.SimpleNamespace(to=lambda device: None)))
     monkeypatch.setattr(command, "tell", lambda story, *learned: None)
     monkeypatch.setattr(command, "make_page", lambda path: None)
     return types.SimpleNamespace(calls=calls, stop=stop)

@@ -53,7 +53,8 @@ def phase(name, scenes, run, settings, steps, pause, progress):
             tick(step + 1)
     return x
 
-def train(scenes, run, settings, progress):
+def train(scenes, run, settings, progress, device):
+    assert not torch.cuda.is_available() or device.type == "cuda"
     for model, name in (("gdbn", "first"), ("shiftnet", "second")):
         layer = getattr(settings, name)
         if not run.checkpoints.done(name + " written"):
@@ -140,14 +141,13 @@ def test_the_command_line_goes_over_the_file_and_the_file_over_the_preset(fakes,
     assert train(tmp_path / "gone", *words) == 2 and not (tmp_path / "r").exists()
 
 
-def test_a_gpu_that_is_asked_for_must_be_there_and_is_said_to_be_left_alone(
-    fakes, scenes, tmp_path, capfd, monkeypatch
-):
-    for there, status, said in ((False, 2, "no CUDA device"), (True, 0, "training computes on the CPU")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert train(scenes, "--out", tmp_path / "r", "--preset", "quick", "--device", "cuda") == status
-        assert said in capfd.readouterr().err
-    assert tomllib.loads((tmp_path / "r" / "config.toml").read_text())["device"] == "cpu"
+def test_a_gpu_that_is_asked_for_must_be_there_and_is_taken_without_asking(fakes, scenes, tmp_path, capfd, monkeypatch):
+    words = ["--out", tmp_path / "r", "--preset", "quick"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert train(scenes, *words, "--device", "cuda") == 2 and "no CUDA device" in capfd.readouterr().err
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert train(scenes, *words) == 0
+    assert tomllib.loads((tmp_path / "r" / "config.toml").read_text())["device"] == "cuda"
 
 
 @pytest.mark.parametrize(
@@ -187,10 +187,10 @@ def test_resuming_with_other_settings_is_refused(fakes, scenes, tmp_path, capfd,
     run_module = sys.modules["foveate.attention.training"]
     whole = run_module.train
 
-    def stopped(scenes, run, settings, progress):
+    def stopped(scenes, run, settings, progress, device):
         run.checkpoints.save("begun", {}, {})
         monkeypatch.setattr(signals, "_asked", 15)
-        return whole(scenes, run, settings, progress)
+        return whole(scenes, run, settings, progress, device)
 
     monkeypatch.setattr(run_module, "train", stopped)
     assert train(scenes, *words) == 143
@@ -213,7 +213,7 @@ def test_resuming_with_other_settings_is_refused(fakes, scenes, tmp_path, capfd,
 def test_resuming_with_other_scenes_is_refused(fakes, scenes, tmp_path, capfd, monkeypatch):
     run_module = sys.modules["foveate.attention.training"]
 
-    def stopped(scenes, run, settings, progress):
+    def stopped(scenes, run, settings, progress, device):
         run.checkpoints.save("begun", {}, {})
         raise Interrupted(15)
 

@@ -8,20 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import SETTINGS
 
 from foveate import cli, demo
-from foveate.attention.attend import AttendSettings, Attention
+from foveate.attention.attend import Attention
 from foveate.attention.expectation import Trust
 from foveate.attention.learn import LearnSettings, learn
 from foveate.attention.models import Models
-from foveate.attention.mosaics import MosaicSettings
 from foveate.attention.posterior import PosteriorSettings
-from foveate.attention.ranking import RankingSettings
-from foveate.attention.search import SearchSettings
-from foveate.attention.shiftnet_training import FINE, ShiftNetSettings
-from foveate.attention.training import TrainSettings, handed, train
-from foveate.attention.verifier import VerifierSettings
-from foveate.boltzmann.greedy import GDBNSettings
+from foveate.attention.training import train
 from foveate.configuration import to_table, write_toml
 from foveate.errors import BadInput
 from foveate.files import load_tensors
@@ -30,32 +25,6 @@ from foveate.report import write_report
 from foveate.runs import MODELS, Run
 from foveate.scenes.digits import KNOWN, write_digit_scenes
 from foveate.scenes.folder import read_image, read_scenes
-
-SETTINGS = handed(
-    TrainSettings(
-        held_out=0.25,
-        largest=128,
-        gdbn=GDBNSettings(n_hidden1=30, n_hidden2=10, epochs1=2, epochs2=2, start_epochs=1, start="small"),
-        shiftnet=ShiftNetSettings(steps=4, batch=16, report_every=2),
-        fine=replace(FINE, steps=3, batch=16, report_every=2),
-        ranking=RankingSettings(
-            scenes=5,
-            mosaics=4,
-            starts=20,
-            clutter=4,
-            held_out_mosaics=2,
-            held_out_clutter=1,
-            mosaic=MosaicSettings(long=160, short=120, least=40),
-            verifier=VerifierSettings(steps=3),
-        ),
-        attend=AttendSettings(
-            search=SearchSettings(
-                smallest=16.0, ratio=2.0, spacing=2.0, angles=1, steps=1, keep=0.5, settle=1, candidates=6
-            ),
-            posterior=PosteriorSettings(chains=2, warm_up=4, draws=6, moves=1, n_leapfrog=2),
-        ),
-    )
-)
 
 
 @pytest.fixture(scope="module")

@@ -140,7 +140,7 @@ def story_steps(
     seen = glimpses(gallery.pyramids, torch.full((len(trail),), image), trail)
     x = standardised(models.gdbn, seen)
     mean = models.gdbn.grbm.visible_mean(models.gdbn.grbm.hidden_mean(x))
-    reconstruction, v = models.gdbn.to_pixels(mean), models.gdbn.to_pixels((mean + x) / 2)
+    reconstruction, v = models.gdbn.to_pixels(mean).cpu(), models.gdbn.to_pixels((mean + x) / 2).cpu()
     scores: list[float | None] = [None] * len(trail)
     if models.evidence is not None:
         scores = log_ratio(models.gdbn, models.evidence.object_log_z, models.evidence.background, seen).tolist()

@@ -105,4 +105,4 @@ def _scene_mean(new: Gallery, most: int = 300) -> Float[Tensor, "3 side side"]:
 
 def _samples(gdbn: GaussianDBN) -> Float[Tensor, "n 3 24 24"]:
     drawn = gdbn.sample(SAMPLES, generator(0, "samples"), 200)
-    return gdbn.to_pixels(drawn).reshape(-1, 3, 24, 24).clamp(0, 1)
+    return gdbn.to_pixels(drawn).cpu().reshape(-1, 3, 24, 24).clamp(0, 1)

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from numba import njit
 from torch import Tensor
 
+from foveate.boltzmann.kernels import uniform_reference
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import CONTEXT_EXTENT, CONTEXT_SIZE, contexts
 from foveate.scenes.pyramid import Pyramids
@@ -60,8 +61,8 @@ def composite(
 def recolour(
     context: Float[Tensor, "n 3 72 72"], settings: AppearanceSettings, rng: torch.Generator
 ) -> Float[Tensor, "n 3 72 72"]:
-    """Other resolution, contrast, tint, brightness and noise."""
-    count = len(context)
+    """Other resolution, contrast, tint, brightness and noise; computed where the contexts are."""
+    count, device = len(context), context.device
     coarse, grey, factor = torch.rand(3, count, generator=rng)
     for size, low, high in ((2, 0.0, 0.6), (3, 0.6, 1.0)):
         some = (coarse < settings.coarse) & (factor >= low) & (factor < high)
@@ -70,12 +71,20 @@ def recolour(
     some = grey < settings.grey
     context[some] = context[some].mean(1, keepdim=True).expand(-1, 3, -1, -1)
     gain = torch.exp(settings.gain * torch.randn(count, 1, 1, 1, generator=rng))
-    gain = gain * torch.exp(settings.tint * torch.randn(count, 3, 1, 1, generator=rng))
+    gain = (gain * torch.exp(settings.tint * torch.randn(count, 3, 1, 1, generator=rng))).to(device)
     mean = context.mean((1, 2, 3), keepdim=True)
-    bias = settings.bias * torch.randn(count, 1, 1, 1, generator=rng)
-    noise = 12**0.5 * settings.noise * torch.rand(count, 1, 1, 1, generator=rng)
+    bias = (settings.bias * torch.randn(count, 1, 1, 1, generator=rng)).to(device)
+    noise = (12**0.5 * settings.noise * torch.rand(count, 1, 1, 1, generator=rng)).to(device)
     context.sub_(mean).mul_(gain).add_(mean + bias - noise / 2)
-    return context.addcmul_(noise, torch.rand(context.shape, generator=rng))
+    return context.addcmul_(noise, _uniform(context, rng))
+
+
+def _uniform(like: Tensor, rng: torch.Generator) -> Tensor:
+    """Uniform numbers for every pixel: the generator's own on the CPU; elsewhere counted ones, under a key of its."""
+    if like.device.type == "cpu":
+        return torch.rand(like.shape, generator=rng)
+    low, high = torch.randint(2**32, (2,), generator=rng).tolist()
+    return uniform_reference(tuple(like.shape), (low, high), like.device)
 
 
 def mirror(
@@ -85,7 +94,8 @@ def mirror(
     flip = torch.rand(len(context), generator=rng) < settings.mirror
     sign = torch.where(flip, -1.0, 1.0)
     context[flip] = context[flip].flip(-1)
-    return context, delta * torch.stack((torch.ones_like(sign), sign, sign, torch.ones_like(sign)), -1), sign
+    signs = torch.stack((torch.ones_like(sign), sign, sign, torch.ones_like(sign)), -1)
+    return context, delta * signs.to(delta.device), sign
 
 
 def _other_surroundings(

@@ -68,6 +68,6 @@ def fit_gaussian(x: Float[Tensor, "n d"]) -> Gaussian:
 def log_ratio(
     gdbn: GaussianDBN, object_log_z: float, background: Gaussian, glimpse: Float[Tensor, "n 3 24 24"]
 ) -> Float[Tensor, "n"]:
-    """log p_object(x) - log p_background(x) of glimpses in [0, 1], nats, with p_object the GRBM's density."""
+    """log p_object(x) - log p_background(x) of glimpses in [0, 1], nats, with p_object the GRBM's; on the CPU."""
     x = standardised(gdbn, glimpse)
-    return -gdbn.grbm.free_energy(x) - object_log_z - background.log_prob(x)
+    return -gdbn.grbm.free_energy(x).cpu() - object_log_z - background.log_prob(x.cpu())

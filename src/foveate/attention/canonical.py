@@ -21,9 +21,9 @@ from foveate.scenes.glimpse import PATCH_SIZE
 
 
 def standardised(gdbn: GaussianDBN, glimpse: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n d"]:
-    """Pixels in [0, 1] -> the patch model's units, channel first, flat."""
+    """Pixels in [0, 1] -> the patch model's units, channel first, flat, on the model's device."""
     mean, std = gdbn.patch.mean.view(3, 1, 1), gdbn.patch.std.view(3, 1, 1)
-    return ((glimpse - mean) / std).flatten(1)
+    return ((glimpse.to(mean.device) - mean) / std).flatten(1)
 
 
 def canonical_image(gdbn: GaussianDBN) -> Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]:

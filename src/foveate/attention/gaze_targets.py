@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.glimpse_density import glimpse_logdensity_reference, to_lanes
+from foveate.attention.glimpse_density import to_lanes
 from foveate.attention.hmc import Box, LogDensityAndGradient
 from foveate.attention.prior import GazePrior, log_prior_reference
 from foveate.scenes.gaze import from_chart
+from foveate.scenes.glimpse import plain_glimpses, plain_views
 from foveate.scenes.pyramid import Pyramids
 
 
@@ -102,25 +103,30 @@ def gaze_targets(
     return targets.with_patches(mean, weight)
 
 
-def reference(targets: GazeTargets, device: torch.device | str = "cpu") -> LogDensityAndGradient:
-    """The same targets for `hmc.step`, by autograd through `glimpses_reference`, on any device."""
+def reference(
+    targets: GazeTargets, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64
+) -> LogDensityAndGradient:
+    """The same targets for `hmc.step`, by autograd through `plain_glimpses`, on any device.
+
+    Everything is brought there once: an evaluation copies nothing between devices and looks at no value, so that it can
+    be captured as a CUDA graph.
+    """
     size = targets.size
+    like = torch.zeros((), dtype=dtype).to(device)
     mean, weight = (
-        torch.from_numpy(t).to(device).double().unflatten(2, (size, 4))[..., :3].permute(0, 3, 1, 2)
+        torch.from_numpy(t).double().unflatten(2, (size, 4))[..., :3].permute(0, 3, 1, 2)
         for t in (targets.mean, targets.weight)
     )
-    mean, weight, length = mean / 65535, weight * 65535.0**2, torch.from_numpy(targets.length).to(device)
-    rows = torch.from_numpy(targets.prior).to(device)
+    mean, weight = (mean / 65535).to(like), (weight * 65535.0**2).to(like)
+    length, rows = torch.from_numpy(targets.length).to(like), torch.from_numpy(targets.prior).to(like)
+    views = plain_views(targets.pyramids, targets.index, like, size, targets.extent)
 
     def logdensity_and_grad(position: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             q = position.detach().requires_grad_()
-            u = from_chart(q, length)
-            value, by_u = glimpse_logdensity_reference(
-                targets.pyramids, targets.index, u.detach(), mean, weight, targets.extent, targets.pyramid
-            )
-            surrogate = (u * by_u).sum() + log_prior_reference(q, rows).sum()
-            (gradient,) = torch.autograd.grad(surrogate, q)
-        return value + log_prior_reference(position, rows), gradient
+            seen = plain_glimpses(views, from_chart(q, length), size, targets.extent, targets.pyramid)
+            value = -0.5 * (weight * (seen - mean).square()).sum((1, 2, 3)) + log_prior_reference(q, rows)
+            (gradient,) = torch.autograd.grad(value.sum(), q)
+        return value.detach(), gradient
 
     return logdensity_and_grad

@@ -73,10 +73,11 @@ class Keyed(NamedTuple):
     Attributes:
         keys: One 63-bit key a chain (`foveate.keys.key` of the seed and what the chain is for).
         transition: Which transition of the chain this is. The same pair gives the same numbers, whatever the batch.
+            A tensor where that is counted on the device.
     """
 
     keys: Int64[Tensor, " chains"]
-    transition: int
+    transition: int | Int64[Tensor, ""]
 
     def draw(self, dims: int) -> tuple[Tensor, Tensor, Tensor]:
         """(momentum [chains, dims], uniform for acceptance [chains], uniform for the step size [chains])."""
@@ -158,12 +159,15 @@ def leapfrog(
 ) -> tuple[State, Float[Tensor, "chains dims"]]:
     """Follows the Hamiltonian; `step` is eps * scale. Returns the end and its momentum (not negated)."""
     position, logdensity, gradient = state
-    counts = torch.as_tensor(n_leapfrog, device=position.device).expand(len(position))
-    for i in range(int(counts.max())):
+    counts = None if isinstance(n_leapfrog, int) else n_leapfrog
+    for i in range(n_leapfrog if isinstance(n_leapfrog, int) else int(n_leapfrog.max())):
         kicked = momentum + 0.5 * step * gradient
         moved, kicked = _reflect(position + step * kicked, kicked, box)
         new_logdensity, new_gradient = _evaluate(moved, logdensity_and_grad)
         kicked = kicked + 0.5 * step * new_gradient
+        if counts is None:
+            position, momentum, logdensity, gradient = moved, kicked, new_logdensity, new_gradient
+            continue
         going = i < counts
         position, momentum = _where(going, moved, position), _where(going, kicked, momentum)
         logdensity, gradient = torch.where(going, new_logdensity, logdensity), _where(going, new_gradient, gradient)

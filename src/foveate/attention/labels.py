@@ -1,5 +1,7 @@
 """Whether a gaze is at an annotated object, elsewhere, or neither can be said."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -17,16 +19,33 @@ def label(
 
     Gazes centred in an ignored region are unclear.
     """
-    labels = torch.full((len(gazes),), ELSEWHERE)
-    boxes = gaze.to_boxes(gazes)
-    if len(objects):
-        overlap = gaze.iou(boxes, gaze.to_boxes(objects))
-        best, which = overlap.max(1)
-        turned = gaze.angle_difference(gaze.angle(gazes), gaze.angle(objects)[which]).abs() > ANGLE
-        labels[best >= 0.3] = UNCLEAR
-        labels[(best >= 0.5) & ~turned] = OBJECT
-    if len(ignore):
-        centre = gazes[:, None, 2:]
-        within = ((centre >= ignore[None, :, :2]) & (centre <= ignore[None, :, 2:])).all(-1).any(1)
-        labels[within & (labels == ELSEWHERE)] = UNCLEAR
+    count, several = len(gazes), len(objects)
+    of = torch.arange(count).repeat_interleave(several)
+    return label_each(gazes, of, objects.repeat(count, 1), [ignore] * count)
+
+
+def label_each(
+    gazes: Float[Tensor, "n 4"],
+    of: Int[Tensor, "pairs"],
+    objects: Float[Tensor, "pairs 4"],
+    ignore: Sequence[Float[Tensor, "_ 4"]],
+) -> Int[Tensor, "n"]:
+    """`label` of gazes each in an image of its own.
+
+    Args:
+        gazes: The gazes.
+        of: Number of a gaze, once for every object in its image.
+        objects: That object.
+        ignore: Ignored regions of each gaze's image.
+    """
+    overlap = gaze.iou_of_pairs(gaze.to_boxes(gazes)[of], gaze.to_boxes(objects))
+    best = torch.zeros(len(gazes), dtype=overlap.dtype).scatter_reduce_(0, of, overlap, "amax")
+    alike = gaze.angle_difference(gaze.angle(gazes)[of], gaze.angle(objects)).abs() <= ANGLE
+    found = torch.zeros(len(gazes), dtype=torch.bool)
+    found[of[(overlap >= 0.5) & (overlap == best[of]) & alike]] = True
+    labels = torch.where(found, OBJECT, torch.where(best >= 0.3, UNCLEAR, ELSEWHERE))
+    for k, regions in enumerate(ignore):
+        if len(regions) and labels[k] == ELSEWHERE:
+            within = (gazes[k, 2:] >= regions[:, :2]) & (gazes[k, 2:] <= regions[:, 2:])
+            labels[k] = UNCLEAR if within.all(1).any() else ELSEWHERE
     return labels

@@ -105,7 +105,7 @@ def learn(
     """Learns from scenes whose annotations, if any, are not looked at; writes the models into `run`.
 
     Args:
-        source: The models to start from.
+        source: The models to start from; new ones are trained where they are.
         scenes: Images that hold the object, most of them.
         run: A claimed run.
         settings: How.
@@ -232,7 +232,7 @@ def _reselected(
         inner = folder.within(f"reselect-{k + 1}")
         gallery, split = _pseudo_annotated(new, attended.u, teaches, old, settings)
         unsure = _unsure(split, len(new.names), spread)
-        gdbn = patch_model(gallery, split, inner, train, progress, models.gdbn, unsure)
+        gdbn = patch_model(gallery, split, inner, train, progress, models.gdbn, unsure, models.device)
         attended = attended._replace(u=reselect(models, gdbn, new, attended))
     return attended
 
@@ -252,7 +252,7 @@ def _maximise(
     progress: Progress,
 ) -> Models:
     """Patch model, networks and evidence on what was attended; pixels are standardised as before."""
-    gdbn = patch_model(gallery, split, folder, settings, progress, models.gdbn, unsure)
+    gdbn = patch_model(gallery, split, folder, settings, progress, models.gdbn, unsure, models.device)
     shiftnet = network(gallery, split, gdbn, folder, settings, progress, start=models.shiftnet)
     fine = fine_network(gallery, split, gdbn, shiftnet, folder, settings, progress, models.fine)
     moved = Models(gdbn, shiftnet, None, fine)

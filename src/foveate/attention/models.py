@@ -46,8 +46,13 @@ class Models:
         """The conditionals of v and h1 under the patch model."""
         return PatchConditionals.of(self.gdbn)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the patch model is, and with it the networks."""
+        return self.gdbn.grbm.W.device
+
     def to(self, device: str | torch.device) -> "Models":
-        """The same models on another device."""
+        """The same models on another device; it moves these."""
         evidence = None if self.evidence is None else self.evidence.to(device)
         fine = None if self.fine is None else self.fine.to(device)
         return Models(self.gdbn.to(device), self.shiftnet.to(device), evidence, fine)

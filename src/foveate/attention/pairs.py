@@ -56,7 +56,7 @@ class Pairs(NamedTuple):
     """A minibatch.
 
     Attributes:
-        context: What surrounds each gaze, after augmentation, pixels in [0, 1].
+        context: What surrounds each gaze, after augmentation, pixels in [0, 1]; as v and delta on the device.
         v: The canonical image as inference would have it, standardised.
         delta: The change (log scale, angle, x / s, y / s) that leads to the object.
         start: The gaze looked from, in pixels; not mirrored.
@@ -83,6 +83,7 @@ def draw_pairs(
     count: int,
     seed: int,
     step: int,
+    device: str | torch.device = "cpu",
 ) -> Pairs:
     """Draws the minibatch of one training step; the same (seed, step, fed_back) gives the same pairs.
 
@@ -95,6 +96,7 @@ def draw_pairs(
         count: Pairs in the minibatch.
         seed: The run's seed.
         step: The training step.
+        device: Where `canonical` computes; contexts are sampled on the CPU, and changed and mirrored there.
     """
     rng = generator(seed, "pairs", step)
     which = torch.randint(len(objects.image), (count,), generator=rng)
@@ -114,8 +116,8 @@ def draw_pairs(
     context = composite(
         pyramids, objects, image, shiftnet.window(start, settings.closer), target, settings.appearance, rng
     )
-    context = recolour(context, settings.appearance, rng)
-    delta = shiftnet.change_between(start, target).float()
+    context = recolour(context.to(device), settings.appearance, rng)
+    delta = shiftnet.change_between(start, target).float().to(device)
     context, delta, mirrored = mirror(context, delta, settings.appearance, rng)
     v = canonical(shiftnet.middle(context, settings.closer))
     return Pairs(context, v, delta, start, target, which, mirrored)
@@ -129,7 +131,7 @@ def feed_back(pairs: Pairs, predicted: Float[Tensor, "n 4"]) -> Objects:
     """
     same = torch.ones_like(pairs.mirrored)
     flip = torch.stack((same, pairs.mirrored, pairs.mirrored, same), -1)
-    led = shiftnet.move(pairs.start, predicted * flip)
+    led = shiftnet.move(pairs.start, predicted.cpu() * flip)
     left = shiftnet.change_between(led, pairs.target)
     usable = (left[:, 2:].abs().amax(1) < 3.0) & (left[:, 0].abs() < 1.4) & torch.isfinite(left).all(1)
     return Objects(pairs.object[usable], led[usable])

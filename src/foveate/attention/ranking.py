@@ -244,7 +244,7 @@ def _background(
     chosen = torch.randperm(len(negatives.image), generator=generator(seed, "background"))[:MOST]
     at = glimpses(gallery.pyramids, negatives.image[chosen], negatives.gaze[chosen])
     windows = _random_windows(gallery, images, settings.windows, seed)
-    return standardised(models.gdbn, torch.cat((at, windows)))
+    return standardised(models.gdbn, torch.cat((at, windows))).cpu()
 
 
 def _random_windows(gallery: Gallery, images: Sequence[int], count: int, seed: int) -> Float[Tensor, "n 3 24 24"]:

@@ -167,7 +167,7 @@ def change_between(u: Float[Tensor, "*n 4"], target: Float[Tensor, "*n 4"]) -> F
 
 def move(u: Float[Tensor, "n 4"], delta: Float[Tensor, "n 4"]) -> Float[Tensor, "n 4"]:
     """The gaze after a predicted change, which is limited to `LONGEST`."""
-    limit = torch.tensor(LONGEST, dtype=u.dtype, device=u.device)
+    limit = torch.tensor(LONGEST, dtype=torch.float64).to(u)
     return gaze.compose(u, to_gaze(torch.maximum(torch.minimum(delta.to(u.dtype), limit), -limit)))
 
 

@@ -83,10 +83,11 @@ class TrainInfo(NamedTuple):
     gradient_norm: float
 
 
-def init(seed: int, closer: float = 1.0) -> TrainState:
+def init(seed: int, closer: float = 1.0, device: str | torch.device = "cpu") -> TrainState:
     """A network with random weights."""
     net, average = _network(closer), _network(closer)
     net.reset(generator(seed, "shiftnet"))
+    net, average = net.to(device), average.to(device)
     average.load_state_dict(net.state_dict())
     velocity = {name: torch.zeros_like(value) for name, value in net.named_parameters()}
     return TrainState(net, average.requires_grad_(False), velocity, _nothing(), 0)
@@ -111,7 +112,7 @@ def pair_loss(
     predicted: Float[Tensor, "n 4"], delta: Float[Tensor, "n 4"], settings: ShiftNetSettings
 ) -> Float[Tensor, ""]:
     """The weighted mean squared (or Huber) error; see the module's formula."""
-    unit = torch.tensor(UNIT, dtype=predicted.dtype, device=predicted.device)
+    unit = torch.tensor(UNIT).to(predicted)
     error, size = (predicted - delta) / unit, (delta / unit).square().mean(1)
     squared = (
         error.square() if settings.loss == "mse" else 2 * F.huber_loss(error, torch.zeros_like(error), reduction="none")
@@ -132,6 +133,7 @@ def train_shiftnet(
     validate: Callable[[ShiftNet], dict[str, Any]] | None = None,
     start: ShiftNet | None = None,
     name: str = "shiftnet",
+    device: str | torch.device = "cpu",
 ) -> ShiftNet:
     """Trains a network from scratch, or from `start`; goes on from a checkpoint where there is one.
 
@@ -147,18 +149,21 @@ def train_shiftnet(
         validate: Averaged network -> figures to log, a few times in all.
         start: A network whose weights training starts from.
         name: Of the phase, its checkpoint and its records.
+        device: Where the network is trained, and `canonical` gives v. Contexts are drawn on the CPU.
 
     Returns:
         The averaged network.
     """
     progress, checkpoints = progress or Quiet(), checkpoints or NoCheckpoints()
     closer = settings.pairs.closer
-    state, losses = _restore(checkpoints, name, closer) or (_begin(seed, closer, start), [])
+    state, losses = _restore(checkpoints, name, closer, device) or (_begin(seed, closer, start, device), [])
     validate_every = settings.report_every * max(settings.steps // (8 * settings.report_every), 1)
     with progress.phase("ShiftNet" if closer == 1.0 else "ShiftNet, closer", settings.steps) as tick:
         while state.step < settings.steps:
             fed_back = state.fed_back
-            pairs = draw_pairs(pyramids, objects, canonical, settings.pairs, fed_back, settings.batch, seed, state.step)
+            pairs = draw_pairs(
+                pyramids, objects, canonical, settings.pairs, fed_back, settings.batch, seed, state.step, device
+            )
             state, info = train_step(state, pairs, settings)
             losses.append(info.loss)
             last = state.step == settings.steps
@@ -182,8 +187,8 @@ def _nothing() -> Objects:
     return Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))
 
 
-def _begin(seed: int, closer: float, start: ShiftNet | None) -> TrainState:
-    state = init(seed, closer)
+def _begin(seed: int, closer: float, start: ShiftNet | None, device: str | torch.device) -> TrainState:
+    state = init(seed, closer, device)
     if start is not None:
         for net in (state.net, state.average):
             net.load_state_dict(start.state_dict())
@@ -200,13 +205,13 @@ def _save(checkpoints: Checkpoints | NoCheckpoints, name: str, state: TrainState
 
 
 def _restore(
-    checkpoints: Checkpoints | NoCheckpoints, name: str, closer: float
+    checkpoints: Checkpoints | NoCheckpoints, name: str, closer: float, device: str | torch.device
 ) -> tuple[TrainState, list[float]] | None:
     found = checkpoints.load(name)
     if found is None:
         return None
     tensors, meta = found
-    state = init(0, closer)
+    state = init(0, closer, device)
     for prefix, net in (("net.", state.net), ("average.", state.average)):
         net.load_state_dict({key: tensors[prefix + key] for key in net.state_dict()})
     for key, value in state.velocity.items():

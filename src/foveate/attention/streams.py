@@ -31,9 +31,9 @@ def _shift_right(z: Tensor, bits: int) -> Tensor:
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 
-def uniforms(keys: Int64[Tensor, "chains"], first: int, n: int) -> Float64[Tensor, "chains {n}"]:
+def uniforms(keys: Int64[Tensor, "chains"], first: int | Int64[Tensor, ""], n: int) -> Float64[Tensor, "chains {n}"]:
     """Numbers `first` to `first + n` of each chain's stream, uniform in the open interval (0, 1), of 52 random bits."""
-    counter = torch.arange(first + 1, first + n + 1, dtype=torch.int64, device=keys.device)
+    counter = torch.arange(1, n + 1, dtype=torch.int64, device=keys.device) + first
     z = keys.unsqueeze(1) + counter * _signed(_GOLDEN)
     z = (z ^ _shift_right(z, 30)) * _signed(_FIRST)
     z = (z ^ _shift_right(z, 27)) * _signed(_SECOND)
@@ -41,7 +41,7 @@ def uniforms(keys: Int64[Tensor, "chains"], first: int, n: int) -> Float64[Tenso
     return (_shift_right(z, 12).double() + 0.5) * 2.0**-52
 
 
-def normals(keys: Int64[Tensor, "chains"], first: int, n: int) -> Float64[Tensor, "chains {n}"]:
+def normals(keys: Int64[Tensor, "chains"], first: int | Int64[Tensor, ""], n: int) -> Float64[Tensor, "chains {n}"]:
     """n standard normal numbers a chain, from n (rounded up to even) numbers of its stream (Box & Muller 1958)."""
     radius, turn = uniforms(keys, first, n + n % 2).unflatten(1, (-1, 2)).unbind(-1)
     radius, turn = torch.sqrt(-2 * torch.log(radius)), _TWO_PI * turn

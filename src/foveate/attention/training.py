@@ -65,7 +65,9 @@ class Split(NamedTuple):
     held_out_objects: Objects
 
 
-def train(scenes: Scenes, run: RunFolder, settings: TrainSettings, progress: Progress) -> tuple[Models, Gallery, Split]:
+def train(
+    scenes: Scenes, run: RunFolder, settings: TrainSettings, progress: Progress, device: str | torch.device = "cpu"
+) -> tuple[Models, Gallery, Split]:
     """Trains the models of a RUN and writes them; goes on where an earlier process stopped.
 
     Args:
@@ -73,13 +75,14 @@ def train(scenes: Scenes, run: RunFolder, settings: TrainSettings, progress: Pro
         run: A claimed run.
         settings: How.
         progress: Shows how far it is, and may stop it.
+        device: Where the models are trained; images are sampled on the CPU.
 
     Raises:
         BadInput: Too few scenes hold an object or can be read.
     """
     keep_large_blocks()
     gallery, split = prepare(scenes, settings, progress)
-    gdbn = patch_model(gallery, split, run, settings, progress)
+    gdbn = patch_model(gallery, split, run, settings, progress, device=device)
     wider, more = gallery, split
     if not run.checkpoints.done("evidence"):  # the last phase that looks at them
         wider, more = with_sideways(gallery, split, settings, progress)
@@ -123,26 +126,27 @@ def patch_model(
     progress: Progress,
     like: GaussianDBN | None = None,
     unsure: Float[Tensor, "objects 4"] | None = None,
+    device: str | torch.device = "cpu",
 ) -> GaussianDBN:
-    """The Gaussian deep belief network of the aligned patches.
+    """The Gaussian deep belief network of the aligned patches, trained on `device`.
 
     Pixels are standardised by the patches' own mean and deviation, or as the model `like` standardises them. `unsure`
     says how far inferred gazes may be off (`jittered_patches`).
     """
     if run.checkpoints.done("gdbn"):
-        return GaussianDBN.load(run.path / "gdbn.safetensors")
+        return GaussianDBN.load(run.path / "gdbn.safetensors").to(device)
     patches = aligned_patches(gallery.pyramids, split.objects)
     std, mean = torch.std_mean(patches, dim=(0, 2, 3))
     std = std.clamp(min=0.02)  # flat patches buy no infinite likelihood
     if like is not None:
-        mean, std = like.patch.mean.clone(), like.patch.std.clone()
+        mean, std = like.patch.mean.cpu().clone(), like.patch.std.cpu().clone()
 
     def epoch(number: int) -> Float[Tensor, "n d"]:
         drawn = jittered_patches(gallery.pyramids, split.objects, settings.patches, settings.seed, number, unsure)
-        return ((drawn - mean.view(3, 1, 1)) / std.view(3, 1, 1)).flatten(1)
+        return ((drawn - mean.view(3, 1, 1)) / std.view(3, 1, 1)).flatten(1).to(device)
 
     held_out = aligned_patches(gallery.pyramids, split.held_out_objects)
-    validation = ((held_out - mean.view(3, 1, 1)) / std.view(3, 1, 1)).flatten(1)
+    validation = ((held_out - mean.view(3, 1, 1)) / std.view(3, 1, 1)).flatten(1).to(device)
     gdbn = train_gdbn(
         epoch,
         validation,
@@ -169,9 +173,9 @@ def network(
     start: ShiftNet | None = None,
 ) -> ShiftNet:
     """The ShiftNet, with v as the patch model gives it; from the weights of `start` where there is one."""
-    path = run.path / "shiftnet.safetensors"
+    path, device = run.path / "shiftnet.safetensors", gdbn.grbm.W.device
     if run.checkpoints.done("shiftnet trained"):
-        return ShiftNet.load(path)
+        return ShiftNet.load(path).to(device)
     canonical = canonical_image(gdbn)
 
     def validate(net: ShiftNet) -> dict[str, Any]:
@@ -188,10 +192,12 @@ def network(
         run.log,
         validate,
         start,
+        "shiftnet",
+        device,
     )
     net.save(path)
     run.checkpoints.finish("shiftnet trained", {})
-    return ShiftNet.load(path)
+    return ShiftNet.load(path).to(device)
 
 
 def fine_network(
@@ -205,10 +211,9 @@ def fine_network(
     start: ShiftNet | None = None,
 ) -> ShiftNet | None:
     """The network that looks closer, from the weights of `start`, else of the ShiftNet; kept in the same file."""
-    path = run.path / "shiftnet.safetensors"
+    path, device, fine = run.path / "shiftnet.safetensors", gdbn.grbm.W.device, None
     if run.checkpoints.done("fine trained"):
-        return load_networks(path)[1]
-    fine = None
+        return _fine_of(path, device)
     if settings.fine.steps:
         fine = train_shiftnet(
             gallery.pyramids,
@@ -222,10 +227,15 @@ def fine_network(
             None,
             start or shiftnet,
             "fine",
+            device,
         )
     Models(gdbn, shiftnet, None, fine).save_networks(path)
     run.checkpoints.finish("fine trained", {})
-    return load_networks(path)[1]
+    return _fine_of(path, device)
+
+
+def _fine_of(path: Path, device: torch.device) -> ShiftNet | None:
+    return (fine := load_networks(path)[1]) and fine.to(device)
 
 
 def weigh(
@@ -239,7 +249,7 @@ def weigh(
 ) -> Evidence:
     """Evidence, calibration and temper; the verifier from the weights of `start` where there is one."""
     if run.checkpoints.done("evidence"):
-        return Evidence.from_tensors(run.load_tensors("background"))
+        return Evidence.from_tensors(run.load_tensors("background")).to(models.device)
     log_z = object_log_z(
         models.gdbn, gallery, split.objects, settings.ranking.log_z_temperatures, settings.seed, progress
     )

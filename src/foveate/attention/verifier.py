@@ -91,6 +91,7 @@ def begin(start: ShiftNet, again: bool, negatives: int) -> State:
         if not again:
             torch.nn.init.zeros_(each.shift.weight)
             torch.nn.init.zeros_(each.shift.bias)
+        each.to(start.shift.weight.device)
     velocity = [torch.zeros_like(p) for p in net.parameters()]
     visits = torch.zeros(negatives, dtype=torch.int64)
     return State(net, average.requires_grad_(False), velocity, torch.zeros(negatives), visits, 0.0, 0)
@@ -116,7 +117,7 @@ def train_verifier(
         negatives: Gazes at which no object is annotated, to which the ShiftNet was drawn.
         certain: Where there is none for certain: however much like an object it looks, it is not dropped.
         canonical: Glimpse in [0, 1] -> v, as inference computes it.
-        start: The ShiftNet, or an earlier verifier, whose weights it begins with.
+        start: The ShiftNet, or an earlier verifier, whose weights it begins with; it is trained where that is.
         again: Whether it is an earlier verifier.
         settings: How.
         pairing: How the ShiftNet's pairs are drawn: what is in its reach, and augmentation.
@@ -128,12 +129,12 @@ def train_verifier(
         The averaged network, whose first two outputs are the log-odds of near and here, and figures about it.
     """
     count = len(negatives.image)
-    state, wrong = _restore(checkpoints, count) or (begin(start, again, count), [])
+    state, wrong = _restore(checkpoints, count, start.shift.weight.device) or (begin(start, again, count), [])
     with progress.phase("verifier", settings.steps) as tick:
         while state.step < settings.steps:
             rng = generator(seed, "verifier", state.step)
             chosen = _choose(state, certain, settings, rng)
-            pairs = draw(gallery, negatives, chosen, settings.pairs, pairing, rng)
+            pairs = draw(gallery, negatives, chosen, settings.pairs, pairing, rng, start.shift.weight.device)
             state, shares = _step(state, pairs, canonical, chosen, settings)
             wrong.append(shares)
             if state.step % settings.checkpoint_every == 0 or state.step == settings.steps:
@@ -175,13 +176,14 @@ def _step(
     with torch.no_grad():
         v = canonical(middle(pairs.context, 1.0))
     odds = state.net.shift(state.net.features(pairs.context, v))
-    loss = _loss(odds[:, NEAR], pairs.near, settings.soft) + _loss(odds[:, HERE], pairs.here, settings.soft)
+    near, here = pairs.near.to(v.device), pairs.here.to(v.device)
+    loss = _loss(odds[:, NEAR], near, settings.soft) + _loss(odds[:, HERE], here, settings.soft)
     if not torch.isfinite(loss):
         raise FoveateError(f"the verifier's loss is {loss.item()} at step {state.step}: the learning rate is too high")
     weights, average = list(state.net.parameters()), list(state.average.parameters())
     gradients = torch.autograd.grad(loss, weights)
     descend(weights, gradients, state.velocity, average, state.step, settings.steps, settings.descent)
-    odds = odds.detach()
+    odds = odds.detach().cpu()
     there, fooled = odds[: settings.pairs.objects, HERE], odds[len(odds) - len(chosen) :, HERE]
     state.logit[chosen] = 0.5 * (state.logit[chosen] + fooled)
     state.visits[chosen] += 1
@@ -211,12 +213,14 @@ def _save(checkpoints: Checkpoints | NoCheckpoints, state: State, wrong: list[Sh
     checkpoints.save("verifier", tensors, {"step": state.step, "median": state.median, "wrong": wrong})
 
 
-def _restore(checkpoints: Checkpoints | NoCheckpoints, negatives: int) -> tuple[State, list[Shares]] | None:
+def _restore(
+    checkpoints: Checkpoints | NoCheckpoints, negatives: int, device: torch.device
+) -> tuple[State, list[Shares]] | None:
     found = checkpoints.load("verifier")
     if found is None:
         return None
     tensors, meta = found
-    state = begin(ShiftNet(), False, negatives)
+    state = begin(ShiftNet().to(device), False, negatives)
     for prefix, net in (("net.", state.net), ("average.", state.average)):
         net.load_state_dict({key: tensors[prefix + key] for key in net.state_dict()})
     for k, value in enumerate(state.velocity):

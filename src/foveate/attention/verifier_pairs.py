@@ -11,7 +11,7 @@ from torch import Tensor
 from foveate.attention import shiftnet
 from foveate.attention.appearance import composite, mirror, recolour
 from foveate.attention.gallery import Gallery
-from foveate.attention.labels import ELSEWHERE, UNCLEAR, label
+from foveate.attention.labels import ELSEWHERE, UNCLEAR, label_each
 from foveate.attention.pairs import Objects, PairSettings, search_starts
 from foveate.scenes import gaze
 
@@ -47,8 +47,9 @@ def draw(
     settings: VerifierPairSettings,
     pairing: PairSettings,
     rng: torch.Generator,
+    device: str | torch.device = "cpu",
 ) -> Pairs:
-    """The pairs of one minibatch."""
+    """The pairs of one minibatch, contexts on the device."""
     objects, counts = gallery.objects, (settings.objects, settings.misses, settings.reaching)
     which = torch.randint(len(objects.image), (sum(counts),), generator=rng)
     there, missed, reached = objects.gaze[which].split(counts)
@@ -72,7 +73,7 @@ def draw(
     image = torch.cat((objects.image[which], anywhere, negatives.image[chosen]))
     start, target = torch.cat((with_object, others)), torch.cat((objects.gaze[which], others))
     context = composite(gallery.pyramids, objects, image, start, target, pairing.appearance, rng)
-    context = recolour(context, pairing.appearance, rng)
+    context = recolour(context.to(device), pairing.appearance, rng)
     context = mirror(context, torch.zeros(len(context), 4), pairing.appearance, rng)[0]
     near, here = _answers(gallery, image, start, pairing)
     near[len(with_object) :][near[len(with_object) :] == 1] = UNCLEAR  # other surroundings may have hidden it
@@ -95,15 +96,13 @@ def _answers(
 ) -> tuple[Int[Tensor, "n"], Int[Tensor, "n"]]:
     """Whether an object is within the ShiftNet's reach of each gaze, and whether the gaze is at one."""
     reach = torch.tensor([LOG_SCALE, pairing.search_turn, pairing.reach, pairing.reach], dtype=torch.float64)
-    near, here = (torch.full((len(gazes),), ELSEWHERE) for _ in range(2))
-    for k, (number, u) in enumerate(zip(image.tolist(), gazes, strict=True)):
-        objects = gallery.of(number)
-        here[k] = label(u[None], objects, gallery.ignore[number])[0]
-        if len(objects):
-            away = (shiftnet.change_between(u.expand(len(objects), 4), objects).abs() / reach).amax(1).min()
-            near[k] = 1 if away <= 1 else ELSEWHERE if away > 1.4 else UNCLEAR
-        if len(gallery.ignore[number]) and near[k] == ELSEWHERE:
-            near[k] = UNCLEAR
+    of, which = torch.nonzero(image[:, None] == gallery.objects.image[None], as_tuple=True)
+    objects, ignore = gallery.objects.gaze[which], [gallery.ignore[number] for number in image.tolist()]
+    here = label_each(gazes, of, objects, ignore)
+    away = (shiftnet.change_between(gazes[of], objects).abs() / reach).amax(1)
+    nearest = torch.full((len(gazes),), torch.inf, dtype=away.dtype).scatter_reduce_(0, of, away, "amin")
+    near = torch.where(nearest <= 1, 1, torch.where(nearest > 1.4, ELSEWHERE, UNCLEAR))
+    near[(near == ELSEWHERE) & torch.tensor([len(regions) > 0 for regions in ignore])] = UNCLEAR
     return near, here
 
 

@@ -64,7 +64,8 @@ def estimate(path: AnnealingPath, log_weights: Float[Tensor, " n"], reverse: boo
 def quick_log_z(gdbn: GaussianDBN, v: Float[Tensor, "n visible"], temperatures: int, seed: int) -> float:
     """The top RBM's log Z by 50 forward chains, from means of h1 given v: good enough to compare two models."""
     path = binary_path(gdbn.rbm, gdbn.grbm.hidden_mean(v))
-    annealed = anneal(path, schedules.linear(temperatures), range(50), seed, "held-out patches")
+    moving = path.to(gdbn.rbm.W.device)
+    annealed = anneal(moving, schedules.linear(temperatures), range(50), seed, "held-out patches")
     return estimate(path, annealed.log_weights).log_z
 
 

@@ -43,7 +43,8 @@ def plain_step(
     2008).
     """
     chains.step += 1
-    old, new = betas[chains.step - 1], betas[chains.step]
+    # By `index_select`: an index that is a tensor of no dimensions would be looked at by the host.
+    old, new = betas.index_select(0, torch.stack((chains.step - 1, chains.step))).unbind()
     s = chains.v @ path.W + path.c_change
     x_new = path.c_base + new * s.double()
     x_old = path.c_base + old * s.double()

@@ -93,7 +93,7 @@ def _patch_terms(
     log_joint, log_posterior = torch.cat(joint), torch.cat(log_q)
     entropy = (_softplus(logits) - logits * torch.sigmoid(logits)).sum()
     used = log_joint[:samples]
-    variance = used.var() / samples if samples > 1 else used.new_tensor(float("nan"))
+    variance = used.var() / samples if samples > 1 else torch.full_like(entropy, torch.nan)
     weighted = log_mean_exp((log_joint - log_posterior)[:importance_samples])
     return torch.stack([used.mean() + entropy, variance, weighted]).cpu()[None]
 

@@ -92,14 +92,14 @@ class GaussianDBN(nn.Module):
 
         Args:
             n: Number of chains.
-            generator: Source of randomness, on the model's device.
+            generator: Source of randomness, on any device.
             gibbs_steps: Sweeps of each chain (h2 given h1, then h1 given h2).
             start: [n, H1] first h1; without it, fair coins.
         """
         h1 = start
         if h1 is None:
-            shape, device = (n, self.rbm.n_visible), self.rbm.W.device
-            h1 = (torch.rand(shape, generator=generator, device=device) < 0.5).to(self.rbm.W.dtype)
+            coins = torch.rand((n, self.rbm.n_visible), generator=generator, device=generator.device)
+            h1 = (coins < 0.5).to(self.rbm.W)
         for _ in range(gibbs_steps):
             h1 = self.rbm.sample_visible(self.rbm.sample_hidden(h1, generator), generator)
         return h1
@@ -116,7 +116,7 @@ class GaussianDBN(nn.Module):
 
         Args:
             n: Number of samples.
-            generator: Source of randomness, on the model's device.
+            generator: Source of randomness, on any device.
             gibbs_steps: Sweeps of the top RBM before the pass down.
             start: [n, H1] first h1 of the chains; without it, fair coins.
             noise: Whether v is drawn from N(mu(h1), sigma^2) or is its mean mu(h1), as samples are usually shown.

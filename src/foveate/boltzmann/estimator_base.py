@@ -160,12 +160,12 @@ class RBMEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=reset))
 
     def _tensor(self, rows: NDArray[np.floating]) -> Tensor:
-        return torch.tensor(rows, dtype=torch.float32, device=self.device)
+        return torch.tensor(rows, dtype=torch.float32).to(self.device)
 
     def _exactly(self, function: Callable[[Any, Tensor], Tensor], rows: NDArray) -> NDArray[np.float64]:
         """A function of machine and rows in float64, in which a row's result hardly depends on its neighbours."""
         machine = copy.deepcopy(self.machine_).double()
-        return function(machine, torch.tensor(rows, dtype=torch.float64, device=self.device)).cpu().numpy()
+        return function(machine, torch.tensor(rows, dtype=torch.float64).to(self.device)).cpu().numpy()
 
     def _rule(self) -> Rule:
         return Rule(rate=self.learning_rate, fast_rate=self.learning_rate, average=self.average)

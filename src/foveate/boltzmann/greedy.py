@@ -4,9 +4,9 @@
 and epoch: it then climbs E_q[log p*(h1)], its part of the variational bound.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -103,7 +103,7 @@ def train_gdbn(
 
     Args:
         patches: Gives the standardised [N, D] patches of an epoch, keyed on its number alone.
-        validation: Patches never trained on, for the figures.
+        validation: Patches never trained on, for the figures; on the device where everything is to be computed.
         settings: How.
         seed: Key of all randomness.
         progress: Shows phases "grbm" and "rbm"; a tick raises `Interrupted`.
@@ -118,7 +118,7 @@ def train_gdbn(
     progress, checkpoints = progress or Quiet(), checkpoints or NoCheckpoints()
     grbm = _first_layer(patches, validation, settings, seed, progress, checkpoints, log, start)
     rbm = _second_layer(grbm, patches, validation, settings, seed, progress, checkpoints, log)
-    model = GaussianDBN(grbm.n_visible, grbm.n_hidden, rbm.n_hidden)
+    model = GaussianDBN(grbm.n_visible, grbm.n_hidden, rbm.n_hidden).to(validation.device)
     model.grbm.load_state_dict(grbm.state_dict())
     model.rbm.load_state_dict(rbm.state_dict())
     for name, value in (("mean", mean), ("std", std)):
@@ -130,14 +130,17 @@ def train_gdbn(
 def _first_layer(patches, validation, settings, seed, progress, checkpoints, log, given) -> GaussianBernoulliRBM:
     def start() -> GaussianBernoulliRBM:
         if given is not None:
-            return given
+            return given.to(validation.device)
         with progress.phase("first layer's start", total=settings.start_epochs + 1) as tick:
-            data = _gather(patches, settings.start_epochs, tick)
+            data = _gather(patches, settings.start_epochs, tick).cpu()
             if settings.start == "small":
-                return start_small(data, settings.n_hidden1, seed)
-            return start_from_combs(data, settings.n_hidden1, seed, settings.log_sigma_floor)
+                return start_small(data, settings.n_hidden1, seed).to(validation.device)
+            made = start_from_combs(data, settings.n_hidden1, seed, settings.log_sigma_floor)
+            return made.to(validation.device)
 
-    blank = partial(GaussianBernoulliRBM, validation.shape[1], settings.n_hidden1)
+    def blank() -> GaussianBernoulliRBM:
+        return GaussianBernoulliRBM(validation.shape[1], settings.n_hidden1).to(validation.device)
+
     floor = settings.log_sigma_floor
     layer = _Layer("grbm", settings.plan1(), key(seed, "grbm"), floor, settings.save_every)
     return layer.train(start, blank, patches, validation, progress, checkpoints, log)
@@ -147,12 +150,15 @@ def _second_layer(grbm, patches, validation, settings, seed, progress, checkpoin
     def hidden(epoch: int) -> Tensor:
         return grbm.sample_hidden(patches(epoch), generator(seed, "h1", epoch))
 
-    blank = partial(BernoulliRBM, grbm.n_hidden, settings.n_hidden2)
+    def blank() -> BernoulliRBM:
+        return BernoulliRBM(grbm.n_hidden, settings.n_hidden2).to(validation.device)
 
     def start() -> BernoulliRBM:
         with progress.phase("second layer's start", total=settings.start_epochs + 1) as tick:
             means = _gather(lambda epoch: grbm.hidden_mean(patches(epoch)), settings.start_epochs, tick)
-            return start_from_prior(grbm, means, settings.n_hidden2, key(seed, "second layer"))
+            below = copy.deepcopy(grbm).cpu()
+            made = start_from_prior(below, means.cpu(), settings.n_hidden2, key(seed, "second layer"))
+            return made.to(validation.device)
 
     held_out = grbm.sample_hidden(validation, generator(seed, "h1", "validation"))
     layer = _Layer("rbm", settings.plan2(), key(seed, "rbm"), -float("inf"), settings.save_every)
@@ -183,7 +189,8 @@ class _Layer:
             return _from_state_dict(blank(), kept[0])
         machine, resume = blank() if kept else start(), None
         if kept:
-            resume = from_tensors(*kept), kept[1]["epochs"]
+            there = {name: tensor.to(validation.device) for name, tensor in kept[0].items()}
+            resume = from_tensors(there, kept[1]), kept[1]["epochs"]
         sample = rows(0)[: max(len(validation), 256)]
         steps = self.plan.epochs * self.plan.steps(len(rows(0)))
 

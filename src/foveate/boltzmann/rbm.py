@@ -5,6 +5,7 @@ energy F has the hidden units summed out. How they learn is in `contrastive.py`,
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -173,8 +174,7 @@ class GaussianBernoulliRBM(RestrictedBoltzmannMachine):
     ) -> Float[Tensor, "batch visible"]:
         """A draw of v given h."""
         mu = self.visible_mean(h)
-        noise = torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)
-        return mu + self.sigma * noise
+        return mu + self.sigma * _drawn(torch.randn, mu, generator)
 
     def log_prob_given_hidden(
         self, v: Float[Tensor, "batch visible"], h: Float[Tensor, "batch hidden"]
@@ -188,5 +188,10 @@ def bernoulli(
     probability: Float[Tensor, "batch units"], generator: torch.Generator | None = None
 ) -> Float[Tensor, "batch units"]:
     """Independent zeros and ones with P(1) = probability; comparing is faster than torch.bernoulli."""
-    uniform = torch.rand(probability.shape, generator=generator, dtype=probability.dtype, device=probability.device)
-    return (uniform < probability).to(probability.dtype)
+    return (_drawn(torch.rand, probability, generator) < probability).to(probability.dtype)
+
+
+def _drawn(kind: Callable[..., Tensor], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Random numbers of a tensor's shape, type and device, drawn on the generator's device."""
+    device = like.device if generator is None else generator.device
+    return kind(like.shape, generator=generator, dtype=like.dtype, device=device).to(like.device)

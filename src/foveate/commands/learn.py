@@ -44,8 +44,7 @@ def learn(
     Attends to the scenes with the models of RUN, learns from what it finds where it can be trusted, and writes the new
     models to another RUN. Annotations of the scenes are not looked at. The annotated scenes that RUN was trained on are
     mixed in where they still are, so that what was known isn't forgotten. Without --preset, preset and settings of
-    training are those of RUN. Stopped at any moment, it goes on with --resume. All is computed on the CPU, whatever
-    --device says.
+    training are those of RUN. Stopped at any moment, it goes on with --resume.
 
     Args:
         run: The RUN folder to begin with.
@@ -58,9 +57,10 @@ def learn(
     from foveate.attention.learn import learn as learn_models
     from foveate.attention.models import Models
     from foveate.commands import replay as replaying
+    from foveate.devices import resolve
     from foveate.runs import CONFIG, Run
 
-    started = time.monotonic()
+    started, device = time.monotonic(), resolve(common.device)
     source = Run.open(run)
     recipe = gather(config, preset, select, None, set_, common)
     with Run.claim(out, overwrite, resume) as learned:
@@ -77,8 +77,8 @@ def learn(
         old = replaying.read(mixed_in, read, source.config.get("canonical"))
         known = {} if mixed_in is None or old is None else mixed_in.recorded(old)
         known |= {"run": os.path.abspath(run), "category": source.config.get("category"), "images": len(read.scenes)}
-        begin(learned, recorded("learn", scenes, recipe, settings, **known))
-        models = Models.load(run)
+        begin(learned, recorded("learn", scenes, recipe, settings, device=str(device), **known))
+        models = Models.load(run).to(device)
         better, gallery, done = learn_models(models, read, learned, settings, progress(), old)
         tell(learned.story, models, better, gallery, done)
         learned.finish()

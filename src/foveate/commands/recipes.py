@@ -8,9 +8,8 @@ from typing import Any
 
 from foveate import __version__
 from foveate.commands.models import training_settings
-from foveate.commands.options import Common, note
+from foveate.commands.options import Common
 from foveate.configuration import differences, override, parse_overrides, read_toml, to_table, without_none
-from foveate.devices import resolve
 from foveate.errors import BadInput
 
 _MADE_BY = {
@@ -63,13 +62,9 @@ def gather(
 ) -> Recipe:
     """The recipe that a configuration file and the command line describe.
 
-    Training computes on the CPU; a GPU that is asked for must be there, and is said to be left alone.
-
     Raises:
         BadInput: The file can't be read, or an entry is unknown or of the wrong type.
     """
-    if common.device == "cuda":
-        note(f"--device {resolve(common.device)}: training computes on the CPU all the same")
     recipe = Recipe()
     if config is not None:
         _take(recipe, _checked(config), config)
@@ -127,7 +122,6 @@ def recorded(command: str, scenes: str, recipe: Recipe, settings: Any, **more: A
             "scenes": os.path.abspath(scenes),
             "preset": recipe.preset,
             "seed": recipe.seed,
-            "device": "cpu",
             "select": recipe.select,
             "category": recipe.category,
             "canonical": recipe.canonical,

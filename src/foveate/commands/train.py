@@ -49,7 +49,7 @@ def train(
 
     Learns the patch model, the background model and the network that moves the gaze, and writes them to a RUN folder
     with all that is needed to do it again. Stopped at any moment, it goes on with --resume to the same weights.
-    Training computes on the CPU, whatever --device says.
+    On a GPU the patch model and the networks are trained there; what they see is sampled on the CPU.
 
     Args:
         scenes: A folder with annotations.json (COCO, keypoints or boxes) and the images that it names.
@@ -58,14 +58,17 @@ def train(
     from foveate.attention.training import PRESETS
     from foveate.attention.training import train as train_models
     from foveate.configuration import to_toml
+    from foveate.devices import resolve
     from foveate.runs import Run
 
     started = time.monotonic()
+    device = resolve(common.device)
     recipe = gather(config, preset, select, category, set_, common)
     if print_config:
         settings = settings_of(recipe, PRESETS)
         read = read_annotated(scenes, recipe)
-        sys.stdout.write(to_toml(recorded("train", scenes, recipe, settings, category=read.category, **_counts(read))))
+        facts = {"device": str(device), "category": read.category, **_counts(read)}
+        sys.stdout.write(to_toml(recorded("train", scenes, recipe, settings, **facts)))
         return
     with Run.claim(out, overwrite, resume) as run:
         if run.begun:
@@ -76,8 +79,9 @@ def train(
         settings = settings_of(recipe, PRESETS)
         read = read_annotated(scenes, recipe)
         counts = _counts(read)
-        begin(run, recorded("train", scenes, recipe, settings, category=read.category, **counts))
-        models, gallery, split = train_models(read, run, settings, progress())
+        facts = {"device": str(device), "category": read.category, **counts}
+        begin(run, recorded("train", scenes, recipe, settings, **facts))
+        models, gallery, split = train_models(read, run, settings, progress(), device)
         tell(run.story, models, gallery, split, settings.attend)
         run.finish()
         make_page(run.path)

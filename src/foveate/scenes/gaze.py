@@ -109,15 +109,19 @@ def to_boxes(u: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
 
 def iou(boxes: Float[Tensor, "n 4"], others: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
     """Intersection over union of every box with every other; 0 where both are empty."""
-    low = torch.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return iou_of_pairs(boxes[:, None], others[None])
+
+
+def iou_of_pairs(boxes: Float[Tensor, "*#batch 4"], others: Float[Tensor, "*#batch 4"]) -> Float[Tensor, "*batch"]:
+    """Intersection over union of each box with its other; 0 where both are empty."""
+    low, high = torch.maximum(boxes[..., :2], others[..., :2]), torch.minimum(boxes[..., 2:], others[..., 2:])
     common = (high - low).clamp(min=0).prod(-1)
-    union = _area(boxes)[:, None] + _area(others)[None, :] - common
+    union = _area(boxes) + _area(others) - common
     return torch.where(union > 0, common / union, torch.zeros_like(union))
 
 
-def _area(boxes: Float[Tensor, "n 4"]) -> Float[Tensor, "n"]:
-    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
+def _area(boxes: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
 
 
 def to_chart(u: Float[Tensor, "*batch 4"], length: Float[Tensor, "*#batch"]) -> Float[Tensor, "*batch 4"]:

@@ -17,9 +17,11 @@ the tests.
 Williams (1983) describes interpolation between pyramid levels.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int16, Int64
 from torch import Tensor
 
 from foveate.scenes.glimpse_loops import glimpse_loop, jacobian_loop
@@ -114,18 +116,54 @@ def glimpses_reference(
     pyramid: bool = True,
 ) -> Float[Tensor, "n 3 {size} {size}"]:
     """`glimpses` in plain torch: differentiable in the gazes, on any device, in the gazes' precision."""
+    return plain_glimpses(plain_views(pyramids, index, gazes, size, extent), gazes, size, extent, pyramid)
+
+
+class PlainViews(NamedTuple):
+    """What `plain_glimpses` samples: all pyramids, and of each gaze's image the tables; tensors of one device."""
+
+    buffer: Int16[Tensor, "values"]
+    offset: Int64[Tensor, "n levels"]
+    height: Int64[Tensor, "n levels"]
+    width: Int64[Tensor, "n levels"]
+    top: Int64[Tensor, "n"]
+    fill: Float[Tensor, "n 3"]
+    points: Float[Tensor, "points 2"]
+
+
+def plain_views(
+    pyramids: Pyramids,
+    index: Int[np.ndarray | Tensor, "n"],
+    like: Float[Tensor, "..."],
+    size: int = PATCH_SIZE,
+    extent: float = PATCH_EXTENT,
+) -> PlainViews:
+    """The tables of the images that gazes look at, on the device and in the precision of `like`."""
     index = torch.as_tensor(index, dtype=torch.int64)
     tables = [torch.from_numpy(t.astype(np.int64))[index] for t in (pyramids.offset, pyramids.height, pyramids.width)]
-    offset, height, width = (t.to(gazes.device) for t in tables)
-    top = torch.from_numpy(pyramids.levels.astype(np.int64))[index].to(gazes.device) - 1
-    fill = torch.from_numpy(pyramids.fill)[index].to(gazes)
-    buffer = torch.from_numpy(pyramids.buffer.view(np.int16)).to(gazes.device)
+    return PlainViews(
+        torch.from_numpy(pyramids.buffer.view(np.int16)).to(like.device),
+        *(t.to(like.device) for t in tables),
+        torch.from_numpy(pyramids.levels.astype(np.int64))[index].to(like.device) - 1,
+        torch.from_numpy(pyramids.fill)[index].to(like),
+        grid(size, extent).to(like),
+    )
 
+
+def plain_glimpses(
+    views: PlainViews,
+    gazes: Float[Tensor, "n 4"],
+    size: int = PATCH_SIZE,
+    extent: float = PATCH_EXTENT,
+    pyramid: bool = True,
+) -> Float[Tensor, "n 3 {size} {size}"]:
+    """`glimpses_reference` from tables at hand, without a copy between devices or a look at a value."""
+    buffer, offset, height, width, top, fill, points = views
     spacing = torch.hypot(gazes[:, 0], gazes[:, 1]) * (2 * extent / size)
     level = torch.log2(spacing).clamp(min=0).minimum(top.to(gazes)) if pyramid else torch.zeros_like(spacing)
     low = level.detach().floor().long().minimum(top)
     share = (level - low).view(-1, 1, 1)
-    x, y = grid(size, extent).to(gazes).unbind(-1)
+    x, y = points.unbind(-1)
     a, b, tx, ty = gazes.unsqueeze(1).unbind(-1)
     column, row = a * x - b * y + tx, b * x + a * y + ty
 

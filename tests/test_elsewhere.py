@@ -1,0 +1,133 @@
+"""What a GPU is for, on a device that is not the CPU: everything computes there, and computes the same."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from elsewhere import ELSEWHERE, capturing, elsewhere
+from tiny import SETTINGS
+from untrained import write_untrained
+
+from foveate.attention.attend import AttendSettings, Attention
+from foveate.attention.expectation import Trust
+from foveate.attention.learn import LearnSettings, learn
+from foveate.attention.models import Models
+from foveate.attention.posterior import PosteriorSettings
+from foveate.attention.training import train
+from foveate.boltzmann.annealing_path import binary_path
+from foveate.boltzmann.annealing_reference import PlainChains, plain_step
+from foveate.boltzmann.bound import bound_terms
+from foveate.boltzmann.dbn import GaussianDBN
+from foveate.boltzmann.estimators import BernoulliRBMEstimator
+from foveate.boltzmann.grbm_ais import grbm_path
+from foveate.boltzmann.schedules import linear
+from foveate.evaluate_bound import evaluate_bound
+from foveate.keys import generator
+from foveate.progress import Quiet
+from foveate.runs import Run
+from foveate.scenes.digits import KNOWN, write_digit_scenes
+from foveate.scenes.folder import list_images, read_image, read_scenes
+from foveate.telling import tell_training
+from foveate.telling_learning import tell_learning
+
+PATCHES = torch.randn(7, 12, generator=generator(0, "v"))
+
+
+def small_model() -> GaussianDBN:
+    gdbn = GaussianDBN(12, 8, 5)
+    for value in gdbn.parameters():
+        value.data.normal_(0, 0.3, generator=generator(0, "w"))
+    return gdbn
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("elsewhere") / "scenes"
+    write_digit_scenes(folder, KNOWN, 9, seed=0)
+    return folder
+
+
+def test_the_device_that_pretends_refuses_what_a_gpu_refuses():
+    with elsewhere():
+        there, here = torch.arange(3.0).to(ELSEWHERE), torch.ones(3)
+        for combine in (there.__add__, there.add_, there.__matmul__):
+            with pytest.raises(RuntimeError, match="same device"):
+                combine(here)
+        with pytest.raises(RuntimeError, match="numpy"):
+            there.numpy()
+        assert there.device == ELSEWHERE and (there + 1).cpu().tolist() == [1, 2, 3] and float(there.sum()) == 3
+
+
+def test_a_step_of_annealing_looks_at_no_value_so_that_it_can_be_captured():
+    gdbn = small_model()
+    generate = generator(0, "v")
+    for path in (binary_path(gdbn.rbm, torch.rand(9, 8, generator=generate)), grbm_path(gdbn.grbm, PATCHES)):
+        with elsewhere() as there:
+            path, betas, keys = path.to(there), linear(5).to(there), torch.arange(4).to(there)
+            zeros = torch.zeros(4, dtype=torch.float64).to(there)
+            v = torch.zeros(4, path.W.shape[0]).to(there)
+            chains = PlainChains(v, zeros, zeros.clone(), torch.zeros((), dtype=torch.int64).to(there))
+            with capturing():
+                plain_step(path, betas, keys, chains)
+                plain_step(path, betas, keys, chains)
+            assert int(chains.step) == 2 and torch.isfinite(chains.log_weight.cpu()).all()
+
+
+def test_models_are_trained_there_and_go_on_there_and_learn_there_and_are_told(device, scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr("foveate.attention.learn.ANNEALING", 30)
+    read = read_scenes(scenes)
+    with Run.claim(tmp_path / "there") as run:
+        train(read, run, SETTINGS, Quiet(), device)
+        for name in ("evidence", "verifier", "shiftnet trained", "fine trained", "fine"):
+            run.checkpoints.path(name).unlink()
+        models, gallery, split = train(read, run, SETTINGS, Quiet(), device)
+        places = [models.device, models.shiftnet.shift.weight.device, models.evidence.verifier.shift.weight.device]
+        assert {place.type for place in places} == {device.type}
+        tell_training(run.story, models, gallery, split, SETTINGS.attend, Quiet())
+        run.finish()
+    settings = LearnSettings(
+        rounds=1, shiftnet_steps=2, fine_steps=2, verifier_steps=2, tolerance=1e9,
+        trust=Trust(probability=0.0, share=1.0, negligible=0.0, centre=9.0, log_scale=9.0, angle=9.0, fewest=4),
+        train=replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0))),
+    )  # fmt: skip
+    with Run.claim(tmp_path / "learned") as run:
+        better, gallery, rounds = learn(models, read_scenes(scenes, annotated=False), run, settings, Quiet(), None)
+        assert len(rounds) == 1 and not rounds[0].undone and better.device.type == device.type
+        tell_learning(run.story, models, better, gallery, rounds, Quiet())
+        run.finish()
+    again = Models.load(tmp_path / "learned")
+    assert torch.equal(again.gdbn.grbm.W, better.gdbn.grbm.W.cpu())
+
+
+def test_attention_finds_there_what_it_finds_on_the_cpu(device, scenes, tmp_path):
+    run = write_untrained(tmp_path / "run", 60, 20)
+    image = read_image(list_images(scenes)[0][1])
+    settings = AttendSettings(search=SETTINGS.attend.search, posterior=SETTINGS.attend.posterior)
+    here, there = (Attention.load(run, str(where)).attend([image], settings=settings)[0] for where in ("cpu", device))
+    assert len(here) == len(there) > 0
+    for one, other in zip(here, there, strict=True):
+        assert torch.allclose(torch.from_numpy(one.u), torch.from_numpy(other.u), rtol=1e-3, atol=0.05)
+        assert abs(one.probability - other.probability) < 1e-3
+
+
+def test_densities_are_the_same_there(device):
+    gdbn, patches = small_model(), PATCHES
+    here = bound_terms(gdbn, patches, range(7), 5, 20)
+    figures = evaluate_bound(gdbn, patches, chains=10, temperatures=50, importance_samples=10, grbm=True)
+    drawn = gdbn.sample(4, generator(0, "s"), 5)
+    gdbn.to(device)
+    for one, other in zip(here, bound_terms(gdbn, patches, range(7), 5, 20), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-4)
+    again = evaluate_bound(gdbn, patches, chains=10, temperatures=50, importance_samples=10, grbm=True)
+    for name in ("iw_bound", "log_z", "grbm_log_density"):
+        assert abs(again[name] - figures[name]) < 0.01, name
+    assert torch.allclose(gdbn.sample(4, generator(0, "s"), 5).cpu(), drawn, atol=1e-4)
+
+
+def test_an_estimator_learns_there_what_it_learns_here(device):
+    data = (torch.rand(40, 9, generator=generator(0, "data")) < 0.3).float().numpy()
+    here, there = (
+        BernoulliRBMEstimator(n_components=4, n_iter=3, batch_size=10, random_state=0, device=str(where)).fit(data)
+        for where in ("cpu", device)
+    )
+    assert abs(here.score_samples(data) - there.score_samples(data)).max() < 0.05
