@@ -19,7 +19,7 @@ from foveate.progress import Quiet
 
 SMALL = GDBNSettings(
     n_hidden1=10, n_hidden2=12, start_epochs=2, epochs1=3, rate1=1e-3, rate_log_sigma=1e-3, epochs2=4, batch_size=50,
-    chains=20, save_every=1,
+    chains=20, save_every=1, look_temperatures2=100,
 )  # fmt: skip
 
 

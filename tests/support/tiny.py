@@ -16,7 +16,9 @@ SETTINGS = handed(
     TrainSettings(
         held_out=0.25,
         largest=128,
-        gdbn=GDBNSettings(n_hidden1=30, n_hidden2=10, epochs1=2, epochs2=2, start_epochs=1, start="small"),
+        gdbn=GDBNSettings(
+            n_hidden1=30, n_hidden2=10, epochs1=2, epochs2=2, start_epochs=1, start="small", look_temperatures2=50
+        ),
         shiftnet=ShiftNetSettings(steps=4, batch=16, report_every=2),
         fine=replace(FINE, steps=3, batch=16, report_every=2),
         ranking=RankingSettings(

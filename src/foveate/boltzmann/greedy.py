@@ -19,6 +19,7 @@ from foveate.boltzmann.fitting import Machine, Plan, fit, put
 from foveate.boltzmann.health import health
 from foveate.boltzmann.initial import start_from_combs, start_small
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.boltzmann.selection import Selection
 from foveate.boltzmann.thermometers import start_from_prior
 from foveate.checkpoints import Checkpoints, NoCheckpoints
 from foveate.errors import BadInput
@@ -57,6 +58,8 @@ class GDBNSettings:
     momentum2: float = 0.0
     weight_decay2: float = 0.0
     average2: float = 0.99
+    looks2: int = 3  # epochs at which the held-out bound is estimated, beside the start; the best one is kept
+    look_temperatures2: int = 500  # of each estimate
 
     save_every: int = 10  # epochs between checkpoints
 
@@ -143,7 +146,7 @@ def _first_layer(patches, validation, settings, seed, progress, checkpoints, log
 
     floor = settings.log_sigma_floor
     layer = _Layer("grbm", settings.plan1(), key(seed, "grbm"), floor, settings.save_every)
-    return layer.train(start, blank, patches, validation, progress, checkpoints, log)
+    return layer.train(start, blank, patches, validation, progress, checkpoints, log, 0, 0)
 
 
 def _second_layer(grbm, patches, validation, settings, seed, progress, checkpoints, log) -> BernoulliRBM:
@@ -162,7 +165,8 @@ def _second_layer(grbm, patches, validation, settings, seed, progress, checkpoin
 
     held_out = grbm.sample_hidden(validation, generator(seed, "h1", "validation"))
     layer = _Layer("rbm", settings.plan2(), key(seed, "rbm"), -float("inf"), settings.save_every)
-    return layer.train(start, blank, hidden, held_out, progress, checkpoints, log)
+    looks = settings.looks2, settings.look_temperatures2
+    return layer.train(start, blank, hidden, held_out, progress, checkpoints, log, *looks)
 
 
 def _gather(rows: Patches, epochs: int, tick: Tick) -> Tensor:
@@ -183,7 +187,7 @@ class _Layer:
     floor: float
     save_every: int
 
-    def train(self, start, blank, rows, validation, progress, checkpoints, log) -> Machine:
+    def train(self, start, blank, rows, validation, progress, checkpoints, log, looks, temperatures) -> Machine:
         kept = checkpoints.load(self.phase)
         if kept and checkpoints.done(self.phase):
             return _from_state_dict(blank(), kept[0])
@@ -191,23 +195,28 @@ class _Layer:
         if kept:
             there = {name: tensor.to(validation.device) for name, tensor in kept[0].items()}
             resume = from_tensors(there, kept[1]), kept[1]["epochs"]
+        selection = Selection(validation, self.plan.epochs, looks, temperatures, self.seed, kept)
         sample = rows(0)[: max(len(validation), 256)]
         steps = self.plan.epochs * self.plan.steps(len(rows(0)))
 
         with progress.phase({"grbm": "first layer", "rbm": "second layer"}[self.phase], total=steps) as bar:
 
             def after_epoch(state: State, epochs: int) -> None:
+                put(now, state.average)
+                found = selection.look(now, epochs)
                 if epochs % self.save_every == 0:
                     tensors, meta = to_tensors(state)
-                    checkpoints.save(self.phase, tensors, {**meta, "epochs": epochs})
-                put(now, state.average)
-                log({"phase": self.phase, "epoch": epochs, **health(now, sample, validation, self.floor)})
+                    best, gain = selection.state()
+                    checkpoints.save(self.phase, tensors | best, {**meta, **gain, "epochs": epochs})
+                log({"phase": self.phase, "epoch": epochs, **health(now, sample, validation, self.floor), **found})
 
             now = blank()
             if not kept:
-                log({"phase": self.phase, "epoch": 0, **health(machine, sample, validation, self.floor)})
+                found = selection.look(machine, 0)
+                log({"phase": self.phase, "epoch": 0, **health(machine, sample, validation, self.floor), **found})
             fit(machine, rows, self.plan, self.seed, lambda step, figures: bar(step, **figures), after_epoch,
                 resume, self.phase)  # fmt: skip
+        selection.keep(machine)
         checkpoints.finish(self.phase, dict(machine.state_dict()))
         return machine
 

@@ -1,0 +1,83 @@
+"""Which epoch of a second layer is kept: the one that explains patches never trained on best.
+
+Of the variational bound of a deep belief network,
+
+    E_q[log p(v | h1)] + H(q) + E_q[log p*(h1)] - log Z,
+
+the second layer decides about the last two terms alone. They are estimated on held-out draws of h1, log Z by a short
+annealing with the same random numbers each time, at the start and at some epochs on the way. The epoch of the highest
+estimate is kept, which may be the start: where a layer soon fits its own data ever closer and others worse, it stops
+early.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.boltzmann.ais import estimate
+from foveate.boltzmann.annealing_chains import anneal
+from foveate.boltzmann.annealing_path import binary_path
+from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.boltzmann.schedules import linear
+
+Machine = BernoulliRBM | GaussianBernoulliRBM  # of which the second is never looked at
+PREFIX = "best."
+CHAINS = 50  # a whole block of them
+
+
+def held_out_gain(rbm: BernoulliRBM, h1: Float[Tensor, "n hidden1"], temperatures: int, seed: int) -> float:
+    """E[log p*(h1)] - log Z of the top RBM on draws of h1, nats: its part of the bound."""
+    path = binary_path(rbm, h1).to(h1.device)
+    annealed = anneal(path, linear(temperatures), range(CHAINS), seed, "selection")
+    return float(-rbm.free_energy(h1).double().mean() - estimate(path, annealed.log_weights).log_z)
+
+
+class Selection:
+    """The best of the epochs that were looked at.
+
+    Args:
+        h1: Held-out draws.
+        epochs: How many there will be.
+        looks: How many are looked at, the last among them, beside the start; 0 keeps the last without a look.
+        temperatures: Of each annealing.
+        seed: Of the annealing.
+        kept: A checkpoint's tensors and meta to go on from.
+    """
+
+    def __init__(
+        self,
+        h1: Float[Tensor, "n hidden1"],
+        epochs: int,
+        looks: int,
+        temperatures: int,
+        seed: int,
+        kept: tuple[Mapping[str, Tensor], Mapping[str, Any]] | None = None,
+    ):
+        self._h1, self._temperatures, self._seed = h1, temperatures, seed
+        self._at = {round(epochs * look / looks) for look in range(looks + 1)} if looks and epochs else set()
+        self.gain, self._best = -float("inf"), {}
+        if kept is not None and "gain" in kept[1]:
+            self.gain = float(kept[1]["gain"])
+            self._best = {n.removeprefix(PREFIX): t for n, t in kept[0].items() if n.startswith(PREFIX)}
+
+    def look(self, rbm: Machine, epoch: int) -> dict[str, float]:
+        """Figures for the log where this epoch is looked at, else none; the machine is remembered if it is the best."""
+        if epoch not in self._at or not isinstance(rbm, BernoulliRBM):
+            return {}
+        gain = held_out_gain(rbm, self._h1, self._temperatures, self._seed)
+        if gain > self.gain:
+            self.gain, self._best = gain, {name: t.detach().clone() for name, t in rbm.state_dict().items()}
+        return {"held_out_gain": gain}
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Tensors and meta for a checkpoint."""
+        if not self._best:
+            return {}, {}
+        return {PREFIX + name: tensor for name, tensor in self._best.items()}, {"gain": self.gain}
+
+    def keep(self, rbm: Machine) -> None:
+        """Put the best into the machine, if any was looked at."""
+        if self._best:
+            rbm.load_state_dict(self._best)
