@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from foveate.attention.background import Gaussian
+from foveate.attention.calibration import Calibration
 from foveate.attention.evidence import Evidence
 from foveate.attention.expectation import Attended, Places, reselect
 from foveate.attention.gallery import Gallery
@@ -46,13 +47,18 @@ def test_a_new_patch_model_chooses_among_the_places_of_each_scene():
     gdbn.grbm.b.data.copy_(((seen - 0.5) / 0.2).flatten())
     gdbn.grbm.log_sigma.data.fill_(-1.0)
     flat = Gaussian(torch.zeros(D), torch.eye(D))
-    evidence = Evidence(flat, 0.0, ShiftNet(), None, None, 100.0, torch.full((4,), 0.1, dtype=torch.float64))
+    calibration = Calibration(0.0, 1.0, 1.0, 0.0, positives=5, negatives=5)
+    evidence = Evidence(flat, 0.0, ShiftNet(), None, calibration, 100.0, torch.full((4,), 0.1, dtype=torch.float64))
     models = Models(gdbn, ShiftNet(), evidence)
     gazes = torch.stack((true[:3], elsewhere[:3]), 1).reshape(-1, 4)
     places = Places(torch.tensor([0, 0, 1, 1, 2, 2]), gazes, torch.tensor([0.0, 1, 0, 1, 0, 1000]).double())
     u = torch.cat((elsewhere[:3], torch.full((1, 4), torch.nan, dtype=torch.float64)))
     one, three = torch.ones(4), torch.zeros(4, 3, dtype=torch.float64)
     attended = Attended(u, one, one, three, ["", "", "", "nothing found"], places)
-    chosen = reselect(models, gdbn, gallery, attended)
+    again = reselect(models, gdbn, gallery, attended)
+    chosen, odds = again.u, torch.tensor([0.0, 0.0, 1000.0, 1.0])
+    assert torch.equal(again.score, odds), "the scores of the places chosen; what was not found keeps its own"
+    expected = torch.from_numpy(calibration.probability(odds.numpy())).float()
+    assert torch.allclose(again.probability[:3], expected[:3]) and again.probability[3] == 1
     assert torch.equal(chosen[:2], true[:2]) and torch.equal(chosen[2], elsewhere[2])
     assert torch.isnan(chosen[3]).all() and torch.equal(attended.u[:3], elsewhere[:3])

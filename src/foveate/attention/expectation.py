@@ -89,7 +89,7 @@ def attend_scenes(
     score, probability, doubt = torch.full((count,), -torch.inf), torch.zeros(count), ["nothing found"] * count
     for k, place in best.items():
         u[k], score[k], spread[k], doubt[k] = places.gaze[place], places.score[place], 0.0, ""
-        probability[k] = float(models.evidence.calibration.probability(places.score[place : place + 1])[0])
+        probability[k] = _probability(models, places.score[place])
     if settings.posterior.chains:
         seen = sorted(best)
         resting = Resting(seen, u[seen], [gallery.names[k] for k in seen])
@@ -123,15 +123,16 @@ def _best(scene: Int[Tensor, "m"], score: Float[Tensor, "m"]) -> dict[int, int]:
     return best
 
 
-def reselect(models: Models, gdbn: GaussianDBN, gallery: Gallery, attended: Attended) -> Float[Tensor, "n 4"]:
-    """The best gaze of every scene once a patch model of the new kind is there.
+def reselect(models: Models, gdbn: GaussianDBN, gallery: Gallery, attended: Attended) -> Attended:
+    """What was found, with the best gaze of every scene once a patch model of the new kind is there.
 
     The expectation step over places, not only within one: to the score, whose log-odds are those of the old kind, comes
     the log-ratio of the new patch model and the background, divided by the temper T as in the posterior,
 
         score(u) + [log p_new(x(u)) - log p_background(x(u))] / T.
 
-    log Z of the new model is the same for all places and left out.
+    log Z of the new model is the same for all places and left out. Score and probability become those of the place
+    chosen, by the models before; the spread stays that of the first choice.
 
     Args:
         models: With which the scenes were attended.
@@ -143,10 +144,14 @@ def reselect(models: Models, gdbn: GaussianDBN, gallery: Gallery, attended: Atte
     seen = glimpses(gallery.pyramids, scene, gazes)
     ratio = log_ratio(gdbn, 0.0, models.evidence.background, seen)
     weighed = score + ratio.double() / models.evidence.temper
-    u = attended.u.clone()
+    u, scores, probability = attended.u.clone(), attended.score.clone(), attended.probability.clone()
     for k, place in _best(scene, weighed).items():
-        u[k] = gazes[place]
-    return u
+        u[k], scores[k], probability[k] = gazes[place], score[place], _probability(models, score[place])
+    return attended._replace(u=u, score=scores, probability=probability)
+
+
+def _probability(models: Models, score: Float[Tensor, ""]) -> float:
+    return float(models.evidence.calibration.probability(score[None].numpy())[0])
 
 
 def judge(attended: Attended, trust: Trust, first_round: bool) -> Verdict:

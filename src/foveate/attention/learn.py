@@ -233,7 +233,7 @@ def _reselected(
         gallery, split = _pseudo_annotated(new, attended.u, teaches, old, settings)
         unsure = _unsure(split, len(new.names), spread)
         gdbn = patch_model(gallery, split, inner, train, progress, models.gdbn, unsure, models.device)
-        attended = attended._replace(u=reselect(models, gdbn, new, attended))
+        attended = reselect(models, gdbn, new, attended)
     return attended
 
 
