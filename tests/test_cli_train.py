@@ -210,6 +210,29 @@ def test_resuming_with_other_settings_is_refused(fakes, scenes, tmp_path, capfd,
     assert weights(tmp_path / "r") == weights(tmp_path / "other")
 
 
+def test_a_training_goes_on_where_it_was_begun(fakes, scenes, tmp_path, capfd, monkeypatch):
+    module, words = sys.modules["foveate.attention.training"], [scenes, "--out", tmp_path / "r", "--preset", "quick"]
+    whole, seen = module.train, []
+
+    def stopped(scenes, run, settings, progress, device):
+        run.checkpoints.save("begun", {}, {})
+        raise Interrupted(15)
+
+    def watched(scenes, run, settings, progress, device):
+        seen.append(device.type)
+        assert device.type == "cpu"
+
+    with monkeypatch.context() as once:
+        once.setattr(module, "train", stopped)
+        assert train(*words, "--device", "cpu") == 143
+    capfd.readouterr()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # a machine with a GPU
+    assert train(*words, "--resume", "--device", "cuda") == 2
+    assert "begun with device = 'cpu'" in capfd.readouterr().err
+    monkeypatch.setattr(module, "train", lambda *given: (watched(*given), whole(*given[:4], torch.device("cuda")))[1])
+    assert train(*words, "--resume") == 0 and seen == ["cpu"]
+
+
 def test_resuming_with_other_scenes_is_refused(fakes, scenes, tmp_path, capfd, monkeypatch):
     run_module = sys.modules["foveate.attention.training"]
 

@@ -8,6 +8,22 @@ if TYPE_CHECKING:
     import torch
 
 
+def of_run(name: str, begun: str | None) -> "torch.device":
+    """The device of a training that goes on: the one it was begun on, since another would end with other weights.
+
+    Args:
+        name: What `--device` says now; auto is that device.
+        begun: What the run's configuration says; None for a new run.
+
+    Raises:
+        BadInput: Another one is asked for, or it is no longer there.
+    """
+    device = resolve(name if begun is None or name != "auto" else begun)
+    if begun is not None and device.type != begun:
+        raise BadInput(f"--device {name}: the run was begun with device = {begun!r}")
+    return device
+
+
 def resolve(name: str) -> "torch.device":
     """The device that `--device` means: auto is a GPU if there is one that works.
 

@@ -5,47 +5,20 @@ import math
 import numpy as np
 import pytest
 import torch
-from elsewhere import capturing, elsewhere
+from moving import full, keys, patches, random_gazes, targets_for, three_images
 
-from foveate.attention import hmc, hmc_graph, hmc_kernels
-from foveate.attention.gaze_targets import GazeTargets, gaze_targets, reference
+from foveate.attention import hmc, hmc_kernels
+from foveate.attention.gaze_targets import gaze_targets, reference
 from foveate.attention.glimpse_density import glimpse_logdensity, glimpse_logdensity_reference
 from foveate.attention.hmc import Keyed
 from foveate.attention.prior import GazePrior, log_prior, log_prior_reference, log_priors
-from foveate.keys import generator, key
 from foveate.scenes.gaze import from_chart, from_scale_angle, to_chart
-from foveate.scenes.glimpse import glimpses
 from foveate.scenes.pyramid import Pyramids
-
-
-def smooth_image(height: int, width: int, seed: int, waves: int = 12) -> np.ndarray:
-    """A sum of plane waves of many lengths and directions: smooth, and different everywhere."""
-    random = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width] + 0.5
-    image = np.zeros((height, width, 3))
-    for length in np.geomspace(12, 400, waves):
-        turn = random.uniform(0, 2 * np.pi)
-        phase = 2 * np.pi * ((x * np.cos(turn) + y * np.sin(turn)) / length)
-        image += np.cos(phase[..., None] + random.uniform(0, 2 * np.pi, 3))
-    return 0.5 + 0.45 * image / np.abs(image).max()
 
 
 @pytest.fixture(scope="module")
 def pyramids() -> Pyramids:
-    return Pyramids.from_images([smooth_image(300, 420, 0), smooth_image(511, 257, 1), smooth_image(24, 24, 2)])
-
-
-def patches(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    random = generator(seed, "patches")
-    mean = torch.rand(n, 3, 24, 24, generator=random, dtype=torch.float64)
-    return mean, 0.5 + torch.rand(1, 3, 24, 24, generator=random, dtype=torch.float64)
-
-
-def random_gazes(n: int, low: float, high: float, seed: int) -> torch.Tensor:
-    """Centres in the middle half of a 300 x 420 image, scales from low to high, every angle."""
-    r = torch.rand(4, n, generator=generator(seed, "gazes"), dtype=torch.float64)
-    s = low * (high / low) ** r[0]
-    return from_scale_angle(s, 2 * math.pi * r[1], 105 + 210 * r[2], 75 + 150 * r[3])
+    return three_images()
 
 
 @pytest.mark.parametrize("pyramid", [True, False])
@@ -144,23 +117,6 @@ def test_the_prior_is_a_density_with_the_slope_it_says(angle, log_scale):
     assert math.isfinite(at_origin)
 
 
-def targets_for(pyramids: Pyramids, n: int, prior: GazePrior | None = None) -> tuple[GazeTargets, torch.Tensor]:
-    gazes = random_gazes(n, 15, 60, seed=9)
-    index = np.arange(n) % 2
-    mean = glimpses(pyramids, index, gazes).double()
-    weight = torch.full((1, 3, 24, 24), 1 / 0.3**2, dtype=torch.float64)
-    targets = gaze_targets(pyramids, index, gazes, mean, weight, prior)
-    return targets, to_chart(gazes, torch.from_numpy(targets.length))
-
-
-def keys(n: int) -> torch.Tensor:
-    return torch.tensor([key(0, "kernel", i) for i in range(n)])
-
-
-def full(n: int, value: float) -> torch.Tensor:
-    return torch.full((n,), value, dtype=torch.float64)
-
-
 NARROW = GazePrior(log_scale=(3.4, 0.3), angle=(0.2, 0.8), region=(100.0, 70.0, 300.0, 220.0))
 
 
@@ -231,9 +187,7 @@ def test_under_a_flat_likelihood_and_prior_scale_has_a_density_proportional_to_i
     position = to_chart(starts, length)
     if kernel == "compiled":
         start = hmc_kernels.init(position, targets)
-        state, _ = hmc_kernels.transitions(
-            torch.arange(n), 0, sweeps, start, targets, full(n, 0.7), scale, 3, 0.3
-        )
+        state, _ = hmc_kernels.transitions(torch.arange(n), 0, sweeps, start, targets, full(n, 0.7), scale, 3, 0.3)
     else:
         plain = reference(targets)
         state = hmc.init(position, plain)
@@ -273,34 +227,3 @@ def test_absurd_steps_and_starts_are_divergences_and_nothing_worse(pyramids):
     assert torch.isneginf(state.logdensity[[0, 2]]).all() and torch.isfinite(state.gradient).all()
     _, moves = hmc_kernels.transitions(keys(n), 0, 3, state, targets, full(n, 0.1), scale, 4)
     assert moves.info.diverged[:, [0, 2]].all() and moves.info.accepted[:, 3:].any()
-
-
-def test_a_transition_looks_at_no_value_so_that_it_can_be_captured(pyramids):
-    n = 3
-    targets, position = targets_for(pyramids, n)
-    with elsewhere() as there:
-        plain, number = reference(targets, there), torch.zeros((), dtype=torch.int64).to(there)
-        box = hmc.Box(*(side.to(there) for side in targets.box))
-        scale, eps = torch.full((n, 4), 0.05, dtype=torch.float64).to(there), full(n, 0.4).to(there)
-        state, randomness = hmc.init(position.to(there), plain), Keyed(keys(n).to(there), number)
-        with capturing():
-            hmc.step(randomness, state, plain, eps, scale, 2, 0.3, box)
-
-
-def test_transitions_on_a_device_are_the_moves_of_the_compiled_chains(pyramids, device):
-    n = 12
-    targets, position = targets_for(pyramids, n)
-    box = hmc.Box(*(side.to(device) for side in targets.box))
-    scale, eps = torch.full((n, 4), 0.05, dtype=torch.float64), full(n, 0.4)
-    start = hmc_kernels.init(position, targets)
-    end, moves = hmc_kernels.transitions(keys(n), 5, 3, start, targets, eps, scale, 7, 0.3)
-    plain = reference(targets, device)
-    state = hmc.init(position.to(device), plain)
-    there, same = hmc_graph.transitions(
-        keys(n).to(device), 5, 3, state, plain, eps.to(device), scale.to(device), 7, 0.3, box
-    )
-    assert torch.allclose(moves.draws, same.draws.cpu(), atol=2e-4)
-    assert torch.allclose(moves.info.acceptance, same.info.acceptance.cpu(), atol=5e-3)
-    assert torch.equal(moves.info.accepted, same.info.accepted.cpu())
-    assert torch.allclose(end.position, there.position.cpu(), atol=2e-4)
-    assert torch.equal(state.position.cpu(), position), "the state that was given is as it was"

@@ -1,12 +1,19 @@
 """Claims about what searches of annotated scenes teach."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
-from foveate.attention.evidence import MEASURED, capped
+from foveate.attention.background import Gaussian
+from foveate.attention.evidence import MEASURED, Evidence, capped
 from foveate.attention.gallery import Gallery
 from foveate.attention.pairs import Objects
 from foveate.attention.ranking import Searched, calibrate, usual_ceiling
+from foveate.attention.search import Look
+from foveate.attention.shiftnet import ShiftNet
+from foveate.boltzmann.dbn import GaussianDBN
+from foveate.keys import generator
 from foveate.scenes.pyramid import Pyramids
 
 
@@ -85,9 +92,28 @@ def test_the_ceiling_is_what_objects_usually_reach_and_noise_gains_nothing_above
     np.testing.assert_array_equal(under[:, 1:], searches[0][1].measured[:, 1:])
 
 
+def test_a_gaze_is_measured_under_the_ceiling_and_the_ceiling_is_kept():
+    gdbn, flat = GaussianDBN(1728, 2, 2), Gaussian(torch.zeros(1728), torch.eye(1728))
+    gdbn.grbm.b.data.fill_(3.0)
+    look = Look(torch.zeros(3, 4), torch.zeros(3, 1024), torch.rand(3, 3, 24, 24, generator=generator(0, "glimpse")))
+    evidence = Evidence(flat, -20_000.0, ShiftNet().requires_grad_(False), None, None)
+
+    def measured(evidence: Evidence) -> np.ndarray:
+        return evidence.measure(gdbn, look, torch.zeros(3), np.ones(3), torch.zeros(3))
+
+    free = measured(evidence)
+    ceiling = float(np.sinh(free[:, 0]).mean())
+    under = replace(evidence, ceiling=ceiling)
+    np.testing.assert_allclose(measured(under), capped(free, ceiling), rtol=1e-6)
+    assert (measured(under)[:, 0] < free[:, 0]).any()
+    assert Evidence.from_tensors(under.tensors()).ceiling == ceiling
+    older = {name: tensor for name, tensor in under.tensors().items() if name != "ceiling"}
+    assert Evidence.from_tensors(older).ceiling == np.inf
+
+
 def test_without_an_object_found_nothing_is_capped():
     gallery = scenes(2)
     at = torch.tensor([[20.0, 0.0, 150.0, 50.0]], dtype=torch.float64)
     measured = np.full((1, len(MEASURED)), 5.0)
-    assert usual_ceiling([(gallery, Searched(0, at, measured))]) == np.inf
+    assert usual_ceiling([(gallery, Searched(0, at, measured))]) == usual_ceiling([]) == np.inf
     np.testing.assert_array_equal(capped(measured, np.inf), measured)

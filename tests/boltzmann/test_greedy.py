@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
 from foveate.checkpoints import Checkpoints
 from foveate.errors import BadInput, FoveateError, Interrupted
 from foveate.progress import Quiet
+from foveate.runs import Run
 
 SMALL = GDBNSettings(
     n_hidden1=10, n_hidden2=12, start_epochs=2, epochs1=3, rate1=1e-3, rate_log_sigma=1e-3, epochs2=4, batch_size=50,
@@ -129,7 +131,26 @@ def test_twenty_seeds_of_twenty_end_finite():
         assert all(torch.isfinite(value).all() for value in model.state_dict().values())
 
 
+def test_a_resumed_run_has_the_records_of_an_uninterrupted_one(tmp_path):
+    settings = dataclasses.replace(SMALL, epochs2=6, save_every=2)
+    logs = []
+    for name, stop in (("whole", None), ("stopped", ("second layer", 26))):
+        with Run.claim(tmp_path / name) as run:
+            run.write_config({})
+            if stop is not None:
+                with pytest.raises(Interrupted):
+                    train_gdbn(patches, VALIDATION, settings, 0, StopAt(*stop), run.checkpoints, run.log)
+        with Run.claim(tmp_path / name, resume=True) as run:
+            train_gdbn(patches, VALIDATION, settings, 0, None, run.checkpoints, run.log)
+        logs.append([json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()])
+    assert [r["epoch"] for r in logs[0] if r["phase"] == "rbm"] == [0, 1, 2, 3, 4, 5, 6]
+    assert logs[0] == logs[1] and sum("held_out_gain" in record for record in logs[0]) == 4
+
+
 def test_settings_that_make_no_sense_are_refused():
+    for wrong in ({"looks2": -1}, {"look_temperatures2": 0}):
+        with pytest.raises(BadInput, match="look"):
+            GDBNSettings(**wrong)
     with pytest.raises(BadInput, match="start = 'best'"):
         GDBNSettings(start="best")
     with pytest.raises(BadInput, match="method = 'sgd'"):

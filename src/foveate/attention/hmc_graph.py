@@ -5,6 +5,8 @@ launched together, and while chains move nothing is copied to the host and no va
 number is counted on the device. Whatever density is sampled must keep to that (`gaze_targets.reference` does).
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -32,7 +34,7 @@ def transitions(
     Args:
         keys: Of each chain.
         first: Number of the first transition.
-        count: How many.
+        count: How many, at least one.
         state: Where the chains are; it is left as it is.
         logdensity_and_grad: The targets, as `hmc.step` takes them.
         step_size: eps of each chain.
@@ -64,7 +66,7 @@ def transitions(
     return now, Moves(torch.stack(draws), Info(*(torch.stack(column) for column in zip(*infos, strict=True))))
 
 
-def _captured(once):
+def _captured(once: Callable[[], None]) -> Callable[[], None]:
     """`once` as a function that replays it."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())

@@ -44,8 +44,11 @@ def label_each(
     found = torch.zeros(len(gazes), dtype=torch.bool)
     found[of[(overlap >= 0.5) & (overlap == best[of]) & alike]] = True
     labels = torch.where(found, OBJECT, torch.where(best >= 0.3, UNCLEAR, ELSEWHERE))
-    for k, regions in enumerate(ignore):
-        if len(regions) and labels[k] == ELSEWHERE:
-            within = (gazes[k, 2:] >= regions[:, :2]) & (gazes[k, 2:] <= regions[:, 2:])
-            labels[k] = UNCLEAR if within.all(1).any() else ELSEWHERE
+    if regions := [each for each in ignore if len(each)]:
+        around = torch.repeat_interleave(torch.tensor([len(each) for each in ignore]))
+        centre, box = gazes[around, 2:], torch.cat(regions)
+        within = ((centre >= box[:, :2]) & (centre <= box[:, 2:])).all(1)
+        ignored = torch.zeros(len(gazes), dtype=torch.bool)
+        ignored[around[within]] = True
+        labels[ignored & (labels == ELSEWHERE)] = UNCLEAR
     return labels

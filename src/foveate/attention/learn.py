@@ -78,7 +78,7 @@ class Round:
     Attributes:
         number: From 1.
         models: The models after it.
-        attended: The best gaze of every scene, by the models before.
+        attended: The best gaze of every scene, by the models before and, among its places, a first new patch model.
         verdict: Which scenes taught, and why the others did not.
         bound_before: Importance-weighted bound of the patch model before, on held-out attended patches, nats.
         bound_after: The same of the patch model after.

@@ -161,7 +161,7 @@ def usual_ceiling(searches: Sequence[tuple[Gallery, Searched]]) -> float:
         each.measured[label(each.gazes, gallery.of(each.image), gallery.ignore[each.image]).numpy() == OBJECT, column]
         for gallery, each in searches
     ]
-    reached = np.concatenate(at_objects)
+    reached = np.concatenate(at_objects) if at_objects else np.empty(0)
     return float(np.sinh(np.quantile(reached, USUAL))) if len(reached) else np.inf
 
 

@@ -68,6 +68,8 @@ class GDBNSettings:
             raise BadInput(f"start = {self.start!r}: expected combs or small")
         if self.start_epochs < 1 or self.save_every < 1:
             raise BadInput("start_epochs and save_every: expected 1 or more")
+        if self.looks2 < 0 or self.look_temperatures2 < 1:
+            raise BadInput("looks2: expected 0 or more; look_temperatures2: 1 or more")
 
     def plan1(self) -> Plan:
         """The first layer's plan."""
@@ -106,7 +108,8 @@ def train_gdbn(
 
     Args:
         patches: Gives the standardised [N, D] patches of an epoch, keyed on its number alone.
-        validation: Patches never trained on, for the figures; on the device where everything is to be computed.
+        validation: Patches never trained on, for the figures and the choice of the second layer's epoch; on the device
+            where everything is to be computed.
         settings: How.
         seed: Key of all randomness.
         progress: Shows phases "grbm" and "rbm"; a tick raises `Interrupted`.
@@ -204,11 +207,11 @@ class _Layer:
             def after_epoch(state: State, epochs: int) -> None:
                 put(now, state.average)
                 found = selection.look(now, epochs)
-                if epochs % self.save_every == 0:
+                log({"phase": self.phase, "epoch": epochs, **health(now, sample, validation, self.floor), **found})
+                if epochs % self.save_every == 0:  # after the record, which a resumed run would else drop
                     tensors, meta = to_tensors(state)
                     best, gain = selection.state()
                     checkpoints.save(self.phase, tensors | best, {**meta, **gain, "epochs": epochs})
-                log({"phase": self.phase, "epoch": epochs, **health(now, sample, validation, self.floor), **found})
 
             now = blank()
             if not kept:

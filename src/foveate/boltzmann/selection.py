@@ -7,7 +7,8 @@ Of the variational bound of a deep belief network,
 the second layer decides about the last two terms alone. They are estimated on held-out draws of h1, log Z by a short
 annealing with the same random numbers each time, at the start and at some epochs on the way. The epoch of the highest
 estimate is kept, which may be the start: where a layer soon fits its own data ever closer and others worse, it stops
-early.
+early. (So short an annealing finds too little of a Z whose machine mixes badly, and flatters it: it tells apart what
+differs by tens of nats, not by a few.)
 """
 
 from collections.abc import Mapping
@@ -19,10 +20,10 @@ from torch import Tensor
 from foveate.boltzmann.ais import estimate
 from foveate.boltzmann.annealing_chains import anneal
 from foveate.boltzmann.annealing_path import binary_path
-from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.boltzmann.contrastive import Machine
+from foveate.boltzmann.rbm import BernoulliRBM
 from foveate.boltzmann.schedules import linear
 
-Machine = BernoulliRBM | GaussianBernoulliRBM  # of which the second is never looked at
 PREFIX = "best."
 CHAINS = 50  # a whole block of them
 
@@ -57,14 +58,15 @@ class Selection:
     ):
         self._h1, self._temperatures, self._seed = h1, temperatures, seed
         self._at = {round(epochs * look / looks) for look in range(looks + 1)} if looks and epochs else set()
-        self.gain, self._best = -float("inf"), {}
+        self.gain = -float("inf")
+        self._best: dict[str, Tensor] = {}
         if kept is not None and "gain" in kept[1]:
             self.gain = float(kept[1]["gain"])
             self._best = {n.removeprefix(PREFIX): t for n, t in kept[0].items() if n.startswith(PREFIX)}
 
     def look(self, rbm: Machine, epoch: int) -> dict[str, float]:
         """Figures for the log where this epoch is looked at, else none; the machine is remembered if it is the best."""
-        if epoch not in self._at or not isinstance(rbm, BernoulliRBM):
+        if epoch not in self._at or not isinstance(rbm, BernoulliRBM):  # a first layer is not looked at
             return {}
         gain = held_out_gain(rbm, self._h1, self._temperatures, self._seed)
         if gain > self.gain:

@@ -57,10 +57,11 @@ def learn(
     from foveate.attention.learn import learn as learn_models
     from foveate.attention.models import Models
     from foveate.commands import replay as replaying
-    from foveate.devices import resolve
+    from foveate.devices import of_run, resolve
     from foveate.runs import CONFIG, Run
 
-    started, device = time.monotonic(), resolve(common.device)
+    started = time.monotonic()
+    resolve(common.device)  # it must be there before anything is claimed
     source = Run.open(run)
     recipe = gather(config, preset, select, None, set_, common)
     with Run.claim(out, overwrite, resume) as learned:
@@ -73,6 +74,7 @@ def learn(
             note(f"{out}: finished by an earlier run")
             return
         settings = settings_of(recipe, PRESETS)
+        device = of_run(common.device, learned.config.get("device", "cpu") if learned.begun else None)
         read = read_images(scenes, recipe)
         old = replaying.read(mixed_in, read, source.config.get("canonical"))
         known = {} if mixed_in is None or old is None else mixed_in.recorded(old)

@@ -58,16 +58,16 @@ def train(
     from foveate.attention.training import PRESETS
     from foveate.attention.training import train as train_models
     from foveate.configuration import to_toml
-    from foveate.devices import resolve
+    from foveate.devices import of_run, resolve
     from foveate.runs import Run
 
     started = time.monotonic()
-    device = resolve(common.device)
+    resolve(common.device)  # it must be there before anything is claimed
     recipe = gather(config, preset, select, category, set_, common)
     if print_config:
         settings = settings_of(recipe, PRESETS)
         read = read_annotated(scenes, recipe)
-        facts = {"device": str(device), "category": read.category, **_counts(read)}
+        facts = {"device": str(resolve(common.device)), "category": read.category, **_counts(read)}
         sys.stdout.write(to_toml(recorded("train", scenes, recipe, settings, **facts)))
         return
     with Run.claim(out, overwrite, resume) as run:
@@ -77,6 +77,7 @@ def train(
             note(f"{out}: finished by an earlier run")
             return
         settings = settings_of(recipe, PRESETS)
+        device = of_run(common.device, run.config.get("device", "cpu") if run.begun else None)
         read = read_annotated(scenes, recipe)
         counts = _counts(read)
         facts = {"device": str(device), "category": read.category, **counts}
