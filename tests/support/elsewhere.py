@@ -12,7 +12,6 @@ from typing import Any, no_type_check
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 ELSEWHERE = torch.device("meta")
 MOVES = ("_to_copy", "copy_")  # what may combine tensors of two devices
@@ -83,7 +82,8 @@ _capture: list[bool] = []
 
 @no_type_check
 def _run(operation, args, kwargs):
-    tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
+    tensors: list[torch.Tensor] = []
+    _each(lambda x: tensors.append(x), (args, kwargs))
     there = [x for x in tensors if isinstance(x, _Tensor)]
     here = [x for x in tensors if not isinstance(x, _Tensor) and x.ndim]
     name = operation.overloadpacket.__name__
@@ -98,16 +98,23 @@ def _run(operation, args, kwargs):
     if to is not None:
         result_there = torch.device(to) == ELSEWHERE
         kwargs = {**kwargs, "device": torch.device("cpu")}
-    inner_args, inner_kwargs = tree_map(lambda x: x.inner if isinstance(x, _Tensor) else x, (args, kwargs))
+    inner_args, inner_kwargs = _each(lambda x: x.inner if isinstance(x, _Tensor) else x, (args, kwargs))
     found = operation(*inner_args, **inner_kwargs)
     if not result_there:
         return found
     known: dict[int, Any] = {id(x.inner): x for x in there}  # what changes a tensor in place gives that very one back
 
-    def outer(x):
-        if not isinstance(x, torch.Tensor):
-            return x
-        return known[id(x)] if id(x) in known else _Tensor(x)
-
     with torch.inference_mode(False):
-        return tree_map(outer, found)
+        return _each(lambda x: known[id(x)] if id(x) in known else _Tensor(x), found)
+
+
+@no_type_check
+def _each(function, value):
+    """`value` with every tensor in it replaced; torch's own `tree_map` takes longer than the operation."""
+    if isinstance(value, torch.Tensor):
+        return function(value)
+    if isinstance(value, (tuple, list)):
+        return type(value)([_each(function, x) for x in value])
+    if isinstance(value, dict):
+        return {name: _each(function, x) for name, x in value.items()}
+    return value
