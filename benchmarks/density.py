@@ -20,8 +20,7 @@ from pathlib import Path
 import torch
 
 from foveate.attention.canonical import standardised
-from foveate.attention.gallery import Gallery, load_gallery
-from foveate.attention.pairs import Objects
+from foveate.attention.gallery import Gallery, hold_out, load_gallery
 from foveate.attention.patches import PatchSettings, aligned_patches, jittered_patches
 from foveate.boltzmann.baselines import mean_nats
 from foveate.boltzmann.dbn import GaussianDBN
@@ -31,7 +30,7 @@ from foveate.evaluate_bound import evaluate_bound
 from foveate.progress import Bars
 from foveate.scenes.folder import read_scenes
 
-ASIDE = 10  # of so many objects one chooses the second layer's epoch
+ASIDE = 0.1  # share of the scenes by which the second layer's epoch is chosen
 
 
 def main() -> None:
@@ -76,12 +75,6 @@ def main() -> None:
         tell(f"whitened, seed {seed}", _whitened(train, scale, v, seed, given, progress))
 
 
-def _split(objects: Objects) -> tuple[Objects, Objects]:
-    """Those that train, and those by which the second layer's epoch is chosen."""
-    aside = torch.arange(len(objects.image)) % ASIDE == 0
-    return Objects(objects.image[~aside], objects.gaze[~aside]), Objects(objects.image[aside], objects.gaze[aside])
-
-
 def _jittered(gallery: Gallery, scale: GaussianDBN, copies: int, seed: int) -> torch.Tensor:
     settings = PatchSettings(copies=1)
     drawn = [jittered_patches(gallery.pyramids, gallery.objects, settings, seed, k) for k in range(copies)]
@@ -102,7 +95,7 @@ def _plain(
     gallery: Gallery, scale: GaussianDBN, v: torch.Tensor, seed: int, given: argparse.Namespace, progress: Bars
 ) -> dict:
     settings = PatchSettings()
-    objects, set_aside = _split(gallery.objects)
+    objects, set_aside = (gallery.subset(images) for images in hold_out(gallery.names, ASIDE, seed))
     model = train_gdbn(
         lambda epoch: standardised(scale, jittered_patches(gallery.pyramids, objects, settings, seed, epoch)),
         standardised(scale, aligned_patches(gallery.pyramids, set_aside)),
@@ -128,7 +121,7 @@ def _whitened(
     gaussian = -0.5 * x.double().square().sum(1).mean() - 0.5 * x.shape[1] * torch.log(torch.tensor(2 * torch.pi))
     start = start_from_marginals(coordinates, given.hidden, seed)
     # Of the second layer's epochs the best is kept, by coordinates of objects that it does not see.
-    seen = group % ASIDE > 0
+    seen = torch.isin(gallery.objects.image, torch.tensor(hold_out(gallery.names, ASIDE, seed)[0]))[group]
     fit, aside = coordinates[seen], coordinates[~seen][: len(gallery.objects.image)]
     model = train_gdbn(
         lambda epoch: fit[torch.randperm(len(fit))[: 2 * len(gallery.objects.image)]],

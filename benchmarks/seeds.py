@@ -16,8 +16,7 @@ from pathlib import Path
 import torch
 
 from foveate.attention.canonical import standardised
-from foveate.attention.gallery import load_gallery
-from foveate.attention.pairs import Objects
+from foveate.attention.gallery import hold_out, load_gallery
 from foveate.attention.patches import PatchSettings, aligned_patches, jittered_patches
 from foveate.attention.presets import PRESETS
 from foveate.boltzmann.dbn import GaussianDBN
@@ -46,8 +45,8 @@ def main() -> None:
     std, mean = torch.std_mean(patches, dim=(0, 2, 3))
     scale.patch.mean.copy_(mean)
     scale.patch.std.copy_(std)
-    aside = torch.arange(len(train.objects.image)) % 10 == 0  # by which the second layer's epoch is chosen
-    objects, held_out = (Objects(train.objects.image[some], train.objects.gaze[some]) for some in (~aside, aside))
+    # A tenth of the scenes choose the second layer's epoch.
+    objects, held_out = (train.subset(images) for images in hold_out(train.names, 0.1, 0))
     chooses = standardised(scale, aligned_patches(train.pyramids, held_out))
     v, settings, found = (
         standardised(scale, aligned_patches(test.pyramids, test.objects)),

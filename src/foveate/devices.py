@@ -1,27 +1,12 @@
 """Where to compute."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from foveate.errors import BadInput
 
 if TYPE_CHECKING:
     import torch
-
-
-def of_run(name: str, begun: str | None) -> "torch.device":
-    """The device of a training that goes on: the one it was begun on, since another would end with other weights.
-
-    Args:
-        name: What `--device` says now; auto is that device.
-        begun: What the run's configuration says; None for a new run.
-
-    Raises:
-        BadInput: Another one is asked for, or it is no longer there.
-    """
-    device = resolve(name if begun is None or name != "auto" else begun)
-    if begun is not None and device.type != begun:
-        raise BadInput(f"--device {name}: the run was begun with device = {begun!r}")
-    return device
 
 
 def resolve(name: str) -> "torch.device":
@@ -37,3 +22,24 @@ def resolve(name: str) -> "torch.device":
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def captured(step: Callable[[], None], warm_ups: int = 1) -> "torch.cuda.CUDAGraph":
+    """A step that changes tensors of a GPU in place, as a CUDA graph.
+
+    Args:
+        step: It may copy nothing to or from the host, and look at no value.
+        warm_ups: How often it is taken before: libraries set themselves up at first calls, which can't be captured.
+    """
+    import torch
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(warm_ups):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph

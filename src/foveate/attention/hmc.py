@@ -159,10 +159,10 @@ def leapfrog(
 ) -> tuple[State, Float[Tensor, "chains dims"]]:
     """Follows the Hamiltonian; `step` is eps * scale. Returns the end and its momentum (not negated)."""
     position, logdensity, gradient = state
-    counts = None  # an int is no tensor whose largest value would have to be looked at
+    counts = None  # where all go as far, no tensor's largest value has to be looked at
     if not isinstance(n_leapfrog, int):
         counts = torch.as_tensor(n_leapfrog, device=position.device).expand(len(position))
-    for i in range(n_leapfrog if isinstance(n_leapfrog, int) else int(counts.max())):
+    for i in range(n_leapfrog if counts is None else int(counts.max())):
         kicked = momentum + 0.5 * step * gradient
         moved, kicked = _reflect(position + step * kicked, kicked, box)
         new_logdensity, new_gradient = _evaluate(moved, logdensity_and_grad)

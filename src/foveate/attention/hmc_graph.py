@@ -5,16 +5,13 @@ launched together, and while chains move nothing is copied to the host and no va
 number is counted on the device. Whatever density is sampled must keep to that (`gaze_targets.reference` does).
 """
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from foveate.attention.hmc import Box, Info, Keyed, LogDensityAndGradient, State, step
 from foveate.attention.hmc_kernels import Moves
-
-WARM_UP = 2  # transitions before the capture, in which libraries set themselves up
+from foveate.devices import captured
 
 
 def transitions(
@@ -54,7 +51,7 @@ def transitions(
         number.add_(1)
         happened[:] = info
 
-    replay = _captured(once) if keys.device.type == "cuda" else once
+    replay = captured(once, warm_ups=2).replay if keys.device.type == "cuda" else once
     for value, before in zip(now, state, strict=True):
         value.copy_(before)
     number.fill_(first)
@@ -64,17 +61,3 @@ def transitions(
         draws.append(now.position.clone())
         infos.append([value.clone() for value in happened])
     return now, Moves(torch.stack(draws), Info(*(torch.stack(column) for column in zip(*infos, strict=True))))
-
-
-def _captured(once: Callable[[], None]) -> Callable[[], None]:
-    """`once` as a function that replays it."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UP):
-            once()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        once()
-    return graph.replay

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveate.boltzmann.annealing_path import AnnealingPath
+from foveate.devices import captured
 
 
 @dataclass
@@ -106,14 +107,7 @@ def captured_step(
 ) -> "torch.cuda.CUDAGraph":
     """`plain_step` on these very tensors as a CUDA graph; the chains are as they were."""
     kept = [value.clone() for value in vars(chains).values()]
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # libraries set themselves up at their first call, which can't be captured
-        plain_step(path, betas, keys, chains)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        plain_step(path, betas, keys, chains)
+    graph = captured(lambda: plain_step(path, betas, keys, chains))
     for value, before in zip(vars(chains).values(), kept, strict=True):
         value.copy_(before)
     return graph

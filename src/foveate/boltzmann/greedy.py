@@ -7,6 +7,7 @@ and epoch: it then climbs E_q[log p*(h1)], its part of the variational bound.
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -136,40 +137,35 @@ def train_gdbn(
 def _first_layer(patches, validation, settings, seed, progress, checkpoints, log, given) -> GaussianBernoulliRBM:
     def start() -> GaussianBernoulliRBM:
         if given is not None:
-            return given.to(validation.device)
+            return given
         with progress.phase("first layer's start", total=settings.start_epochs + 1) as tick:
             data = _gather(patches, settings.start_epochs, tick).cpu()
             if settings.start == "small":
-                return start_small(data, settings.n_hidden1, seed).to(validation.device)
-            made = start_from_combs(data, settings.n_hidden1, seed, settings.log_sigma_floor)
-            return made.to(validation.device)
+                return start_small(data, settings.n_hidden1, seed)
+            return start_from_combs(data, settings.n_hidden1, seed, settings.log_sigma_floor)
 
-    def blank() -> GaussianBernoulliRBM:
-        return GaussianBernoulliRBM(validation.shape[1], settings.n_hidden1).to(validation.device)
-
+    blank = partial(GaussianBernoulliRBM, validation.shape[1], settings.n_hidden1)
     floor = settings.log_sigma_floor
     layer = _Layer("grbm", settings.plan1(), key(seed, "grbm"), floor, settings.save_every)
-    return layer.train(start, blank, patches, validation, progress, checkpoints, log, 0, 0)
+    return layer.train(start, blank, patches, validation, progress, checkpoints, log)
 
 
 def _second_layer(grbm, patches, validation, settings, seed, progress, checkpoints, log) -> BernoulliRBM:
     def hidden(epoch: int) -> Tensor:
         return grbm.sample_hidden(patches(epoch), generator(seed, "h1", epoch))
 
-    def blank() -> BernoulliRBM:
-        return BernoulliRBM(grbm.n_hidden, settings.n_hidden2).to(validation.device)
+    blank = partial(BernoulliRBM, grbm.n_hidden, settings.n_hidden2)
 
     def start() -> BernoulliRBM:
         with progress.phase("second layer's start", total=settings.start_epochs + 1) as tick:
             means = _gather(lambda epoch: grbm.hidden_mean(patches(epoch)), settings.start_epochs, tick)
             below = copy.deepcopy(grbm).cpu()
-            made = start_from_prior(below, means.cpu(), settings.n_hidden2, key(seed, "second layer"))
-            return made.to(validation.device)
+            return start_from_prior(below, means.cpu(), settings.n_hidden2, key(seed, "second layer"))
 
     held_out = grbm.sample_hidden(validation, generator(seed, "h1", "validation"))
-    layer = _Layer("rbm", settings.plan2(), key(seed, "rbm"), -float("inf"), settings.save_every)
     looks = settings.looks2, settings.look_temperatures2
-    return layer.train(start, blank, hidden, held_out, progress, checkpoints, log, *looks)
+    layer = _Layer("rbm", settings.plan2(), key(seed, "rbm"), -float("inf"), settings.save_every, *looks)
+    return layer.train(start, blank, hidden, held_out, progress, checkpoints, log)
 
 
 def _gather(rows: Patches, epochs: int, tick: Tick) -> Tensor:
@@ -189,16 +185,18 @@ class _Layer:
     seed: int
     floor: float
     save_every: int
+    looks: int = 0
+    look_temperatures: int = 1
 
-    def train(self, start, blank, rows, validation, progress, checkpoints, log, looks, temperatures) -> Machine:
-        kept = checkpoints.load(self.phase)
+    def train(self, start, blank, rows, validation, progress, checkpoints, log) -> Machine:
+        device, kept = validation.device, checkpoints.load(self.phase)
         if kept and checkpoints.done(self.phase):
-            return _from_state_dict(blank(), kept[0])
-        machine, resume = blank() if kept else start(), None
+            return _from_state_dict(blank().to(device), kept[0])
+        machine, resume = (blank() if kept else start()).to(device), None
         if kept:
-            there = {name: tensor.to(validation.device) for name, tensor in kept[0].items()}
+            there = {name: tensor.to(device) for name, tensor in kept[0].items()}
             resume = from_tensors(there, kept[1]), kept[1]["epochs"]
-        selection = Selection(validation, self.plan.epochs, looks, temperatures, self.seed, kept)
+        selection = Selection(validation, self.plan.epochs, self.looks, self.look_temperatures, self.seed, kept)
         sample = rows(0)[: max(len(validation), 256)]
         steps = self.plan.epochs * self.plan.steps(len(rows(0)))
 
@@ -213,7 +211,7 @@ class _Layer:
                     best, gain = selection.state()
                     checkpoints.save(self.phase, tensors | best, {**meta, **gain, "epochs": epochs})
 
-            now = blank()
+            now = blank().to(device)
             if not kept:
                 found = selection.look(machine, 0)
                 log({"phase": self.phase, "epoch": 0, **health(machine, sample, validation, self.floor), **found})

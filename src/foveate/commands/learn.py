@@ -19,7 +19,7 @@ from foveate.commands.options import (
     print_figures,
     progress,
 )
-from foveate.commands.recipes import agree, gather, like_run, recorded, settings_of
+from foveate.commands.recipes import agree, device_of, gather, like_run, recorded, settings_of
 from foveate.commands.train import begin, make_page, read_images
 
 
@@ -57,7 +57,7 @@ def learn(
     from foveate.attention.learn import learn as learn_models
     from foveate.attention.models import Models
     from foveate.commands import replay as replaying
-    from foveate.devices import of_run, resolve
+    from foveate.devices import resolve
     from foveate.runs import CONFIG, Run
 
     started = time.monotonic()
@@ -74,7 +74,7 @@ def learn(
             note(f"{out}: finished by an earlier run")
             return
         settings = settings_of(recipe, PRESETS)
-        device = of_run(common.device, learned.config.get("device", "cpu") if learned.begun else None)
+        device = device_of(learned, common.device)
         read = read_images(scenes, recipe)
         old = replaying.read(mixed_in, read, source.config.get("canonical"))
         known = {} if mixed_in is None or old is None else mixed_in.recorded(old)

@@ -4,13 +4,17 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foveate import __version__
 from foveate.commands.models import training_settings
 from foveate.commands.options import Common
 from foveate.configuration import differences, override, parse_overrides, read_toml, to_table, without_none
+from foveate.devices import resolve
 from foveate.errors import BadInput
+
+if TYPE_CHECKING:
+    import torch
 
 _MADE_BY = {
     "version", "command", "scenes", "run", "device", "images", "objects",
@@ -151,6 +155,25 @@ def agree(run: Any, command: str, recipe: Recipe) -> Recipe:
         for line in differences(_part(kept.get("settings", {}), table), without_none(table)):
             raise BadInput(f"{run.target} was begun with {line} ({source})")
     return begun
+
+
+def device_of(run: Any, asked: str) -> "torch.device":
+    """Where a run is trained: where it was begun, since another device would end with other weights.
+
+    Args:
+        run: A claimed run.
+        asked: What `--device` says; auto takes the device it was begun on.
+
+    Raises:
+        BadInput: Another one is asked for, or it is no longer there.
+    """
+    if not run.begun:
+        return resolve(asked)
+    begun = run.config.get("device", "cpu")
+    device = resolve(begun if asked == "auto" else asked)
+    if device.type != begun:
+        raise BadInput(f"--device {asked}: {run.target} was begun with device = {begun!r}")
+    return device
 
 
 def _part(whole: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from foveate.commands.options import (
     print_figures,
     progress,
 )
-from foveate.commands.recipes import Recipe, agree, gather, recorded, settings_of
+from foveate.commands.recipes import Recipe, agree, device_of, gather, recorded, settings_of
 from foveate.errors import BadInput
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def train(
     from foveate.attention.training import PRESETS
     from foveate.attention.training import train as train_models
     from foveate.configuration import to_toml
-    from foveate.devices import of_run, resolve
+    from foveate.devices import resolve
     from foveate.runs import Run
 
     started = time.monotonic()
@@ -77,7 +77,7 @@ def train(
             note(f"{out}: finished by an earlier run")
             return
         settings = settings_of(recipe, PRESETS)
-        device = of_run(common.device, run.config.get("device", "cpu") if run.begun else None)
+        device = device_of(run, common.device)
         read = read_annotated(scenes, recipe)
         counts = _counts(read)
         facts = {"device": str(device), "category": read.category, **counts}
