@@ -1,11 +1,12 @@
 # make install   .venv with foveate, the demo's data and the tools of development
 # make demo      the whole story on scenes that it makes itself; names a page to open
-# make test      every test
+# make test      every test, in WORKERS processes (2)
 # make lint      style and types
 # make docs      the guide, as pages in site/
 # make bench     every benchmark, one table each; QUICK=1 with the smallest sizes
 
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
@@ -23,7 +24,7 @@ demo: install
 	$(BIN)/foveate demo --out demo
 
 test: install
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 lint: install
 	$(BIN)/ruff check src tests benchmarks examples

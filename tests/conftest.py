@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import pytest
 import torch
 from elsewhere import elsewhere
@@ -16,6 +17,11 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 # A shell that starts the tests in the background has INT ignored in them, and nohup HUP, and so in every child.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Beside other workers a test takes one thread: as many as there are processors each would only stand in their way.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
 
 settings.register_profile("foveate", deadline=None, derandomize=True, print_blob=False)
 settings.load_profile("foveate")
