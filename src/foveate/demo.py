@@ -38,7 +38,7 @@ COUNTS = {
     "quick": {"train": 200, "new": 240, "test-known": 30, "test-new": 40},
     "standard": {"train": 1000, "new": 1000, "test-known": 200, "test-new": 200},
 }
-BOUND = {
+BOUND: dict[str, dict[str, Any]] = {
     "quick": {"chains": 50, "temperatures": 2000, "importance_samples": 300},
     "standard": {"chains": 100, "temperatures": 50_000},
 }

@@ -184,8 +184,8 @@ class _Ranked(NamedTuple):
 def _ranked(models: Models, pyramids: Pyramids, settings: AttendSettings) -> _Ranked:
     """Searches the single image of `pyramids` and chooses what is reported."""
     candidates = find(models, pyramids, settings)
-    scores = models.evidence.ranking.logit(candidates.measured)
-    probabilities = models.evidence.calibration.probability(scores)
+    scores = models.trained_evidence.score(candidates.measured)
+    probabilities = models.trained_evidence.probability(scores)
     order = merge(candidates.trails[-1], scores).kept  # one gaze an object, the most probable first
     order = order[probabilities[order] >= settings.min_probability][: settings.max_gazes]
     sampled = max(int((probabilities[order] >= settings.sample_above).sum()), min(len(order), 1))
@@ -211,7 +211,7 @@ def find(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Candid
     outside = share_outside(pyramids, zeros, trails[-1])
     seen = look(models.shiftnet, models.canonical, pyramids, zeros, trails[-1])
     here = _verify(models, pyramids, trails[-1])[:, HERE]
-    measured = models.evidence.measure(models.gdbn, seen, here, ended.votes, outside)
+    measured = models.trained_evidence.measure(models.gdbn, seen, here, ended.votes, outside)
     return Candidates(trails, measured)
 
 
@@ -219,7 +219,7 @@ def _verify(models: Models, pyramids: Pyramids, gazes: Float[Tensor, "n 4"]) -> 
     """The verifier's log-odds at each gaze, of an object near and of one here."""
     zeros = torch.zeros(len(gazes), dtype=torch.int64)
     # `look` takes a network's outputs for changes of gaze, in their units.
-    change = look(models.evidence.verifier, models.canonical, pyramids, zeros, gazes).change
+    change = look(models.trained_evidence.verifier, models.canonical, pyramids, zeros, gazes).change
     return change[:, [NEAR, HERE]] / torch.tensor(UNIT)[[NEAR, HERE]]
 
 

@@ -71,7 +71,7 @@ def clutter(
     with (progress or Quiet()).phase("clutter", count) as tick:
         for k in range(count):
             rng = np.random.default_rng(key(seed, "clutter", k))
-            scene = _pixels(gallery, int(images[rng.integers(len(images))]))
+            scene = _pixels(gallery, images[int(rng.integers(len(images)))])
             made.append(_finished(KINDS[k % len(KINDS)](_shape(rng, settings), scene, rng, settings), rng, settings))
             tick(k + 1)
     nothing = Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))

@@ -40,6 +40,7 @@ def descend(
     Returns:
         The norm of the gradient before it was clipped.
     """
+    weights, gradients, velocity, average = (list(each) for each in (weights, gradients, velocity, average))
     norm = torch.stack(torch._foreach_norm(gradients)).double().square().sum().sqrt().item()
     torch._foreach_mul_(velocity, settings.momentum)
     torch._foreach_add_(velocity, gradients, alpha=min(1.0, settings.clip / (norm + 1e-12)))

@@ -109,7 +109,7 @@ def _places(models: Models, gallery: Gallery, settings: AttendSettings, progress
     with progress.phase(name, len(gallery.names)) as tick:
         for found in map_images(lambda i: find(models, gallery.pyramids.only(i), settings), range(len(gallery.names))):
             gazes.append(found.trails[-1])
-            scores.append(torch.from_numpy(models.evidence.ranking.logit(found.measured)))
+            scores.append(torch.from_numpy(models.trained_evidence.score(found.measured)))
             tick(len(gazes))
     counts = torch.tensor([len(each) for each in scores])
     return Places(torch.repeat_interleave(torch.arange(len(scores)), counts), torch.cat(gazes), torch.cat(scores))
@@ -142,8 +142,8 @@ def reselect(models: Models, gdbn: GaussianDBN, gallery: Gallery, attended: Atte
     """
     scene, gazes, score = attended.places
     seen = glimpses(gallery.pyramids, scene, gazes)
-    ratio = log_ratio(gdbn, 0.0, models.evidence.background, seen)
-    weighed = score + ratio.double() / models.evidence.temper
+    ratio = log_ratio(gdbn, 0.0, models.trained_evidence.background, seen)
+    weighed = score + ratio.double() / models.trained_evidence.temper
     u, scores, probability = attended.u.clone(), attended.score.clone(), attended.probability.clone()
     for k, place in _best(scene, weighed).items():
         u[k], scores[k], probability[k] = gazes[place], score[place], _probability(models, score[place])
@@ -151,7 +151,7 @@ def reselect(models: Models, gdbn: GaussianDBN, gallery: Gallery, attended: Atte
 
 
 def _probability(models: Models, score: Float[Tensor, ""]) -> float:
-    return float(models.evidence.calibration.probability(score[None].numpy())[0])
+    return float(models.trained_evidence.probability(score[None].numpy())[0])
 
 
 def judge(attended: Attended, trust: Trust, first_round: bool) -> Verdict:

@@ -53,5 +53,5 @@ def found(trail: Float[Tensor, "steps 4"], score: float, probability: float, ref
     steps = trail.numpy()
     if refined is None:
         return Found(steps[-1], score, probability, np.full(4, np.nan), steps, len(steps) - 1)
-    trail = np.concatenate((steps, refined.trail), axis=0)
-    return Found(refined.u, score, probability, refined.std, trail, len(steps) - 1, refined)
+    whole = np.concatenate((steps, refined.trail), axis=0)
+    return Found(refined.u, score, probability, refined.std, whole, len(steps) - 1, refined)

@@ -123,7 +123,7 @@ def learn(
     old = None if replay is None else load_gallery(replay.scenes, progress, settings.train.largest)
     models, rounds = source, []
     for number in range(1, settings.rounds + 1):
-        done = _round(number, models, new, old, source.evidence.spread, run, settings, progress)
+        done = _round(number, models, new, old, source.trained_evidence.spread, run, settings, progress)
         if done is None:
             break
         rounds.append(done)
@@ -134,7 +134,7 @@ def learn(
             break
     models.gdbn.save(run.path / "gdbn.safetensors")
     models.save_networks(run.path / "shiftnet.safetensors")
-    run.save_tensors("background", models.evidence.tensors())
+    run.save_tensors("background", models.trained_evidence.tensors())
     return models, new, rounds
 
 
@@ -191,7 +191,7 @@ def _attended(
     if kept is not None:
         tensors, meta = kept
         places = Places(*(tensors[f"places.{name}"] for name in Places._fields))
-        return Attended(*(tensors[name] for name in SAVED), list(meta["doubt"]), places)
+        return Attended(**{name: tensors[name] for name in SAVED}, doubt=list(meta["doubt"]), places=places)
     attend = replace(settings.train.attend, seed=settings.seed)
     attended = attend_scenes(models, new, attend, progress, f"round {folder.number}: attending")
     tensors = {name: getattr(attended, name) for name in SAVED}
@@ -256,7 +256,7 @@ def _maximise(
     shiftnet = network(gallery, split, gdbn, folder, settings, progress, start=models.shiftnet)
     fine = fine_network(gallery, split, gdbn, shiftnet, folder, settings, progress, models.fine)
     moved = Models(gdbn, shiftnet, None, fine)
-    evidence = weigh(moved, gallery, split, folder, settings, progress, models.evidence.verifier)
+    evidence = weigh(moved, gallery, split, folder, settings, progress, models.trained_evidence.verifier)
     return replace(moved, evidence=evidence)
 
 

@@ -14,7 +14,7 @@ from foveate.attention.conditionals import PatchConditionals
 from foveate.attention.evidence import Evidence
 from foveate.attention.shiftnet import CLOSER, ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.errors import BadInput
+from foveate.errors import BadInput, FoveateError
 from foveate.files import load_tensors, save_tensors
 
 FINE = "fine."  # what the names of its tensors begin with
@@ -45,6 +45,17 @@ class Models:
     def conditionals(self) -> PatchConditionals:
         """The conditionals of v and h1 under the patch model."""
         return PatchConditionals.of(self.gdbn)
+
+    @property
+    def trained_evidence(self) -> Evidence:
+        """The evidence, where training has come to it.
+
+        Raises:
+            FoveateError: It has not.
+        """
+        if self.evidence is None:
+            raise FoveateError("these models have no evidence yet: nothing can be scored")
+        return self.evidence
 
     @property
     def device(self) -> torch.device:

@@ -79,7 +79,7 @@ def _mosaic(gallery: Gallery, images: Sequence[int], rng: np.random.Generator, s
     canvas = np.zeros((shape[1], shape[0], 3), np.uint8)
     objects, ignore = [np.zeros((0, 4))], [np.zeros((0, 4))]
     for cell in _cells((0, 0, *shape), rng, settings):
-        image = int(images[rng.integers(len(images))])
+        image = images[int(rng.integers(len(images)))]
         frame = _window(gallery, image, cell, rng, settings)
         x0, y0, x1, y1 = cell
         canvas[y0:y1, x0:x1] = _shown(gallery, image, cell, frame)

@@ -11,7 +11,7 @@ alone, what is small is thought improbable. The calibration is therefore fitted 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -196,7 +196,7 @@ def calibrate(
     found = sum(int((answer == OBJECT).sum()) for answer in answers[: len(searches)])
     used = len(searches) + round(mixed * len(searches)) if found >= FEWEST else len(both)
     score, answer = np.concatenate(scores[:used]), np.concatenate(answers[:used])
-    counts = {
+    counts: dict[str, Any] = {
         "calibration_objects": int((answer == OBJECT).sum()), "calibration_elsewhere": int((answer == ELSEWHERE).sum()),
     }  # fmt: skip
     return ranking, fit_calibration(score, answer), counts

@@ -87,10 +87,11 @@ def refine(
     index, gazes, names = resting
     if not len(gazes) or settings.chains == 0:
         return []
-    temper = 1.0 if models.evidence is None else models.evidence.temper
+    evidence = models.evidence
+    temper = 1.0 if evidence is None else evidence.temper
     tempered = replace(settings, temperature=settings.temperature * temper)
-    known = models.evidence is not None and settings.target == "collapsed" and bool((models.evidence.spread > 0).all())
-    around = models.evidence.spread if known else None
+    known = evidence is not None and settings.target == "collapsed" and bool((evidence.spread > 0).all())
+    around = evidence.spread if evidence is not None and known else None
     posterior = sample(
         pyramids, np.asarray(index, dtype=np.int64), gazes, names, models.conditionals, tempered, seed, around=around
     )

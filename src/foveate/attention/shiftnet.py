@@ -70,9 +70,9 @@ class ShiftNet(nn.Module):
         """
         with torch.no_grad():
             for layer, gain in ((self.look, 2.0), (self.expect, 2.0), (self.combine, 2.0), (self.shift, 0.01)):
-                deviation = (gain / layer.weight[0].numel()) ** 0.5
-                layer.weight.normal_(0, deviation, generator=generator)
-                layer.bias.zero_()
+                weight, bias = layer.parameters()
+                weight.normal_(0, (gain / weight[0].numel()) ** 0.5, generator=generator)
+                bias.zero_()
 
     def features(self, context: Float[Tensor, "n 3 72 72"], v: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n 1024"]:
         """Layer 6, rectified; in float32, whatever it was multiplied in (`precision`).
@@ -84,14 +84,18 @@ class ShiftNet(nn.Module):
         dtype = look_dtype(context.device)
         look, expect, combine = self.look, self.expect, self.combine
         context, v = normalised(context).to(dtype), v.to(dtype)
-        seen = F.relu(F.max_pool2d(F.conv2d(context, look.weight.to(dtype), look.bias.to(dtype)), 3))
-        expected = F.relu(F.conv2d(v, expect.weight.to(dtype), expect.bias.to(dtype), padding=1))
+        seen = F.relu(F.max_pool2d(_convolved(look, context), 3))
+        expected = F.relu(_convolved(expect, v, padding=1))
         joined = (seen * expected).flatten(1)
         return F.relu(F.linear(joined, self.recast(combine.weight, dtype), combine.bias.to(dtype))).float()
 
     def forward(self, context: Float[Tensor, "n 3 72 72"], v: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n 4"]:
         """The predicted change (log scale, angle, x / s, y / s) of each gaze."""
         return self.shift(self.features(context, v)) * self.unit
+
+    def channels_last(self) -> "ShiftNet":
+        """Itself, its kernels laid out as the products of a look want them."""
+        return self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stubs lack it
 
     def save(self, path: str | Path) -> None:
         """Writes the weights as safetensors."""
@@ -126,7 +130,13 @@ class ShiftNet(nn.Module):
                 shape = None if found is None else list(found.shape)
                 raise BadInput(f"{source}: tensor {name} must be finite, of shape {list(own.shape)}; found {shape}")
             own.copy_(found)
-        return net.requires_grad_(False).to(memory_format=torch.channels_last)
+        return net.requires_grad_(False).channels_last()
+
+
+def _convolved(layer: nn.Conv2d, planes: Float[Tensor, "n i h w"], padding: int = 0) -> Float[Tensor, "n o y x"]:
+    """What the layer makes of planes, multiplied in their type."""
+    weight, bias = (each.to(planes.dtype) for each in layer.parameters())
+    return F.conv2d(planes, weight, bias, padding=padding)
 
 
 def normalised(context: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:

@@ -180,7 +180,7 @@ def train_shiftnet(
 
 
 def _network(closer: float) -> ShiftNet:
-    return ShiftNet(closer).to(memory_format=torch.channels_last)
+    return ShiftNet(closer).channels_last()
 
 
 def _nothing() -> Objects:

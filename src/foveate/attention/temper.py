@@ -52,7 +52,7 @@ def fit_temper(
         The evidence with both, unchanged where too few objects were found to say; and figures about it.
     """
     hits = _hits(models, gallery, searches)
-    evidence = models.evidence
+    evidence = models.trained_evidence
     if len(hits.image) < FEWEST:
         return evidence, {"temper": evidence.temper, "temper_objects": len(hits.image)}
     evidence = replace(evidence, spread=resting_spread(hits))
@@ -124,7 +124,7 @@ def _hits(models: Models, gallery: Gallery, searches: Sequence[Searched]) -> Hit
         objects = gallery.of(search.image)
         if not len(search.measured) or not len(objects):
             continue
-        best = search.gazes[int(np.argmax(models.evidence.ranking.logit(search.measured)))]
+        best = search.gazes[int(np.argmax(models.trained_evidence.score(search.measured)))]
         if int(label(best[None], objects, gallery.ignore[search.image])[0]) == OBJECT:
             nearest = gaze.iou(gaze.to_boxes(best[None]), gaze.to_boxes(objects))[0].argmax()
             found.append(best)

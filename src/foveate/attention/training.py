@@ -43,8 +43,11 @@ __all__ = ["PRESETS", "RunFolder", "Split", "TrainSettings", "handed", "train"]
 class RunFolder(Protocol):
     """What training needs of the folder it writes into; `foveate.runs.Run` is one."""
 
-    path: Path
-    checkpoints: Any
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def checkpoints(self) -> Any: ...
 
     def log(self, record: Mapping[str, Any]) -> None: ...
 

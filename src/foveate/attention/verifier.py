@@ -87,7 +87,7 @@ def begin(start: ShiftNet, again: bool, negatives: int) -> State:
     """The weights of `start`; the last layer is zero unless `start` is a verifier that learns `again`."""
     net, average = ShiftNet(), ShiftNet()
     for each in (net, average):
-        each.to(memory_format=torch.channels_last).load_state_dict(start.state_dict())
+        each.channels_last().load_state_dict(start.state_dict())
         if not again:
             torch.nn.init.zeros_(each.shift.weight)
             torch.nn.init.zeros_(each.shift.bias)

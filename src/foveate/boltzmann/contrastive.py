@@ -219,8 +219,8 @@ def fast_persistent(
     state: State, batch: Float[Tensor, "batch visible"], rule: Rule, processes: Processes = ALONE
 ) -> tuple[State, Info]:
     """Fast PCD: as `persistent`, with chains driven by slow + fast weights."""
-    state = state if state.fast else state._replace(fast=state.parameters.zeros())
-    p, fast = state.parameters, state.fast
+    p, fast = state.parameters, state.fast or state.parameters.zeros()
+    state = state._replace(fast=fast)
     driven = Parameters(p.W + fast.W, p.b + fast.b, p.c + fast.c, p.log_sigma)
     return _persist(state, driven, batch, rule, processes)
 
@@ -253,8 +253,9 @@ def _sweeps(p: Parameters, h: Tensor, count: int, state: State, first: int) -> t
         else:
             v = bernoulli_units(v, p.b, down, first=first)
         logits = _products_up(p, v, state.gaussian)
-        mean = torch.empty_like(logits) if sweep == count - 1 else None
-        h = bernoulli_units(logits, p.c, up, mean, first)
+        wanted = torch.empty_like(logits) if sweep == count - 1 else None
+        h = bernoulli_units(logits, p.c, up, wanted, first)
+        mean = h if wanted is None else wanted
     return v, mean, h
 
 

@@ -35,6 +35,9 @@ class PatchScale(nn.Module):
         std: [3] their standard deviation.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(3))

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -88,6 +88,8 @@ class GDBNSettings:
         )  # fmt: skip
         return Plan(rule, self.method2, self.epochs2, self.batch_size, self.chains)
 
+
+Kind = TypeVar("Kind", bound=Machine)  # a layer's training gives back what it was given
 
 STANDARD = GDBNSettings()
 QUICK = GDBNSettings(n_hidden1=500, n_hidden2=500, epochs2=20, start_epochs=4)
@@ -188,7 +190,9 @@ class _Layer:
     looks: int = 0
     look_temperatures: int = 1
 
-    def train(self, start, blank, rows, validation, progress, checkpoints, log) -> Machine:
+    def train(
+        self, start: Callable[[], Kind], blank: Callable[[], Kind], rows, validation, progress, checkpoints, log
+    ) -> Kind:
         device, kept = validation.device, checkpoints.load(self.phase)
         if kept and checkpoints.done(self.phase):
             return _from_state_dict(blank().to(device), kept[0])
@@ -222,6 +226,6 @@ class _Layer:
         return machine
 
 
-def _from_state_dict(machine: Machine, tensors: dict[str, Tensor]) -> Machine:
+def _from_state_dict(machine: Kind, tensors: dict[str, Tensor]) -> Kind:
     machine.load_state_dict(tensors)
     return machine

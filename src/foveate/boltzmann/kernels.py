@@ -45,7 +45,7 @@ def normal_reference(
 
     None lies beyond 5.9, where a normal number comes once in 10^8.
     """
-    u1, u2 = (uniform_reference(shape, words, device, first) for words in (key, key[::-1]))
+    u1, u2 = (uniform_reference(shape, words, device, first) for words in (key, (key[1], key[0])))
     return torch.sqrt(-2 * torch.log(u1 + 2.0**-25)) * torch.cos(2 * torch.pi * u2)
 
 

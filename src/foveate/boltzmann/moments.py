@@ -78,7 +78,7 @@ def flips(before: Float[Tensor, "chains hidden"], after: Float[Tensor, "chains h
     """How many binary units differ."""
     if before.device.type != "cpu":
         return (before != after).sum()
-    return _flips(before.numpy(), after.numpy())
+    return int(_flips(before.numpy(), after.numpy()))
 
 
 @njit(cache=True, nogil=True)

@@ -74,7 +74,7 @@ def handwriting() -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray, "n"]]:
     except ImportError:
         raise MissingExtra("made scenes need photographs and digits: pip install 'foveate[demo]'") from None
     cells, labels = load_digits(return_X_y=True)
-    return cells.reshape(-1, 8, 8) / 16.0, labels
+    return np.asarray(cells).reshape(-1, 8, 8) / 16.0, np.asarray(labels)
 
 
 def pool(classes: Sequence[int], split: str) -> Int[np.ndarray, "n"]:

@@ -140,10 +140,13 @@ def plain_views(
 ) -> PlainViews:
     """The tables of the images that gazes look at, on the device and in the precision of `like`."""
     index = torch.as_tensor(index, dtype=torch.int64)
-    tables = [torch.from_numpy(t.astype(np.int64))[index] for t in (pyramids.offset, pyramids.height, pyramids.width)]
+    tables = (pyramids.offset, pyramids.height, pyramids.width)
+    offset, height, width = (torch.from_numpy(t.astype(np.int64))[index].to(like.device) for t in tables)
     return PlainViews(
         torch.from_numpy(pyramids.buffer.view(np.int16)).to(like.device),
-        *(t.to(like.device) for t in tables),
+        offset,
+        height,
+        width,
         torch.from_numpy(pyramids.levels.astype(np.int64))[index].to(like.device) - 1,
         torch.from_numpy(pyramids.fill)[index].to(like),
         grid(size, extent).to(like),

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit, prange
 
 # The loops share torch's OpenMP runtime: one thread pool for both, none idle while the other spins.
-numba.config.THREADING_LAYER = "omp"
+numba.config.THREADING_LAYER = "omp"  # pyright: ignore[reportAttributeAccessIssue]  # numba makes it at import
 
 
 @njit(cache=True, nogil=True)

@@ -66,7 +66,7 @@ class Pyramids:
         return len(self.levels)
 
     @property
-    def arrays(self) -> tuple[np.ndarray, ...]:
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The fields in order, as compiled loops take them."""
         return self.buffer, self.offset, self.height, self.width, self.levels, self.fill
 
