@@ -87,7 +87,7 @@ def main() -> None:
     )
     state, settings = init(0), ShiftNetSettings()
     plain = ShiftNet()
-    channels, halved = (ShiftNet().to(memory_format=torch.channels_last) for _ in range(2))
+    channels, halved = (ShiftNet().channels_last() for _ in range(2))
     dtype = look_dtype(torch.device("cpu"))
     square = torch.rand(1536, 1536).to(dtype)
     gemm = in_turns({"gemm": lambda: square @ square}, rounds)["gemm"]

@@ -1,5 +1,9 @@
 """The errors that reach a user, each as one line."""
 
+from typing import TypeVar
+
+Thing = TypeVar("Thing")
+
 
 class FoveateError(Exception):
     """Base of everything that foveate raises on purpose; its text is one line made for a person."""
@@ -19,3 +23,14 @@ class Interrupted(FoveateError):
     def __init__(self, signal_number: int = 2):
         super().__init__("interrupted")
         self.signal_number = signal_number
+
+
+def present(thing: Thing | None, name: str) -> Thing:
+    """`thing`, which training has come to.
+
+    Raises:
+        FoveateError: It is None; the text says that what is called `name` isn't there yet.
+    """
+    if thing is None:
+        raise FoveateError(f"{name} has not been trained yet")
+    return thing

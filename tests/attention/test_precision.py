@@ -18,7 +18,7 @@ def network() -> ShiftNet:
     net = ShiftNet()
     net.reset(torch.Generator().manual_seed(0))
     torch.nn.init.normal_(net.shift.weight, 0, 0.02, generator=torch.Generator().manual_seed(1))
-    return net.to(memory_format=torch.channels_last)
+    return net.channels_last()
 
 
 def images(n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,7 +74,7 @@ def test_a_network_that_has_changed_is_not_looked_through_with_old_weights(monke
     net.combine.weight.mul_(2)
     fresh = ShiftNet()
     fresh.load_state_dict(net.state_dict())
-    fresh = fresh.to(memory_format=torch.channels_last)
+    fresh = fresh.channels_last()
     assert torch.allclose(net(context, v), fresh(context, v).detach(), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(net(context, v), before, rtol=1e-2)
     assert torch.equal(copy.deepcopy(net)(context, v), net(context, v))

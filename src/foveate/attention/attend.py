@@ -184,8 +184,9 @@ class _Ranked(NamedTuple):
 def _ranked(models: Models, pyramids: Pyramids, settings: AttendSettings) -> _Ranked:
     """Searches the single image of `pyramids` and chooses what is reported."""
     candidates = find(models, pyramids, settings)
-    scores = models.trained_evidence.score(candidates.measured)
-    probabilities = models.trained_evidence.probability(scores)
+    evidence = models.trained_evidence
+    scores = evidence.score(candidates.measured)
+    probabilities = evidence.probability(scores)
     order = merge(candidates.trails[-1], scores).kept  # one gaze an object, the most probable first
     order = order[probabilities[order] >= settings.min_probability][: settings.max_gazes]
     sampled = max(int((probabilities[order] >= settings.sample_above).sum()), min(len(order), 1))

@@ -7,7 +7,6 @@ With g the gradient, shrunk to a norm of at most `clip`, and p the step's number
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,10 +26,10 @@ class DescentSettings:
 
 @torch.no_grad()
 def descend(
-    weights: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    velocity: Sequence[Tensor],
-    average: Sequence[Tensor],
+    weights: list[Tensor],
+    gradients: tuple[Tensor, ...],
+    velocity: list[Tensor],
+    average: list[Tensor],
     step: int,
     steps: int,
     settings: DescentSettings,
@@ -40,7 +39,6 @@ def descend(
     Returns:
         The norm of the gradient before it was clipped.
     """
-    weights, gradients, velocity, average = (list(each) for each in (weights, gradients, velocity, average))
     norm = torch.stack(torch._foreach_norm(gradients)).double().square().sum().sqrt().item()
     torch._foreach_mul_(velocity, settings.momentum)
     torch._foreach_add_(velocity, gradients, alpha=min(1.0, settings.clip / (norm + 1e-12)))

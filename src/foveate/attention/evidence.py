@@ -26,7 +26,7 @@ from foveate.attention.logistic import Logistic
 from foveate.attention.search import Look
 from foveate.attention.shiftnet import UNIT, ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.errors import FoveateError
+from foveate.errors import present
 
 VERIFIER = "verifier."  # what the names of its tensors begin with
 MEASURED = ("log_ratio", "here", "rest", "votes", "outside")
@@ -83,9 +83,7 @@ class Evidence:
         Raises:
             FoveateError: The ranking has not been fitted.
         """
-        if self.ranking is None:
-            raise FoveateError("the ranking has not been fitted")
-        return self.ranking.logit(measured)
+        return present(self.ranking, "the ranking").logit(measured)
 
     def probability(self, score: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
         """P(object | score).
@@ -93,9 +91,7 @@ class Evidence:
         Raises:
             FoveateError: The calibration has not been fitted.
         """
-        if self.calibration is None:
-            raise FoveateError("the calibration has not been fitted")
-        return self.calibration.probability(score)
+        return present(self.calibration, "the calibration").probability(score)
 
     def to(self, device: str | torch.device) -> "Evidence":
         """The same with its network on another device; the rest is weighed on the CPU."""

@@ -142,8 +142,8 @@ def reselect(models: Models, gdbn: GaussianDBN, gallery: Gallery, attended: Atte
     """
     scene, gazes, score = attended.places
     seen = glimpses(gallery.pyramids, scene, gazes)
-    ratio = log_ratio(gdbn, 0.0, models.trained_evidence.background, seen)
-    weighed = score + ratio.double() / models.trained_evidence.temper
+    evidence = models.trained_evidence
+    weighed = score + log_ratio(gdbn, 0.0, evidence.background, seen).double() / evidence.temper
     u, scores, probability = attended.u.clone(), attended.score.clone(), attended.probability.clone()
     for k, place in _best(scene, weighed).items():
         u[k], scores[k], probability[k] = gazes[place], score[place], _probability(models, score[place])

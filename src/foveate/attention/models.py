@@ -14,7 +14,7 @@ from foveate.attention.conditionals import PatchConditionals
 from foveate.attention.evidence import Evidence
 from foveate.attention.shiftnet import CLOSER, ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.errors import BadInput, FoveateError
+from foveate.errors import BadInput, present
 from foveate.files import load_tensors, save_tensors
 
 FINE = "fine."  # what the names of its tensors begin with
@@ -53,9 +53,7 @@ class Models:
         Raises:
             FoveateError: It has not.
         """
-        if self.evidence is None:
-            raise FoveateError("these models have no evidence yet: nothing can be scored")
-        return self.evidence
+        return present(self.evidence, "what counts as evidence")
 
     @property
     def device(self) -> torch.device:

@@ -87,11 +87,12 @@ def refine(
     index, gazes, names = resting
     if not len(gazes) or settings.chains == 0:
         return []
-    evidence = models.evidence
-    temper = 1.0 if evidence is None else evidence.temper
+    temper, around, evidence = 1.0, None, models.evidence
+    if evidence is not None:
+        temper = evidence.temper
+        if settings.target == "collapsed" and bool((evidence.spread > 0).all()):
+            around = evidence.spread
     tempered = replace(settings, temperature=settings.temperature * temper)
-    known = evidence is not None and settings.target == "collapsed" and bool((evidence.spread > 0).all())
-    around = evidence.spread if evidence is not None and known else None
     posterior = sample(
         pyramids, np.asarray(index, dtype=np.int64), gazes, names, models.conditionals, tempered, seed, around=around
     )

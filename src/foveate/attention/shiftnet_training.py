@@ -100,9 +100,10 @@ def train_step(state: TrainState, pairs: Pairs, settings: ShiftNetSettings) -> t
     if not torch.isfinite(loss):
         raise FoveateError(f"the ShiftNet's loss is {loss.item()} at step {state.step}: the learning rate is too high")
     parameters = dict(state.net.named_parameters())
-    gradients = torch.autograd.grad(loss, list(parameters.values()))
-    weights, velocity = list(parameters.values()), [state.velocity[name] for name in parameters]
-    average = list(state.average.parameters())
+    weights: list[Tensor] = list(parameters.values())
+    gradients = torch.autograd.grad(loss, weights)
+    average: list[Tensor] = list(state.average.parameters())
+    velocity = [state.velocity[name] for name in parameters]
     norm = descend(weights, gradients, velocity, average, state.step, settings.steps, settings.descent)
     fed_back = feed_back(pairs, predicted.detach())
     return state._replace(fed_back=fed_back, step=state.step + 1), TrainInfo(loss.item(), norm)

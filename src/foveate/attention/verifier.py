@@ -180,7 +180,8 @@ def _step(
     loss = _loss(odds[:, NEAR], near, settings.soft) + _loss(odds[:, HERE], here, settings.soft)
     if not torch.isfinite(loss):
         raise FoveateError(f"the verifier's loss is {loss.item()} at step {state.step}: the learning rate is too high")
-    weights, average = list(state.net.parameters()), list(state.average.parameters())
+    weights: list[Tensor] = list(state.net.parameters())
+    average: list[Tensor] = list(state.average.parameters())
     gradients = torch.autograd.grad(loss, weights)
     descend(weights, gradients, state.velocity, average, state.step, settings.steps, settings.descent)
     odds = odds.detach().cpu()
