@@ -3,15 +3,21 @@
 import numpy as np
 import torch
 
+from foveate.attention import reselection
 from foveate.attention.background import Gaussian
 from foveate.attention.calibration import Calibration
 from foveate.attention.evidence import Evidence
-from foveate.attention.expectation import Attended, Places, reselect
+from foveate.attention.expectation import Attended, Places
 from foveate.attention.gallery import Gallery
 from foveate.attention.models import Models
 from foveate.attention.pairs import Objects
+from foveate.attention.presets import TrainSettings
+from foveate.attention.reselection import parts, reselect, reselected
+from foveate.attention.round_folder import RoundFolder
 from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
+from foveate.progress import Quiet
+from foveate.runs import Run
 from foveate.scenes.glimpse import glimpses
 from foveate.scenes.pyramid import Pyramids
 
@@ -29,6 +35,34 @@ def blobs(seed: int) -> np.ndarray:
     return whole.clip(0, 1)[seed : seed + 140, 2 * seed : 2 * seed + 140]
 
 
+CALIBRATION = Calibration(0.0, 1.0, 1.0, 0.0, positives=5, negatives=5)
+
+
+def scenes(count: int) -> Gallery:
+    none = Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))
+    names = [f"{k}.png" for k in range(count)]
+    return Gallery(Pyramids.from_images([blobs(k) for k in range(count)]), names, none, [], [])
+
+
+def knowing(gallery: Gallery, u: torch.Tensor) -> GaussianDBN:
+    """A model that knows just what is to be seen at a gaze in the first scene."""
+    gdbn = GaussianDBN(D, 2, 2)
+    gdbn.patch.mean.fill_(0.5)
+    gdbn.patch.std.fill_(0.2)
+    seen = glimpses(gallery.pyramids, torch.zeros(1, dtype=torch.int64), u)
+    gdbn.grbm.b.data.copy_(((seen - 0.5) / 0.2).flatten())
+    gdbn.grbm.log_sigma.data.fill_(-1.0)
+    return gdbn
+
+
+def looking() -> Models:
+    gdbn = GaussianDBN(D, 2, 2)
+    gdbn.patch.mean.fill_(0.5)
+    gdbn.patch.std.fill_(0.2)
+    flat, spread = Gaussian(torch.zeros(D), torch.eye(D)), torch.full((4,), 0.1, dtype=torch.float64)
+    return Models(gdbn, ShiftNet(), Evidence(flat, 0.0, ShiftNet(), None, CALIBRATION, 100.0, spread))
+
+
 def test_a_new_patch_model_chooses_among_the_places_of_each_scene():
     """A model that knows just what is to be seen at the object: it outweighs a score that was misled, to a degree.
 
@@ -36,29 +70,72 @@ def test_a_new_patch_model_chooses_among_the_places_of_each_scene():
     """
     true = torch.tensor([[22.0, 4.0, 75.0 - 2 * k, 70.0 - k] for k in range(4)], dtype=torch.float64)
     elsewhere = torch.tensor([[22.0, 4.0, 45.0 - 2 * k, 40.0 - k] for k in range(4)], dtype=torch.float64)
-    gallery = Gallery(
-        Pyramids.from_images([blobs(k) for k in range(4)]), [f"{k}.png" for k in range(4)],
-        Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64)), [], []
-    )  # fmt: skip
-    gdbn = GaussianDBN(D, 2, 2)
-    gdbn.patch.mean.fill_(0.5)
-    gdbn.patch.std.fill_(0.2)
-    seen = glimpses(gallery.pyramids, torch.zeros(1, dtype=torch.int64), true[:1])
-    gdbn.grbm.b.data.copy_(((seen - 0.5) / 0.2).flatten())
-    gdbn.grbm.log_sigma.data.fill_(-1.0)
-    flat = Gaussian(torch.zeros(D), torch.eye(D))
-    calibration = Calibration(0.0, 1.0, 1.0, 0.0, positives=5, negatives=5)
-    evidence = Evidence(flat, 0.0, ShiftNet(), None, calibration, 100.0, torch.full((4,), 0.1, dtype=torch.float64))
-    models = Models(gdbn, ShiftNet(), evidence)
+    gallery, models, calibration = scenes(4), looking(), CALIBRATION
+    gdbn = knowing(gallery, true[:1])
     gazes = torch.stack((true[:3], elsewhere[:3]), 1).reshape(-1, 4)
     places = Places(torch.tensor([0, 0, 1, 1, 2, 2]), gazes, torch.tensor([0.0, 1, 0, 1, 0, 1000]).double())
     u = torch.cat((elsewhere[:3], torch.full((1, 4), torch.nan, dtype=torch.float64)))
     one, three = torch.ones(4), torch.zeros(4, 3, dtype=torch.float64)
     attended = Attended(u, one, one, three, ["", "", "", "nothing found"], places)
-    again = reselect(models, gdbn, gallery, attended)
+    again = reselect(models, [gdbn], torch.zeros(4, dtype=torch.int64), gallery, attended)
     chosen, odds = again.u, torch.tensor([0.0, 0.0, 1000.0, 1.0])
     assert torch.equal(again.score, odds), "the scores of the places chosen; what was not found keeps its own"
     expected = torch.from_numpy(calibration.probability(odds.numpy())).float()
     assert torch.allclose(again.probability[:3], expected[:3]) and again.probability[3] == 1
     assert torch.equal(chosen[:2], true[:2]) and torch.equal(chosen[2], elsewhere[2])
     assert torch.isnan(chosen[3]).all() and torch.equal(attended.u[:3], elsewhere[:3])
+
+
+def test_each_scene_is_weighed_by_the_model_of_its_part():
+    """Two models, each of what is to be seen at one of two places: a scene's part decides which of them it chooses."""
+    first = torch.tensor([[22.0, 4.0, 75.0 - 2 * k, 70.0 - k] for k in range(2)], dtype=torch.float64)
+    second = torch.tensor([[22.0, 4.0, 45.0 - 2 * k, 40.0 - k] for k in range(2)], dtype=torch.float64)
+    gallery, models = scenes(2), looking()
+    gdbns = [knowing(gallery, first[:1]), knowing(gallery, second[:1])]
+    places = Places(torch.tensor([0, 0, 1, 1]), torch.stack((first, second), 1).reshape(-1, 4), torch.zeros(4).double())
+    attended = Attended(first, torch.ones(2), torch.ones(2), torch.zeros(2, 3).double(), ["", ""], places)
+    for part in ([0, 0], [1, 1], [0, 1], [1, 0]):
+        chosen = reselect(models, gdbns, torch.tensor(part), gallery, attended).u
+        assert torch.equal(chosen, torch.stack([(first, second)[which][k] for k, which in enumerate(part)]))
+
+
+def test_scenes_are_parted_in_two_by_their_names_alone():
+    names = [f"{k}.png" for k in range(41)]
+    part = parts(names, range(41), 8, 3)
+    assert sorted(torch.bincount(part).tolist()) == [20, 21]
+    shuffled = [7 * k % 41 for k in range(41)]
+    assert parts([names[k] for k in shuffled], range(41), 8, 3).tolist() == part[shuffled].tolist()
+    assert parts(names, range(41), 8, 4).tolist() != part.tolist(), "another seed, another parting"
+
+
+def test_scenes_are_not_parted_where_a_part_would_hardly_teach():
+    names = [f"{k}.png" for k in range(41)]
+    part = parts(names, range(41), 8, 3)
+    few = torch.nonzero(part == 0)[:8, 0].tolist() + torch.nonzero(part == 1)[:7, 0].tolist()
+    assert not parts(names, few, 8, 3).any() and torch.equal(parts(names, few, 7, 3), part)
+
+
+def test_the_model_that_weighs_a_scene_has_not_been_trained_on_it(tmp_path, monkeypatch):
+    """What each part's model is trained on is noted; where there is one part only, it is trained on all that teach."""
+    seen = []
+
+    def noted(gallery, split, *others):
+        seen.append({gallery.names[k] for k in split.fit + split.held_out})
+        return knowing(gallery, split.objects.gaze[:1])
+
+    monkeypatch.setattr(reselection, "patch_model", noted)
+    gallery, teaches = scenes(6), [0, 1, 2, 4, 5]
+    u = torch.tensor([[22.0, 4.0, 75.0 - 2 * k, 70.0 - k] for k in range(6)], dtype=torch.float64)
+    places = Places(torch.arange(6), u, torch.zeros(6).double())
+    attended = Attended(u, torch.ones(6), torch.ones(6), torch.zeros(6, 3).double(), [""] * 6, places)
+    with Run.claim(tmp_path / "run") as run:
+        folder, settings = RoundFolder.begin(run, 1), TrainSettings()
+    teaching, part = {gallery.names[k] for k in teaches}, parts(gallery.names, teaches, 1, 0)
+    for fewest, expected in (
+        (1, [{name for name, its in zip(gallery.names, part, strict=True) if its != p} & teaching for p in (0, 1)]),
+        (4, [teaching]),
+    ):
+        seen.clear()
+        spread = torch.full((4,), 0.1, dtype=torch.float64)
+        again = reselected(looking(), gallery, attended, teaches, None, spread, folder, settings, fewest, Quiet())
+        assert seen == expected and torch.equal(again.u, u)

@@ -5,8 +5,8 @@ object that the evidence has never seen, probabilities are low everywhere: when 
 so probable in the first round, that share of the scenes with the highest scores takes their place, provided their
 probabilities are not negligible.
 
-Which of the places in a scene is the object is first judged by a score that knows another kind. A patch model learned
-from what was taken for objects, most of it rightly, knows the new kind: `reselect` weighs the places again with it.
+A probability is that of the old kind, and of another kind often stated too low; and a patch model loses more by an
+object missed than by a few patches that show something else. The least probability is therefore below one half.
 """
 
 from dataclasses import dataclass
@@ -18,23 +18,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveate.attention.attend import AttendSettings, find
-from foveate.attention.background import log_ratio
 from foveate.attention.gallery import Gallery
 from foveate.attention.models import Models
 from foveate.attention.posterior_summary import DIVERGING, NOT_MOVING
 from foveate.attention.refine import Resting, refine_many
 from foveate.attention.workers import map_images
-from foveate.boltzmann.dbn import GaussianDBN
 from foveate.progress import Progress
 from foveate.scenes import gaze
-from foveate.scenes.glimpse import glimpses
 
 
 @dataclass(frozen=True)
 class Trust:
     """Which attended scenes teach."""
 
-    probability: float = 0.5  # least P(object | score)
+    probability: float = 0.3  # least P(object | score)
     centre: float = 0.25  # largest posterior deviation of the centre, half-sides
     log_scale: float = 0.25  # of log scale
     angle: float = 0.35  # of the angle, radians
@@ -84,7 +81,7 @@ def attend_scenes(
 ) -> Attended:
     """The expectation step: the best gaze of every scene and its posterior."""
     places, count = _places(models, gallery, settings, progress, name), len(gallery.names)
-    best = _best(places.scene, places.score)
+    best = best_places(places.scene, places.score)
     u, spread = (torch.full((count, n), torch.nan, dtype=torch.float64) for n in (4, 3))
     score, probability, doubt = torch.full((count,), -torch.inf), torch.zeros(count), ["nothing found"] * count
     for k, place in best.items():
@@ -115,39 +112,12 @@ def _places(models: Models, gallery: Gallery, settings: AttendSettings, progress
     return Places(torch.repeat_interleave(torch.arange(len(scores)), counts), torch.cat(gazes), torch.cat(scores))
 
 
-def _best(scene: Int[Tensor, "m"], score: Float[Tensor, "m"]) -> dict[int, int]:
+def best_places(scene: Int[Tensor, "m"], score: Float[Tensor, "m"]) -> dict[int, int]:
     """The place of the highest score in each scene that has any, the first where several have it."""
     best: dict[int, int] = {}
     for place in torch.argsort(score, descending=True, stable=True).tolist():
         best.setdefault(int(scene[place]), place)
     return best
-
-
-def reselect(models: Models, gdbn: GaussianDBN, gallery: Gallery, attended: Attended) -> Attended:
-    """What was found, with the best gaze of every scene once a patch model of the new kind is there.
-
-    The expectation step over places, not only within one: to the score, whose log-odds are those of the old kind, comes
-    the log-ratio of the new patch model and the background, divided by the temper T as in the posterior,
-
-        score(u) + [log p_new(x(u)) - log p_background(x(u))] / T.
-
-    log Z of the new model is the same for all places and left out. Score and probability become those of the place
-    chosen, by the models before; the spread stays that of the first choice.
-
-    Args:
-        models: With which the scenes were attended.
-        gdbn: The new patch model; it standardises pixels as that of `models` does.
-        gallery: The scenes.
-        attended: What was found in them.
-    """
-    scene, gazes, score = attended.places
-    seen = glimpses(gallery.pyramids, scene, gazes)
-    evidence = models.trained_evidence
-    weighed = score + log_ratio(gdbn, 0.0, evidence.background, seen).double() / evidence.temper
-    u, scores, probability = attended.u.clone(), attended.score.clone(), attended.probability.clone()
-    for k, place in _best(scene, weighed).items():
-        u[k], scores[k], probability[k] = gazes[place], score[place], _probability(models, score[place])
-    return attended._replace(u=u, score=scores, probability=probability)
 
 
 def _probability(models: Models, score: Float[Tensor, ""]) -> float:

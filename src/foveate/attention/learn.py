@@ -17,18 +17,18 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.canonical import standardised
-from foveate.attention.expectation import Attended, Places, Trust, Verdict, attend_scenes, judge, reselect
-from foveate.attention.gallery import Gallery, hold_out, join, load_gallery
+from foveate.attention.expectation import Attended, Places, Trust, Verdict, attend_scenes, judge
+from foveate.attention.gallery import Gallery, load_gallery
 from foveate.attention.models import Models
 from foveate.attention.pairs import Objects
 from foveate.attention.patches import aligned_patches
 from foveate.attention.presets import PRESETS as TRAINING
 from foveate.attention.presets import TrainSettings
+from foveate.attention.reselection import pseudo_annotated, reselected, unsure
 from foveate.attention.round_folder import RoundFolder
 from foveate.attention.training import RunFolder, Split, fine_network, network, patch_model, weigh
 from foveate.boltzmann.ais import quick_log_z
@@ -52,7 +52,7 @@ class LearnSettings:
     shiftnet_rate: float = 0.01
     fine_steps: int = 300  # of the network that looks closer, likewise
     verifier_steps: int = 500  # of each round, likewise
-    reselect: int = 1  # times that places are weighed again with the new patch model, and it is trained again
+    reselect: int = 1  # times that places are weighed again with new patch models (`reselection`)
     tolerance: float = 5.0  # nats by which a round may lower the bound before it is undone
     trust: Trust = field(default_factory=Trust)
     train: TrainSettings = field(default_factory=TrainSettings)  # of the maximisation step
@@ -64,7 +64,6 @@ PRESETS = {
         shiftnet_steps=60,
         fine_steps=40,
         verifier_steps=40,
-        trust=Trust(probability=0.5),
         train=TRAINING["quick"],
     ),
     "standard": LearnSettings(),
@@ -168,9 +167,13 @@ def _round(
     ranking = replace(ranking, verifier=replace(ranking.verifier, steps=settings.verifier_steps))
     train = replace(settings.train, seed=settings.seed, shiftnet=shiftnet, fine=fine, ranking=ranking)
     try:
-        attended = _reselected(models, new, attended, verdict.teaches, old, spread, folder, settings, train, progress)
-        gallery, split = _pseudo_annotated(new, attended.u, verdict.teaches, old, settings)
-        learned = _maximise(models, gallery, split, _unsure(split, len(new.names), spread), folder, train, progress)
+        for k in range(settings.reselect):
+            inner = folder.within(f"reselect-{k + 1}")
+            attended = reselected(
+                models, new, attended, verdict.teaches, old, spread, inner, train, settings.trust.fewest, progress
+            )
+        gallery, split = pseudo_annotated(new, attended.u, verdict.teaches, old, train)
+        learned = _maximise(models, gallery, split, unsure(split, len(new.names), spread), folder, train, progress)
     except FoveateError as error:
         if isinstance(error, BadInput) or ("NaN" not in str(error) and "finite" not in str(error)):
             raise
@@ -198,48 +201,6 @@ def _attended(
     tensors |= {f"places.{name}": value for name, value in attended.places._asdict().items()}
     folder.checkpoints.save("attended", tensors, {"doubt": attended.doubt})
     return attended
-
-
-def _pseudo_annotated(
-    new: Gallery, u: Float[Tensor, "n 4"], teaches: list[int], old: Gallery | None, settings: LearnSettings
-) -> tuple[Gallery, Split]:
-    """The scenes that teach, with the gazes found taken for annotations, and the annotated ones beside them."""
-    chosen = torch.tensor(teaches, dtype=torch.int64)
-    gallery, annotated = new._replace(objects=Objects(chosen, u[chosen])), []
-    if old is not None:
-        annotated = [len(new.names) + k for k in torch.unique(old.objects.image).tolist()]
-        gallery = join(gallery, old)
-    images = teaches + annotated
-    fit, held_out = hold_out([gallery.names[k] for k in images], settings.train.held_out, settings.seed)
-    fit, held_out = [images[k] for k in fit], [images[k] for k in held_out]
-    return gallery, Split(fit, held_out, gallery.subset(fit), gallery.subset(held_out))
-
-
-def _reselected(
-    models: Models,
-    new: Gallery,
-    attended: Attended,
-    teaches: list[int],
-    old: Gallery | None,
-    spread: Float[Tensor, "4"],
-    folder: RoundFolder,
-    settings: LearnSettings,
-    train: TrainSettings,
-    progress: Progress,
-) -> Attended:
-    """With the gazes that patch models learned from the scenes that teach choose among the places in each scene."""
-    for k in range(settings.reselect):
-        inner = folder.within(f"reselect-{k + 1}")
-        gallery, split = _pseudo_annotated(new, attended.u, teaches, old, settings)
-        unsure = _unsure(split, len(new.names), spread)
-        gdbn = patch_model(gallery, split, inner, train, progress, models.gdbn, unsure, models.device)
-        attended = reselect(models, gdbn, new, attended)
-    return attended
-
-
-def _unsure(split: Split, images: int, spread: Float[Tensor, "4"]) -> Float[Tensor, "objects 4"]:
-    """How far the gaze of each object that trains may be off: those in the first `images` images were inferred."""
-    return spread * (split.objects.image < images).double()[:, None]
 
 
 def _maximise(

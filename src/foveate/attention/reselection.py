@@ -1,0 +1,127 @@
+"""Choosing again among the places in each scene, once a patch model of the new kind is there.
+
+Which of the places in a scene is the object is first judged by a score that knows another kind. A patch model learned
+from what was taken for objects, most of it rightly, knows the new kind: to the score, whose log-odds are those of the
+old kind, comes the log-ratio of the new patch model and the background, divided by the temper T as in the posterior,
+
+    score(u) + [log p_new(x(u)) - log p_background(x(u))] / T.
+
+log Z of the new model is the same for all places of a scene and left out.
+
+A model that was trained on a patch explains it well, whatever the patch shows: it would confirm the choice that it
+learned from. So the scenes are parted in two, and the places in each part are weighed with a model that was trained on
+the other part (cross-fitting).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from foveate.attention.background import log_ratio
+from foveate.attention.expectation import Attended, best_places
+from foveate.attention.gallery import Gallery, hold_out, join
+from foveate.attention.models import Models
+from foveate.attention.pairs import Objects
+from foveate.attention.presets import TrainSettings
+from foveate.attention.round_folder import RoundFolder
+from foveate.attention.training import Split, patch_model
+from foveate.boltzmann.dbn import GaussianDBN
+from foveate.keys import key
+from foveate.progress import Progress
+from foveate.scenes.glimpse import glimpses
+
+
+def pseudo_annotated(
+    new: Gallery, u: Float[Tensor, "n 4"], teaches: Sequence[int], old: Gallery | None, settings: TrainSettings
+) -> tuple[Gallery, Split]:
+    """The scenes that teach, with the gazes found taken for annotations, and the annotated ones beside them."""
+    chosen = torch.tensor(teaches, dtype=torch.int64)
+    gallery, annotated = new._replace(objects=Objects(chosen, u[chosen])), []
+    if old is not None:
+        annotated = [len(new.names) + k for k in torch.unique(old.objects.image).tolist()]
+        gallery = join(gallery, old)
+    images = [*teaches, *annotated]
+    fit, held_out = hold_out([gallery.names[k] for k in images], settings.held_out, settings.seed)
+    fit, held_out = [images[k] for k in fit], [images[k] for k in held_out]
+    return gallery, Split(fit, held_out, gallery.subset(fit), gallery.subset(held_out))
+
+
+def unsure(split: Split, images: int, spread: Float[Tensor, "4"]) -> Float[Tensor, "objects 4"]:
+    """How far the gaze of each object that trains may be off: those in the first `images` images were inferred."""
+    return spread * (split.objects.image < images).double()[:, None]
+
+
+def parts(names: Sequence[str], teaches: Sequence[int], fewest: int, seed: int) -> Int[Tensor, "n"]:
+    """The part of each scene, 0 or 1, by a hash of its name; all 0 where a part would teach by fewer than `fewest`."""
+    order = np.argsort([key(seed, "part", name) for name in names], kind="stable")
+    part = torch.zeros(len(names), dtype=torch.int64)
+    part[torch.from_numpy(order[1::2].copy())] = 1
+    counts = torch.bincount(part[torch.tensor(teaches, dtype=torch.int64)], minlength=2)
+    return part if int(counts.min()) >= fewest else torch.zeros_like(part)
+
+
+def reselected(
+    models: Models,
+    new: Gallery,
+    attended: Attended,
+    teaches: Sequence[int],
+    old: Gallery | None,
+    spread: Float[Tensor, "4"],
+    folder: RoundFolder,
+    settings: TrainSettings,
+    fewest: int,
+    progress: Progress,
+) -> Attended:
+    """Trains a patch model for each part of the scenes on the others that teach, and chooses anew with them.
+
+    Args:
+        models: With which the scenes were attended.
+        new: The scenes.
+        attended: What was found in them.
+        teaches: Those that teach.
+        old: Annotated scenes that teach beside them.
+        spread: How far inferred gazes may be off (`jittered_patches`).
+        folder: Where the models and their state are kept.
+        settings: How they are trained.
+        fewest: Scenes of each part that must teach; else one model, of all of them, weighs all.
+        progress: Shows how far it is, and may stop it.
+    """
+    part, gdbns = parts(new.names, teaches, fewest, settings.seed), []
+    for number in range(int(part.max()) + 1):
+        others = [k for k in teaches if part[k] != number or not part.any()]
+        gallery, split = pseudo_annotated(new, attended.u, others, old, settings)
+        inner, off = folder.within(f"part-{number + 1}"), unsure(split, len(new.names), spread)
+        gdbns.append(patch_model(gallery, split, inner, settings, progress, models.gdbn, off, models.device))
+    return reselect(models, gdbns, part, new, attended)
+
+
+def reselect(
+    models: Models, gdbns: Sequence[GaussianDBN], part: Int[Tensor, "n"], gallery: Gallery, attended: Attended
+) -> Attended:
+    """What was found, with the best gaze of every scene by the sum of the module's docstring.
+
+    Score and probability become those of the place chosen, by the models before; the spread stays that of the first
+    choice.
+
+    Args:
+        models: With which the scenes were attended.
+        gdbns: The new patch model of each part; they standardise pixels as that of `models` does.
+        part: The part of each scene.
+        gallery: The scenes.
+        attended: What was found in them.
+    """
+    scene, gazes, score = attended.places
+    evidence = models.trained_evidence
+    weighed = score.clone()
+    for number, gdbn in enumerate(gdbns):
+        mine = torch.nonzero(part[scene] == number)[:, 0]
+        seen = glimpses(gallery.pyramids, scene[mine], gazes[mine])
+        weighed[mine] += log_ratio(gdbn, 0.0, evidence.background, seen).double() / evidence.temper
+    u, scores, probability = attended.u.clone(), attended.score.clone(), attended.probability.clone()
+    for k, place in best_places(scene, weighed).items():
+        u[k], scores[k] = gazes[place], score[place]
+        probability[k] = float(evidence.probability(score[place][None].numpy())[0])
+    return attended._replace(u=u, score=scores, probability=probability)
