@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from foveate.attention.learn import _unsure
 from foveate.attention.pairs import Objects
 from foveate.attention.patches import PatchSettings, aligned_patches, jittered_patches
+from foveate.attention.reselection import unsure
 from foveate.attention.training import Split
 from foveate.scenes.pyramid import Pyramids
 
@@ -58,5 +58,5 @@ def test_deviations_add_in_squares_to_those_of_the_settings():
 def test_of_the_objects_that_teach_those_of_the_new_scenes_were_inferred():
     objects = Objects(torch.tensor([0, 2, 5, 7]), torch.ones(4, 4, dtype=torch.float64))
     spread = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
-    found = _unsure(Split([0, 2, 5, 7], [], objects, objects), 5, spread)
+    found = unsure(Split([0, 2, 5, 7], [], objects, objects), 5, spread)
     assert torch.equal(found, torch.stack((spread, spread, 0 * spread, 0 * spread)))
