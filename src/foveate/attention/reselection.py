@@ -15,7 +15,6 @@ the other part (cross-fitting).
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -56,9 +55,8 @@ def unsure(split: Split, images: int, spread: Float[Tensor, "4"]) -> Float[Tenso
 
 def parts(names: Sequence[str], teaches: Sequence[int], fewest: int, seed: int) -> Int[Tensor, "n"]:
     """The part of each scene, 0 or 1, by a hash of its name; all 0 where a part would teach by fewer than `fewest`."""
-    order = np.argsort([key(seed, "part", name) for name in names], kind="stable")
     part = torch.zeros(len(names), dtype=torch.int64)
-    part[torch.from_numpy(order[1::2].copy())] = 1
+    part[hold_out(names, 0.5, key(seed, "part"))[1]] = 1  # another seed than that by which training holds scenes out
     counts = torch.bincount(part[torch.tensor(teaches, dtype=torch.int64)], minlength=2)
     return part if int(counts.min()) >= fewest else torch.zeros_like(part)
 
@@ -90,8 +88,9 @@ def reselected(
         progress: Shows how far it is, and may stop it.
     """
     part, gdbns = parts(new.names, teaches, fewest, settings.seed), []
-    for number in range(int(part.max()) + 1):
-        others = [k for k in teaches if part[k] != number or not part.any()]
+    both = bool(part.any())
+    for number in range(1 + both):
+        others = [k for k in teaches if part[k] != number] if both else teaches
         gallery, split = pseudo_annotated(new, attended.u, others, old, settings)
         inner, off = folder.within(f"part-{number + 1}"), unsure(split, len(new.names), spread)
         gdbns.append(patch_model(gallery, split, inner, settings, progress, models.gdbn, off, models.device))
@@ -121,7 +120,8 @@ def reselect(
         seen = glimpses(gallery.pyramids, scene[mine], gazes[mine])
         weighed[mine] += log_ratio(gdbn, 0.0, evidence.background, seen).double() / evidence.temper
     u, scores, probability = attended.u.clone(), attended.score.clone(), attended.probability.clone()
-    for k, place in best_places(scene, weighed).items():
-        u[k], scores[k] = gazes[place], score[place]
-        probability[k] = float(evidence.probability(score[place][None].numpy())[0])
+    best = best_places(scene, weighed)
+    seen_in, chosen = list(best), list(best.values())
+    u[seen_in], scores[seen_in] = gazes[chosen], score[chosen].to(scores.dtype)
+    probability[seen_in] = torch.from_numpy(evidence.probability(score[chosen].numpy())).to(probability.dtype)
     return attended._replace(u=u, score=scores, probability=probability)
