@@ -9,6 +9,7 @@ from foveate.attention.calibration import Calibration
 from foveate.attention.evidence import Evidence
 from foveate.attention.expectation import Attended, Places
 from foveate.attention.gallery import Gallery
+from foveate.attention.material import Material
 from foveate.attention.models import Models
 from foveate.attention.pairs import Objects
 from foveate.attention.presets import TrainSettings
@@ -136,6 +137,30 @@ def test_the_model_that_weighs_a_scene_has_not_been_trained_on_it(tmp_path, monk
         (4, [teaching]),
     ):
         seen.clear()
-        spread = torch.full((4,), 0.1, dtype=torch.float64)
-        again = reselected(looking(), gallery, attended, teaches, None, spread, folder, settings, fewest, Quiet())
+        material = Material(gallery, None, torch.full((4,), 0.1, dtype=torch.float64))
+        again = reselected(looking(), material, attended, teaches, folder, settings, fewest, Quiet())
         assert seen == expected and torch.equal(again.u, u)
+
+
+def test_what_is_learned_from_are_new_scenes_as_found_and_old_ones_as_annotated():
+    """Each trains or is held out, none does both; only of the new ones it is said that their gazes may be off."""
+    u = torch.tensor([[22.0, 4.0, 75.0 - k, 70.0] for k in range(6)], dtype=torch.float64)
+    old = scenes(5)._replace(names=[f"old{k}.png" for k in range(5)], objects=Objects(torch.arange(1, 5), u[:4] + 3))
+    spread = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+    gallery, split, unsure = Material(scenes(6), old, spread).pseudo_annotated(
+        u, [0, 2, 5], TrainSettings(held_out=0.3)
+    )
+    expected = {0: u[0], 2: u[2], 5: u[5], **{6 + k: u[k - 1] + 3 for k in range(1, 5)}}
+    assert sorted(split.fit + split.held_out) == sorted(expected) and split.held_out
+    assert all(torch.equal(gallery.of(k)[0], gaze) for k, gaze in expected.items())
+    assert sorted(split.objects.image.tolist()) == sorted(split.fit)
+    assert torch.equal(unsure, torch.stack([spread if k < 6 else 0 * spread for k in split.objects.image.tolist()]))
+
+
+def test_without_old_scenes_the_new_ones_are_all_that_is_learned_from():
+    u = torch.full((6, 4), 22.0, dtype=torch.float64)
+    gallery, split, unsure = Material(scenes(6), None, torch.ones(4).double()).pseudo_annotated(
+        u, [1, 3, 4], TrainSettings()
+    )
+    assert gallery.names == scenes(6).names and sorted(split.fit + split.held_out) == [1, 3, 4]
+    assert torch.equal(unsure, torch.ones(len(split.objects.image), 4).double())

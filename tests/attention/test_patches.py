@@ -5,8 +5,6 @@ import torch
 
 from foveate.attention.pairs import Objects
 from foveate.attention.patches import PatchSettings, aligned_patches, jittered_patches
-from foveate.attention.reselection import unsure
-from foveate.attention.training import Split
 from foveate.scenes.pyramid import Pyramids
 
 STILL = PatchSettings(copies=3, log_scale=0.0, turn=0.0, shift=0.0, mirror=False)
@@ -53,10 +51,3 @@ def test_deviations_add_in_squares_to_those_of_the_settings():
     turned = PatchSettings(copies=4, log_scale=0.0, turn=0.15, shift=0.0, mirror=False)
     unsure = torch.tensor([[0.0, 0.2, 0.0, 0.0]], dtype=torch.float64).expand(300, 4)
     assert abs(slope(jittered_patches(pyramids, objects, turned, 0, 1, unsure)).std() - 0.25) < 0.02
-
-
-def test_of_the_objects_that_teach_those_of_the_new_scenes_were_inferred():
-    objects = Objects(torch.tensor([0, 2, 5, 7]), torch.ones(4, 4, dtype=torch.float64))
-    spread = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
-    found = unsure(Split([0, 2, 5, 7], [], objects, objects), 5, spread)
-    assert torch.equal(found, torch.stack((spread, spread, 0 * spread, 0 * spread)))

@@ -23,12 +23,13 @@ from torch import Tensor
 from foveate.attention.canonical import standardised
 from foveate.attention.expectation import Attended, Places, Trust, Verdict, attend_scenes, judge
 from foveate.attention.gallery import Gallery, load_gallery
+from foveate.attention.material import Material
 from foveate.attention.models import Models
 from foveate.attention.pairs import Objects
 from foveate.attention.patches import aligned_patches
 from foveate.attention.presets import PRESETS as TRAINING
 from foveate.attention.presets import TrainSettings
-from foveate.attention.reselection import pseudo_annotated, reselected, unsure
+from foveate.attention.reselection import reselected
 from foveate.attention.round_folder import RoundFolder
 from foveate.attention.training import RunFolder, Split, fine_network, network, patch_model, weigh
 from foveate.boltzmann.ais import quick_log_z
@@ -120,9 +121,10 @@ def learn(
     keep_large_blocks()
     new = load_gallery(scenes.scenes, progress, settings.train.largest).without_objects()
     old = None if replay is None else load_gallery(replay.scenes, progress, settings.train.largest)
+    material = Material(new, old, source.trained_evidence.spread)
     models, rounds = source, []
     for number in range(1, settings.rounds + 1):
-        done = _round(number, models, new, old, source.trained_evidence.spread, run, settings, progress)
+        done = _round(number, models, material, run, settings, progress)
         if done is None:
             break
         rounds.append(done)
@@ -140,14 +142,13 @@ def learn(
 def _round(
     number: int,
     models: Models,
-    new: Gallery,
-    old: Gallery | None,
-    spread: Float[Tensor, "4"],
+    material: Material,
     run: RunFolder,
     settings: LearnSettings,
     progress: Progress,
 ) -> Round | None:
-    """One round; None where a later round trusts too few scenes to go on. Inferred gazes are off by `spread`."""
+    """One round; None where a later round trusts too few scenes to go on."""
+    new, old = material.new, material.old
     folder = RoundFolder.begin(run, number)
     attended = _attended(models, new, folder, settings, progress)
     verdict = judge(attended, settings.trust, number == 1)
@@ -170,10 +171,10 @@ def _round(
         for k in range(settings.reselect):
             inner = folder.within(f"reselect-{k + 1}")
             attended = reselected(
-                models, new, attended, verdict.teaches, old, spread, inner, train, settings.trust.fewest, progress
+                models, material, attended, verdict.teaches, inner, train, settings.trust.fewest, progress
             )
-        gallery, split = pseudo_annotated(new, attended.u, verdict.teaches, old, train)
-        learned = _maximise(models, gallery, split, unsure(split, len(new.names), spread), folder, train, progress)
+        gallery, split, unsure = material.pseudo_annotated(attended.u, verdict.teaches, train)
+        learned = _maximise(models, gallery, split, unsure, folder, train, progress)
     except FoveateError as error:
         if isinstance(error, BadInput) or ("NaN" not in str(error) and "finite" not in str(error)):
             raise

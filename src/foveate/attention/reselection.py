@@ -16,41 +16,21 @@ the other part (cross-fitting).
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from foveate.attention.background import log_ratio
 from foveate.attention.expectation import Attended, best_places
-from foveate.attention.gallery import Gallery, hold_out, join
+from foveate.attention.gallery import Gallery, hold_out
+from foveate.attention.material import Material
 from foveate.attention.models import Models
-from foveate.attention.pairs import Objects
 from foveate.attention.presets import TrainSettings
 from foveate.attention.round_folder import RoundFolder
-from foveate.attention.training import Split, patch_model
+from foveate.attention.training import patch_model
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.keys import key
 from foveate.progress import Progress
 from foveate.scenes.glimpse import glimpses
-
-
-def pseudo_annotated(
-    new: Gallery, u: Float[Tensor, "n 4"], teaches: Sequence[int], old: Gallery | None, settings: TrainSettings
-) -> tuple[Gallery, Split]:
-    """The scenes that teach, with the gazes found taken for annotations, and the annotated ones beside them."""
-    chosen = torch.tensor(teaches, dtype=torch.int64)
-    gallery, annotated = new._replace(objects=Objects(chosen, u[chosen])), []
-    if old is not None:
-        annotated = [len(new.names) + k for k in torch.unique(old.objects.image).tolist()]
-        gallery = join(gallery, old)
-    images = [*teaches, *annotated]
-    fit, held_out = hold_out([gallery.names[k] for k in images], settings.held_out, settings.seed)
-    fit, held_out = [images[k] for k in fit], [images[k] for k in held_out]
-    return gallery, Split(fit, held_out, gallery.subset(fit), gallery.subset(held_out))
-
-
-def unsure(split: Split, images: int, spread: Float[Tensor, "4"]) -> Float[Tensor, "objects 4"]:
-    """How far the gaze of each object that trains may be off: those in the first `images` images were inferred."""
-    return spread * (split.objects.image < images).double()[:, None]
 
 
 def parts(names: Sequence[str], teaches: Sequence[int], fewest: int, seed: int) -> Int[Tensor, "n"]:
@@ -63,11 +43,9 @@ def parts(names: Sequence[str], teaches: Sequence[int], fewest: int, seed: int) 
 
 def reselected(
     models: Models,
-    new: Gallery,
+    material: Material,
     attended: Attended,
     teaches: Sequence[int],
-    old: Gallery | None,
-    spread: Float[Tensor, "4"],
     folder: RoundFolder,
     settings: TrainSettings,
     fewest: int,
@@ -77,24 +55,22 @@ def reselected(
 
     Args:
         models: With which the scenes were attended.
-        new: The scenes.
-        attended: What was found in them.
+        material: The scenes.
+        attended: What was found in the new ones.
         teaches: Those that teach.
-        old: Annotated scenes that teach beside them.
-        spread: How far inferred gazes may be off (`jittered_patches`).
         folder: Where the models and their state are kept.
         settings: How they are trained.
         fewest: Scenes of each part that must teach; else one model, of all of them, weighs all.
         progress: Shows how far it is, and may stop it.
     """
-    part, gdbns = parts(new.names, teaches, fewest, settings.seed), []
+    part, gdbns = parts(material.new.names, teaches, fewest, settings.seed), []
     both = bool(part.any())
     for number in range(1 + both):
         others = [k for k in teaches if part[k] != number] if both else teaches
-        gallery, split = pseudo_annotated(new, attended.u, others, old, settings)
-        inner, off = folder.within(f"part-{number + 1}"), unsure(split, len(new.names), spread)
-        gdbns.append(patch_model(gallery, split, inner, settings, progress, models.gdbn, off, models.device))
-    return reselect(models, gdbns, part, new, attended)
+        gallery, split, unsure = material.pseudo_annotated(attended.u, others, settings)
+        inner = folder.within(f"part-{number + 1}")
+        gdbns.append(patch_model(gallery, split, inner, settings, progress, models.gdbn, unsure, models.device))
+    return reselect(models, gdbns, part, material.new, attended)
 
 
 def reselect(
