@@ -4,9 +4,11 @@ Which of the places in a scene is the object is first judged by a score that kno
 from what was taken for objects, most of it rightly, knows the new kind: to the score, whose log-odds are those of the
 old kind, comes the log-ratio of the new patch model and the background, divided by the temper T as in the posterior,
 
-    score(u) + [log p_new(x(u)) - log p_background(x(u))] / T.
+    score(u) + min(log p_new(x(u)) - log p_background(x(u)), c) / T.
 
-log Z of the new model is the same for all places of a scene and left out.
+log Z of the new model is the same for all places of a scene and left out. c is what places that teach seldom exceed:
+what is nothing like a photograph is nearly impossible under the background model, which makes it no likelier an object
+(as in `Evidence`).
 
 A model that was trained on a patch explains it well, whatever the patch shows: it would confirm the choice that it
 learned from. So the scenes are parted in two, and the places in each part are weighed with a model that was trained on
@@ -25,6 +27,7 @@ from foveate.attention.gallery import Gallery, hold_out
 from foveate.attention.material import Material
 from foveate.attention.models import Models
 from foveate.attention.presets import TrainSettings
+from foveate.attention.ranking import USUAL
 from foveate.attention.round_folder import RoundFolder
 from foveate.attention.training import patch_model
 from foveate.boltzmann.dbn import GaussianDBN
@@ -70,11 +73,16 @@ def reselected(
         gallery, split, unsure = material.pseudo_annotated(attended.u, others, settings)
         inner = folder.within(f"part-{number + 1}")
         gdbns.append(patch_model(gallery, split, inner, settings, progress, models.gdbn, unsure, models.device))
-    return reselect(models, gdbns, part, material.new, attended)
+    return reselect(models, gdbns, part, material.new, attended, teaches)
 
 
 def reselect(
-    models: Models, gdbns: Sequence[GaussianDBN], part: Int[Tensor, "n"], gallery: Gallery, attended: Attended
+    models: Models,
+    gdbns: Sequence[GaussianDBN],
+    part: Int[Tensor, "n"],
+    gallery: Gallery,
+    attended: Attended,
+    teaches: Sequence[int],
 ) -> Attended:
     """What was found, with the best gaze of every scene by the sum of the module's docstring.
 
@@ -87,14 +95,19 @@ def reselect(
         part: The part of each scene.
         gallery: The scenes.
         attended: What was found in them.
+        teaches: The scenes whose places say what log-ratios are usual.
     """
     scene, gazes, score = attended.places
     evidence = models.trained_evidence
-    weighed = score.clone()
+    weighed, first = score.clone(), best_places(scene, score)
+    usual = torch.tensor([first[k] for k in teaches if k in first], dtype=torch.int64)
     for number, gdbn in enumerate(gdbns):
         mine = torch.nonzero(part[scene] == number)[:, 0]
         seen = glimpses(gallery.pyramids, scene[mine], gazes[mine])
-        weighed[mine] += log_ratio(gdbn, 0.0, evidence.background, seen).double() / evidence.temper
+        ratio = log_ratio(gdbn, 0.0, evidence.background, seen).double()
+        known = ratio[torch.isin(mine, usual)]
+        ceiling = torch.quantile(known, USUAL) if len(known) else torch.inf
+        weighed[mine] += ratio.clamp(max=ceiling) / evidence.temper
     u, scores, probability = attended.u.clone(), attended.score.clone(), attended.probability.clone()
     best = best_places(scene, weighed)
     seen_in, chosen = list(best), list(best.values())
