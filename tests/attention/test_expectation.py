@@ -109,8 +109,7 @@ def test_what_is_nearly_impossible_under_the_background_model_is_no_likelier_an_
     """
     images = [blobs(k) for k in range(6)]
     images[0][25:65, 25:65] = np.random.default_rng(0).integers(0, 2, (40, 40, 3))
-    nothing = Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))
-    gallery = Gallery(Pyramids.from_images(images), [f"{k}.png" for k in range(6)], nothing, [], [])
+    gallery = scenes(6)._replace(pyramids=Pyramids.from_images(images))
     true = torch.tensor([[22.0, 4.0, 75.0 - 2 * k, 70.0 - k] for k in range(6)], dtype=torch.float64)
     noise = torch.tensor([[12.0, 0.0, 45.0, 45.0]], dtype=torch.float64)
     models, gdbn = looking(), knowing(gallery, true[:1])

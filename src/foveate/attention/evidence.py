@@ -30,6 +30,7 @@ from foveate.errors import present
 
 VERIFIER = "verifier."  # what the names of its tensors begin with
 MEASURED = ("log_ratio", "here", "rest", "votes", "outside")
+USUAL = 0.9  # share of objects whose log-ratio stays below the ceiling
 
 
 @dataclass(frozen=True)
@@ -129,3 +130,8 @@ def capped(measured: Float[np.ndarray, "n measured"], ceiling: float) -> Float[n
     column = MEASURED.index("log_ratio")
     out[:, column] = np.minimum(out[:, column], np.arcsinh(ceiling))
     return out
+
+
+def below_which_usual(reached: Float[np.ndarray, "n"]) -> float:
+    """What `USUAL` of the log-ratios that objects reached stay below; infinite where there are none."""
+    return float(np.quantile(reached, USUAL)) if len(reached) else np.inf

@@ -148,7 +148,7 @@ def _round(
     progress: Progress,
 ) -> Round | None:
     """One round; None where a later round trusts too few scenes to go on."""
-    new, old = material.new, material.old
+    new = material.new
     folder = RoundFolder.begin(run, number)
     attended = _attended(models, new, folder, settings, progress)
     verdict = judge(attended, settings.trust, number == 1)
@@ -179,7 +179,7 @@ def _round(
         if isinstance(error, BadInput) or ("NaN" not in str(error) and "finite" not in str(error)):
             raise
         return Round(number, models, attended, verdict, float("nan"), float("nan"), str(error))
-    held_out = split.held_out_objects if old is None else _among(split.held_out_objects, len(new.names))
+    held_out = _among(split.held_out_objects, len(new.names))
     before, after = (_bound(m, gallery, held_out, settings.seed) for m in (models, learned))
     if not after >= before - settings.tolerance:
         why = f"the bound on held-out attended patches fell from {before:.1f} to {after:.1f} nats"

@@ -23,7 +23,7 @@ from foveate.attention.background import fit_gaussian
 from foveate.attention.calibration import Calibration, fit_calibration
 from foveate.attention.canonical import standardised
 from foveate.attention.clutter import ClutterSettings, clutter
-from foveate.attention.evidence import MEASURED, Evidence, capped
+from foveate.attention.evidence import MEASURED, Evidence, below_which_usual, capped
 from foveate.attention.gallery import Gallery, join, take
 from foveate.attention.labels import ELSEWHERE, OBJECT, UNCLEAR, label
 from foveate.attention.logistic import Logistic, fit_logistic
@@ -43,7 +43,6 @@ from foveate.scenes.glimpse import glimpses
 
 DISTINCT = 0.6  # overlap from which two hard negatives of one image are the same
 MOST = 6000  # hard negatives that make the background model
-USUAL = 0.9  # share of objects whose log-ratio stays below the ceiling
 FEWEST = 20  # objects found in scenes that trained nothing, for a calibration on them alone
 
 
@@ -162,7 +161,7 @@ def usual_ceiling(searches: Sequence[tuple[Gallery, Searched]]) -> float:
         for gallery, each in searches
     ]
     reached = np.concatenate(at_objects) if at_objects else np.empty(0)
-    return float(np.sinh(np.quantile(reached, USUAL))) if len(reached) else np.inf
+    return float(np.sinh(below_which_usual(reached)))
 
 
 def calibrate(

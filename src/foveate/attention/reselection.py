@@ -22,12 +22,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from foveate.attention.background import log_ratio
+from foveate.attention.evidence import below_which_usual
 from foveate.attention.expectation import Attended, best_places
 from foveate.attention.gallery import Gallery, hold_out
 from foveate.attention.material import Material
 from foveate.attention.models import Models
 from foveate.attention.presets import TrainSettings
-from foveate.attention.ranking import USUAL
 from foveate.attention.round_folder import RoundFolder
 from foveate.attention.training import patch_model
 from foveate.boltzmann.dbn import GaussianDBN
@@ -100,13 +100,13 @@ def reselect(
     scene, gazes, score = attended.places
     evidence = models.trained_evidence
     weighed, first = score.clone(), best_places(scene, score)
-    usual = torch.tensor([first[k] for k in teaches if k in first], dtype=torch.int64)
+    usual = torch.zeros(len(score), dtype=torch.bool)
+    usual[[first[k] for k in teaches]] = True
     for number, gdbn in enumerate(gdbns):
         mine = torch.nonzero(part[scene] == number)[:, 0]
         seen = glimpses(gallery.pyramids, scene[mine], gazes[mine])
         ratio = log_ratio(gdbn, 0.0, evidence.background, seen).double()
-        known = ratio[torch.isin(mine, usual)]
-        ceiling = torch.quantile(known, USUAL) if len(known) else torch.inf
+        ceiling = below_which_usual(ratio[usual[mine]].numpy())
         weighed[mine] += ratio.clamp(max=ceiling) / evidence.temper
     u, scores, probability = attended.u.clone(), attended.score.clone(), attended.probability.clone()
     best = best_places(scene, weighed)
