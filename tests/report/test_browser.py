@@ -42,8 +42,20 @@ def show(browser, page, width: int = 1280, scheme: str = "light"):
     )
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get(page.as_uri())
+    go(browser, page.as_uri())
     return browser
+
+
+def go(browser, address: str) -> None:
+    """Opens an address and waits until it is there: `get` alone can come back while the old page is being left."""
+    from selenium.common.exceptions import WebDriverException
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.execute_script("window.left = true")
+    browser.get(address)
+    there = "return !window.left && location.protocol === 'file:' && document.readyState === 'complete'"
+    wait = WebDriverWait(browser, 60, 0.02, ignored_exceptions=[WebDriverException])
+    wait.until(lambda driver: driver.execute_script(there))
 
 
 def player(browser) -> dict:
