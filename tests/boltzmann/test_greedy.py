@@ -53,14 +53,16 @@ def bound(model: GaussianDBN, v: torch.Tensor) -> float:
 
 
 class StopAt(Quiet):
-    """Raises `Interrupted` at one tick of one phase."""
+    """Raises `Interrupted` at one tick of the phases of a name, where it comes the n-th time."""
 
-    def __init__(self, name: str, done: int):
-        self.where = (name, done)
+    def __init__(self, name: str, done: int, time: int = 1):
+        self.where, self.left = (name, done), time
 
     def show(self, tick) -> None:
         if (tick.name, tick.done) == self.where:
-            raise Interrupted
+            self.left -= 1
+            if not self.left:
+                raise Interrupted
 
 
 def test_the_same_seed_gives_the_same_model_and_another_does_not():
@@ -69,7 +71,16 @@ def test_the_same_seed_gives_the_same_model_and_another_does_not():
     assert not same(first, train_gdbn(patches, VALIDATION, SMALL, seed=2))
 
 
-@pytest.mark.parametrize("where", [("first layer", 9), ("second layer", 1), ("second layer", 18)])
+@pytest.mark.parametrize(
+    "where",
+    [
+        ("first layer", 9),
+        ("second layer", 1),
+        ("second layer", 18),
+        ("held-out bound", 100, 1),
+        ("held-out bound", 100, 3),
+    ],
+)
 def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(tmp_path, where):
     whole = train_gdbn(patches, VALIDATION, SMALL, seed=3)
     with pytest.raises(Interrupted):

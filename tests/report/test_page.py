@@ -23,6 +23,7 @@ from foveate.report import (
     TrainingStory,
     write_report,
 )
+from foveate.report.sections import bound
 
 EVIL = "</script><script>window.hacked=1</script>.png"
 
@@ -121,6 +122,14 @@ def test_a_wide_bracket_is_said(tmp_path):
     assert "The bracket is wide" not in write_report(tmp_path).read_text()
     BoundStory(figures | {"log_z_upper": 75.0}).save(story)
     assert "The bracket is wide" in write_report(tmp_path).read_text()
+
+
+def test_a_bracket_holds_its_own_bound():
+    """Though the reverse estimate of log Z be below the forward one, which the bound was had with."""
+    chart = str(bound(BoundStory({"bound": 10.0, "log_z": 50.0, "log_z_lower": 49.0, "log_z_upper": 48.0}))["chart"])
+    left, right = map(float, re.findall(r'class="bracket [a-d]" d="M([\d.]+) [^M]*M([\d.]+) ', chart)[0])
+    (dot,) = re.findall(r'<circle [^>]*cx="([\d.]+)"', chart)
+    assert left <= float(dot) <= right and left < right
 
 
 @pytest.mark.parametrize(

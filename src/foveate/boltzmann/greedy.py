@@ -200,9 +200,13 @@ class _Layer:
         if kept:
             there = {name: tensor.to(device) for name, tensor in kept[0].items()}
             resume = from_tensors(there, kept[1]), kept[1]["epochs"]
-        selection = Selection(validation, self.plan.epochs, self.looks, self.look_temperatures, self.seed, kept)
+        looks = self.looks, self.look_temperatures
+        selection = Selection(validation, self.plan.epochs, *looks, self.seed, kept, progress)
         sample = rows(0)[: max(len(validation), 256)]
-        steps = self.plan.epochs * self.plan.steps(len(rows(0)))
+        steps, now = self.plan.epochs * self.plan.steps(len(rows(0))), blank().to(device)
+        if not kept:
+            found = selection.look(machine, 0)
+            log({"phase": self.phase, "epoch": 0, **health(machine, sample, validation, self.floor), **found})
 
         with progress.phase({"grbm": "first layer", "rbm": "second layer"}[self.phase], total=steps) as bar:
 
@@ -215,10 +219,6 @@ class _Layer:
                     best, gain = selection.state()
                     checkpoints.save(self.phase, tensors | best, {**meta, **gain, "epochs": epochs})
 
-            now = blank().to(device)
-            if not kept:
-                found = selection.look(machine, 0)
-                log({"phase": self.phase, "epoch": 0, **health(machine, sample, validation, self.floor), **found})
             fit(machine, rows, self.plan, self.seed, lambda step, figures: bar(step, **figures), after_epoch,
                 resume, self.phase)  # fmt: skip
         selection.keep(machine)

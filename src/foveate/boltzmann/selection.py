@@ -23,15 +23,19 @@ from foveate.boltzmann.annealing_path import binary_path
 from foveate.boltzmann.contrastive import Machine
 from foveate.boltzmann.rbm import BernoulliRBM
 from foveate.boltzmann.schedules import linear
+from foveate.progress import Progress, Quiet
 
 PREFIX = "best."
 CHAINS = 50  # a whole block of them
 
 
-def held_out_gain(rbm: BernoulliRBM, h1: Float[Tensor, "n hidden1"], temperatures: int, seed: int) -> float:
+def held_out_gain(
+    rbm: BernoulliRBM, h1: Float[Tensor, "n hidden1"], temperatures: int, seed: int, progress: Progress | None = None
+) -> float:
     """E[log p*(h1)] - log Z of the top RBM on draws of h1, nats: its part of the bound."""
     path = binary_path(rbm, h1).to(h1.device)
-    annealed = anneal(path, linear(temperatures), range(CHAINS), seed, "selection")
+    with (progress or Quiet()).phase("held-out bound", temperatures) as tick:
+        annealed = anneal(path, linear(temperatures), range(CHAINS), seed, "selection", tick=lambda done: tick(done))
     return float(-rbm.free_energy(h1).double().mean() - estimate(path, annealed.log_weights).log_z)
 
 
@@ -45,6 +49,7 @@ class Selection:
         temperatures: Of each annealing.
         seed: Of the annealing.
         kept: A checkpoint's tensors and meta to go on from.
+        progress: Shown at each look, and asked whether to stop.
     """
 
     def __init__(
@@ -55,7 +60,9 @@ class Selection:
         temperatures: int,
         seed: int,
         kept: tuple[Mapping[str, Tensor], Mapping[str, Any]] | None = None,
+        progress: Progress | None = None,
     ):
+        self._progress = progress
         self._h1, self._temperatures, self._seed = h1, temperatures, seed
         self._at = {round(epochs * look / looks) for look in range(looks + 1)} if looks and epochs else set()
         self.gain = -float("inf")
@@ -68,7 +75,7 @@ class Selection:
         """Figures for the log where this epoch is looked at, else none; the machine is remembered if it is the best."""
         if epoch not in self._at or not isinstance(rbm, BernoulliRBM):  # a first layer is not looked at
             return {}
-        gain = held_out_gain(rbm, self._h1, self._temperatures, self._seed)
+        gain = held_out_gain(rbm, self._h1, self._temperatures, self._seed, self._progress)
         if gain > self.gain:
             self.gain, self._best = gain, {name: t.detach().clone() for name, t in rbm.state_dict().items()}
         return {"held_out_gain": gain}

@@ -199,7 +199,8 @@ def bound(story: BoundStory) -> dict[str, Any]:
     if value is not None:
         low = high = None
         if log_z is not None and lower is not None and upper is not None:
-            low, high = value + log_z - upper, value + log_z - lower
+            # The reverse estimate is noisy too and may fall below the forward one, which the bound was had with.
+            low, high = value + log_z - max(upper, log_z), value + log_z - min(lower, log_z)
             wide = high - low > max(5.0, 0.02 * abs(value))
         rows.append(Row("GDBN, bound", value, low, high, strong=True))
         if (tighter := figures.get("iw_bound")) is not None:
