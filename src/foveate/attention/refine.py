@@ -144,9 +144,9 @@ def refine_many(
 
     done = 0
     for batch in map_images(some, range(0, len(resting.gazes), GAZES)):
-        yield from batch
         done += len(batch)
-        tick(done)
+        tick(done)  # not after: a reader that has all it wants never comes back
+        yield from batch
 
 
 def _has_left(mean: Float[Tensor, "4"], start: Float[Tensor, "4"]) -> bool:
