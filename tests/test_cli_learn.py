@@ -48,7 +48,7 @@ def heard(monkeypatch):
         gazes = [] if replay is None else [scene.gazes.sum() for scene in replay.scenes]
         for name in ("gdbn", "shiftnet", "background"):
             run.save_tensors(name, {"x": torch.tensor([*seen, *gazes], dtype=torch.float64)})
-        return None, None, []
+        return None, types.SimpleNamespace(names=[scene.name for scene in scenes.scenes]), []
 
     stop = []
     fake = types.ModuleType("foveate.attention.learn")
@@ -174,13 +174,14 @@ def test_nobody_says_where_the_new_objects_are(heard, run, known, new, tmp_path,
 
 
 def test_preset_and_settings_are_those_of_the_run_unless_something_else_is_said(heard, run, new, tmp_path):
-    assert learn(run, new, "--out", tmp_path / "a", "--set", "train.steps=7") == 0
-    assert heard.calls[-1][1] == LearnSettings(rounds=1, train=TrainSettings(mirror=False, steps=7))
+    assert learn(run, new, "--out", tmp_path / "a", "--set", "train.steps=7", "--seed", "2") == 0
+    its = TrainSettings(seed=4, mirror=False, steps=7)  # its seed too, which says what it held out
+    assert heard.calls[-1][1] == LearnSettings(seed=2, rounds=1, train=its)
     assert config(tmp_path / "a")["preset"] == "quick"
     assert learn(run, new, "--out", tmp_path / "b", "--preset", "standard") == 0
-    assert heard.calls[-1][1] == LearnSettings()
+    assert heard.calls[-1][1] == LearnSettings(train=TrainSettings(seed=4))
     assert learn(tmp_path / "a", new, "--out", tmp_path / "c") == 0
-    assert heard.calls[-1][1] == LearnSettings(rounds=1, train=TrainSettings(mirror=False, steps=7))
+    assert heard.calls[-1][1] == LearnSettings(rounds=1, train=its)
     assert learn(run, new, "--out", tmp_path / "d", "--config", tmp_path / "a" / "config.toml") == 0
     assert config(tmp_path / "d") == config(tmp_path / "a")
 
@@ -200,3 +201,30 @@ def test_resuming_replays_what_was_replayed(heard, run, new, known, tmp_path, ca
     assert len(replayed(heard)) == 6 and heard.calls[-1][1].rounds == 3
     assert learn(run, new, "--out", tmp_path / "once", "--replay", known, "--set", "rounds=3") == 0
     assert config(tmp_path / "once") == config(tmp_path / "out")
+
+
+def test_the_frame_of_the_run_is_handed_on_and_no_other_is_taken(heard, run, new, tmp_path, capfd):
+    points = {"left": [-0.4, -0.3], "right": [0.4, -0.3]}
+    write_toml(run / "config.toml", {**config(run), "canonical": points})
+    assert learn(run, new, "--out", tmp_path / "out") == 0
+    assert config(tmp_path / "out")["canonical"] == points
+    assert learn(tmp_path / "out", new, "--out", tmp_path / "again") == 0
+    assert config(tmp_path / "again")["canonical"] == points
+    write_toml(tmp_path / "own.toml", {"canonical": {**points, "left": [-0.5, 0.0]}})
+    assert learn(run, new, "--out", tmp_path / "other", "--config", tmp_path / "own.toml") == 2
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert "canonical" in said and str(run) in said and not (tmp_path / "other").exists()
+
+
+def test_resuming_goes_on_with_the_same_run_and_scenes(heard, run, new, known, tmp_path, capfd):
+    heard.stop.append(True)
+    assert learn(run, new, "--out", tmp_path / "out") == 143
+    heard.stop.clear()
+    begun = config(tmp_path / "out")
+    shutil.copytree(run, tmp_path / "run-b")
+    shutil.copytree(new, tmp_path / "new-b")
+    for words, said in (((run, tmp_path / "new-b"), "scenes = "), ((tmp_path / "run-b", new), "run = ")):
+        assert learn(*words, "--out", tmp_path / "out", "--resume") == 2
+        assert f"was begun with {said}" in capfd.readouterr().err.splitlines()[-1]
+    assert config(tmp_path / "out") == begun
+    assert learn(run, new, "--out", tmp_path / "out", "--resume") == 0

@@ -1,6 +1,7 @@
 """The whole, from annotated scenes to gazes on others, with models too small to be good: do the parts fit?"""
 
 import json
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +26,7 @@ from foveate.report import write_report
 from foveate.runs import MODELS, Run
 from foveate.scenes.digits import KNOWN, write_digit_scenes
 from foveate.scenes.folder import read_image, read_scenes
+from foveate.telling_learning import tell_learning
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +159,58 @@ def test_learning_goes_on_after_an_interruption_to_the_same_weights_and_log(fold
     stopped, again = learned("in-parts", "ShiftNet, closer")
     assert log == again
     assert all(torch.equal(value, stopped[key]) for key, value in whole.items())
+
+
+def lessons_of(**changes) -> LearnSettings:
+    """Lessons from whatever is found."""
+    trust = Trust(probability=0.0, centre=np.inf, log_scale=np.inf, angle=np.inf, negligible=0.0, fewest=4)
+    still = replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0)))
+    steps = {"shiftnet_steps": 2, "fine_steps": 2, "verifier_steps": 2}
+    return LearnSettings(**{**steps, "rounds": 2, "trust": trust, "tolerance": np.inf, "train": still, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({"shiftnet_rate": 1e30}, "the ShiftNet's .* learning rate is too high"), ({"tolerance": -1e6}, "fell from")],
+)
+def test_a_round_that_blows_up_or_explains_less_is_undone_and_said(folder, run, tmp_path, changes, why):
+    """The networks that such a rate makes are no numbers; and no round raises a bound by a million nats."""
+    read, said = read_scenes(folder / "scenes", annotated=False, select=slice(0, 8)), []
+    heard = Quiet()
+    heard.say = said.append
+    with Run.claim(tmp_path / "out") as out:
+        models, gallery, rounds = learn(Models.load(run), read, out, lessons_of(**changes), heard)
+        (only,) = rounds
+        tell_learning(out.story, Models.load(run), models, gallery, rounds, Quiet())
+        out.finish()
+    assert re.search(why, only.undone) and said == [f"round 1 undone: {only.undone}"]
+    for name in MODELS:
+        kept, was = load_tensors(tmp_path / "out" / name), load_tensors(run / name)
+        assert kept.keys() == was.keys() and all(torch.equal(kept[key], was[key]) for key in was), name
+    (record,) = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()][-1:]
+    assert (record["phase"], record["undone"]) == ("learn", only.undone)
+    assert "Round 1 was undone:" in write_report(tmp_path / "out").read_text()
+
+
+def test_learning_without_steps_keeps_the_networks_and_begins_none(folder, run, tmp_path):
+    read, models = read_scenes(folder / "scenes", annotated=False, select=slice(0, 8)), Models.load(run)
+    with Run.claim(tmp_path / "kept") as out:
+        still = lessons_of(rounds=1, shiftnet_steps=0, fine_steps=0)
+        better, _, _ = learn(models, read, out, still, Quiet())
+    for name in ("shiftnet", "fine"):
+        kept, was = getattr(better, name).state_dict(), getattr(models, name).state_dict()
+        assert all(torch.equal(kept[key], was[key]) for key in was), name
+    with Run.claim(tmp_path / "none") as out:
+        better, _, _ = learn(replace(models, fine=None), read, out, lessons_of(rounds=1), Quiet())
+    assert better.fine is None and Models.load(tmp_path / "none").fine is None
+
+
+def test_gazes_found_in_some_scenes_are_not_taken_for_those_of_others(folder, run, tmp_path):
+    first, other = (read_scenes(folder / "scenes", annotated=False, select=some) for some in (slice(8), slice(1, 9)))
+    with pytest.raises(KeyboardInterrupt), Run.claim(tmp_path / "out") as out:
+        learn(Models.load(run), first, out, lessons_of(rounds=1), StopAt("second layer"))
+    with pytest.raises(BadInput, match="not those that round 1"), Run.claim(tmp_path / "out", resume=True) as out:
+        learn(Models.load(run), other, out, lessons_of(rounds=1), Quiet())
 
 
 def test_the_demo_tells_its_whole_story_and_does_nothing_twice(tmp_path, capfd, monkeypatch):

@@ -13,6 +13,10 @@ class BadInput(FoveateError):
     """A file or value given by the user can't be used; the text names it. Exit status 2."""
 
 
+class NotFinite(FoveateError):
+    """Weights or a loss left the finite numbers; a smaller learning rate helps, most of the time."""
+
+
 class Interrupted(FoveateError):
     """The run was asked to stop (INT or TERM) and has stopped in good order.
 

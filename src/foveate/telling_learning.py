@@ -67,6 +67,7 @@ def _round(models: Models, new: Gallery, done: Round) -> LearnRound:
         reasons=dict(Counter(done.verdict.reasons[k] for k in refused)),
         bound=bound,
         undone=done.undone,
+        bound_before=done.bound_before,
     )
 
 

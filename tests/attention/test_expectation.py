@@ -10,7 +10,7 @@ from foveate.attention.background import Gaussian
 from foveate.attention.calibration import Calibration
 from foveate.attention.evidence import Evidence
 from foveate.attention.expectation import Attended, Places
-from foveate.attention.gallery import Gallery
+from foveate.attention.gallery import Gallery, hold_out, join, share_pixels
 from foveate.attention.material import Material
 from foveate.attention.models import Models
 from foveate.attention.pairs import Objects
@@ -186,3 +186,51 @@ def test_without_old_scenes_the_new_ones_are_all_that_is_learned_from():
     )
     assert gallery.names == scenes(6).names and sorted(split.fit + split.held_out) == [1, 3, 4]
     assert torch.equal(unsure, torch.ones(len(split.objects.image), 4).double())
+
+
+def test_what_the_run_held_out_stays_held_out_whoever_teaches_beside_it():
+    """Of 40 old scenes those that training with the run's seed held out, and no other; half of them are annotated."""
+    names = [f"old{k}.png" for k in range(40)]
+    annotated = Objects(torch.arange(0, 40, 2), torch.full((20, 4), 22.0, dtype=torch.float64))
+    old = Gallery(Pyramids.from_images([blobs(0)] * 40), names, annotated, [torch.zeros(0, 4).double()] * 40, [])
+    new, settings = scenes(9), TrainSettings(seed=5, held_out=0.2)
+    u, expected = torch.full((9, 4), 22.0, dtype=torch.float64), {k for k in hold_out(names, 0.2, 3)[1] if k % 2 == 0}
+    material = Material(new, old, torch.ones(4).double(), 3)
+    for teaches in ([0, 1, 2, 3, 4, 5, 6, 7, 8], [0, 3, 8]):
+        _, split, _ = material.pseudo_annotated(u, teaches, settings)
+        assert {k - 9 for k in split.held_out if k >= 9} == expected and expected
+        assert {k - 9 for k in split.fit if k >= 9} == set(range(0, 40, 2)) - expected
+
+
+def test_new_scenes_held_out_in_one_round_train_in_no_other_and_are_two_at_least():
+    new = scenes(9)._replace(names=[f"{k}.jpg" for k in range(9)])
+    material, u = Material(new, None, torch.ones(4).double()), torch.full((9, 4), 22.0, dtype=torch.float64)
+    settings = TrainSettings(held_out=0.34)
+    apart = set(hold_out(new.names, 0.34, 0)[1])
+    assert len(apart) == 3
+    for teaches in (list(range(9)), [k for k in range(9) if k != min(apart)]):
+        held_out = material.pseudo_annotated(u, teaches, settings)[1].held_out
+        assert set(held_out) == apart & set(teaches)
+    without = [k for k in range(9) if k not in apart]
+    for teaches in (without, [*without, min(apart)]):
+        _, split, _ = material.pseudo_annotated(u, teaches, settings)
+        assert len(split.held_out) == 2 and apart & set(teaches) <= set(split.held_out)
+        assert sorted(split.fit + split.held_out) == sorted(teaches)
+
+
+def test_scenes_that_share_their_pixels_are_joined_without_a_copy():
+    one, other = (scenes(count)._replace(ignore=[torch.zeros(0, 4, dtype=torch.float64)] * count) for count in (3, 2))
+    first, second = share_pixels(one, other)
+    both = join(first, second)
+    assert both.pyramids.buffer is first.pyramids.buffer is second.pyramids.buffer
+    assert both.names == one.names + other.names == first.names + second.names
+    for k, (gallery, image) in enumerate([(one, 0), (one, 1), (one, 2), (other, 0), (other, 1)]):
+        assert np.array_equal(both.pyramids.level(k, 0), gallery.pyramids.level(image, 0))
+        assert np.array_equal(both.pyramids.level(k, 2), gallery.pyramids.level(image, 2))
+
+
+def test_nothing_annotated_is_left_where_nobody_is_to_say_anything():
+    box = torch.tensor([[1.0, 2.0, 30.0, 40.0]], dtype=torch.float64)
+    told = scenes(2)._replace(objects=Objects(torch.tensor([1]), box), ignore=[box, box])
+    bare = told.without_objects()
+    assert not len(bare.objects.image) and [len(each) for each in bare.ignore] == [0, 0]

@@ -8,9 +8,14 @@ With g the gradient, shrunk to a norm of at most `clip`, and p the step's number
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from foveate.errors import NotFinite
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -51,3 +56,14 @@ def rate_at(step: int, steps: int, settings: DescentSettings) -> float:
     """The learning rate: a linear warm-up, then a cosine to zero."""
     warm = min(1.0, (step + 1) / settings.warm_up)
     return settings.rate * warm * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def finite(net: Network, name: str) -> Network:
+    """The network, if all of its weights are finite numbers.
+
+    Raises:
+        NotFinite: They aren't.
+    """
+    if not all(torch.isfinite(value).all() for value in net.parameters()):
+        raise NotFinite(f"{name}'s weights are no longer finite: the learning rate is too high")
+    return net

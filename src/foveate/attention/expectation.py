@@ -9,6 +9,7 @@ A probability is that of the old kind, and of another kind often stated too low;
 object missed than by a few patches that show something else. The least probability is therefore below one half.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from foveate.attention.models import Models
 from foveate.attention.posterior_summary import DIVERGING, NOT_MOVING
 from foveate.attention.refine import Resting, refine_many
 from foveate.attention.workers import map_images
+from foveate.errors import BadInput
 from foveate.progress import Progress
 from foveate.scenes import gaze
 
@@ -38,6 +40,15 @@ class Trust:
     share: float = 0.25  # of the scenes that teach in the first round even if less probable
     negligible: float = 0.02  # but not below this probability
     fewest: int = 8  # scenes
+
+    def __post_init__(self):
+        if not 0 <= self.share <= 1:
+            raise BadInput(f"trust.share: expected a share, 0 to 1, got {self.share}")
+        if self.fewest < 2:
+            raise BadInput(f"trust.fewest: expected 2 scenes or more, got {self.fewest}")
+        for name in ("probability", "centre", "log_scale", "angle", "negligible"):
+            if math.isnan(getattr(self, name)):
+                raise BadInput(f"trust.{name}: expected a number, got nan")
 
 
 class Places(NamedTuple):

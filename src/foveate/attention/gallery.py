@@ -46,9 +46,10 @@ class Gallery(NamedTuple):
         return self.objects.gaze[self.objects.image == image]
 
     def without_objects(self) -> "Gallery":
-        """The same scenes with nothing annotated."""
-        nothing = Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))
-        return self._replace(objects=nothing)
+        """The same scenes with nothing annotated, neither objects nor what to ignore."""
+        none = torch.zeros(0, 4, dtype=torch.float64)
+        nothing = Objects(torch.zeros(0, dtype=torch.int64), none)
+        return self._replace(objects=nothing, ignore=[none] * len(self.names))
 
     def subset(self, images: Sequence[int]) -> Objects:
         """The objects that are in some of the images."""
@@ -100,11 +101,15 @@ def _bytes(sizes: Float[np.ndarray, "n 2"], side: float) -> float:
 
 
 def join(first: Gallery, second: Gallery) -> Gallery:
-    """The scenes of both, those of the second numbered after those of the first; names must differ to be told apart."""
+    """The scenes of both, those of the second numbered after those of the first; names must differ to be told apart.
+
+    Pixels are copied unless both share theirs already (`share_pixels`).
+    """
     a, b, count = first.pyramids, second.pyramids, len(first.names)
+    shared = a.buffer is b.buffer
     pyramids = Pyramids(
-        np.concatenate((a.buffer, b.buffer)),
-        np.concatenate((a.offset, b.offset + len(a.buffer))),
+        a.buffer if shared else np.concatenate((a.buffer, b.buffer)),
+        np.concatenate((a.offset, b.offset if shared else b.offset + len(a.buffer))),
         *(np.concatenate(pair) for pair in zip(a.arrays[2:], b.arrays[2:], strict=True)),
     )
     objects = Objects(
@@ -114,6 +119,12 @@ def join(first: Gallery, second: Gallery) -> Gallery:
     return Gallery(
         pyramids, first.names + second.names, objects, first.ignore + second.ignore, first.problems + second.problems
     )
+
+
+def share_pixels(first: Gallery, second: Gallery) -> tuple[Gallery, Gallery]:
+    """The same scenes with all pixels in one place, so that they can be joined many times without a copy."""
+    both, count = join(first, second), len(first.names)
+    return take(both, range(count)), take(both, range(count, len(both.names)))
 
 
 def take(gallery: Gallery, images: Sequence[int]) -> Gallery:

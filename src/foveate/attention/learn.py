@@ -9,10 +9,11 @@ one starts from are mixed in, so that old knowledge stays.
 Inferred gazes are off by about as much as those of the known kind were found to be on scenes set aside (`spread` of the
 evidence). The patch model sees the new objects through gazes that vary by that much, as the expectation over u asks.
 
-A round whose patch model explains the attended patches of held-out scenes worse than the one before, by the
-importance-weighted bound, or whose weights blow up, is undone, and learning ends there.
+A round whose patch model explains the attended patches of held-out scenes worse than the one before (`round_check`), or
+whose weights blow up, is undone, and learning ends there.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,27 +21,31 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.canonical import standardised
 from foveate.attention.expectation import Attended, Places, Trust, Verdict, attend_scenes, judge
-from foveate.attention.gallery import Gallery, load_gallery
+from foveate.attention.gallery import Gallery, load_gallery, share_pixels
 from foveate.attention.material import Material
 from foveate.attention.models import Models
 from foveate.attention.pairs import Objects
-from foveate.attention.patches import aligned_patches
 from foveate.attention.presets import PRESETS as TRAINING
 from foveate.attention.presets import TrainSettings
 from foveate.attention.reselection import reselected
+from foveate.attention.round_check import check
 from foveate.attention.round_folder import RoundFolder
-from foveate.attention.training import RunFolder, Split, fine_network, network, patch_model, weigh
-from foveate.boltzmann.ais import quick_log_z
-from foveate.boltzmann.bound import bound_terms
-from foveate.errors import BadInput, FoveateError
+from foveate.attention.training import (
+    RunFolder,
+    Split,
+    fine_network,
+    network,
+    patch_model,
+    weigh,
+    with_sideways,
+)
+from foveate.errors import BadInput, NotFinite
 from foveate.memory import keep_large_blocks
 from foveate.progress import Progress
 from foveate.scenes.folder import Scenes
 
 SAVED = ("u", "score", "probability", "spread")  # of `Attended`, beside places and doubts
-ANNEALING = 3000  # temperatures, for the bound that decides whether a round stays
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,18 @@ class LearnSettings:
     reselect: int = 1  # times that places are weighed again with new patch models (`reselection`)
     tolerance: float = 5.0  # nats by which a round may lower the bound before it is undone
     trust: Trust = field(default_factory=Trust)
-    train: TrainSettings = field(default_factory=TrainSettings)  # of the maximisation step
+    train: TrainSettings = field(default_factory=TrainSettings)  # of the maximisation step; seed: of RUN's own training
+
+    def __post_init__(self):
+        for name, least in (("rounds", 1), ("shiftnet_steps", 0), ("fine_steps", 0), ("verifier_steps", 0)):
+            if getattr(self, name) < least:
+                raise BadInput(f"{name}: expected {least} or more, got {getattr(self, name)}")
+        if self.reselect < 0:
+            raise BadInput(f"reselect: expected 0 or more, got {self.reselect}")
+        if not 0 < self.shiftnet_rate < math.inf:
+            raise BadInput(f"shiftnet_rate: expected a number above 0, got {self.shiftnet_rate}")
+        if math.isnan(self.tolerance):
+            raise BadInput("tolerance: expected a number of nats, got nan")
 
 
 PRESETS = {
@@ -80,7 +96,8 @@ class Round:
         models: The models after it.
         attended: The best gaze of every scene, by the models before and, among its places, a first new patch model.
         verdict: Which scenes taught, and why the others did not.
-        bound_before: Importance-weighted bound of the patch model before, on held-out attended patches, nats.
+        bound_before: Importance-weighted bound of the patch model before, on attended patches of new scenes held out,
+            nats a standardised patch.
         bound_after: The same of the patch model after.
         undone: Why the round was undone; empty where it was not.
     """
@@ -119,9 +136,8 @@ def learn(
         BadInput: Too few scenes can be trusted to hold the object: nothing is learned.
     """
     keep_large_blocks()
-    new = load_gallery(scenes.scenes, progress, settings.train.largest).without_objects()
-    old = None if replay is None else load_gallery(replay.scenes, progress, settings.train.largest)
-    material = Material(new, old, source.trained_evidence.spread)
+    new, old = _read(scenes, replay, settings.train.largest, progress)
+    material = Material(new, old, source.trained_evidence.spread, settings.train.seed)
     models, rounds = source, []
     for number in range(1, settings.rounds + 1):
         done = _round(number, models, material, run, settings, progress)
@@ -137,6 +153,15 @@ def learn(
     models.save_networks(run.path / "shiftnet.safetensors")
     run.save_tensors("background", models.trained_evidence.tensors())
     return models, new, rounds
+
+
+def _read(scenes: Scenes, replay: Scenes | None, largest: int, progress: Progress) -> tuple[Gallery, Gallery | None]:
+    """New scenes, nothing of their annotations kept, and annotated ones."""
+    new = load_gallery(scenes.scenes, progress, largest).without_objects()
+    old = None if replay is None else load_gallery(replay.scenes, progress, largest, fewest=1)
+    for problem in new.problems + (old.problems if old else []):
+        progress.say(f"left out: {problem}")
+    return (new, None) if old is None else share_pixels(new, old)
 
 
 def _round(
@@ -159,14 +184,7 @@ def _round(
             f"{len(verdict.teaches)} of {len(new.names)} scenes seem to hold the object, {settings.trust.fewest} are "
             f"needed: {_most_common(verdict)}"
         )
-    network_settings = settings.train.shiftnet
-    descent = replace(network_settings.descent, rate=settings.shiftnet_rate)
-    shiftnet = replace(network_settings, steps=settings.shiftnet_steps, descent=descent)
-    fine = settings.train.fine
-    fine = replace(fine, steps=settings.fine_steps, descent=replace(fine.descent, rate=settings.shiftnet_rate))
-    ranking = settings.train.ranking
-    ranking = replace(ranking, verifier=replace(ranking.verifier, steps=settings.verifier_steps))
-    train = replace(settings.train, seed=settings.seed, shiftnet=shiftnet, fine=fine, ranking=ranking)
+    train = _maximisation(settings, models)
     try:
         for k in range(settings.reselect):
             inner = folder.within(f"reselect-{k + 1}")
@@ -175,16 +193,28 @@ def _round(
             )
         gallery, split, unsure = material.pseudo_annotated(attended.u, verdict.teaches, train)
         learned = _maximise(models, gallery, split, unsure, folder, train, progress)
-    except FoveateError as error:
-        if isinstance(error, BadInput) or ("NaN" not in str(error) and "finite" not in str(error)):
-            raise
-        return Round(number, models, attended, verdict, float("nan"), float("nan"), str(error))
+    except NotFinite as error:
+        return Round(number, models, attended, verdict, math.nan, math.nan, str(error))
     held_out = _among(split.held_out_objects, len(new.names))
-    before, after = (_bound(m, gallery, held_out, settings.seed) for m in (models, learned))
-    if not after >= before - settings.tolerance:
-        why = f"the bound on held-out attended patches fell from {before:.1f} to {after:.1f} nats"
-        return Round(number, models, attended, verdict, before, after, why)
-    return Round(number, learned, attended, verdict, before, after)
+    before, after, undone = check(models, learned, gallery, held_out, settings.tolerance, settings.seed)
+    return Round(number, models if undone else learned, attended, verdict, before, after, undone)
+
+
+def _maximisation(settings: LearnSettings, models: Models) -> TrainSettings:
+    """How a round trains; a network that the models don't have is not begun."""
+    train, fine_steps = settings.train, settings.fine_steps if models.fine is not None else 0
+
+    def slower(network: Any, steps: int) -> Any:
+        return replace(network, steps=steps, descent=replace(network.descent, rate=settings.shiftnet_rate))
+
+    verifier = replace(train.ranking.verifier, steps=settings.verifier_steps)
+    return replace(
+        train,
+        seed=settings.seed,
+        shiftnet=slower(train.shiftnet, settings.shiftnet_steps),
+        fine=slower(train.fine, fine_steps),
+        ranking=replace(train.ranking, verifier=verifier),
+    )
 
 
 def _attended(
@@ -194,13 +224,15 @@ def _attended(
     kept = folder.checkpoints.load("attended")
     if kept is not None:
         tensors, meta = kept
+        if meta.get("names") != new.names:
+            raise BadInput(f"the scenes are not those that round {folder.number} was begun with")
         places = Places(*(tensors[f"places.{name}"] for name in Places._fields))
         return Attended(**{name: tensors[name] for name in SAVED}, doubt=list(meta["doubt"]), places=places)
     attend = replace(settings.train.attend, seed=settings.seed)
     attended = attend_scenes(models, new, attend, progress, f"round {folder.number}: attending")
     tensors = {name: getattr(attended, name) for name in SAVED}
     tensors |= {f"places.{name}": value for name, value in attended.places._asdict().items()}
-    folder.checkpoints.save("attended", tensors, {"doubt": attended.doubt})
+    folder.checkpoints.save("attended", tensors, {"doubt": attended.doubt, "names": new.names})
     return attended
 
 
@@ -215,6 +247,8 @@ def _maximise(
 ) -> Models:
     """Patch model, networks and evidence on what was attended; pixels are standardised as before."""
     gdbn = patch_model(gallery, split, folder, settings, progress, models.gdbn, unsure, models.device)
+    if not folder.checkpoints.done("evidence"):  # the last phase that looks at them
+        gallery, split = with_sideways(gallery, split, settings, progress)
     shiftnet = network(gallery, split, gdbn, folder, settings, progress, start=models.shiftnet)
     fine = fine_network(gallery, split, gdbn, shiftnet, folder, settings, progress, models.fine)
     moved = Models(gdbn, shiftnet, None, fine)
@@ -225,15 +259,7 @@ def _maximise(
 def _among(objects: Objects, images: int) -> Objects:
     """The objects in the first `images` images: those whose locations were inferred."""
     mine = objects.image < images
-    return Objects(objects.image[mine], objects.gaze[mine]) if mine.any() else objects
-
-
-def _bound(models: Models, gallery: Gallery, objects: Objects, seed: int, draws: int = 100) -> float:
-    """Importance-weighted bound of the patch model on aligned patches, nats, good enough to compare two models."""
-    gdbn = models.gdbn
-    v = standardised(gdbn, aligned_patches(gallery.pyramids, objects))
-    weighted = bound_terms(gdbn, v, range(len(v)), 1, draws, seed).weighted
-    return float(weighted.mean() - quick_log_z(gdbn, v, ANNEALING, seed))
+    return Objects(objects.image[mine], objects.gaze[mine])
 
 
 def _most_common(verdict: Verdict) -> str:

@@ -12,6 +12,9 @@ from foveate.attention.pairs import Objects
 from foveate.attention.presets import TrainSettings
 from foveate.attention.training import Split
 
+FEWEST = 2
+"""New scenes that are held out at least: of one patch nothing could be said of its bound's error."""
+
 
 class Material(NamedTuple):
     """Scenes to learn from.
@@ -20,16 +23,21 @@ class Material(NamedTuple):
         new: Scenes in which nobody has said where the object is.
         old: Annotated ones that teach beside them, if any.
         spread: How far inferred gazes are off: standard deviations of (log s, angle, x / s, y / s).
+        old_seed: Of the training that the old ones come from: what it held out stays held out.
     """
 
     new: Gallery
     old: Gallery | None
     spread: Float[Tensor, "4"]
+    old_seed: int = 0
 
     def pseudo_annotated(
         self, u: Float[Tensor, "n 4"], teaches: Sequence[int], settings: TrainSettings
     ) -> tuple[Gallery, Split, Float[Tensor, "objects 4"]]:
         """The new scenes that teach, the gazes found in them taken for annotations, and the old ones after them.
+
+        New and old scenes are held out apart, the same in each round: what trained a network in one round, or the
+        models that learning began with, calibrates and checks nothing in another.
 
         Args:
             u: The gaze found in each new scene.
@@ -41,12 +49,23 @@ class Material(NamedTuple):
             (`jittered_patches`), nothing where it was annotated.
         """
         chosen = torch.tensor(teaches, dtype=torch.int64)
-        gallery, annotated = self.new._replace(objects=Objects(chosen, u[chosen])), []
+        gallery, images = self.new._replace(objects=Objects(chosen, u[chosen])), list(teaches)
+        held_out = self._new_held_out(teaches, settings)
         if self.old is not None:
-            annotated = [len(self.new.names) + k for k in torch.unique(self.old.objects.image).tolist()]
+            count, annotated = len(self.new.names), torch.unique(self.old.objects.image).tolist()
+            apart = set(hold_out(self.old.names, settings.held_out, self.old_seed)[1])
+            images += [count + k for k in annotated]
+            held_out += [count + k for k in annotated if k in apart]
             gallery = join(gallery, self.old)
-        images = [*teaches, *annotated]
-        fit, held_out = hold_out([gallery.names[k] for k in images], settings.held_out, settings.seed)
-        fit, held_out = [images[k] for k in fit], [images[k] for k in held_out]
+        fit = sorted(set(images) - set(held_out))
         split = Split(fit, held_out, gallery.subset(fit), gallery.subset(held_out))
         return gallery, split, self.spread * (split.objects.image < len(self.new.names)).double()[:, None]
+
+    def _new_held_out(self, teaches: Sequence[int], settings: TrainSettings) -> list[int]:
+        """Those of the new scenes held out that teach; where that are too few, those beside them by the same hash."""
+        apart = set(hold_out(self.new.names, settings.held_out, settings.seed)[1])
+        chosen = [k for k in teaches if k in apart]
+        if len(chosen) >= FEWEST:
+            return chosen
+        _, first = hold_out([self.new.names[k] for k in teaches], FEWEST / len(teaches), settings.seed)
+        return [teaches[k] for k in first]

@@ -20,11 +20,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.appearance import AppearanceSettings
-from foveate.attention.descent import DescentSettings, descend
+from foveate.attention.descent import DescentSettings, descend, finite
 from foveate.attention.pairs import Objects, Pairs, PairSettings, draw_pairs, feed_back
 from foveate.attention.shiftnet import CLOSER, UNIT, ShiftNet
 from foveate.checkpoints import Checkpoints, NoCheckpoints
-from foveate.errors import FoveateError
+from foveate.errors import NotFinite
 from foveate.keys import generator
 from foveate.progress import Progress, Quiet
 from foveate.scenes.pyramid import Pyramids
@@ -98,7 +98,7 @@ def train_step(state: TrainState, pairs: Pairs, settings: ShiftNetSettings) -> t
     predicted = state.net(pairs.context, pairs.v)
     loss = pair_loss(predicted, pairs.delta, settings)
     if not torch.isfinite(loss):
-        raise FoveateError(f"the ShiftNet's loss is {loss.item()} at step {state.step}: the learning rate is too high")
+        raise NotFinite(f"the ShiftNet's loss is {loss.item()} at step {state.step}: the learning rate is too high")
     parameters = dict(state.net.named_parameters())
     weights: list[Tensor] = list(parameters.values())
     gradients = torch.autograd.grad(loss, weights)
@@ -177,7 +177,7 @@ def train_shiftnet(
             if state.step % settings.checkpoint_every == 0 or last:
                 _save(checkpoints, name, state, losses)
             tick(state.step, loss=info.loss)
-    return state.average.eval()
+    return finite(state.average, "the ShiftNet").eval()
 
 
 def _network(closer: float) -> ShiftNet:

@@ -213,11 +213,16 @@ def fine_network(
     progress: Progress,
     start: ShiftNet | None = None,
 ) -> ShiftNet | None:
-    """The network that looks closer, from the weights of `start`, else of the ShiftNet; kept in the same file."""
-    path, device, fine = run.path / "shiftnet.safetensors", gdbn.grbm.W.device, None
+    """The network that looks closer, from the weights of `start`, else of the ShiftNet; kept in the same file.
+
+    Without steps it is `start`, or none.
+    """
+    path, device = run.path / "shiftnet.safetensors", gdbn.grbm.W.device
     if run.checkpoints.done("fine trained"):
         return _fine_of(path, device)
-    if settings.fine.steps:
+    if not settings.fine.steps:
+        fine = start
+    else:
         fine = train_shiftnet(
             gallery.pyramids,
             split.objects,

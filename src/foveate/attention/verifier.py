@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from foveate.attention.descent import DescentSettings, descend
+from foveate.attention.descent import DescentSettings, descend, finite
 from foveate.attention.gallery import Gallery
 from foveate.attention.labels import ELSEWHERE, UNCLEAR
 from foveate.attention.pairs import Objects, PairSettings
@@ -37,7 +37,7 @@ from foveate.attention.search import Canonical
 from foveate.attention.shiftnet import ShiftNet, middle
 from foveate.attention.verifier_pairs import Pairs, VerifierPairSettings, draw
 from foveate.checkpoints import Checkpoints, NoCheckpoints
-from foveate.errors import FoveateError
+from foveate.errors import NotFinite
 from foveate.keys import generator
 from foveate.progress import Progress
 
@@ -148,7 +148,7 @@ def train_verifier(
         "verifier_fooled": round(float(last[1]), 4),
         "verifier_near_wrong": round(float(last[2]), 4),
     }
-    return state.average.eval(), figures
+    return finite(state.average, "the verifier").eval(), figures
 
 
 def _suspicious(state: State, certain: Bool[Tensor, "negatives"], settings: VerifierSettings) -> Tensor:
@@ -179,7 +179,7 @@ def _step(
     near, here = pairs.near.to(v.device), pairs.here.to(v.device)
     loss = _loss(odds[:, NEAR], near, settings.soft) + _loss(odds[:, HERE], here, settings.soft)
     if not torch.isfinite(loss):
-        raise FoveateError(f"the verifier's loss is {loss.item()} at step {state.step}: the learning rate is too high")
+        raise NotFinite(f"the verifier's loss is {loss.item()} at step {state.step}: the learning rate is too high")
     weights: list[Tensor] = list(state.net.parameters())
     average: list[Tensor] = list(state.average.parameters())
     gradients = torch.autograd.grad(loss, weights)

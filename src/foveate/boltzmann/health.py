@@ -5,10 +5,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
-from foveate.errors import FoveateError
+from foveate.errors import NotFinite
 
 
-class Diverged(FoveateError):
+class Diverged(NotFinite):
     """Learning left the finite numbers and was stopped.
 
     Attributes:

@@ -19,7 +19,7 @@ from foveate.commands.options import (
     print_figures,
     progress,
 )
-from foveate.commands.recipes import agree, device_of, gather, like_run, recorded, settings_of
+from foveate.commands.recipes import agree, device_of, gather, in_frame_of, like_run, recorded, settings_of
 from foveate.commands.train import begin, make_page, read_images
 
 
@@ -69,6 +69,7 @@ def learn(
             recipe, mixed_in = agree(learned, "learn", recipe), replaying.go_on(learned, replay, no_replay)
         else:
             recipe = like_run(recipe, source.config, str(source.path / CONFIG))
+            recipe = in_frame_of(recipe, source.config, str(source.path / CONFIG))
             mixed_in = replaying.choose(replay, no_replay, source.config)
         if learned.whole:
             note(f"{out}: finished by an earlier run")
@@ -87,7 +88,7 @@ def learn(
         make_page(learned.path)
         rounds = [_figures(each) for each in done]
         replayed = 0 if old is None else len(old.scenes)
-        figures = {"run": str(learned.path), "images": len(read.scenes), "replayed": replayed, "rounds": rounds}
+        figures = {"run": str(learned.path), "images": len(gallery.names), "replayed": replayed, "rounds": rounds}
     print_figures({**figures, "seconds": round(time.monotonic() - started, 1)}, common.json)
 
 

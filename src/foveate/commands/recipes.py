@@ -82,16 +82,34 @@ def gather(
 def like_run(recipe: Recipe, config: Mapping[str, Any], source: str) -> Recipe:
     """The recipe with a run's own preset and training settings to begin with, where no preset is stated.
 
+    The seed of the run's training is taken in any case: it says which of its scenes were held out.
+
     Args:
         recipe: What was asked for; what it states goes over the run's.
         config: The configuration of the run.
         source: Where that lies, for messages.
     """
+    own, preset = dict(training_settings(config)), config.get("preset", recipe.preset)
     if "preset" in recipe.said:
-        return recipe
-    own = {name: value for name, value in training_settings(config).items() if name != "seed"}
-    preset, settings = config.get("preset", recipe.preset), [({"train": own}, source), *recipe.settings]
-    return dataclasses.replace(recipe, preset=preset, settings=settings)
+        own, preset = {name: value for name, value in own.items() if name == "seed"}, recipe.preset
+    return dataclasses.replace(recipe, preset=preset, settings=[({"train": own}, source), *recipe.settings])
+
+
+def in_frame_of(recipe: Recipe, config: Mapping[str, Any], source: str) -> Recipe:
+    """The recipe with the canonical points of a run, which its models were trained in.
+
+    Args:
+        recipe: What was asked for.
+        config: The configuration of the run.
+        source: Where that lies, for messages.
+
+    Raises:
+        BadInput: Others were stated.
+    """
+    own = config.get("canonical")
+    if recipe.canonical not in (None, own):
+        raise BadInput(f"canonical = {recipe.canonical!r}: the models of {source} were trained with {own!r}")
+    return dataclasses.replace(recipe, canonical=own)
 
 
 def settings_of(recipe: Recipe, presets: Mapping[str, Any]) -> Any:

@@ -107,12 +107,15 @@ def read_images(folder: str, recipe: Recipe) -> "Scenes":
 
 
 def begin(run: "Run", config: dict[str, Any]) -> None:
-    """Write the configuration of a new run; check that a resumed one goes on with as many images and objects.
+    """Write the configuration of a new run; check that a resumed one goes on with the same folders, images and objects.
 
     Raises:
-        BadInput: The scenes have changed since.
+        BadInput: Other folders were named, or the scenes have changed since.
     """
     kept = run.config
+    for name in ("scenes", "run"):
+        if name in kept and kept[name] != config.get(name):
+            raise BadInput(f"{run.target} was begun with {name} = {kept[name]!r}, not {config.get(name)!r}")
     for name in ("images", "objects", "replay_images"):
         if name in kept and kept[name] != config.get(name):
             raise BadInput(f"{run.target} was begun with {kept[name]} {name}, now there are {config.get(name)}")

@@ -15,14 +15,12 @@ MOST_ROUNDS = 8
 def learned(story: LearnStory, photographs: Photographs, shown: int) -> dict[str, Any]:
     """Learning where nobody has pointed: averages sharpening, who taught, the bound, samples before and after."""
     rounds = thin(story.rounds, MOST_ROUNDS)
-    means = [("Before", story.start_mean)] if story.start_mean is not None else []
+    means = [("Whole scenes", story.start_mean)] if story.start_mean is not None else []
     means += [(f"Round {item.number}", item.attended_mean) for item in rounds if item.attended_mean is not None]
     ends = _ends(story)
     closed = gap_closed(story)
     counts = [(str(item.number), item.accepted, item.rejected) for item in story.rounds]
-    kept = [(item.number, item.bound) for item in story.rounds if item.bound is not None]
-    curve = Series("", [number_ for number_, _ in kept], [nats for _, nats in kept])
-    steps = lines([curve], "round", dots=True, words="Bound on held-out attended patches") if len(kept) > 1 else None
+    steps = _bounds_by_round(story)
     share = max(1, shown // 2) if len(rounds) > 3 else shown
     return {
         "name": story.name,
@@ -51,6 +49,16 @@ def learned(story: LearnStory, photographs: Photographs, shown: int) -> dict[str
     }
 
 
+def _bounds_by_round(story: LearnStory) -> Any:
+    """Bounds before and after each round; the two of a round are of the same patches, those of two rounds are not."""
+    curves = []
+    for name, tone, field in (("before the round", "d", "bound_before"), ("after it", "a", "bound")):
+        points = [(item.number, nats) for item in story.rounds if (nats := getattr(item, field)) is not None]
+        if points:
+            curves.append(Series(name, [x for x, _ in points], [y for _, y in points], tone))
+    return lines(curves, "round", dots=True, words="Bound on held-out attended patches") if curves else None
+
+
 def _ends(story: LearnStory) -> tuple[Number, Number, Number] | None:
     before, after, oracle = story.bound_before, story.bound_after, story.bound_oracle
     return None if before is None or after is None or oracle is None else (before, after, oracle)
@@ -68,5 +76,6 @@ def _learn_plots(counts: list[tuple[str, int, int]], steps: Any) -> list[Plot]:
         svg = stacks(counts, "Scenes that taught and that were rejected, by round")
         plots.append(Plot("Which scenes taught", svg, legend=[("taught", "a"), ("rejected", "warn")]))
     if steps is not None:
-        plots.append(Plot("Bound, by round", steps, "On held-out attended patches."))
+        legend = [("before the round", "d"), ("after it", "a")]
+        plots.append(Plot("Bound, by round", steps, "On the round's own held-out attended patches.", legend=legend))
     return plots

@@ -60,7 +60,9 @@ class LearnRound:
         scenes: Some of its E-steps, successes and failures; at most 8 are kept.
         accepted, rejected: Counts of scenes.
         reasons: Why scenes were rejected, with counts.
-        bound: Importance-weighted bound on held-out attended patches after the round, nats over pixels.
+        bound: Importance-weighted bound of the models that stayed, on attended patches of scenes held out in the round,
+            nats a standardised patch.
+        bound_before: The same of the models before the round, on the same patches.
         undone: Why the round was undone; empty if it was kept.
     """
 
@@ -72,11 +74,13 @@ class LearnRound:
     reasons: dict[str, int] = field(default_factory=dict)
     bound: Number | None = None
     undone: str = ""
+    bound_before: Number | None = None
 
     def __post_init__(self):
         self.attended_mean = None if self.attended_mean is None else as_picture(self.attended_mean)
         self.scenes = mixed(self.scenes, ROUND_SCENES_SHOWN)
         self.reasons, self.bound = strict(self.reasons), strict(self.bound)
+        self.bound_before = strict(self.bound_before)
 
 
 @dataclass
@@ -85,7 +89,7 @@ class LearnStory(Chapter):
 
     Args:
         rounds: In order.
-        start_mean: Average of the patches attended with the model learning started from, [3, S, S].
+        start_mean: Average of whole scenes, what is known before anything is attended, [3, S, S].
         bound_before, bound_after, bound_oracle: Nats over pixels, on the same held-out aligned patches of the new kind;
             the oracle is the model trained with the locations known.
         samples_before, samples_after: Patches drawn from the models, [N, 3, 24, 24]; at most 64 are kept.
