@@ -11,6 +11,7 @@ from foveate.attention.calibration import Calibration
 from foveate.attention.evidence import Evidence
 from foveate.attention.expectation import Attended, Places
 from foveate.attention.gallery import Gallery, hold_out, join, share_pixels
+from foveate.attention.labels import ELSEWHERE, OBJECT, UNCLEAR, label
 from foveate.attention.material import Material
 from foveate.attention.models import Models
 from foveate.attention.pairs import Objects
@@ -21,6 +22,7 @@ from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.progress import Quiet
 from foveate.runs import Run
+from foveate.scenes import gaze
 from foveate.scenes.glimpse import glimpses
 from foveate.scenes.pyramid import Pyramids
 
@@ -234,3 +236,18 @@ def test_nothing_annotated_is_left_where_nobody_is_to_say_anything():
     told = scenes(2)._replace(objects=Objects(torch.tensor([1]), box), ignore=[box, box])
     bare = told.without_objects()
     assert not len(bare.objects.image) and [len(each) for each in bare.ignore] == [0, 0]
+
+
+def test_what_may_be_an_object_too_is_no_place_without_one():
+    """Four places in a scene: the one chosen, one that overlaps it, a probable one beside it, an improbable one."""
+    gazes = [[10.0, 0.0, 30.0, 30.0], [10.0, 0.0, 33.0, 30.0], [8.0, 3.0, 90.0, 80.0], [12.0, 0.0, 30.0, 110.0]]
+    gazes, score = torch.tensor(gazes, dtype=torch.float64), torch.tensor([3.0, 2.9, 0.0, -4.0]).double()
+    places = Places(torch.tensor([1, 1, 1, 1]), gazes, score)
+    u = torch.full((2, 4), torch.nan, dtype=torch.float64)
+    u[1] = gazes[0]
+    attended = Attended(u, torch.ones(2), torch.ones(2), torch.zeros(2, 3).double(), ["nothing found", ""], places)
+    unclear = attended.others(looking().trained_evidence, 0.3)
+    assert not len(unclear[0]) and torch.equal(unclear[1], gaze.to_boxes(gazes[2:3]))
+    gallery, _, _ = Material(scenes(2), None, torch.ones(4).double()).pseudo_annotated(u, [1], TrainSettings(), unclear)
+    seen = label(gazes, gallery.of(1), gallery.ignore[1])
+    assert seen.tolist() == [OBJECT, OBJECT, UNCLEAR, ELSEWHERE]

@@ -191,7 +191,8 @@ def _round(
             attended = reselected(
                 models, material, attended, verdict.teaches, inner, train, settings.trust.fewest, progress
             )
-        gallery, split, unsure = material.pseudo_annotated(attended.u, verdict.teaches, train)
+        unclear = attended.others(models.trained_evidence, settings.trust.probability)
+        gallery, split, unsure = material.pseudo_annotated(attended.u, verdict.teaches, train, unclear)
         learned = _maximise(models, gallery, split, unsure, folder, train, progress)
     except NotFinite as error:
         return Round(number, models, attended, verdict, math.nan, math.nan, str(error))
