@@ -9,7 +9,7 @@ from foveate.attention import reselection
 from foveate.attention.background import Gaussian
 from foveate.attention.calibration import Calibration
 from foveate.attention.evidence import Evidence
-from foveate.attention.expectation import Attended, Places
+from foveate.attention.expectation import Attended, Places, Trust, judge
 from foveate.attention.gallery import Gallery, hold_out, join, share_pixels
 from foveate.attention.labels import ELSEWHERE, OBJECT, UNCLEAR, label
 from foveate.attention.material import Material
@@ -204,20 +204,38 @@ def test_what_the_run_held_out_stays_held_out_whoever_teaches_beside_it():
         assert {k - 9 for k in split.fit if k >= 9} == set(range(0, 40, 2)) - expected
 
 
-def test_new_scenes_held_out_in_one_round_train_in_no_other_and_are_two_at_least():
+def test_new_scenes_held_out_in_one_round_train_in_no_other_and_are_two_at_least_but_half_at_most():
     new = scenes(9)._replace(names=[f"{k}.jpg" for k in range(9)])
     material, u = Material(new, None, torch.ones(4).double()), torch.full((9, 4), 22.0, dtype=torch.float64)
     settings = TrainSettings(held_out=0.34)
     apart = set(hold_out(new.names, 0.34, 0)[1])
-    assert len(apart) == 3
-    for teaches in (list(range(9)), [k for k in range(9) if k != min(apart)]):
-        held_out = material.pseudo_annotated(u, teaches, settings)[1].held_out
-        assert set(held_out) == apart & set(teaches)
     without = [k for k in range(9) if k not in apart]
+    assert len(apart) == 3
+
+    def split(teaches):
+        _, parted, _ = material.pseudo_annotated(u, teaches, settings)
+        assert sorted(parted.fit + parted.held_out) == sorted(teaches)
+        return parted
+
+    for teaches in (list(range(9)), [k for k in range(9) if k != min(apart)]):
+        assert set(split(teaches).held_out) == apart & set(teaches)
     for teaches in (without, [*without, min(apart)]):
-        _, split, _ = material.pseudo_annotated(u, teaches, settings)
-        assert len(split.held_out) == 2 and apart & set(teaches) <= set(split.held_out)
-        assert sorted(split.fit + split.held_out) == sorted(teaches)
+        held_out = split(teaches).held_out
+        assert len(held_out) == 2 and apart & set(teaches) <= set(held_out)
+    assert len(split(sorted(apart)).held_out) == 1 and len(split([*apart, without[0]]).held_out) == 2
+
+
+def test_in_the_first_round_the_most_probable_share_teaches_and_says_what_was_enough():
+    """Of eight scenes none is as probable as asked: the best quarter teaches."""
+    probability = torch.tensor([0.2, 0.01, 0.05, 0.1, 0.19, 0.02, 0.0, 0.03])
+    none = Places(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4).double(), torch.zeros(0).double())
+    attended = Attended(
+        torch.full((8, 4), 22.0).double(), probability, probability, torch.zeros(8, 3).double(), [""] * 8, none
+    )
+    first, later = (judge(attended, Trust(), number) for number in (True, False))
+    assert first.teaches == [0, 4] and first.floor == float(probability[4])
+    assert later.teaches == [] and later.floor == 0.3
+    assert later.reasons == ["probability too low"] * 8
 
 
 def test_scenes_that_share_their_pixels_are_joined_without_a_copy():

@@ -30,8 +30,10 @@ def test_a_fall_within_two_standard_errors_more_undoes_nothing():
 
 def test_what_is_no_number_undoes_a_round_whatever_is_tolerated():
     after = BEFORE.clone()
-    after[3] = math.nan
-    assert verdict(BEFORE, after, math.inf) and not verdict(BEFORE, BEFORE - 1e6, math.inf)
+    for value in (math.nan, -math.inf):
+        after[3] = value
+        assert verdict(BEFORE, after, math.inf) and verdict(BEFORE[3:4], after[3:4], math.inf)
+    assert not verdict(BEFORE, BEFORE - 1e6, math.inf)
 
 
 def test_one_patch_is_judged_by_the_tolerance_alone():

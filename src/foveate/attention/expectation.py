@@ -93,10 +93,17 @@ class Attended(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Which scenes teach, and why the others do not: a reason each, empty for those that teach."""
+    """Which scenes teach.
+
+    Attributes:
+        teaches: Their numbers.
+        reasons: Why the others do not, one a scene; empty for those that teach.
+        floor: The probability that was enough.
+    """
 
     teaches: list[int]
     reasons: list[str]
+    floor: float
 
 
 def attend_scenes(
@@ -167,4 +174,4 @@ def judge(attended: Attended, trust: Trust, first_round: bool) -> Verdict:
             reasons.append("posterior too wide")
         else:
             reasons.append("")
-    return Verdict([k for k, reason in enumerate(reasons) if not reason], reasons)
+    return Verdict([k for k, reason in enumerate(reasons) if not reason], reasons, floor)

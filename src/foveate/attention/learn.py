@@ -191,7 +191,7 @@ def _round(
             attended = reselected(
                 models, material, attended, verdict.teaches, inner, train, settings.trust.fewest, progress
             )
-        unclear = attended.others(models.trained_evidence, settings.trust.probability)
+        unclear = attended.others(models.trained_evidence, verdict.floor)
         gallery, split, unsure = material.pseudo_annotated(attended.u, verdict.teaches, train, unclear)
         learned = _maximise(models, gallery, split, unsure, folder, train, progress)
     except NotFinite as error:
@@ -225,7 +225,9 @@ def _attended(
     kept = folder.checkpoints.load("attended")
     if kept is not None:
         tensors, meta = kept
-        if meta.get("names") != new.names:
+        if "names" not in meta:
+            raise BadInput(f"round {folder.number} was begun by an earlier version: begin anew with --overwrite")
+        if meta["names"] != new.names:
             raise BadInput(f"the scenes are not those that round {folder.number} was begun with")
         places = Places(*(tensors[f"places.{name}"] for name in Places._fields))
         return Attended(**{name: tensors[name] for name in SAVED}, doubt=list(meta["doubt"]), places=places)

@@ -40,8 +40,8 @@ class Material(NamedTuple):
     ) -> tuple[Gallery, Split, Float[Tensor, "objects 4"]]:
         """The new scenes that teach, the gazes found in them taken for annotations, and the old ones after them.
 
-        New and old scenes are held out apart, the same in each round: what trained a network in one round, or the
-        models that learning began with, calibrates and checks nothing in another.
+        New and old scenes are held out apart, and as long as enough of them teach, the same in each round: what trained
+        a network in one round, or the models that learning began with, calibrates and checks nothing in another.
 
         Args:
             u: The gaze found in each new scene.
@@ -69,10 +69,8 @@ class Material(NamedTuple):
         return gallery, split, self.spread * (split.objects.image < len(self.new.names)).double()[:, None]
 
     def _new_held_out(self, teaches: Sequence[int], settings: TrainSettings) -> list[int]:
-        """Those of the new scenes held out that teach; where that are too few, those beside them by the same hash."""
+        """Those of the new scenes held out that teach; FEWEST by the same hash where they are fewer, half at most."""
         apart = set(hold_out(self.new.names, settings.held_out, settings.seed)[1])
-        chosen = [k for k in teaches if k in apart]
-        if len(chosen) >= FEWEST:
-            return chosen
-        _, first = hold_out([self.new.names[k] for k in teaches], FEWEST / len(teaches), settings.seed)
+        count = min(max(len(apart & set(teaches)), FEWEST), len(teaches) // 2)
+        _, first = hold_out([self.new.names[k] for k in teaches], count / len(teaches), settings.seed)
         return [teaches[k] for k in first]

@@ -12,6 +12,7 @@ round by a large fall only. What isn't finite is undone.
 import math
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -56,7 +57,7 @@ def verdict(before: Float[Tensor, " n"], after: Float[Tensor, " n"], tolerance: 
     """Why a round is undone by the rule of the module's docstring; nothing if it stays."""
     fall = before - after
     error = float(fall.std()) / math.sqrt(len(fall)) if len(fall) > 1 else 0.0
-    if float(fall.mean()) <= tolerance + MARGIN * error:
+    if bool(torch.isfinite(fall).all()) and float(fall.mean()) <= tolerance + MARGIN * error:
         return ""
     was, now = float(before.mean()), float(after.mean())
     return f"the bound on held-out attended patches fell from {was:.1f} to {now:.1f} nats"

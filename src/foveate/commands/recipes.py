@@ -82,7 +82,7 @@ def gather(
 def like_run(recipe: Recipe, config: Mapping[str, Any], source: str) -> Recipe:
     """The recipe with a run's own preset and training settings to begin with, where no preset is stated.
 
-    The seed of the run's training is taken in any case: it says which of its scenes were held out.
+    What says which of the run's scenes were held out, its seed and share, is begun with in any case.
 
     Args:
         recipe: What was asked for; what it states goes over the run's.
@@ -91,7 +91,7 @@ def like_run(recipe: Recipe, config: Mapping[str, Any], source: str) -> Recipe:
     """
     own, preset = dict(training_settings(config)), config.get("preset", recipe.preset)
     if "preset" in recipe.said:
-        own, preset = {name: value for name, value in own.items() if name == "seed"}, recipe.preset
+        own, preset = {name: value for name, value in own.items() if name in ("seed", "held_out")}, recipe.preset
     return dataclasses.replace(recipe, preset=preset, settings=[({"train": own}, source), *recipe.settings])
 
 

@@ -20,14 +20,14 @@ def learned(story: LearnStory, photographs: Photographs, shown: int) -> dict[str
     ends = _ends(story)
     closed = gap_closed(story)
     counts = [(str(item.number), item.accepted, item.rejected) for item in story.rounds]
-    steps = _bounds_by_round(story)
+    curves = _bounds_by_round(story)
     share = max(1, shown // 2) if len(rounds) > 3 else shown
     return {
         "name": story.name,
         "means": [{"title": title, "uri": picture_uri(mean)} for title, mean in means],
         "closed": closed,
         "span": span(*ends, "Bound on new patches, nats over pixels") if ends else None,
-        "plots": _learn_plots(counts, steps),
+        "plots": _learn_plots(counts, curves),
         "undone": [(item.number, item.undone) for item in story.rounds if item.undone],
         "rounds": [
             {
@@ -49,14 +49,14 @@ def learned(story: LearnStory, photographs: Photographs, shown: int) -> dict[str
     }
 
 
-def _bounds_by_round(story: LearnStory) -> Any:
+def _bounds_by_round(story: LearnStory) -> list[Series]:
     """Bounds before and after each round; the two of a round are of the same patches, those of two rounds are not."""
     curves = []
     for name, tone, field in (("before the round", "d", "bound_before"), ("after it", "a", "bound")):
         points = [(item.number, nats) for item in story.rounds if (nats := getattr(item, field)) is not None]
         if points:
             curves.append(Series(name, [x for x, _ in points], [y for _, y in points], tone))
-    return lines(curves, "round", dots=True, words="Bound on held-out attended patches") if curves else None
+    return curves
 
 
 def _ends(story: LearnStory) -> tuple[Number, Number, Number] | None:
@@ -70,12 +70,13 @@ def gap_closed(story: LearnStory) -> float | None:
     return None if ends is None or ends[2] == ends[0] else (ends[1] - ends[0]) / (ends[2] - ends[0])
 
 
-def _learn_plots(counts: list[tuple[str, int, int]], steps: Any) -> list[Plot]:
+def _learn_plots(counts: list[tuple[str, int, int]], curves: list[Series]) -> list[Plot]:
     plots = []
     if counts:
         svg = stacks(counts, "Scenes that taught and that were rejected, by round")
         plots.append(Plot("Which scenes taught", svg, legend=[("taught", "a"), ("rejected", "warn")]))
-    if steps is not None:
-        legend = [("before the round", "d"), ("after it", "a")]
+    if curves:
+        steps = lines(curves, "round", dots=True, words="Bound on held-out attended patches")
+        legend = [(curve.name, curve.tone) for curve in curves]
         plots.append(Plot("Bound, by round", steps, "On the round's own held-out attended patches.", legend=legend))
     return plots
