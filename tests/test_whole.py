@@ -12,7 +12,6 @@ import torch
 from tiny import SETTINGS
 
 from foveate import cli, demo
-from foveate.attention import learn as learning
 from foveate.attention.attend import Attention
 from foveate.attention.expectation import Trust
 from foveate.attention.learn import LearnSettings, learn
@@ -26,7 +25,6 @@ from foveate.files import load_tensors
 from foveate.progress import Quiet
 from foveate.report import write_report
 from foveate.runs import MODELS, Run
-from foveate.scenes import gaze
 from foveate.scenes.digits import KNOWN, write_digit_scenes
 from foveate.scenes.folder import read_image, read_scenes
 from foveate.telling_learning import tell_learning
@@ -195,26 +193,6 @@ def test_a_round_that_blows_up_or_explains_less_is_undone_and_said(folder, run, 
     (record,) = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()][-1:]
     assert (record["phase"], record["undone"]) == ("learn", only.undone)
     assert "Round 1 was undone:" in write_report(tmp_path / "out").read_text()
-
-
-def test_what_else_is_as_probable_as_what_teaches_is_nowhere_taken_for_a_place_without_an_object(
-    folder, run, tmp_path, monkeypatch
-):
-    """Everything is probable enough here: whatever the search finds beside the gaze that teaches is left alone."""
-    seen, weigh = [], learning.weigh
-
-    def noted(moved, gallery, *others):
-        seen.append(gallery)
-        return weigh(moved, gallery, *others)
-
-    monkeypatch.setattr(learning, "weigh", noted)
-    read = read_scenes(folder / "scenes", annotated=False, select=slice(0, 8))
-    with Run.claim(tmp_path / "out") as out:
-        _, _, (only,) = learn(Models.load(run), read, out, lessons_of(rounds=1), Quiet())
-    (gallery,), places = seen, only.attended.places
-    chosen, boxes = gaze.to_boxes(only.attended.u), gaze.to_boxes(places.gaze)
-    beside = gaze.iou_of_pairs(boxes, chosen[places.scene]) < 0.3
-    assert beside.any() and all(len(gallery.ignore[k]) == int(beside[places.scene == k].sum()) for k in range(8))
 
 
 def test_learning_without_steps_keeps_the_networks_and_begins_none(folder, run, tmp_path):

@@ -5,8 +5,9 @@ object that the evidence has never seen, probabilities are low everywhere: when 
 so probable in the first round, that share of the scenes with the highest scores takes their place, provided their
 probabilities are not negligible.
 
-A scene teaches one object. What else in it is probable enough to teach may be one too, and is neither taken for an
-object nor for a place without one (`Attended.others`).
+A scene teaches one object, the rest of it what is none. (Leaving alone what else is probable spares second objects, and
+costs those false alarms that learning should unlearn: on portraits of which one in ten such places was a face, twice as
+many were reported afterwards, and probabilities were half as true.)
 
 A probability is that of the old kind, and of another kind often stated too low; and a patch model loses more by an
 object missed than by a few patches that show something else. The least probability is therefore below one half.
@@ -22,9 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveate.attention.attend import AttendSettings, find
-from foveate.attention.evidence import Evidence
 from foveate.attention.gallery import Gallery
-from foveate.attention.labels import UNCLEAR_FROM
 from foveate.attention.models import Models
 from foveate.attention.posterior_summary import DIVERGING, NOT_MOVING
 from foveate.attention.refine import Resting, refine_many
@@ -84,26 +83,12 @@ class Attended(NamedTuple):
     doubt: list[str]
     places: Places
 
-    def others(self, evidence: Evidence, least: float) -> list[Float[Tensor, "_ 4"]]:
-        """For each scene the boxes (x0, y0, x1, y1) of places beside its gaze that are as probable as `least`."""
-        boxes, scene = gaze.to_boxes(self.places.gaze), self.places.scene
-        probable = torch.from_numpy(evidence.probability(self.places.score.numpy())) >= least
-        beside = gaze.iou_of_pairs(boxes, gaze.to_boxes(self.u)[scene]) < UNCLEAR_FROM
-        return [boxes[probable & beside & (scene == k)] for k in range(len(self.doubt))]
-
 
 class Verdict(NamedTuple):
-    """Which scenes teach.
-
-    Attributes:
-        teaches: Their numbers.
-        reasons: Why the others do not, one a scene; empty for those that teach.
-        floor: The probability that was enough.
-    """
+    """Which scenes teach, and why the others do not: a reason each, empty for those that teach."""
 
     teaches: list[int]
     reasons: list[str]
-    floor: float
 
 
 def attend_scenes(
@@ -174,4 +159,4 @@ def judge(attended: Attended, trust: Trust, first_round: bool) -> Verdict:
             reasons.append("posterior too wide")
         else:
             reasons.append("")
-    return Verdict([k for k, reason in enumerate(reasons) if not reason], reasons, floor)
+    return Verdict([k for k, reason in enumerate(reasons) if not reason], reasons)

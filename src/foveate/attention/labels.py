@@ -9,7 +9,6 @@ from torch import Tensor
 from foveate.scenes import gaze
 
 OBJECT, ELSEWHERE, UNCLEAR = 1, 0, -1
-UNCLEAR_FROM = 0.3  # overlap (IoU) with an object from which it can't be said that none is there
 ANGLE = 0.6  # radians by which a gaze may be turned against the object that it is said to have found
 
 
@@ -44,7 +43,7 @@ def label_each(
     alike = gaze.angle_difference(gaze.angle(gazes)[of], gaze.angle(objects)).abs() <= ANGLE
     found = torch.zeros(len(gazes), dtype=torch.bool)
     found[of[(overlap >= 0.5) & (overlap == best[of]) & alike]] = True
-    labels = torch.where(found, OBJECT, torch.where(best >= UNCLEAR_FROM, UNCLEAR, ELSEWHERE))
+    labels = torch.where(found, OBJECT, torch.where(best >= 0.3, UNCLEAR, ELSEWHERE))
     if regions := [each for each in ignore if len(each)]:
         around = torch.repeat_interleave(torch.tensor([len(each) for each in ignore]))
         centre, box = gazes[around, 2:], torch.cat(regions)

@@ -191,8 +191,7 @@ def _round(
             attended = reselected(
                 models, material, attended, verdict.teaches, inner, train, settings.trust.fewest, progress
             )
-        unclear = attended.others(models.trained_evidence, verdict.floor)
-        gallery, split, unsure = material.pseudo_annotated(attended.u, verdict.teaches, train, unclear)
+        gallery, split, unsure = material.pseudo_annotated(attended.u, verdict.teaches, train)
         learned = _maximise(models, gallery, split, unsure, folder, train, progress)
     except NotFinite as error:
         return Round(number, models, attended, verdict, math.nan, math.nan, str(error))

@@ -32,11 +32,7 @@ class Material(NamedTuple):
     old_seed: int = 0
 
     def pseudo_annotated(
-        self,
-        u: Float[Tensor, "n 4"],
-        teaches: Sequence[int],
-        settings: TrainSettings,
-        unclear: list[Float[Tensor, "_ 4"]] | None = None,
+        self, u: Float[Tensor, "n 4"], teaches: Sequence[int], settings: TrainSettings
     ) -> tuple[Gallery, Split, Float[Tensor, "objects 4"]]:
         """The new scenes that teach, the gazes found in them taken for annotations, and the old ones after them.
 
@@ -47,7 +43,6 @@ class Material(NamedTuple):
             u: The gaze found in each new scene.
             teaches: The new scenes that teach.
             settings: Say which scenes are held out.
-            unclear: For each new scene, boxes of what may be an object too; none by default.
 
         Returns:
             All scenes; those that train and those held out; how far the gaze of each object that trains may be off
@@ -55,8 +50,6 @@ class Material(NamedTuple):
         """
         chosen = torch.tensor(teaches, dtype=torch.int64)
         gallery, images = self.new._replace(objects=Objects(chosen, u[chosen])), list(teaches)
-        if unclear is not None:
-            gallery = gallery._replace(ignore=unclear)
         held_out = self._new_held_out(teaches, settings)
         if self.old is not None:
             count, annotated = len(self.new.names), torch.unique(self.old.objects.image).tolist()
