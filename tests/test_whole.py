@@ -17,7 +17,6 @@ from foveate.attention.expectation import Trust
 from foveate.attention.learn import LearnSettings, learn
 from foveate.attention.models import Models
 from foveate.attention.posterior import PosteriorSettings
-from foveate.attention.sideways import SidewaysSettings
 from foveate.attention.training import train
 from foveate.configuration import to_table, write_toml
 from foveate.errors import BadInput
@@ -140,7 +139,6 @@ class StopAt(Quiet):
 def test_learning_goes_on_after_an_interruption_to_the_same_weights_and_log(folder, run):
     trust = Trust(probability=0.0, centre=np.inf, log_scale=np.inf, angle=np.inf, negligible=0.0, fewest=4)
     still = replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0)))
-    still = replace(still, sideways=SidewaysSettings(share=0.5))
     lessons = LearnSettings(
         rounds=1, shiftnet_steps=2, fine_steps=2, verifier_steps=2, trust=trust, tolerance=np.inf, train=still
     )
@@ -159,7 +157,7 @@ def test_learning_goes_on_after_an_interruption_to_the_same_weights_and_log(fold
         return {key: value for part in models for key, value in part.items()}, untimed
 
     whole, log = learned("at-once")
-    stopped, again = learned("in-parts", "side views", "ShiftNet, closer", "verifier")
+    stopped, again = learned("in-parts", "ShiftNet, closer", "verifier")
     assert log == again
     assert all(torch.equal(value, stopped[key]) for key, value in whole.items())
 

@@ -6,8 +6,8 @@ so probable in the first round, that share of the scenes with the highest scores
 probabilities are not negligible.
 
 A scene teaches one object, the rest of it what is none. (Leaving alone what else is probable spares second objects, and
-costs those false alarms that learning should unlearn: on portraits of which one in ten such places was a face, twice as
-many were reported afterwards, and probabilities were half as true.)
+costs those false alarms that learning should unlearn: on portraits, where one in ten such places was a face, more were
+reported afterwards, and probabilities were less true.)
 
 A probability is that of the old kind, and of another kind often stated too low; and a patch model loses more by an
 object missed than by a few patches that show something else. The least probability is therefore below one half.

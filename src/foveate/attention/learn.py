@@ -3,8 +3,9 @@
 Rounds of an expectation and a maximisation step (Tang, Srivastava & Salakhutdinov 2014; here with the whole search
 instead of a single start). Expectation (`expectation`): attend every scene and ask which gazes can be trusted.
 Maximisation: the patch model on the trusted patches by the same training as with known locations, the ShiftNet on the
-trusted gazes with its perturbations, the evidence on what was attended and what was not. Annotated scenes of the run
-one starts from are mixed in, so that old knowledge stays.
+trusted gazes with its perturbations (without side views, by which so few steps gained nothing), the evidence
+on what was attended and what was not. Annotated scenes of the run one starts from are mixed in, so that old knowledge
+stays.
 
 Inferred gazes are off by about as much as those of the known kind were found to be on scenes set aside (`spread` of the
 evidence). The patch model sees the new objects through gazes that vary by that much, as the expectation over u asks.
@@ -31,15 +32,7 @@ from foveate.attention.presets import TrainSettings
 from foveate.attention.reselection import reselected
 from foveate.attention.round_check import check
 from foveate.attention.round_folder import RoundFolder
-from foveate.attention.training import (
-    RunFolder,
-    Split,
-    fine_network,
-    network,
-    patch_model,
-    weigh,
-    with_sideways,
-)
+from foveate.attention.training import RunFolder, Split, fine_network, network, patch_model, weigh
 from foveate.errors import BadInput, NotFinite
 from foveate.memory import keep_large_blocks
 from foveate.progress import Progress
@@ -249,8 +242,6 @@ def _maximise(
 ) -> Models:
     """Patch model, networks and evidence on what was attended; pixels are standardised as before."""
     gdbn = patch_model(gallery, split, folder, settings, progress, models.gdbn, unsure, models.device)
-    if not folder.checkpoints.done("evidence"):  # the last phase that looks at them
-        gallery, split = with_sideways(gallery, split, settings, progress)
     shiftnet = network(gallery, split, gdbn, folder, settings, progress, start=models.shiftnet)
     fine = fine_network(gallery, split, gdbn, shiftnet, folder, settings, progress, models.fine)
     moved = Models(gdbn, shiftnet, None, fine)
