@@ -124,6 +124,14 @@ def test_learning_looks_at_no_annotation_of_the_new_scenes_and_ends_with_a_run(f
     assert not torch.equal(weights[0]["gdbn"]["grbm.W"], load_tensors(run / "gdbn.safetensors")["grbm.W"])
 
 
+def lessons_of(**changes) -> LearnSettings:
+    """Lessons from whatever is found."""
+    trust = Trust(probability=0.0, centre=np.inf, log_scale=np.inf, angle=np.inf, negligible=0.0, fewest=4)
+    still = replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0)))
+    steps = {"shiftnet_steps": 2, "fine_steps": 2, "verifier_steps": 2}
+    return LearnSettings(**{**steps, "rounds": 2, "trust": trust, "tolerance": np.inf, "train": still, **changes})
+
+
 class StopAt(Quiet):
     """Interrupts where a phase begins."""
 
@@ -137,11 +145,7 @@ class StopAt(Quiet):
 
 
 def test_learning_goes_on_after_an_interruption_to_the_same_weights_and_log(folder, run):
-    trust = Trust(probability=0.0, centre=np.inf, log_scale=np.inf, angle=np.inf, negligible=0.0, fewest=4)
-    still = replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0)))
-    lessons = LearnSettings(
-        rounds=1, shiftnet_steps=2, fine_steps=2, verifier_steps=2, trust=trust, tolerance=np.inf, train=still
-    )
+    lessons = lessons_of(rounds=1)
     read = read_scenes(folder / "scenes", annotated=False, select=slice(0, 10))
 
     def learned(name: str, *stops: str) -> tuple[dict, list]:
@@ -160,14 +164,6 @@ def test_learning_goes_on_after_an_interruption_to_the_same_weights_and_log(fold
     stopped, again = learned("in-parts", "ShiftNet, closer", "verifier")
     assert log == again
     assert all(torch.equal(value, stopped[key]) for key, value in whole.items())
-
-
-def lessons_of(**changes) -> LearnSettings:
-    """Lessons from whatever is found."""
-    trust = Trust(probability=0.0, centre=np.inf, log_scale=np.inf, angle=np.inf, negligible=0.0, fewest=4)
-    still = replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0)))
-    steps = {"shiftnet_steps": 2, "fine_steps": 2, "verifier_steps": 2}
-    return LearnSettings(**{**steps, "rounds": 2, "trust": trust, "tolerance": np.inf, "train": still, **changes})
 
 
 @pytest.mark.parametrize(
@@ -215,11 +211,9 @@ def test_gazes_found_in_some_scenes_are_not_taken_for_those_of_others(folder, ru
 
 
 def test_the_demo_tells_its_whole_story_and_does_nothing_twice(tmp_path, capfd, monkeypatch):
-    trust = Trust(probability=0.0, centre=np.inf, log_scale=np.inf, angle=np.inf, negligible=0.0, fewest=4)
-    lessons = LearnSettings(rounds=1, shiftnet_steps=2, fine_steps=2, verifier_steps=2, trust=trust, tolerance=np.inf)
-    tiny = replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0)))
+    lessons = lessons_of(rounds=1)
     monkeypatch.setitem(demo.COUNTS, "quick", {"train": 14, "new": 10, "test-known": 2, "test-new": 2})
-    monkeypatch.setitem(demo.PRESETS, "quick", tiny)
+    monkeypatch.setitem(demo.PRESETS, "quick", lessons.train)
     monkeypatch.setitem(demo.LEARNING, "quick", lessons)
     monkeypatch.setitem(demo.BOUND, "quick", {"chains": 4, "temperatures": 20})
     assert foveate("demo", "--out", tmp_path / "demo", "--json") == 0

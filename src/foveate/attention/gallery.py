@@ -60,11 +60,11 @@ class Gallery(NamedTuple):
 def load_gallery(
     scenes: Sequence[Scene], progress: Progress, largest: int = 640, budget: float = 4e9, fewest: int = 2
 ) -> Gallery:
-    """Reads scenes; those that can't be read are named in `problems` and left out.
+    """Reads scenes; those that can't be read are left out, named in `problems` and said.
 
     Args:
         scenes: What to read.
-        progress: Shows how far it is.
+        progress: Shows how far it is and what is left out.
         largest: Longest side in pixels; larger scenes are reduced.
         budget: Bytes that the pyramids may take; the longest side is lowered until they fit.
         fewest: Scenes that must remain.
@@ -91,6 +91,8 @@ def load_gallery(
         raise BadInput(
             f"only {len(kept)} of {len(scenes)} scenes can be read" + (f" ({problems[0]})" if problems else "")
         )
+    for problem in problems:
+        progress.say(f"left out: {problem}")
     return _gather(images, kept, problems)
 
 

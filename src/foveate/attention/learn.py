@@ -57,11 +57,10 @@ class LearnSettings:
     train: TrainSettings = field(default_factory=TrainSettings)  # of the maximisation step; seed: of RUN's own training
 
     def __post_init__(self):
-        for name, least in (("rounds", 1), ("shiftnet_steps", 0), ("fine_steps", 0), ("verifier_steps", 0)):
+        fewest = {"rounds": 1, "shiftnet_steps": 0, "fine_steps": 0, "verifier_steps": 0, "reselect": 0}
+        for name, least in fewest.items():
             if getattr(self, name) < least:
                 raise BadInput(f"{name}: expected {least} or more, got {getattr(self, name)}")
-        if self.reselect < 0:
-            raise BadInput(f"reselect: expected 0 or more, got {self.reselect}")
         if not 0 < self.shiftnet_rate < math.inf:
             raise BadInput(f"shiftnet_rate: expected a number above 0, got {self.shiftnet_rate}")
         if math.isnan(self.tolerance):
@@ -152,8 +151,6 @@ def _read(scenes: Scenes, replay: Scenes | None, largest: int, progress: Progres
     """New scenes, nothing of their annotations kept, and annotated ones."""
     new = load_gallery(scenes.scenes, progress, largest).without_objects()
     old = None if replay is None else load_gallery(replay.scenes, progress, largest, fewest=1)
-    for problem in new.problems + (old.problems if old else []):
-        progress.say(f"left out: {problem}")
     return (new, None) if old is None else share_pixels(new, old)
 
 

@@ -99,8 +99,6 @@ def train(
 def prepare(scenes: Scenes, settings: TrainSettings, progress: Progress) -> tuple[Gallery, Split]:
     """Reads the scenes and splits them."""
     gallery = load_gallery(scenes.scenes, progress, settings.largest)
-    for problem in gallery.problems:
-        progress.say(f"left out: {problem}")
     with_object = len(torch.unique(gallery.objects.image))
     if with_object < FEWEST:
         raise BadInput(f"{with_object} scenes with an annotated object: at least {FEWEST} are needed")
