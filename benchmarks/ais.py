@@ -21,11 +21,11 @@ import torch
 from figures import Figures, parser
 from torch.nn.functional import softplus
 
-from foveate.boltzmann.ais import estimate
-from foveate.boltzmann.annealing_chains import anneal
-from foveate.boltzmann.annealing_path import binary_path
+from foveate.boltzmann.log_z.ais import estimate
+from foveate.boltzmann.log_z.chains import anneal
+from foveate.boltzmann.log_z.path import binary_path
+from foveate.boltzmann.log_z.schedules import linear
 from foveate.boltzmann.rbm import BernoulliRBM
-from foveate.boltzmann.schedules import linear
 
 CHAINS, UNITS, STEPS, WHOLE = 100, 500, 200, 50_000
 

@@ -21,10 +21,10 @@ from figures import Figures, parser
 from untrained import write_untrained
 
 from foveate.attention.attend import Attention
-from foveate.attention.workers import default_workers, map_images, one_thread_each
-from foveate.commands.models import attend_settings
-from foveate.commands.options import Common
-from foveate.scenes.digits import write_digit_scenes
+from foveate.cli.models import attend_settings
+from foveate.cli.options import Common
+from foveate.demo.digits import write_digit_scenes
+from foveate.runtime.workers import default_workers, map_images, one_thread_each
 from foveate.scenes.folder import list_images, read_image
 
 PARTS = {

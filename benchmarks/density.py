@@ -20,15 +20,15 @@ from pathlib import Path
 import torch
 
 from foveate.attention.canonical import standardised
-from foveate.attention.gallery import Gallery, hold_out, load_gallery
-from foveate.attention.patches import PatchSettings, aligned_patches, jittered_patches
 from foveate.boltzmann.baselines import mean_nats
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.greedy import GDBNSettings, train_gdbn
-from foveate.boltzmann.whitening import fit_whitening, held_out, start_from_marginals
-from foveate.evaluate_bound import evaluate_bound
-from foveate.progress import Bars
+from foveate.boltzmann.training.greedy import GDBNSettings, train_gdbn
+from foveate.boltzmann.training.whitening import fit_whitening, held_out, start_from_marginals
+from foveate.evaluation.bound import evaluate_bound
+from foveate.runtime.progress import Bars
 from foveate.scenes.folder import read_scenes
+from foveate.training.gallery import Gallery, hold_out, load_gallery
+from foveate.training.patches import PatchSettings, aligned_patches, jittered_patches
 
 ASIDE = 0.1  # share of the scenes by which the second layer's epoch is chosen
 
@@ -138,7 +138,7 @@ def _whitened(
 
 
 def _group(gallery: Gallery, seed: int, epoch: int) -> torch.Tensor:
-    from foveate.keys import generator
+    from foveate.runtime.random import generator
 
     count = len(gallery.objects.image)
     return torch.randperm(count, generator=generator(seed, "patches", epoch)) % count

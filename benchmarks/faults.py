@@ -241,7 +241,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = random.Random(asked.seed)
     sys.path.insert(0, str(SOURCE))
-    from foveate.scenes.digits import write_digit_scenes
+    from foveate.demo.digits import write_digit_scenes
 
     with tempfile.TemporaryDirectory(prefix="foveate-faults-") as name:
         folder = Path(name)

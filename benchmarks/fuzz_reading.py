@@ -25,8 +25,8 @@ from mutated_files import base_document, base_pictures, mutated_annotations, mut
 from PIL import Image
 
 from foveate.errors import BadInput
-from foveate.keys import numpy_generator
-from foveate.memory import peak_memory
+from foveate.runtime.memory import peak_memory
+from foveate.runtime.random import numpy_generator
 from foveate.scenes.folder import read_scenes
 from foveate.scenes.image import BadImage, read_header, read_image
 

@@ -20,22 +20,22 @@ from figures import Figures, parser
 from hmc import EPS, IMAGES, LEAPFROG, SCALE, Problem
 from untrained import write_untrained
 
-from foveate.attention import hmc, hmc_graph, hmc_kernels
 from foveate.attention.attend import Attention
-from foveate.attention.gaze_targets import reference
-from foveate.attention.pairs import Pairs
-from foveate.attention.shiftnet_training import ShiftNetSettings, init, train_step
-from foveate.attention.workers import default_workers, map_images
-from foveate.boltzmann import contrastive
-from foveate.boltzmann.annealing_chains import anneal
-from foveate.boltzmann.annealing_path import binary_path
-from foveate.boltzmann.full_precision import full_precision
+from foveate.attention.posterior import hmc, hmc_graph, hmc_kernels
+from foveate.attention.posterior.target import reference
+from foveate.boltzmann.log_z.chains import anneal
+from foveate.boltzmann.log_z.path import binary_path
+from foveate.boltzmann.log_z.schedules import linear
 from foveate.boltzmann.rbm import BernoulliRBM
-from foveate.boltzmann.schedules import linear
-from foveate.commands.models import attend_settings
-from foveate.commands.options import Common
-from foveate.scenes.digits import write_digit_scenes
+from foveate.boltzmann.training import contrastive
+from foveate.cli.models import attend_settings
+from foveate.cli.options import Common
+from foveate.demo.digits import write_digit_scenes
+from foveate.runtime.full_precision import full_precision
+from foveate.runtime.workers import default_workers, map_images
 from foveate.scenes.folder import list_images, read_image
+from foveate.training.pairs import Pairs
+from foveate.training.shiftnet import ShiftNetSettings, init, train_step
 
 STEPS, FEW = 400, 20  # of annealing, a round; on the CPU
 TRANSITIONS = 10  # of HMC, a round

@@ -24,9 +24,9 @@ import torch
 from figures import Figures, parser
 from torch.nn.functional import grid_sample
 
-from foveate.attention import hmc, hmc_kernels
-from foveate.attention.gaze_targets import gaze_targets
-from foveate.attention.hmc import Keyed
+from foveate.attention.posterior import hmc, hmc_kernels
+from foveate.attention.posterior.hmc import Keyed
+from foveate.attention.posterior.target import gaze_targets
 from foveate.scenes.gaze import from_chart, from_scale_angle, to_chart
 from foveate.scenes.glimpse import glimpses, grid
 from foveate.scenes.pyramid import Pyramids

@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from foveate.attending import attend_images
 from foveate.attention.attend import AttendSettings, Attention
-from foveate.memory import peak_memory
-from foveate.progress import Quiet
+from foveate.attention.image_files import attend_images
+from foveate.runtime.memory import peak_memory
+from foveate.runtime.progress import Quiet
 
 
 class Nothing:

@@ -18,8 +18,8 @@ from collections.abc import Callable
 import torch
 from figures import Figures, parser
 
-from foveate.boltzmann.contrastive import Rule, fast_persistent, init, persistent
 from foveate.boltzmann.rbm import BernoulliRBM
+from foveate.boltzmann.training.contrastive import Rule, fast_persistent, init, persistent
 
 UNITS, VECTORS, BATCH, RATE = 500, 5000, 128, 0.01
 

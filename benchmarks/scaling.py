@@ -22,25 +22,25 @@ import torch
 from collect import BUSY, machine
 from untrained import write_untrained
 
-from foveate.attending import Attended
 from foveate.attention.attend import AttendSettings, Attention
 from foveate.attention.canonical import standardised
-from foveate.attention.gallery import load_gallery
-from foveate.attention.patches import PatchSettings, aligned_patches, jittered_patches
-from foveate.attention.workers import one_thread_each
-from foveate.boltzmann.ais import estimate
-from foveate.boltzmann.annealing_chains import anneal
-from foveate.boltzmann.annealing_path import binary_path
+from foveate.attention.image_files import Attended
 from foveate.boltzmann.baselines import mean_nats
-from foveate.boltzmann.contrastive import Rule, init, persistent
-from foveate.boltzmann.greedy import GDBNSettings, train_gdbn
+from foveate.boltzmann.log_z.ais import estimate
+from foveate.boltzmann.log_z.chains import anneal
+from foveate.boltzmann.log_z.path import binary_path
+from foveate.boltzmann.log_z.schedules import linear
 from foveate.boltzmann.rbm import BernoulliRBM
-from foveate.boltzmann.schedules import linear
-from foveate.evaluate_bound import evaluate_bound
-from foveate.files import to_json
-from foveate.progress import Quiet
-from foveate.scenes.digits import write_digit_scenes
+from foveate.boltzmann.training.contrastive import Rule, init, persistent
+from foveate.boltzmann.training.greedy import GDBNSettings, train_gdbn
+from foveate.demo.digits import write_digit_scenes
+from foveate.evaluation.bound import evaluate_bound
+from foveate.runtime.progress import Quiet
+from foveate.runtime.workers import one_thread_each
 from foveate.scenes.folder import read_scenes
+from foveate.storage.files import to_json
+from foveate.training.gallery import load_gallery
+from foveate.training.patches import PatchSettings, aligned_patches, jittered_patches
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SIDE = 512
@@ -177,7 +177,7 @@ def memory(quick: bool) -> Curve:
 
 def resident(side: int) -> None:
     """Print the megabytes that an image and its pyramid take."""
-    from foveate.memory import peak_memory
+    from foveate.runtime.memory import peak_memory
     from foveate.scenes.pyramid import Pyramids
 
     before = peak_memory()

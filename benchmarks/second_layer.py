@@ -17,19 +17,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from foveate.attention.canonical import standardised
-from foveate.attention.gallery import Gallery, load_gallery
-from foveate.attention.patches import PatchSettings, aligned_patches, jittered_patches
-from foveate.boltzmann.ais import quick_log_z
-from foveate.boltzmann.bound import bound_terms
-from foveate.boltzmann.contrastive import METHODS, Rule, init
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.fitting import put
-from foveate.boltzmann.greedy import GDBNSettings
+from foveate.boltzmann.log_z.ais import quick_log_z
+from foveate.boltzmann.log_z.bound import bound_terms
 from foveate.boltzmann.rbm import BernoulliRBM
-from foveate.boltzmann.thermometers import start_from_prior
-from foveate.keys import generator, key
-from foveate.progress import Quiet
+from foveate.boltzmann.training.contrastive import METHODS, Rule, init
+from foveate.boltzmann.training.fit import put
+from foveate.boltzmann.training.greedy import GDBNSettings
+from foveate.boltzmann.training.thermometers import start_from_prior
+from foveate.runtime.progress import Quiet
+from foveate.runtime.random import generator, key
 from foveate.scenes.folder import read_scenes
+from foveate.training.gallery import Gallery, load_gallery
+from foveate.training.patches import PatchSettings, aligned_patches, jittered_patches
 
 NAMES = {"cd": "CD-1", "pcd": "PCD", "fast_pcd": "fast PCD"}
 EPOCHS = 6  # epochs' jittered patches, drawn beforehand

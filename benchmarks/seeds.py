@@ -16,15 +16,15 @@ from pathlib import Path
 import torch
 
 from foveate.attention.canonical import standardised
-from foveate.attention.gallery import hold_out, load_gallery
-from foveate.attention.patches import PatchSettings, aligned_patches, jittered_patches
-from foveate.attention.presets import PRESETS
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.greedy import train_gdbn
-from foveate.evaluate_bound import evaluate_bound
-from foveate.progress import Quiet
-from foveate.scenes.digits import KNOWN, write_digit_scenes
+from foveate.boltzmann.training.greedy import train_gdbn
+from foveate.demo.digits import KNOWN, write_digit_scenes
+from foveate.evaluation.bound import evaluate_bound
+from foveate.runtime.progress import Quiet
 from foveate.scenes.folder import read_scenes
+from foveate.training.gallery import hold_out, load_gallery
+from foveate.training.patches import PatchSettings, aligned_patches, jittered_patches
+from foveate.training.settings import PRESETS
 
 SPREAD = 40.0  # nats
 

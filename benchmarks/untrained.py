@@ -11,7 +11,7 @@ from foveate.attention.evidence import MEASURED, Evidence
 from foveate.attention.logistic import Logistic
 from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.files import save_tensors
+from foveate.storage.files import save_tensors
 
 PIXELS = 3 * 24 * 24
 

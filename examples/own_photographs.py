@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 import foveate
-from foveate.attention.outputs import crop, draw_overlay
+from foveate.attention.output import crop, draw_overlay
 from foveate.scenes.folder import list_images, read_image
 
 SHOWN, ACROSS, PHOTO, CROP, GAP = 12, 3, 360, 112, 12

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from foveate.attention.conditionals import PatchConditionals
-from foveate.attention.posterior import PosteriorSettings, sample
-from foveate.attention.prior import GazePrior
-from foveate.scenes.digits import handwriting
+from foveate.attention.patch_conditionals import PatchConditionals
+from foveate.attention.posterior.prior import GazePrior
+from foveate.attention.posterior.sample import PosteriorSettings, sample
+from foveate.demo.digits import handwriting
+from foveate.demo.strokes import draw
 from foveate.scenes.gaze import apply, from_scale_angle
 from foveate.scenes.glimpse import glimpses
 from foveate.scenes.pyramid import Pyramids
-from foveate.scenes.strokes import draw
 
 SIDE, SCALE, PLACES, HEIGHT = 24, 30.0, (60.0, 96.0), 50.0
 REGION = (44.0, 42.0, 112.0, 58.0)

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
 from foveate import BernoulliRBM
-from foveate.boltzmann.bracket import bracket_log_z
-from foveate.boltzmann.enumeration import exact_samples, log_z_exact
-from foveate.boltzmann.fitting import train_rbm
+from foveate.boltzmann.log_z.bracket import bracket_log_z
+from foveate.boltzmann.log_z.exact import exact_samples, log_z_exact
+from foveate.boltzmann.training.fit import train_rbm
 
 EPOCHS = 60
 TEMPERATURES = (10, 30, 100, 300, 1000)

@@ -36,7 +36,7 @@ def device(request, monkeypatch):
     if request.param == "cuda":
         yield torch.device("cuda")
         return
-    monkeypatch.setattr("foveate.attention.workers.default_workers", lambda: 1)  # it is there in this thread alone
+    monkeypatch.setattr("foveate.runtime.workers.default_workers", lambda: 1)  # it is there in this thread alone
     with elsewhere() as there:
         yield there
 

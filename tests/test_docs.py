@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from untrained import write_untrained
 
-from foveate import cli
+from foveate.cli import main as cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -137,9 +137,9 @@ def test_every_command_line_of_a_page_parses(page, heard, capsys):
 def check_settings(command, overrides):
     """What `--set` names are settings of the command, and the values of their type."""
     from foveate.attention.attend import AttendSettings
-    from foveate.attention.learn import PRESETS as LEARNING
-    from foveate.attention.training import PRESETS as TRAINING
-    from foveate.configuration import override, parse_overrides
+    from foveate.learning.learn import PRESETS as LEARNING
+    from foveate.storage.config import override, parse_overrides
+    from foveate.training.train import PRESETS as TRAINING
 
     settings = {"train": TRAINING["standard"], "learn": LEARNING["standard"]}.get(command, AttendSettings())
     override(settings, parse_overrides(overrides or []), "--set")
@@ -184,10 +184,10 @@ def test_every_link_leads_to_a_file_and_names_what_is_defined_there(page):
 
 
 def test_the_table_of_figures_names_every_figure():
-    from foveate.attention.localization import measure
-    from foveate.attention.outcome import outcome
     from foveate.boltzmann.dbn import GaussianDBN
-    from foveate.evaluate_bound import evaluate_bound
+    from foveate.evaluation.bound import evaluate_bound
+    from foveate.evaluation.localization import measure
+    from foveate.evaluation.outcome import outcome
 
     text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     model, v = GaussianDBN(6, 4, 3), torch.zeros(3, 6)
@@ -201,7 +201,7 @@ def test_the_example_of_a_line_has_the_fields_that_attend_writes():
     import json
     from types import SimpleNamespace
 
-    from foveate.attention.outputs import DIAGNOSTICS, to_json
+    from foveate.attention.output import DIAGNOSTICS, to_json
 
     example = json.loads(blocks(ROOT / "docs" / "formats.md", "json")[0][1])
     u = np.array([5.0, 0.0, 40.0, 20.0])

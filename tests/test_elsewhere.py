@@ -9,26 +9,26 @@ from tiny import SETTINGS
 from untrained import write_untrained
 
 from foveate.attention.attend import AttendSettings, Attention
-from foveate.attention.expectation import Trust
-from foveate.attention.learn import LearnSettings, learn
 from foveate.attention.models import Models
-from foveate.attention.posterior import PosteriorSettings
-from foveate.attention.training import train
-from foveate.boltzmann.annealing_path import binary_path
-from foveate.boltzmann.annealing_reference import PlainChains, plain_step
-from foveate.boltzmann.bound import bound_terms
+from foveate.attention.posterior.sample import PosteriorSettings
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.estimators import BernoulliRBMEstimator
-from foveate.boltzmann.grbm_ais import grbm_path
-from foveate.boltzmann.schedules import linear
-from foveate.evaluate_bound import evaluate_bound
-from foveate.keys import generator
-from foveate.progress import Quiet
-from foveate.runs import Run
-from foveate.scenes.digits import KNOWN, write_digit_scenes
+from foveate.boltzmann.log_z.bound import bound_terms
+from foveate.boltzmann.log_z.gaussian import grbm_path
+from foveate.boltzmann.log_z.path import binary_path
+from foveate.boltzmann.log_z.reference import PlainChains, plain_step
+from foveate.boltzmann.log_z.schedules import linear
+from foveate.demo.digits import KNOWN, write_digit_scenes
+from foveate.evaluation.bound import evaluate_bound
+from foveate.learning.expectation import Trust
+from foveate.learning.learn import LearnSettings, learn
+from foveate.report.learning_story import tell_learning
+from foveate.report.training_story import tell_training
+from foveate.runtime.progress import Quiet
+from foveate.runtime.random import generator
 from foveate.scenes.folder import list_images, read_image, read_scenes
-from foveate.telling import tell_training
-from foveate.telling_learning import tell_learning
+from foveate.storage.run import Run
+from foveate.training.train import train
 
 PATCHES = torch.randn(7, 12, generator=generator(0, "v"))
 
@@ -74,7 +74,7 @@ def test_a_step_of_annealing_looks_at_no_value_so_that_it_can_be_captured():
 
 
 def test_models_are_trained_there_and_go_on_there_and_learn_there_and_are_told(device, scenes, tmp_path, monkeypatch):
-    monkeypatch.setattr("foveate.attention.round_check.ANNEALING", 30)
+    monkeypatch.setattr("foveate.learning.check.ANNEALING", 30)
     read = read_scenes(scenes)
     with Run.claim(tmp_path / "there") as run:
         train(read, run, SETTINGS, Quiet(), device)

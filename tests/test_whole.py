@@ -11,22 +11,23 @@ import pytest
 import torch
 from tiny import SETTINGS
 
-from foveate import cli, demo
 from foveate.attention.attend import Attention
-from foveate.attention.expectation import Trust
-from foveate.attention.learn import LearnSettings, learn
 from foveate.attention.models import Models
-from foveate.attention.posterior import PosteriorSettings
-from foveate.attention.training import train
-from foveate.configuration import to_table, write_toml
+from foveate.attention.posterior.sample import PosteriorSettings
+from foveate.cli import main as cli
+from foveate.demo import story as demo
+from foveate.demo.digits import KNOWN, write_digit_scenes
 from foveate.errors import BadInput
-from foveate.files import load_tensors
-from foveate.progress import Quiet
+from foveate.learning.expectation import Trust
+from foveate.learning.learn import LearnSettings, learn
 from foveate.report import write_report
-from foveate.runs import MODELS, Run
-from foveate.scenes.digits import KNOWN, write_digit_scenes
+from foveate.report.learning_story import tell_learning
+from foveate.runtime.progress import Quiet
 from foveate.scenes.folder import read_image, read_scenes
-from foveate.telling_learning import tell_learning
+from foveate.storage.config import to_table, write_toml
+from foveate.storage.files import load_tensors
+from foveate.storage.run import MODELS, Run
+from foveate.training.train import train
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ _HOME = {
     "GaussianBernoulliRBM": "foveate.boltzmann.rbm",
     "GaussianDBN": "foveate.boltzmann.dbn",
     "Interrupted": "foveate.errors",
-    "Run": "foveate.runs",
+    "Run": "foveate.storage.run",
 }
 
 __all__ = [
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from foveate.boltzmann.dbn import GaussianDBN
     from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
     from foveate.errors import BadInput, FoveateError, Interrupted
-    from foveate.runs import Run
+    from foveate.storage.run import Run
 
 
 def load(run: str) -> Any:

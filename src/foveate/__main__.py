@@ -2,6 +2,6 @@
 
 import sys
 
-from foveate.cli import main
+from foveate.cli.main import main
 
 sys.exit(main())

@@ -5,9 +5,9 @@ from untrained import write_untrained
 
 from foveate.attention.attend import AttendSettings, attend_pyramids
 from foveate.attention.models import Models
-from foveate.attention.posterior import PosteriorSettings
+from foveate.attention.posterior.sample import PosteriorSettings
 from foveate.attention.search import SearchSettings
-from foveate.progress import Quiet
+from foveate.runtime.progress import Quiet
 from foveate.scenes.pyramid import Pyramids
 
 

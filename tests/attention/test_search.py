@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from foveate.attention.labels import ELSEWHERE, OBJECT, UNCLEAR, label
 from foveate.attention.search import SearchSettings, converge, look, start_gazes, whole_image_start
 from foveate.attention.shiftnet import ShiftNet, move
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
+from foveate.training.labels import ELSEWHERE, OBJECT, UNCLEAR, label
 
 
 @pytest.fixture(scope="module")

@@ -9,17 +9,18 @@ import torch
 import torch.nn.functional as F
 
 from foveate.attention import shiftnet
-from foveate.attention.appearance import AppearanceSettings
-from foveate.attention.descent import DescentSettings, rate_at
-from foveate.attention.pairs import Objects, PairSettings, draw_pairs
 from foveate.attention.search import converge
 from foveate.attention.shiftnet import CLOSER, ShiftNet, change_between, middle, move, to_gaze, window
-from foveate.attention.shiftnet_training import FINE, ShiftNetSettings, init, pair_loss, train_shiftnet
-from foveate.checkpoints import Checkpoints
 from foveate.errors import BadInput
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import contexts, glimpses
 from foveate.scenes.pyramid import Pyramids
+from foveate.storage.checkpoints import Checkpoints
+from foveate.training.appearance import AppearanceSettings
+from foveate.training.descent import DescentSettings, rate_at
+from foveate.training.labels import Objects
+from foveate.training.pairs import PairSettings, draw_pairs
+from foveate.training.shiftnet import FINE, ShiftNetSettings, init, pair_loss, train_shiftnet
 
 
 def plain(glimpse):
@@ -168,7 +169,7 @@ def test_training_learns_and_resumes_to_the_same_bits(scenes, tmp_path):
 def test_a_saved_network_is_read_back_and_a_damaged_one_refused(net, tmp_path):
     net.save(tmp_path / "net.safetensors")
     assert torch.equal(ShiftNet.load(tmp_path / "net.safetensors").combine.weight, net.combine.weight)
-    from foveate.files import save_tensors
+    from foveate.storage.files import save_tensors
 
     save_tensors(tmp_path / "bad.safetensors", {**net.state_dict(), "shift.weight": torch.zeros(4, 3)})
     with pytest.raises(BadInput, match=r"shift\.weight"):

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from foveate.attending import attend_images
 from foveate.attention.attend import AttendSettings, Found
-from foveate.attention.refine import Refined
+from foveate.attention.image_files import attend_images
+from foveate.attention.posterior.refine import Refined
 from foveate.attention.search import SearchSettings
 from foveate.attention.tiles import SHARED, Tile, cut, scales, together
 from foveate.errors import BadInput, Interrupted
-from foveate.progress import Quiet, Tick
+from foveate.runtime.progress import Quiet, Tick
 
 SETTINGS = AttendSettings(largest=160, max_gazes=50, search=SearchSettings(smallest=4.0))
 

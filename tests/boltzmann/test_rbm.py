@@ -6,7 +6,9 @@ import math
 import pytest
 import torch
 
-from foveate.boltzmann.kernels import (
+from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM, bernoulli
+from foveate.errors import BadInput
+from foveate.runtime.fastmath import (
     bernoulli_units,
     draw_key,
     gaussian_units,
@@ -14,9 +16,7 @@ from foveate.boltzmann.kernels import (
     normal_reference,
     uniform_reference,
 )
-from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM, bernoulli
-from foveate.errors import BadInput
-from foveate.keys import generator
+from foveate.runtime.random import generator
 
 
 def states(n: int) -> torch.Tensor:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from foveate.boltzmann.dbn import GaussianDBN
+from foveate.demo.digits import make_scene
 from foveate.report import (
     BoundStory,
     FoundGaze,
@@ -26,7 +27,6 @@ from foveate.report import (
     TableStory,
     TrainingStory,
 )
-from foveate.scenes.digits import make_scene
 from foveate.scenes.glimpse import glimpses
 from foveate.scenes.pyramid import Pyramids
 

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from foveate.errors import BadInput
-from foveate.files import load_metadata
 from foveate.report import (
     BoundStory,
     FoundGaze,
@@ -24,6 +23,7 @@ from foveate.report import (
     TableStory,
     TrainingStory,
 )
+from foveate.storage.files import load_metadata
 
 NOISE = np.random.default_rng(0)
 

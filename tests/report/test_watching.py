@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from foveate.errors import BadInput
-from foveate.progress import Quiet
 from foveate.report import watching
-from foveate.runs import Run
+from foveate.runtime.progress import Quiet
+from foveate.storage.run import Run
 
 
 @pytest.fixture

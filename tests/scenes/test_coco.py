@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.errors import BadInput
+from foveate.scenes.annotations import Unusable, outline
 from foveate.scenes.coco import FACE_POINTS, check_canonical, read_annotations
-from foveate.scenes.objects import Unusable, outline
 
 
 def image(identity=1, name="a.png", **more):

@@ -168,7 +168,7 @@ def test_turned_picture_is_reduced_by_its_upright_size(make, saved):
 
 READ_AND_WEIGH = """
 import sys
-from foveate.memory import peak_memory
+from foveate.runtime.memory import peak_memory
 from foveate.scenes.image import open_picture, read_image
 read_image(sys.argv[2], 64)
 before = peak_memory()

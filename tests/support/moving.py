@@ -5,9 +5,9 @@ import math
 import numpy as np
 import torch
 
-from foveate.attention.gaze_targets import GazeTargets, gaze_targets
-from foveate.attention.prior import GazePrior
-from foveate.keys import generator, key
+from foveate.attention.posterior.prior import GazePrior
+from foveate.attention.posterior.target import GazeTargets, gaze_targets
+from foveate.runtime.random import generator, key
 from foveate.scenes.gaze import from_scale_angle, to_chart
 from foveate.scenes.glimpse import glimpses
 from foveate.scenes.pyramid import Pyramids

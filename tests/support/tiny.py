@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 from foveate.attention.attend import AttendSettings
-from foveate.attention.mosaics import MosaicSettings
-from foveate.attention.posterior import PosteriorSettings
-from foveate.attention.ranking import RankingSettings
+from foveate.attention.posterior.sample import PosteriorSettings
 from foveate.attention.search import SearchSettings
-from foveate.attention.shiftnet_training import FINE, ShiftNetSettings
-from foveate.attention.training import TrainSettings, handed
-from foveate.attention.verifier import VerifierSettings
-from foveate.boltzmann.greedy import GDBNSettings
+from foveate.boltzmann.training.greedy import GDBNSettings
+from foveate.training.evidence import RankingSettings
+from foveate.training.mosaics import MosaicSettings
+from foveate.training.shiftnet import FINE, ShiftNetSettings
+from foveate.training.train import TrainSettings, handed
+from foveate.training.verifier import VerifierSettings
 
 SETTINGS = handed(
     TrainSettings(

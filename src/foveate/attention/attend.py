@@ -21,11 +21,12 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from foveate.attention.evidence import HERE, NEAR
 from foveate.attention.found import Found, found
 from foveate.attention.merge import merge, votes
 from foveate.attention.models import Models
-from foveate.attention.posterior import PosteriorSettings
-from foveate.attention.refine import Refined, Resting, refine, refine_many
+from foveate.attention.posterior.refine import Refined, Resting, refine, refine_many
+from foveate.attention.posterior.sample import PosteriorSettings
 from foveate.attention.search import (
     SearchSettings,
     follow,
@@ -36,11 +37,10 @@ from foveate.attention.search import (
     whole_image_starts,
 )
 from foveate.attention.shiftnet import UNIT, ShiftNet
-from foveate.attention.verifier import HERE, NEAR
-from foveate.attention.workers import map_images
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.memory import keep_large_blocks
-from foveate.progress import Progress
+from foveate.runtime.memory import keep_large_blocks
+from foveate.runtime.progress import Progress
+from foveate.runtime.workers import map_images
 from foveate.scenes.glimpse import share_outside
 from foveate.scenes.pyramid import Pyramids
 

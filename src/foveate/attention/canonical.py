@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.precision import look_dtype
 from foveate.boltzmann.dbn import GaussianDBN
+from foveate.runtime.precision import look_dtype
 from foveate.scenes.glimpse import PATCH_SIZE
 
 

@@ -28,6 +28,7 @@ from foveate.attention.shiftnet import UNIT, ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import present
 
+NEAR, HERE = 0, 1  # the verifier's outputs
 VERIFIER = "verifier."  # what the names of its tensors begin with
 MEASURED = ("log_ratio", "here", "rest", "votes", "outside")
 USUAL = 0.9  # share of objects whose log-ratio stays below the ceiling

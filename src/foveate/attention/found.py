@@ -1,12 +1,16 @@
 """One object that attention found, or what may be one."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from foveate.attention.refine import Refined
+from foveate.attention.posterior.refine import Refined
+
+# Below this share of a half-side, of a radian or of log scale, a spread is a chain that didn't move, not certainty.
+NOT_MOVING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -55,3 +59,49 @@ def found(trail: Float[Tensor, "steps 4"], score: float, probability: float, ref
         return Found(steps[-1], score, probability, np.full(4, np.nan), steps, len(steps) - 1)
     whole = np.concatenate((steps, refined.trail), axis=0)
     return Found(refined.u, score, probability, refined.std, whole, len(steps) - 1, refined)
+
+
+def spread_of(found: Any) -> Float[np.ndarray, "4"] | None:
+    """Stated standard deviations of (log s, angle in radians, tx, ty); None where no posterior was sampled.
+
+    They are the `spread` of the gaze or of its `posterior`; failing that, they follow from `std`, those of
+    (a, b, tx, ty), to first order. A `posterior` of None says that no deviation is stated, whatever `std` holds.
+    """
+    spread, std = of_posterior(found, "spread"), getattr(found, "std", None)
+    if spread is not None:
+        return four(spread)
+    if std is None or getattr(found, "posterior", "unknown") is None:
+        return None
+    return chart_spread(four(found.u)[None], four(std)[None])[0]
+
+
+def of_posterior(found: Any, name: str) -> Any:
+    """An attribute of the gaze, or else of its posterior; None where neither has it."""
+    own = getattr(found, name, None)
+    return getattr(getattr(found, "posterior", None), name, None) if own is None else own
+
+
+def chart_spread(u: Float[np.ndarray, "n 4"], std: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
+    """Standard deviations of (log s, angle, tx, ty) from those of (a, b, tx, ty), to first order.
+
+    d log s = (a da + b db) / s^2 and d angle = (a db - b da) / s^2, a and b taken as uncorrelated.
+    """
+    a, b = u[:, 0], u[:, 1]
+    square = np.maximum(a * a + b * b, 1e-300)
+    log_s = np.hypot(a * std[:, 0], b * std[:, 1]) / square
+    angle = np.hypot(a * std[:, 1], b * std[:, 0]) / square
+    return np.stack([log_s, angle, std[:, 2], std[:, 3]], axis=1)
+
+
+def moving(u: Float[np.ndarray, "n 4"], spread: Float[np.ndarray, "n 4"]) -> Bool[np.ndarray, " n"]:
+    """Whether a spread in (log s, angle, tx, ty) is one: finite, and above 1e-6 (of a half-side for the centre)."""
+    s = np.maximum(np.hypot(u[:, 0], u[:, 1]), 1e-300)[:, None]
+    relative = np.concatenate([spread[:, :2], spread[:, 2:] / s], axis=1)
+    finite = np.isfinite(relative)
+    return np.all(finite & (np.where(finite, relative, 0.0) > NOT_MOVING), axis=1)
+
+
+def four(values: Any) -> Float[np.ndarray, "4"]:
+    """Four numbers as float64, from a tensor, an array or a list."""
+    values = values.detach().cpu() if hasattr(values, "detach") else values
+    return np.asarray(values, dtype=np.float64).reshape(4)

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.canonical import canonical_image
-from foveate.attention.conditionals import PatchConditionals
 from foveate.attention.evidence import Evidence
+from foveate.attention.patch_conditionals import PatchConditionals
 from foveate.attention.shiftnet import CLOSER, ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput, present
-from foveate.files import load_tensors, save_tensors
+from foveate.storage.files import load_tensors, save_tensors
 
 FINE = "fine."  # what the names of its tensors begin with
 

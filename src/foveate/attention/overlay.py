@@ -10,8 +10,7 @@ from jaxtyping import Float, Shaped, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFont
 
-from foveate.attention.outcome import of_posterior, spread_of
-from foveate.attention.reliability import moving
+from foveate.attention.found import moving, of_posterior, spread_of
 
 TRAIL = ((255, 214, 10), (139, 205, 80), (32, 170, 190), (37, 99, 235))
 """Yellow, through green and teal, to blue: a trail from its first gaze to its last."""
@@ -38,7 +37,7 @@ def draw_overlay(image: Shaped[ndarray, "height width 3"], founds: Sequence[Any]
     Args:
         image: uint8, uint16 or floating in [0, 1].
         founds: Best first, each with `u`, `probability`, `trail`, and its posterior as
-            `outcome.spread_of` finds it.
+            `found.spread_of` finds it.
     """
     picture = Image.fromarray(as_bytes(image))
     longest = max(picture.size)

@@ -29,11 +29,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from foveate.attention.precision import Recast, look_dtype
 from foveate.errors import BadInput
-from foveate.files import load_tensors, save_tensors
+from foveate.runtime.precision import Recast, look_dtype
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import CONTEXT_SIZE, PATCH_SIZE
+from foveate.storage.files import load_tensors, save_tensors
 
 # One unit of each output: a change of scale by 1.35, a turn by 17 degrees, a shift by half a half-side.
 UNIT = (0.3, 0.3, 0.5, 0.5)

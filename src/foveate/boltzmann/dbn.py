@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
 from foveate.errors import BadInput
-from foveate.files import load_tensors, save_tensors
+from foveate.storage.files import load_tensors, save_tensors
 
 _SHAPES = {
     "grbm.W": ("D", "H1"),

@@ -12,12 +12,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from foveate.boltzmann import fitting
-from foveate.boltzmann.contrastive import METHODS, Machine, Rule, State, init
-from foveate.boltzmann.enumeration import enumerable, log_z_exact
-from foveate.boltzmann.fitting import Plan
 from foveate.boltzmann.health import Diverged
-from foveate.keys import generator
+from foveate.boltzmann.log_z.exact import enumerable, log_z_exact
+from foveate.boltzmann.training import fit as fitting
+from foveate.boltzmann.training.contrastive import METHODS, Machine, Rule, State, init
+from foveate.boltzmann.training.fit import Plan
+from foveate.runtime.random import generator
 
 REMEMBERED = 1000
 """Rows of the data that are kept for annealing, which begins where the data is."""

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foveate.boltzmann.bracket import bracket_log_z
-from foveate.boltzmann.contrastive import Rule
 from foveate.boltzmann.estimator_base import RBMEstimator, UncertainLogZ
-from foveate.boltzmann.grbm_ais import grbm_log_z
-from foveate.boltzmann.initial import start_binary, start_small
+from foveate.boltzmann.log_z.bracket import bracket_log_z
+from foveate.boltzmann.log_z.gaussian import grbm_log_z
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.boltzmann.training.contrastive import Rule
+from foveate.boltzmann.training.starts import start_binary, start_small
 
 __all__ = ["BernoulliRBMEstimator", "GaussianRBMEstimator", "UncertainLogZ"]
 

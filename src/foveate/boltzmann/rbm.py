@@ -77,9 +77,7 @@ class BernoulliRBM(RestrictedBoltzmannMachine):
         """Log-odds of each visible unit given h."""
         return torch.addmm(self.b, h, self.W.T)
 
-    def energy(
-        self, v: Float[Tensor, "batch visible"], h: Float[Tensor, "batch hidden"]
-    ) -> Float[Tensor, " batch"]:
+    def energy(self, v: Float[Tensor, "batch visible"], h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
         """E(v, h), in nats."""
         return -(v @ self.b) - h @ self.c - ((v @ self.W) * h).sum(1)
 
@@ -145,9 +143,7 @@ class GaussianBernoulliRBM(RestrictedBoltzmannMachine):
     def hidden_input(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch hidden"]:
         return torch.addmm(self.c, v * self.precision, self.W)
 
-    def energy(
-        self, v: Float[Tensor, "batch visible"], h: Float[Tensor, "batch hidden"]
-    ) -> Float[Tensor, " batch"]:
+    def energy(self, v: Float[Tensor, "batch visible"], h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
         """E(v, h), in nats."""
         scaled = v * self.precision
         return 0.5 * (v - self.b).square() @ self.precision - h @ self.c - ((scaled @ self.W) * h).sum(1)

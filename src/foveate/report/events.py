@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from foveate.errors import BadInput
-from foveate.files import CannotWrite, read_lines, reason
 from foveate.report.curves import AXES, figures, is_number
-from foveate.runs import METRICS
+from foveate.storage.files import CannotWrite, read_lines, reason
+from foveate.storage.run import METRICS
 
 MISSING = "TensorBoard is not installed: pip install 'foveate[tensorboard]'"
 SUFFIX = ".foveate"

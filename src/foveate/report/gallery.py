@@ -9,11 +9,11 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from foveate.attention.overlay import trail_colour
-from foveate.files import strict
 from foveate.report.charts import number, percent
 from foveate.report.overlay import close_up, ellipse_path, finite, gaze_path, scale, wedge_path
 from foveate.report.pictures import data_uri, jpeg
 from foveate.report.story import FoundGaze, SceneStory, Step, numbers
+from foveate.storage.files import strict
 
 KINDS = {"start": "Start", "convnet": "ConvNet step", "hmc": "HMC"}
 PATCH_ROWS = ("glimpse", "v", "reconstruction")

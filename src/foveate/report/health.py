@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.greedy import STANDARD
-from foveate.keys import generator
+from foveate.boltzmann.training.greedy import STANDARD
 from foveate.report.charts import percent
+from foveate.runtime.random import generator
 
 SATURATED = 0.999
 CHAINS = 64

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from foveate.errors import BadInput
-from foveate.files import load_metadata, load_tensors, save_tensors, strict
+from foveate.storage.files import load_metadata, load_tensors, save_tensors, strict
 
 Packed = TypeVar("Packed")
 

@@ -15,17 +15,17 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from foveate.configuration import read_toml
 from foveate.errors import BadInput
-from foveate.export import model_card
-from foveate.files import read_lines, write_atomic
 from foveate.report import learning, sections
 from foveate.report.charts import number, percent
 from foveate.report.curves import phases, readable
+from foveate.report.export import model_card
 from foveate.report.gallery import Photographs
 from foveate.report.model import examined_model
 from foveate.report.results import BoundStory, LearnStory, LocalizationStory, TableStory, TrainingStory
 from foveate.report.story import PatchStory, ScenesStory
+from foveate.storage.config import read_toml
+from foveate.storage.files import read_lines, write_atomic
 
 LIMIT = 9_500_000
 """Bytes the page stays under, by showing fewer scenes if it must."""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from foveate.files import strict
 from foveate.report.pictures import Picture, Stack, as_picture
 from foveate.report.story import REJECTED_SHOWN, Chapter, Number, Numbers, SceneStory, mixed
+from foveate.storage.files import strict
 
 ROUND_SCENES_SHOWN = 8
 

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from foveate.export import figure_at
-from foveate.files import strict
 from foveate.report.charts import Plot, Row, Series, lines, number, percent, ranking, reliability
 from foveate.report.curves import readable
+from foveate.report.export import figure_at
 from foveate.report.figures import average, wall
 from foveate.report.gallery import Photographs, card, player_scene, two_stages
 from foveate.report.learning import gap_closed
 from foveate.report.pictures import as_picture, data_uri, jpeg, picture_uri
 from foveate.report.results import BoundStory, LearnStory, LocalizationStory, TrainingStory
 from foveate.report.story import REJECTED_SHOWN, PatchStory, ScenesStory, mixed
+from foveate.storage.files import strict
 
 BASELINES = {
     "diagonal": "Diagonal Gaussian",

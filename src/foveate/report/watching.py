@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from foveate.progress import Progress
 from foveate.report.page import write_report
-from foveate.runs import CONFIG, METRICS, is_whole
+from foveate.runtime.progress import Progress
+from foveate.storage.run import CONFIG, METRICS, is_whole
 
 POLL = 0.5
 """Seconds between two looks at the run."""

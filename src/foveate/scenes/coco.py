@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from foveate.errors import BadInput
-from foveate.scenes import objects
+from foveate.scenes import annotations as objects
 from foveate.scenes.names import is_file
 
 FACE_POINTS: dict[str, tuple[float, float]] = {

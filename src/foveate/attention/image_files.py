@@ -1,0 +1,170 @@
+"""Image files through `Attention.attend`, however many there are: in order, one a core, memory flat.
+
+What an image gives depends on its pixels, the model, the settings and the seed alone. Its random numbers are keyed on
+its content, so a renamed copy gets the same ones, and neither its neighbours, the number of workers nor a restart
+matter.
+
+With tiles, an image larger than what is attended at once is worked on piece by piece (`foveate.attention.tiles`): one
+image at a time is decoded in full, and its tiles go to as many cores as there are.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from foveate.attention.attend import content_key
+from foveate.attention.output import to_json
+from foveate.attention.tiles import Tile, cut, scales, together
+from foveate.errors import BadInput
+from foveate.runtime.progress import Tick
+from foveate.runtime.workers import map_images
+from foveate.scenes.image import Picture, open_picture
+
+
+@dataclass
+class Attended:
+    """One image and what was found in it, or why it could not be read.
+
+    Attributes:
+        name: What the results call it.
+        pixels: [height, width, 3], reduced if it is larger than attended to, or None with an error.
+        founds: The `Found`s of it, best first, in `pixels`.
+        width: Of the image in full.
+        height: Of the image in full.
+        scale: Pixels of `pixels` per pixel of the image.
+        error: One line.
+        path: Where to read it again in full, if it was attended in more detail than `pixels` has.
+    """
+
+    name: str
+    pixels: np.ndarray | None = None
+    founds: Sequence[Any] = ()
+    width: int = 0
+    height: int = 0
+    scale: float = 1.0
+    error: str | None = None
+    path: str | None = None
+
+    def line(self) -> dict[str, Any]:
+        """The line of the results."""
+        if self.pixels is None:
+            return {"image": self.name, "error": self.error}
+        gazes = [to_json(found, self.width, self.height) for found in self._in_full()]
+        return {"image": self.name, "width": self.width, "height": self.height, "gazes": gazes}
+
+    def detail(self) -> tuple[np.ndarray | None, Sequence[Any]]:
+        """Pixels as fine as those that were attended, to cut crops from, and the gazes in them."""
+        if self.path is None or not self.founds:
+            return self.pixels, self.founds
+        return open_picture(self.path).pixels, self._in_full()
+
+    def _in_full(self) -> Sequence[Any]:
+        return self.founds if self.scale == 1.0 else [found.scaled(1.0 / self.scale) for found in self.founds]
+
+
+def attend_images(
+    attention: Any,
+    images: Sequence[tuple[str, str]],
+    settings: Any,
+    tick: Tick,
+    workers: int | None = None,
+    tiles: bool = False,
+) -> Iterator[Attended]:
+    """Attend to image files in their order; one that can't be read, or used, gives an error and no end to the others.
+
+    Args:
+        attention: An `Attention`.
+        images: (name, path) each.
+        settings: Its `AttendSettings`.
+        tick: Called with the number of images done.
+        workers: Images (or tiles) at a time; one a core if nothing is said. Results don't depend on it.
+        tiles: Attend images larger than `settings.largest` in tiles as well.
+
+    Raises:
+        Interrupted: From the tick.
+    """
+    tick(0)
+    found = _tiled(attention, images, settings, workers) if tiles else _whole(attention, images, settings, workers)
+    for done, attended in enumerate(found, start=1):
+        yield attended
+        tick(done)
+
+
+def _whole(attention: Any, images: Sequence[tuple[str, str]], settings: Any, workers: int | None) -> Iterator[Attended]:
+    """Each image at once, reduced where it is larger than `settings.largest`."""
+
+    def attend(image: tuple[str, str]) -> Attended:
+        name, path = image
+        try:
+            picture = open_picture(path, getattr(settings, "largest", None))
+            founds = _attend(attention, picture.pixels, settings)
+        except BadInput as error:
+            return Attended(name, error=_why(error, path))
+        return _attended(name, picture, founds)
+
+    return map_images(attend, images, workers)
+
+
+def _tiled(attention: Any, images: Sequence[tuple[str, str]], settings: Any, workers: int | None) -> Iterator[Attended]:
+    """Each image whole as `_whole` does, and larger ones in tiles of that size too."""
+
+    def pieces() -> Iterator[tuple[int, Picture | Tile | str]]:
+        for number, (_, path) in enumerate(images):
+            try:
+                yield from ((number, piece) for piece in _pieces(path, settings))
+            except BadInput as error:
+                yield number, _why(error, path)
+
+    def attend(piece: tuple[int, Picture | Tile | str]) -> tuple[int, Picture | str | None, list[Any]]:
+        number, part = piece
+        if isinstance(part, str):
+            return number, part, []
+        try:
+            founds = _attend(attention, part.pixels, settings)
+        except BadInput as error:
+            return number, _why(error, images[number][1]), []
+        if isinstance(part, Tile):
+            return number, None, [part.in_picture(found) for found in founds if part.holds(found)]
+        return number, part, [found.scaled(1.0 / part.scale) for found in founds]
+
+    for number, done in groupby(map_images(attend, pieces(), workers), key=itemgetter(0)):
+        whole, founds, why = None, [], None
+        for _, part, found in done:
+            founds += found
+            whole = part if isinstance(part, Picture) else whole
+            why = part if isinstance(part, str) else why
+        name, path = images[number]
+        if why is not None or whole is None:
+            yield Attended(name, error=why)
+        elif whole.scale == 1.0:
+            yield _attended(name, whole, founds)
+        else:
+            best = [found.scaled(whole.scale) for found in together(founds, settings.max_gazes)]
+            yield replace(_attended(name, whole, best), path=path)
+
+
+def _pieces(path: str, settings: Any) -> Iterator[Picture | Tile]:
+    """A picture whole, reduced to a tile's size, then the tiles of its finer levels."""
+    whole = open_picture(path, settings.largest)
+    yield whole
+    longest = max(whole.width, whole.height)
+    for scale in scales(longest, settings.largest, settings.search.smallest)[1:]:
+        level = open_picture(path, round(scale * longest))
+        yield from cut(level.pixels, settings.largest, level.scale)
+
+
+def _attend(attention: Any, pixels: np.ndarray, settings: Any) -> list[Any]:
+    (founds,) = attention.attend([pixels], [content_key(pixels)], settings)
+    return founds
+
+
+def _attended(name: str, picture: Picture, founds: Sequence[Any]) -> Attended:
+    return Attended(name, picture.pixels, founds, picture.width, picture.height, picture.scale)
+
+
+def _why(error: BadInput, path: str) -> str:
+    return " ".join(str(error).split()).removeprefix(f"{path}: ")

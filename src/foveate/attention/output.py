@@ -1,0 +1,167 @@
+"""What attention hands to people and to other programs: JSON, COCO, file names, overlays, aligned crops."""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+from numpy import ndarray
+from PIL import Image
+
+from foveate.attention.found import of_posterior
+from foveate.attention.overlay import as_bytes, draw_overlay
+from foveate.errors import BadInput
+from foveate.scenes.warp import mean_colour, warp
+
+__all__ = ["coco", "crop", "draw_overlay", "output_name", "to_json"]
+
+DIAGNOSTICS = ("rhat", "ess", "acceptance", "divergences", "flags")
+CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
+
+
+def to_json(found: Any, width: int, height: int) -> dict[str, Any]:
+    """A gaze as the lines of `attend` write it: strict JSON, null for what is not finite.
+
+    Besides u, box, scale, angle, score, probability, std and trail: `inside`, the share of the box that lies in the
+    image, and the diagnostics of the posterior where there was one.
+
+    Args:
+        found: Has `u`, `score`, `probability`, `std`, `trail`, perhaps a `posterior` with diagnostics.
+        width: Of the image, pixels.
+        height: Of the image, pixels.
+    """
+    u = _plain(found.u)
+    a, b, x, y = u
+    s = math.hypot(a, b)
+    box = [x - s, y - s, x + s, y + s]
+    gaze = {
+        "u": u,
+        "box": box,
+        "scale": s,
+        "angle": degrees(u),
+        "score": found.score,
+        "probability": found.probability,
+        "std": [math.nan] * 4 if found.std is None else _plain(found.std),
+        "trail": [_plain(step) for step in found.trail],
+        "inside": _share_inside(box, width, height),
+    }
+    for name in DIAGNOSTICS:
+        value = of_posterior(found, name)
+        if value is not None:
+            gaze[name] = _plain(value)
+    return _strict(gaze)
+
+
+def degrees(u: Sequence[float]) -> float:
+    """The gaze's angle in degrees, in (-180, 180]; clockwise on the screen."""
+    angle = math.degrees(math.atan2(u[1], u[0]))
+    return 180.0 if angle <= -180.0 else angle
+
+
+def coco(records: Iterable[Mapping[str, Any]], category: str) -> dict[str, Any]:
+    """Lines of `attend` as one COCO file, which pycocotools, FiftyOne and CVAT load.
+
+    `bbox` is the gaze's box, `segmentation` the turned square, `rotation` its clockwise turn in degrees in [0, 360), as
+    CVAT turns a box around its centre (it reads it among the `attributes`). `score` is the probability, as such files
+    have it; the log-ratio that orders gazes is `log_ratio`. Images that couldn't be read are left out.
+
+    Args:
+        records: {"image", "width", "height", "gazes"} each, or {"image", "error"}.
+        category: Name of the kind of object.
+    """
+    images, annotations = [], []
+    for record in records:
+        if "error" in record:
+            continue
+        number = len(images) + 1
+        size = {"width": record["width"], "height": record["height"]}
+        images.append({"id": number, "file_name": record["image"], **size})
+        for gaze in record["gazes"]:
+            annotations.append({"id": len(annotations) + 1, "image_id": number, **_annotation(gaze)})
+    return {
+        "info": {"description": f"{category}: gazes found by foveate"},
+        "licenses": [],
+        "categories": [{"id": 1, "name": category, "supercategory": ""}],
+        "images": images,
+        "annotations": annotations,
+    }
+
+
+def _annotation(gaze: Mapping[str, Any]) -> dict[str, Any]:
+    a, b, x, y = gaze["u"]
+    x0, y0, x1, y1 = gaze["box"]
+    rotation = gaze["angle"] % 360.0
+    polygon = [part for p, q in CORNERS for part in (a * p - b * q + x, b * p + a * q + y)]
+    return {
+        "category_id": 1,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "segmentation": [polygon],
+        "area": (x1 - x0) * (y1 - y0),
+        "iscrowd": 0,
+        "score": gaze["probability"],
+        "log_ratio": gaze["score"],
+        "rotation": rotation,
+        "attributes": {"rotation": rotation},
+        "u": list(gaze["u"]),
+        "std": gaze["std"],
+    }
+
+
+def output_name(image_name: str) -> str:
+    """A file name (without suffix) for what is made from an image: readable, and never that of another image.
+
+    It ends in a hash of the whole name, so names in other folders, with another suffix or in other case differ, also
+    where the file system ignores case; and it depends on the name alone, so a resumed run finds the same. Letters are
+    ASCII, it is short, hides nowhere and starts no option.
+    """
+    digest = hashlib.blake2b(image_name.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
+    parts = [part for part in re.split(r"[/\\]+", image_name) if part not in ("", ".", "..")][-2:]
+    if parts:
+        parts[-1] = re.sub(r"(?<=.)\.[A-Za-z0-9]{1,5}$", "", parts[-1])
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", "-".join(parts)).strip("-")[-40:].strip("-")
+    return f"{readable or 'image'}-{digest}"
+
+
+def crop(image: Shaped[ndarray, "height width 3"], u: Any, size: int) -> Image.Image:
+    """What the gaze looks at, upright and `size` pixels wide: resampled without aliasing, the mean colour outside.
+
+    Raises:
+        BadInput: The gaze is not finite or has no size.
+    """
+    a, b, x, y = _plain(u)
+    if not all(map(math.isfinite, (a, b, x, y))) or math.hypot(a, b) == 0.0:
+        raise BadInput(f"gaze {[a, b, x, y]} can't be cropped: it must be finite, with a half-side above 0")
+    linear = np.array([[a, -b], [b, a]]) * (2.0 / size)
+    shift = np.array([x - a + b, y - b - a])
+    pixels = warp(image, linear, shift, size, size, mean_colour(image))
+    return Image.fromarray(as_bytes(pixels))
+
+
+def _share_inside(box: list[float], width: int, height: int) -> float:
+    x0, y0, x1, y1 = box
+    across, down = min(x1, width) - max(x0, 0.0), min(y1, height) - max(y0, 0.0)
+    area = (x1 - x0) * (y1 - y0)
+    return max(across, 0.0) * max(down, 0.0) / area if area > 0.0 else 0.0
+
+
+def _plain(value: Any) -> Any:
+    """Numbers, lists of them and texts as Python has them, from arrays and tensors."""
+    value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, str):
+        return value
+    return [_plain(part) for part in value] if isinstance(value, Iterable) else value
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _strict(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_strict(part) for part in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value

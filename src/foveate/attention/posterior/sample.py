@@ -1,0 +1,265 @@
+"""The posterior of gazes: u moved by Hamiltonian Monte Carlo, alternated with v and h1.
+
+For every gaze several chains start at dispersed places and alternate, with x = x(u) the standardised glimpse,
+
+    v | h1, u, I;    h1 | v    (`conditionals`);    u given the patch, by HMC (`hmc_kernels`),
+
+all chains of all gazes at once. What u's density is:
+
+- "paper": log p(u | v, I) = -1/2 sum_i (x_i(u) - v_i)^2 / sigma_i^2 + log p(u).
+- "marginal": v integrated out, x_i | h1 ~ N(mu_i(h1), 2 sigma_i^2). The same posterior of u (u and v are drawn jointly
+  given h1), reached sooner, since v no longer holds u in place.
+- "collapsed": h1 summed out too, log p(x(u)) = -F(x(u)) of the GRBM, with the pixels taken for v themselves; v and h1
+  are drawn from what is seen at the end. Where the patch model has thousands of hidden units, h1 holds u in place as v
+  does: chains of the other two are where they began for hundreds of sweeps.
+- a log ratio of the caller's, log p_object(x) - log p_background(x): u alone moves.
+
+The prior p(u) is the settings'; beside it the caller may say where the network came to rest and how far off it usually
+is (`around`): a normal density of (log s, angle, tx / L, ty / L) about the gaze, L its scale, in place of the prior.
+
+`temperature` T divides u's log-likelihood. sigma describes pixels as independent; real misfit is shared by neighbours,
+so D pixels are worth fewer than D observations, and the spread of u at T = 1 is too small. T is one number, fitted so
+that stated spreads are true on photographs set aside. T = 1 is the model's own posterior; with T > 1 u is drawn from
+its tempered conditional while v and h1 keep theirs.
+
+Each chain's scale comes from the Fisher information of its gaze at the start, then from the warm-up's draws; its step
+size from dual averaging. Both are fixed after the warm-up. A chain's draws depend on (seed, name, chain) and its image
+alone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from foveate.attention.patch_conditionals import PatchConditionals
+from foveate.attention.posterior import hmc, hmc_kernels
+from foveate.attention.posterior.ratio import LogRatio, normal_around, ratio_density
+from foveate.attention.posterior.settings import PosteriorSettings
+from foveate.attention.posterior.summary import Posterior, summarise
+from foveate.attention.posterior.target import GazeTargets, gaze_targets
+from foveate.errors import BadInput
+from foveate.runtime.random import key
+from foveate.runtime.streams import normals
+from foveate.scenes.gaze import compose, from_chart, from_scale_angle, to_chart
+from foveate.scenes.glimpse import glimpses, glimpses_with_jacobian
+from foveate.scenes.pyramid import Pyramids
+
+_WIDEST = torch.tensor([0.3, 0.3, 0.3, 0.3], dtype=torch.float64)  # of a scale: log s, radians, lengths
+_NARROWEST = 1e-5
+
+
+@dataclass(frozen=True)
+class _Chains:
+    """All chains of all gazes between two sweeps; gaze g's are rows g * chains to (g + 1) * chains."""
+
+    state: hmc.State
+    targets: GazeTargets
+    visible: Tensor
+    hidden: Tensor
+    mu: Tensor  # b + W h1
+    step_size: Tensor
+    scale: Tensor
+
+
+def sample(
+    pyramids: Pyramids,
+    index: Int64[np.ndarray, "gazes"],
+    gazes: Float[Tensor, "gazes 4"],
+    names: Sequence[str],
+    patch: PatchConditionals,
+    settings: PosteriorSettings | None = None,
+    seed: int = 0,
+    log_ratio: LogRatio | None = None,
+    tick: Callable[[int], None] = lambda done: None,
+    around: Float[Tensor, "4"] | None = None,
+) -> Posterior:
+    """Draws from the posterior of each gaze.
+
+    Args:
+        pyramids: The images.
+        index: Which image each gaze looks at.
+        gazes: Where the chains start, about; their scales are the lengths of the charts.
+        names: A unique name a gaze, which with the seed keys its random numbers: the same name, the same stream.
+        patch: The patch model.
+        settings: See `PosteriorSettings`.
+        seed: Of the random numbers.
+        log_ratio: The density of standardised glimpses to use instead of `settings.target`.
+        tick: Called with the number of sweeps done; may raise to stop.
+        around: Standard deviations of (log s, angle, tx / L, ty / L) of a normal prior about each gaze; needs the
+            target "collapsed" or a log ratio.
+    """
+    settings = PosteriorSettings() if settings is None else settings
+    if log_ratio is None and settings.target == "collapsed":
+        log_ratio = patch.log_density
+    if around is not None and log_ratio is None:
+        raise BadInput(f"a prior around gazes goes with the target 'collapsed', not with {settings.target!r}")
+    sampler = _Sampler(np.repeat(index, settings.chains), names, patch, settings, seed, log_ratio, around)
+    chains = sampler.start(pyramids, gazes.double())
+    chains = sampler.warm_up(chains, tick)
+    draws, acceptance, diverged = [], [], []
+    for sweep in range(settings.warm_up, settings.warm_up + settings.draws):
+        chains, info = sampler.sweep(chains, sweep)
+        draws.append(sampler.gazes(chains))
+        acceptance.append(info.acceptance.mean(0))
+        diverged.append(info.diverged.sum(0))
+        tick(sweep + 1)
+    if settings.target == "collapsed":
+        chains = sampler.patch_seen(chains, settings.warm_up + settings.draws)
+
+    def by_gaze(rows: Tensor) -> Tensor:
+        return rows.unflatten(0, (len(gazes), settings.chains))
+
+    return summarise(
+        by_gaze(torch.stack(draws, 1)),
+        acceptance=by_gaze(torch.stack(acceptance).mean(0)),
+        divergences=by_gaze(torch.stack(diverged).sum(0)),
+        transitions=settings.draws * settings.moves,
+        step_size=by_gaze(chains.step_size),
+        visible=by_gaze(chains.visible),
+        hidden=by_gaze(chains.hidden),
+    )
+
+
+class _Sampler:
+    """The steps of `sample`, with what stays the same between them."""
+
+    def __init__(
+        self,
+        index: np.ndarray,
+        names: Sequence[str],
+        patch: PatchConditionals,
+        settings: PosteriorSettings,
+        seed: int,
+        log_ratio: LogRatio | None,
+        around: Tensor | None,
+    ):
+        self.index, self.patch, self.settings, self.log_ratio, self.around = index, patch, settings, log_ratio, around
+
+        def keys(purpose: str) -> Tensor:
+            return torch.tensor([key(seed, purpose, name, k) for name in names for k in range(settings.chains)])
+
+        self.start_keys, self.gaze_keys, self.patch_keys = keys("start"), keys("gaze"), keys("patch")
+        share = 1.0 if settings.target == "paper" else 0.5
+        self.weight = patch.pixel_precision() * share / settings.temperature
+
+    def start(self, pyramids: Pyramids, gazes: Tensor) -> _Chains:
+        """Dispersed starts; v and h1 drawn from what each sees."""
+        n, settings = len(gazes) * self.settings.chains, self.settings
+        centre = gazes.repeat_interleave(settings.chains, 0)
+        away = normals(self.start_keys, 0, 4) * (settings.dispersion if self.around is None else self.around)
+        starts = compose(centre, from_scale_angle(torch.exp(away[:, 0]), away[:, 1], away[:, 2], away[:, 3]))
+        blank = torch.zeros(n, 3, self.patch.size, self.patch.size)
+        targets = gaze_targets(pyramids, self.index, centre, blank, self.weight, settings.prior, 1.0, settings.pyramid)
+        if self.around is not None:
+            targets.prior[:, 0] = 0.0  # no flat prior beside the normal one
+        length = torch.from_numpy(targets.length)
+        self.middle = to_chart(centre, length)
+        position = to_chart(starts, length)
+        low, high = targets.box
+        position = torch.minimum(torch.maximum(position, low), high)
+        x = self._see(targets, from_chart(position, length))
+        hidden = self.patch.sample_hidden(self.patch_keys, 0, x)
+        state = hmc.State(position, torch.zeros(n), torch.zeros(n, 4))
+        if self.around is None:
+            scale = self._fisher_scale(pyramids, gazes).repeat_interleave(settings.chains, 0)
+        else:
+            scale = self.around.double().expand(n, 4)
+        mu = self.patch.visible_mean(hidden)
+        return _Chains(state, targets, x, hidden, mu, torch.full((n,), 0.5, dtype=torch.float64), scale)
+
+    def warm_up(self, chains: _Chains, tick: Callable[[int], None]) -> _Chains:
+        """Adapts step sizes in two halves, the second with scales taken from the draws of the first."""
+        settings = self.settings
+        half = settings.warm_up // 2
+        for first, last in ((0, half), (half, settings.warm_up)):
+            averaging, visited = hmc.DualAveraging.begin(chains.step_size), []
+            for sweep in range(first, last):
+                chains, info = self.sweep(_with(chains, step_size=averaging.step_size), sweep)
+                for acceptance in info.acceptance:
+                    averaging = averaging.update(acceptance, settings.acceptance)
+                visited.append(chains.state.position)
+                tick(sweep + 1)
+            if visited:
+                chains = _with(chains, step_size=averaging.final)
+            if first == 0 and len(visited) >= 10:
+                chains = _with(chains, scale=self._scale_from(torch.stack(visited[len(visited) // 3 :]), chains.scale))
+        return chains
+
+    def sweep(self, chains: _Chains, sweep: int) -> tuple[_Chains, hmc.Info]:
+        """v given h1 and u, h1 given v, then moves of u. The info's fields are [moves, chains]."""
+        settings, patch = self.settings, self.patch
+        first = sweep * settings.moves
+        if self.log_ratio is not None:
+            return self._ratio_moves(chains, first, self.log_ratio)
+        x = self._see(chains.targets, self.gazes(chains))
+        # Sweep 0 of the stream made the first h1 (`start`).
+        visible = patch.sample_visible(self.patch_keys, sweep + 1, chains.mu, x)
+        hidden = patch.sample_hidden(self.patch_keys, sweep + 1, visible)
+        mu = patch.visible_mean(hidden)
+        centre = visible if settings.target == "paper" else mu
+        targets = chains.targets.with_means(patch.to_pixels(centre))
+        state = hmc_kernels.init(chains.state.position, targets)
+        state, moves = hmc_kernels.transitions(
+            self.gaze_keys, first, settings.moves, state, targets, chains.step_size, chains.scale,
+            settings.n_leapfrog, settings.jitter,
+        )  # fmt: skip
+        return _with(chains, state=state, targets=targets, visible=visible, hidden=hidden, mu=mu), moves.info
+
+    def gazes(self, chains: _Chains) -> Tensor:
+        """u of every chain."""
+        return from_chart(chains.state.position, torch.from_numpy(chains.targets.length))
+
+    def _ratio_moves(self, chains: _Chains, first: int, log_ratio: LogRatio) -> tuple[_Chains, hmc.Info]:
+        settings = self.settings
+        density = ratio_density(chains.targets, self.patch, log_ratio, settings.temperature)
+        if self.around is not None:
+            density = normal_around(density, self.middle, self.around)
+        state, infos = hmc.init(chains.state.position, density), []
+        for t in range(first, first + settings.moves):
+            state, info = hmc.step(
+                hmc.Keyed(self.gaze_keys, t), state, density, chains.step_size, chains.scale, settings.n_leapfrog,
+                settings.jitter, chains.targets.box,
+            )  # fmt: skip
+            infos.append(info)
+        info = hmc.Info(*(torch.stack(parts) for parts in zip(*infos, strict=True)))
+        return _with(chains, state=state), info
+
+    def patch_seen(self, chains: _Chains, sweep: int) -> _Chains:
+        """v and h1 from what each chain sees: h1 given v = x, then v given h1 and x."""
+        x = self._see(chains.targets, self.gazes(chains))
+        hidden = self.patch.sample_hidden(self.patch_keys, sweep + 1, x)
+        mu = self.patch.visible_mean(hidden)
+        visible = self.patch.sample_visible(self.patch_keys, sweep + 1, mu, x)
+        return _with(chains, visible=visible, hidden=hidden, mu=mu)
+
+    def _see(self, targets: GazeTargets, gazes: Tensor) -> Tensor:
+        seen = glimpses(targets.pyramids, self.index, gazes, self.patch.size, 1.0, self.settings.pyramid)
+        return self.patch.standardise(seen)
+
+    def _fisher_scale(self, pyramids: Pyramids, gazes: Tensor) -> Tensor:
+        """1 / sqrt(sum_i w_i (dx_i/dq_d)^2): the spread of each coordinate on its own, as the likelihood has it."""
+        index = self.index[:: self.settings.chains]
+        jacobian = glimpses_with_jacobian(pyramids, index, gazes, self.patch.size, 1.0, self.settings.pyramid)[1]
+        by_a, by_b, by_x, by_y = jacobian.double().unbind(1)
+        a, b = (part.view(-1, 1, 1, 1) for part in gazes[:, :2].unbind(1))
+        length = torch.hypot(a, b)
+        in_chart = (a * by_a + b * by_b, a * by_b - b * by_a, length * by_x, length * by_y)
+        information = np.stack([(self.weight * part.square()).flatten(1).numpy().sum(1) for part in in_chart], 1)
+        scale = torch.from_numpy(information).clamp(min=1e-12).rsqrt()
+        return torch.minimum(scale, _WIDEST).clamp(min=_NARROWEST)
+
+    def _scale_from(self, visited: Tensor, before: Tensor) -> Tensor:
+        """Standard deviations within the chains of each gaze, shrunk towards the scale before as in Stan."""
+        chains = self.settings.chains
+        variance = visited.var(0).unflatten(0, (-1, chains)).mean(1).repeat_interleave(chains, 0)
+        n = len(visited) * chains
+        scale = torch.sqrt((n * variance + 5 * before.square()) / (n + 5))
+        return torch.minimum(scale, _WIDEST).clamp(min=_NARROWEST)
+
+
+def _with(chains: _Chains, **changed: object) -> _Chains:
+    return _Chains(**{**chains.__dict__, **changed})

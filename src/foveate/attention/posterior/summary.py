@@ -1,0 +1,121 @@
+"""What chains of gazes say: the mean, how sure it is, and whether the chains can be believed."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from foveate.attention.posterior.diagnostics import bulk_ess, moving, rhat
+from foveate.scenes.gaze import angle, angle_difference, from_scale_angle, scale
+
+NOT_MOVING, DIVERGING, DISAGREEING, FEW = "not moving", "diverging", "chains disagree", "few effective draws"
+_DIVERGENT_SHARE, _LARGEST_RHAT, _LEAST_ESS = 0.1, 1.1, 40.0
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Posterior draws of a batch of gazes, and what they come to.
+
+    Attributes:
+        draws: u of every draw, in pixels.
+        mean: Geometric mean scale, circular mean angle, mean centre, as a gaze.
+        std: Standard deviations of (a, b, tx, ty) in pixels; nan where a chain does not move, for that is no certainty.
+        std_log_scale: Standard deviation of log s.
+        std_angle: Circular standard deviation in degrees.
+        std_centre: Root mean square distance of the centre from its mean, along each of x and y, in pixels.
+        rhat: R-hat of (log s, angle, tx, ty).
+        ess: Bulk effective sample sizes of the same.
+        acceptance: Mean acceptance probability of each chain.
+        divergences: Divergent transitions of each chain.
+        step_size: Step size of each chain after the warm-up.
+        visible: v of each chain's last sweep.
+        hidden: h1 of each chain's last sweep.
+        flags: What is wrong with a gaze's chains, in words; empty where nothing is.
+    """
+
+    draws: Float[Tensor, "gaze chain draw 4"]
+    mean: Float[Tensor, "gaze 4"]
+    std: Float[Tensor, "gaze 4"]
+    std_log_scale: Float[Tensor, " gaze"]
+    std_angle: Float[Tensor, " gaze"]
+    std_centre: Float[Tensor, "gaze 2"]
+    rhat: Float[Tensor, "gaze 4"]
+    ess: Float[Tensor, "gaze 4"]
+    acceptance: Float[Tensor, "gaze chain"]
+    divergences: Int64[Tensor, "gaze chain"]
+    step_size: Float[Tensor, "gaze chain"]
+    visible: Float[Tensor, "gaze chain D"]
+    hidden: Float[Tensor, "gaze chain H"]
+    flags: tuple[tuple[str, ...], ...]
+
+
+def mean_gaze(draws: Float[Tensor, "*batch draw 4"]) -> Float[Tensor, "*batch 4"]:
+    """Geometric mean scale, circular mean angle (the direction of the mean unit vector), mean centre."""
+    s, turn = scale(draws), angle(draws)
+    middle = torch.atan2(torch.sin(turn).mean(-1), torch.cos(turn).mean(-1))
+    centre = draws[..., 2:].mean(-2)
+    return from_scale_angle(torch.exp(torch.log(s).mean(-1)), middle, centre[..., 0], centre[..., 1])
+
+
+def circular_std(angles: Float[Tensor, "*batch draw"]) -> Float[Tensor, "*batch"]:
+    """sqrt(-2 log R) in radians, R the length of the mean unit vector (Mardia & Jupp 2000).
+
+    It equals the standard deviation of the normal density that is wrapped, also near the cut at 180 degrees.
+    """
+    length = torch.hypot(torch.sin(angles).mean(-1), torch.cos(angles).mean(-1))
+    return torch.sqrt(-2 * torch.log(length.clamp(max=1)))
+
+
+def coordinates(draws: Float[Tensor, "*batch chain draw 4"]) -> Float[Tensor, "*batch 4 chain draw"]:
+    """(log s, angle, tx, ty), the angle taken around the circular mean of all draws: no chain jumps at 180 degrees."""
+    turn = angle(draws)
+    middle = angle(mean_gaze(draws.flatten(-3, -2)))
+    turn = angle_difference(turn, middle[..., None, None])
+    return torch.stack((torch.log(scale(draws)), turn, draws[..., 2], draws[..., 3]), dim=-3)
+
+
+def summarise(
+    draws: Float[Tensor, "gaze chain draw 4"],
+    acceptance: Float[Tensor, "gaze chain"],
+    divergences: Int64[Tensor, "gaze chain"],
+    transitions: int,
+    step_size: Float[Tensor, "gaze chain"],
+    visible: Float[Tensor, "gaze chain D"],
+    hidden: Float[Tensor, "gaze chain H"],
+) -> Posterior:
+    """Builds the `Posterior` of draws; `transitions` is how many a chain made, to judge the divergences by."""
+    draws = draws.double()
+    found = coordinates(draws)
+    alive = moving(found)
+    all_draws = draws.flatten(1, 2)
+    everything = found.flatten(2)
+    gone = ~alive.all(1)
+
+    def unless_gone(values: Tensor) -> Tensor:
+        return torch.where(gone.view(-1, *[1] * (values.ndim - 1)), torch.nan, values)
+
+    found_rhat, found_ess = rhat(found), bulk_ess(found)
+    divergent = divergences.double().sum(1) > _DIVERGENT_SHARE * transitions * draws.shape[1]
+    signs = {
+        NOT_MOVING: gone,
+        DIVERGING: divergent,
+        DISAGREEING: (found_rhat > _LARGEST_RHAT).any(1),
+        FEW: ((found_ess < _LEAST_ESS) | torch.isnan(found_ess)).any(1) & ~gone,
+    }
+    return Posterior(
+        draws=draws,
+        mean=mean_gaze(all_draws),
+        std=unless_gone(all_draws.std(1)),
+        std_log_scale=unless_gone(everything[:, 0].std(1)),
+        std_angle=unless_gone(torch.rad2deg(circular_std(everything[:, 1]))),
+        std_centre=unless_gone(all_draws[..., 2:].std(1)),
+        rhat=found_rhat,
+        ess=found_ess,
+        acceptance=acceptance,
+        divergences=divergences,
+        step_size=step_size,
+        visible=visible,
+        hidden=hidden,
+        flags=tuple(tuple(w for w, sign in signs.items() if sign[g]) for g in range(len(draws))),
+    )

@@ -1,0 +1,117 @@
+"""Lower bounds on a Gaussian deep belief network's log density, patch by patch.
+
+With q(h1 | v) the first layer's factorial posterior (Tang, Srivastava, Salakhutdinov 2014, supplement):
+
+    log p(v) >= E_q[ log p(v | h1) + log p*(h1) ] + H(q) - log Z                                 (variational)
+    log p(v) >= E[ log 1/K sum_k p(v | h1_k) p*(h1_k) / q(h1_k | v) ] - log Z,    h1_k ~ q         (K samples)
+
+The second is the importance-weighted bound of Burda, Grosse, Salakhutdinov (2016): the first one at K = 1, rising with
+K to log p(v). Here both come without log Z, which `bracket.py` has.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.boltzmann.dbn import GaussianDBN
+from foveate.boltzmann.log_z.weights import log_mean_exp
+from foveate.errors import BadInput
+from foveate.runtime.full_precision import full_precision, single_threaded_products
+from foveate.runtime.random import generator
+
+_ROWS = 1000
+"""Draws of h1 that are worked on at once."""
+
+
+class BoundTerms(NamedTuple):
+    """What each patch adds to the bounds, before log Z, in nats.
+
+    Attributes:
+        variational: [N] E_q[log p(v | h1) + log p*(h1)] + H(q).
+        sampling_variance: [N] variance of that average, from the spread of its samples; NaN for a single one.
+        weighted: [N] the importance-weighted bound.
+    """
+
+    variational: Float[Tensor, " n"]
+    sampling_variance: Float[Tensor, " n"]
+    weighted: Float[Tensor, " n"]
+
+
+def bound_terms(
+    gdbn: GaussianDBN,
+    patches: Float[Tensor, "n visible"],
+    ids: Sequence[int],
+    samples: int = 100,
+    importance_samples: int = 1000,
+    seed: int = 0,
+    tick: Callable[[int], None] = lambda done: None,
+) -> BoundTerms:
+    """Both bounds of some patches, without log Z.
+
+    Each patch has random numbers of its own, drawn on the CPU whatever the device, and products of its own, so that its
+    figures are the same in any selection.
+
+    Args:
+        gdbn: The model.
+        patches: [N, D] standardised.
+        ids: Which of them; their places in `patches`, on which the random numbers are keyed.
+        samples: M, draws of h1 for the variational bound.
+        importance_samples: K, draws for the importance-weighted bound; the two share their draws.
+        seed: Of the random numbers.
+        tick: Called with the number of patches done.
+
+    Raises:
+        BadInput: No samples asked for.
+    """
+    for name, count in (("samples", samples), ("importance_samples", importance_samples)):
+        if count < 1:
+            raise BadInput(f"{name} = {count}: expected at least 1")
+    rows = [torch.empty((0, 3), dtype=torch.float64)]
+    with full_precision(), single_threaded_products(), torch.no_grad():
+        for done, index in enumerate(ids, start=1):
+            v = patches[index].to(gdbn.grbm.W.device, torch.float32)
+            rows.append(_patch_terms(gdbn, v, index, samples, importance_samples, seed))
+            tick(done)
+    return BoundTerms(*torch.cat(rows).T.contiguous())
+
+
+def _patch_terms(gdbn: GaussianDBN, v: Tensor, index: int, samples: int, importance_samples: int, seed: int) -> Tensor:
+    """[1, 3] variational term, its sampling variance, importance-weighted term of one patch."""
+    logits = _posterior_logits(gdbn, v)
+    random, draws = generator(seed, "bound", index), max(samples, importance_samples)
+    joint, log_q = [], []
+    for first in range(0, draws, _ROWS):
+        uniform = torch.rand((min(_ROWS, draws - first), len(logits)), generator=random, dtype=torch.float64)
+        h1 = (uniform.to(logits.device) < torch.sigmoid(logits)).float()
+        joint.append(_log_joint(gdbn, v, h1))
+        log_q.append(h1.double() @ logits - _softplus(logits).sum())
+    log_joint, log_posterior = torch.cat(joint), torch.cat(log_q)
+    entropy = (_softplus(logits) - logits * torch.sigmoid(logits)).sum()
+    used = log_joint[:samples]
+    variance = used.var() / samples if samples > 1 else torch.full_like(entropy, torch.nan)
+    weighted = log_mean_exp((log_joint - log_posterior)[:importance_samples])
+    return torch.stack([used.mean() + entropy, variance, weighted]).cpu()[None]
+
+
+def _posterior_logits(gdbn: GaussianDBN, v: Tensor) -> Tensor:
+    """Log-odds of q(h1_j = 1 | v) in float64: with small sigma they are sums of large numbers."""
+    grbm = gdbn.grbm
+    return grbm.c.double() + (v.double() * torch.exp(-2 * grbm.log_sigma.double())) @ grbm.W.double()
+
+
+def _log_joint(gdbn: GaussianDBN, v: Tensor, h1: Tensor) -> Tensor:
+    """log p(v | h1) + log p*(h1): float32 products, everything else in float64."""
+    grbm, rbm = gdbn.grbm, gdbn.rbm
+    log_sigma = grbm.log_sigma.double()
+    residual = (v - grbm.b).double() - (h1 @ grbm.W.T).double()
+    squares = residual.square() @ torch.exp(-2 * log_sigma)
+    constant = log_sigma.sum() + 0.5 * len(v) * torch.log(torch.tensor(2 * torch.pi, dtype=torch.float64))
+    top = h1.double() @ rbm.b.double() + _softplus((h1 @ rbm.W).double() + rbm.c.double()).sum(1)
+    return -0.5 * squares - constant.to(v.device) + top
+
+
+def _softplus(x: Tensor) -> Tensor:
+    return torch.logaddexp(x, torch.zeros_like(x))

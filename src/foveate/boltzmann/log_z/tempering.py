@@ -1,0 +1,226 @@
+"""Parallel tempering of an RBM: samples of the model that needn't cross its barriers at its own temperature.
+
+Several ensembles of replicas run along an `AnnealingPath`, one replica a level; neighbours exchange states. The bottom
+level is the path's base, which is drawn afresh at every sweep, so a state that comes up from there is new. Ensembles
+that start in different places and end up telling different stories show that the samples can't be trusted.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.boltzmann.log_z.chains import segment_steps
+from foveate.boltzmann.log_z.fused import binary_visible_pass, swap_pass, tempered_hidden_pass
+from foveate.boltzmann.log_z.path import AnnealingPath
+from foveate.runtime.full_precision import full_precision, single_threaded_products
+from foveate.runtime.random import key
+
+ENSEMBLES = 4
+"""Independent ensembles, which start in different places: at the activities given, at draws of the base, at fair
+coins, and at the activities' opposites."""
+
+LEVELS = 25
+"""Inverse temperatures of each, 0 and 1 included."""
+
+STATISTICS = 4
+"""Numbers watched for mixing: the log density's slope in beta, and v along the strongest directions of the
+couplings."""
+
+
+class TemperingState(NamedTuple):
+    """All that going on needs.
+
+    Attributes:
+        v: [rows, V] uint8 states.
+        slope: [rows] float64, the visible part of d log p*_beta(v, h) / d beta.
+        rows_by_level: [ensembles, levels] which row is at which level.
+        was_at_bottom: [rows] uint8.
+        swapped: [levels - 1] accepted exchanges so far.
+        arrivals: [] states that came up from the bottom to the top so far.
+        samples: [draws, ensembles, V] uint8 (zeros where not drawn yet).
+        statistics: [sweeps, ensembles, STATISTICS] of the top level (zeros where not reached yet).
+        sweep: [] sweeps done.
+    """
+
+    v: Tensor
+    slope: Tensor
+    rows_by_level: Tensor
+    was_at_bottom: Tensor
+    swapped: Tensor
+    arrivals: Tensor
+    samples: Tensor
+    statistics: Tensor
+    sweep: Tensor
+
+
+class Tempered(NamedTuple):
+    """Samples, and what is known of their worth.
+
+    Attributes:
+        samples: [draws, ensembles, visible] states of the top level.
+        r_hat: Largest split R-hat over the statistics, second half of the sweeps; 1 when the ensembles agree, NaN where
+            nothing moves.
+        arrivals: How many states came up from the bottom to the top, all ensembles together.
+        swap_rate: [levels - 1] share of the exchanges offered that were accepted.
+    """
+
+    samples: Float[Tensor, "draws ensembles visible"]
+    r_hat: float
+    arrivals: int
+    swap_rate: Float[Tensor, " pairs"]
+
+
+def temper(
+    path: AnnealingPath,
+    ladder: Float[Tensor, " levels"],
+    starts: Float[Tensor, "n visible"],
+    draws: int,
+    sweeps: int,
+    seed: int,
+    state: TemperingState | None = None,
+    tick: Callable[[int], None] = lambda done: None,
+    keep: Callable[[TemperingState], None] = lambda state: None,
+) -> Tempered:
+    """Run ENSEMBLES ensembles and draw from their top levels, evenly over the second half of the sweeps.
+
+    Args:
+        path: To a binary RBM.
+        ladder: Ascending inverse temperatures from 0 to 1.
+        starts: Visible states (or probabilities) that show what is typical; see ENSEMBLES.
+        draws: Samples of each ensemble, at most half the sweeps.
+        sweeps: Gibbs sweeps of every replica, each followed by exchanges.
+        seed: Of all random numbers.
+        state: Where an earlier run of the same call stopped.
+        tick: Called with the sweeps done; may raise to stop.
+        keep: Called just before it with the state from which to go on.
+    """
+    with full_precision(), single_threaded_products(), torch.no_grad():
+        path = path.to("cpu")
+        if state is None:
+            state = _begin(path, len(ladder), starts, draws, sweeps, seed)
+        run = _Tempering(path, ladder, state, seed)
+        while run.done < sweeps:
+            run.advance(min(run.done + segment_steps(path, len(run.v)), sweeps))
+            keep(run.state())
+            tick(run.done)
+        state = run.state()
+    half = state.statistics[sweeps // 2 :]
+    offered = ENSEMBLES * torch.tensor([(sweeps + 1 - level % 2) // 2 for level in range(len(ladder) - 1)])
+    return Tempered(
+        samples=state.samples[..., : path.n_visible].float(),
+        r_hat=max((split_r_hat(half[..., i].T) for i in range(STATISTICS)), key=_worst),
+        arrivals=int(state.arrivals),
+        swap_rate=state.swapped / offered.clamp(min=1),
+    )
+
+
+def split_r_hat(series: Float[Tensor, "chains draws"]) -> float:
+    """Potential scale reduction of chains cut in halves (Gelman et al. 2013, section 11.4).
+
+    NaN where it says nothing: fewer than four draws, or no chain moves and all are at the same place (which a constant
+    statistic of a healthy chain does too); infinite where chains stand still in different places.
+    """
+    half = series.shape[1] // 2
+    if half < 2:
+        return float("nan")
+    parts = torch.cat([series[:, :half], series[:, -half:]]).double()
+    within, between = parts.var(1).mean(), half * parts.mean(1).var()
+    if within == 0:
+        return float("nan") if between == 0 else float("inf")
+    return float(torch.sqrt((half - 1) / half + between / (half * within)))
+
+
+def _worst(r_hat: float) -> float:
+    return -1.0 if np.isnan(r_hat) else r_hat
+
+
+def _begin(path: AnnealingPath, levels: int, starts: Tensor, draws: int, sweeps: int, seed: int) -> TemperingState:
+    """Each ensemble starts in a place of its own, so that their agreement says something."""
+    rows, units = ENSEMBLES * levels, path.W.shape[0]
+    generator = torch.Generator().manual_seed(key(seed, "tempering start"))
+    chosen = torch.randint(len(starts), (levels,), generator=generator)
+    typical = torch.zeros(levels, units)
+    typical[:, : path.n_visible] = starts.to("cpu", torch.float32)[chosen]
+    base = torch.sigmoid(path.b_base).expand(levels, -1)
+    mean = torch.cat([typical, base, torch.full_like(base, 0.5), 1 - typical])
+    v = torch.rand((rows, units), generator=generator) < mean
+    return TemperingState(
+        v=v.to(torch.uint8),
+        slope=v.double() @ path.b_change.double(),
+        rows_by_level=torch.arange(rows).reshape(ENSEMBLES, levels).clone(),
+        was_at_bottom=torch.zeros(rows, dtype=torch.uint8),
+        swapped=torch.zeros(levels - 1, dtype=torch.int64),
+        arrivals=torch.zeros((), dtype=torch.int64),
+        samples=torch.zeros((draws, ENSEMBLES, units), dtype=torch.uint8),
+        statistics=torch.zeros((sweeps, ENSEMBLES, STATISTICS), dtype=torch.float64),
+        sweep=torch.zeros((), dtype=torch.int64),
+    )
+
+
+class _Tempering:
+    """A run in progress, on memory of its own."""
+
+    def __init__(self, path: AnnealingPath, ladder: Tensor, state: TemperingState, seed: int):
+        self.path, self.ladder = path, ladder.numpy()
+        self.kept = TemperingState(*(value.clone() for value in state))
+        self.done, self.arrivals = int(state.sweep), int(state.arrivals)
+        self.v = state.v.float()
+        rows = len(self.v)
+        self.keys = np.array([key(seed, "tempering", row) for row in range(rows)], np.uint64)
+        self.swap_key = np.uint64(key(seed, "tempering swaps"))
+        self.hidden = torch.zeros(rows, path.W.shape[1])
+        self.product = torch.zeros_like(self.hidden)
+        self.transposed = path.W.T.contiguous()
+        self.slope, self.coupling = self.kept.slope.numpy(), np.zeros(rows)
+        self.beta = np.zeros(rows, np.float32)
+        self._set_betas()
+        self.directions = _strongest_directions(path.W)
+        sweeps, draws = len(state.statistics), len(state.samples)
+        drawn_at = np.linspace(sweeps // 2, sweeps - 1, draws).astype(int)
+        self.draws_at = {int(sweep): np.flatnonzero(drawn_at == sweep) for sweep in set(drawn_at)}
+
+    def advance(self, until: int) -> None:
+        path, kept = self.path, self.kept
+        v, hidden, rows = self.v.numpy(), self.hidden.numpy(), kept.rows_by_level.numpy()
+        bottom, swapped = kept.was_at_bottom.numpy(), kept.swapped.numpy()
+        for sweep in range(self.done, until):
+            torch.mm(self.v, path.W, out=self.product)
+            tempered_hidden_pass(
+                self.product.numpy(), path.c_base.numpy(), path.c_change.numpy(), self.beta, sweep, self.keys, hidden,
+                self.coupling,
+            )  # fmt: skip
+            slope = self.slope + self.coupling
+            self.arrivals += swap_pass(rows, self.ladder, slope, sweep, self.swap_key, swapped, bottom)
+            self._set_betas()
+            torch.mm(self.hidden, self.transposed, out=self.v)
+            binary_visible_pass(v, path.b_base.numpy(), path.b_change.numpy(), self.beta, sweep, self.keys, self.slope)
+            top = rows[:, -1]
+            kept.statistics[sweep, :, 0] = torch.from_numpy(slope[top])
+            kept.statistics[sweep, :, 1:] = (self.v[top] @ self.directions).double()
+            for draw in self.draws_at.get(sweep, ()):
+                kept.samples[draw] = self.v[top].to(torch.uint8)
+        self.done = until
+
+    def state(self) -> TemperingState:
+        return self.kept._replace(
+            v=self.v.to(torch.uint8),
+            arrivals=torch.tensor(self.arrivals),
+            sweep=torch.tensor(self.done),
+        )
+
+    def _set_betas(self) -> None:
+        self.beta[self.kept.rows_by_level.numpy()] = self.ladder.astype(np.float32)
+
+
+def _strongest_directions(couplings: Tensor) -> Tensor:
+    """[V, STATISTICS - 1] left singular vectors with the largest singular values; zeros where there are none to speak
+    of."""
+    left, singular, _ = torch.linalg.svd(couplings.double(), full_matrices=False)
+    real = singular[: STATISTICS - 1] > 1e-4 * singular[0]
+    directions = torch.zeros(len(couplings), STATISTICS - 1)
+    directions[:, : len(real)] = (left[:, : STATISTICS - 1] * real).float()
+    return directions

@@ -1,0 +1,92 @@
+"""Which epoch of a second layer is kept: the one that explains patches never trained on best.
+
+Of the variational bound of a deep belief network,
+
+    E_q[log p(v | h1)] + H(q) + E_q[log p*(h1)] - log Z,
+
+the second layer decides about the last two terms alone. They are estimated on held-out draws of h1, log Z by a short
+annealing with the same random numbers each time, at the start and at some epochs on the way. The epoch of the highest
+estimate is kept, which may be the start: where a layer soon fits its own data ever closer and others worse, it stops
+early. (So short an annealing finds too little of a Z whose machine mixes badly, and flatters it: it tells apart what
+differs by tens of nats, not by a few.)
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.boltzmann.log_z.ais import estimate
+from foveate.boltzmann.log_z.chains import anneal
+from foveate.boltzmann.log_z.path import binary_path
+from foveate.boltzmann.log_z.schedules import linear
+from foveate.boltzmann.rbm import BernoulliRBM
+from foveate.boltzmann.training.contrastive import Machine
+from foveate.runtime.progress import Progress, Quiet
+
+PREFIX = "best."
+CHAINS = 50  # a whole block of them
+
+
+def held_out_gain(
+    rbm: BernoulliRBM, h1: Float[Tensor, "n hidden1"], temperatures: int, seed: int, progress: Progress | None = None
+) -> float:
+    """E[log p*(h1)] - log Z of the top RBM on draws of h1, nats: its part of the bound."""
+    path = binary_path(rbm, h1).to(h1.device)
+    with (progress or Quiet()).phase("held-out bound", temperatures) as tick:
+        annealed = anneal(path, linear(temperatures), range(CHAINS), seed, "selection", tick=lambda done: tick(done))
+    return float(-rbm.free_energy(h1).double().mean() - estimate(path, annealed.log_weights).log_z)
+
+
+class Selection:
+    """The best of the epochs that were looked at.
+
+    Args:
+        h1: Held-out draws.
+        epochs: How many there will be.
+        looks: How many are looked at, the last among them, beside the start; 0 keeps the last without a look.
+        temperatures: Of each annealing.
+        seed: Of the annealing.
+        kept: A checkpoint's tensors and meta to go on from.
+        progress: Shown at each look, and asked whether to stop.
+    """
+
+    def __init__(
+        self,
+        h1: Float[Tensor, "n hidden1"],
+        epochs: int,
+        looks: int,
+        temperatures: int,
+        seed: int,
+        kept: tuple[Mapping[str, Tensor], Mapping[str, Any]] | None = None,
+        progress: Progress | None = None,
+    ):
+        self._progress = progress
+        self._h1, self._temperatures, self._seed = h1, temperatures, seed
+        self._at = {round(epochs * look / looks) for look in range(looks + 1)} if looks and epochs else set()
+        self.gain = -float("inf")
+        self._best: dict[str, Tensor] = {}
+        if kept is not None and "gain" in kept[1]:
+            self.gain = float(kept[1]["gain"])
+            self._best = {n.removeprefix(PREFIX): t for n, t in kept[0].items() if n.startswith(PREFIX)}
+
+    def look(self, rbm: Machine, epoch: int) -> dict[str, float]:
+        """Figures for the log where this epoch is looked at, else none; the machine is remembered if it is the best."""
+        if epoch not in self._at or not isinstance(rbm, BernoulliRBM):  # a first layer is not looked at
+            return {}
+        gain = held_out_gain(rbm, self._h1, self._temperatures, self._seed, self._progress)
+        if gain > self.gain:
+            self.gain, self._best = gain, {name: t.detach().clone() for name, t in rbm.state_dict().items()}
+        return {"held_out_gain": gain}
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Tensors and meta for a checkpoint."""
+        if not self._best:
+            return {}, {}
+        return {PREFIX + name: tensor for name, tensor in self._best.items()}, {"gain": self.gain}
+
+    def keep(self, rbm: Machine) -> None:
+        """Put the best into the machine, if any was looked at."""
+        if self._best:
+            rbm.load_state_dict(self._best)

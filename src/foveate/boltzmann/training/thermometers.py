@@ -1,0 +1,109 @@
+"""Where the second layer starts: as the first layer's own prior, corrected by the data.
+
+A comb (`combs.py`) writes a position along its direction as a thermometer: units in order of their thresholds, on up
+to a level i and off above it. In the first layer nothing but the visible units keeps that order; a second layer that
+starts with small random weights would have to learn it, and costs hundreds of nats until then. Here a Bernoulli RBM
+gets, for a group of n units, n - 1 hidden units of weight a at kinks l = 1 .. n - 1, so that with N units on
+    log p*(h) = sum_j b_j h_j + S(N),   S(N) = sum_l softplus(a (N - l)),
+and S is convex: two states of the same N differ by b alone, and b falls steeply enough that the ordered one wins by
+e^a. The biases b_j = log P(level j) - log P(level j - 1) - S(j) + S(j - 1) give every level its share of the data. (For
+the first layer's own prior S(N) would be w^2 N^2 / 2; a need not be so large to keep the order, and a smaller one
+mixes. That a second layer should start as the first one's prior is the idea of Hinton, Osindero, Teh 2006.)
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.runtime.random import generator
+
+ORDER = 6.0
+"""a: neighbours change places with probability e^-6, which costs a few nats in 2,000 units and still mixes."""
+
+
+def thermometers(grbm: GaussianBernoulliRBM, similarity: float = 0.7) -> list[slice]:
+    """Runs of two or more hidden units, neighbours by index, whose weights share a direction, thresholds rising.
+
+    Args:
+        grbm: The first layer.
+        similarity: Least cosine of neighbours' weights, in units of sigma.
+    """
+    W = grbm.W / grbm.sigma[:, None]
+    W = W / W.norm(dim=0).clamp(min=1e-12)
+    together = ((W[:, 1:] * W[:, :-1]).sum(0) > similarity) & (grbm.c[1:] < grbm.c[:-1])
+    runs, first = [], 0
+    for unit in range(1, grbm.n_hidden + 1):
+        if unit == grbm.n_hidden or not together[unit - 1]:
+            if unit - first > 1:
+                runs.append(slice(first, unit))
+            first = unit
+    return runs
+
+
+def start_from_prior(
+    grbm: GaussianBernoulliRBM, hidden: Float[Tensor, "batch hidden1"], n_hidden: int, seed: int, order: float = ORDER
+) -> BernoulliRBM:
+    """A second layer that keeps the first one's thermometers in order; its other units are independent.
+
+    Args:
+        grbm: The first layer.
+        hidden: E[h1 | v] on data.
+        n_hidden: Hidden units; those that no thermometer needs start with small random weights. Where they are too few,
+            the longest thermometers come first.
+        seed: Key of the random weights.
+        order: a of the module's formula.
+    """
+    machine = BernoulliRBM(grbm.n_hidden, n_hidden)
+    mean = hidden.mean(0, dtype=torch.float64)
+    least = 0.5 / (len(hidden) + 1)
+    mean = mean.clamp(least, 1 - least)
+    b = torch.log(mean) - torch.log1p(-mean)
+    noise = torch.randn(machine.W.shape, generator=generator(seed, "weights"))
+    machine.W.data.copy_(0.01 * noise)
+    machine.c.data.fill_(-1.0)
+    used = 0
+    for run in sorted(thermometers(grbm), key=lambda run: run.start - run.stop):
+        kinks = run.stop - run.start - 1
+        if used + kinks > n_hidden:
+            continue
+        mine = slice(used, used + kinks)
+        machine.W.data[:, mine] = 0
+        machine.W.data[run, mine] = order
+        machine.c.data[mine] = -order * torch.arange(1, kinks + 1)
+        b[run] = _level_biases(mean[run], least, order)
+        used += kinks
+    machine.b.data.copy_(b)
+    return machine
+
+
+def _level_biases(mean: Float[Tensor, " units"], least: float, order: float) -> Float[Tensor, " units"]:
+    """b_j of a thermometer from the units' means on data: P(level i) = E[h_i] - E[h_(i+1)], each at least `least`."""
+    ends = torch.ones(1, dtype=mean.dtype), torch.zeros(1, dtype=mean.dtype)
+    steps = torch.cat((ends[0], mean, ends[1]))
+    level = (steps[:-1] - steps[1:]).clamp(min=least)
+    count = torch.arange(len(mean) + 1, dtype=mean.dtype)
+    convex = softplus(order * (count[:, None] - torch.arange(1, len(mean), dtype=mean.dtype))).sum(1)
+    return (level.log() - convex).diff()
+
+
+def prior_log_z(machine: BernoulliRBM, runs: list[slice], used: int, order: float = ORDER) -> float:
+    """log Z of a machine as `start_from_prior` leaves it, random units without weight: a product over groups.
+
+    A group of n units sums e^S(N) times the N-th elementary symmetric polynomial of e^b, by its recurrence.
+    """
+    b = machine.b.double()
+    log_z = float(softplus(machine.c.double()[used:]).sum())
+    grouped = torch.zeros(len(b), dtype=torch.bool)
+    for run in runs:
+        grouped[run] = True
+        n = run.stop - run.start
+        polynomial = torch.full((n + 1,), -torch.inf, dtype=torch.float64)
+        polynomial[0] = 0
+        for bias in b[run]:
+            polynomial[1:] = torch.logaddexp(polynomial[1:], polynomial[:-1] + bias)
+        count = torch.arange(n + 1, dtype=torch.float64)
+        convex = softplus(order * (count[:, None] - torch.arange(1, n, dtype=torch.float64))).sum(1)
+        log_z += float(torch.logsumexp(polynomial + convex, 0))
+    return log_z + float(softplus(b[~grouped]).sum())

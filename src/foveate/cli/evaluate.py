@@ -1,0 +1,232 @@
+"""`foveate evaluate bound` and `foveate evaluate localization`: how good a run is."""
+
+import dataclasses
+import io
+import os
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from foveate.cli.options import (
+    Category,
+    Common,
+    MaxGazes,
+    MinProbability,
+    Overrides,
+    Resume,
+    Select,
+    Starts,
+    note,
+    print_figures,
+    progress,
+)
+from foveate.errors import BadInput
+from foveate.storage.files import CannotWrite, write_atomic
+from foveate.storage.run import STORY
+
+Count = Annotated[int, Parameter(validator=Number(gte=1))]
+PLOTS = (".png", ".pdf", ".svg")
+
+
+def bound(
+    run: str,
+    patches: str,
+    /,
+    *,
+    select: Select = None,
+    category: Category = None,
+    chains: Count = 100,
+    temperatures: Count = 50_000,
+    samples: Count = 100,
+    importance_samples: Count = 1000,
+    schedule: Literal["adaptive", "linear", "sigmoid"] = "adaptive",
+    baselines: str | None = None,
+    grbm: Annotated[bool, Parameter(show_default=False)] = False,
+    shard: str | None = None,
+    state: str | None = None,
+    merge: list[str] | None = None,
+    resume: Resume = False,
+    common: Common = Common(),  # noqa: B008 it is frozen
+) -> None:
+    """Nats a patch that the patch model reaches, with all that is needed to trust the number.
+
+    The variational and the importance-weighted bound; log Z from annealed importance sampling forward and in reverse,
+    which bracket it. All figures are nats of the standardised patch; add pixel_offset for nats over pixels in [0, 1].
+
+    Args:
+        run: A RUN folder; only its gdbn.safetensors is needed.
+        patches: A .npy file of standardised patches [N, D], or annotated scenes.
+        chains: Annealing chains, each way.
+        temperatures: Intermediate distributions.
+        samples: Draws of the hidden layer a patch, for the variational bound.
+        importance_samples: The same for the importance-weighted bound.
+        schedule: How the temperatures are spaced.
+        baselines: Patches or scenes to fit simple densities on, which are then measured on the same patches.
+        grbm: Estimate the first layer's own density too.
+        shard: I/N does the I-th of N parts; keep each with --state, and put them together with --merge.
+        state: A file that keeps what is done, to go on with --resume.
+        merge: A state file of a finished shard; repeated, once a shard. Nothing is computed then.
+    """
+    from foveate.boltzmann.dbn import GaussianDBN
+    from foveate.evaluation.bound import evaluate_bound, merge_bounds
+    from foveate.report import BoundStory
+    from foveate.runtime.devices import resolve
+    from foveate.storage.run import Run
+
+    path = Run.open(run, needs=("gdbn.safetensors",)).path / "gdbn.safetensors"
+    if resume and state is None:
+        raise BadInput("--resume goes on with a --state FILE: name it")
+    device = resolve(common.device)
+    if merge:
+        figures = merge_bounds(merge, progress())
+    else:
+        model = GaussianDBN.load(path)
+        v = _patches(patches, model, select, category, run)
+        fit = None if baselines is None else _patches(baselines, model, None, category, run)
+        figures = evaluate_bound(
+            model.to(device),
+            v,
+            chains=chains,
+            temperatures=temperatures,
+            samples=samples,
+            importance_samples=importance_samples,
+            seed=common.seed or 0,
+            schedule=schedule,
+            shard=_part(shard),
+            state_file=state,
+            resume=resume,
+            baselines=fit,
+            grbm=grbm,
+            progress=progress(),
+        )
+    if "shard" not in figures:
+        keep(run, BoundStory(figures, _name_of(patches, select)))
+    print_figures(figures, common.json)
+
+
+def localization(
+    run: str,
+    scenes: str,
+    /,
+    *,
+    select: Select = None,
+    category: Category = None,
+    turn: float = 0.0,
+    starts: Starts = "many",
+    max_gazes: MaxGazes = None,
+    min_probability: MinProbability = None,
+    plot: str | None = None,
+    set_: Overrides = None,
+    common: Common = Common(),  # noqa: B008 it is frozen
+) -> None:
+    """How well objects are found, against annotations.
+
+    Prints accuracy by overlap and by step of the inference, errors of angle and scale, and whether the stated
+    probabilities and deviations are true. The page of RUN shows it from then on, and a plot of it lies in RUN.
+
+    Args:
+        run: A RUN folder.
+        scenes: Annotated scenes.
+        turn: Turn photographs and truths in the plane first, by this many degrees clockwise.
+        plot: Where to draw the figures, a .png, .pdf or .svg; in RUN if nothing is said, named after what was measured.
+    """
+    from foveate.cli.models import attend_settings, load_attention
+    from foveate.evaluation.localization import localize
+    from foveate.report import LocalizationStory
+    from foveate.scenes.listing import mark_output
+
+    if plot is not None and Path(plot).suffix.lower() not in PLOTS:
+        raise BadInput(f"--plot {plot}: a name that ends in {', '.join(PLOTS)} is expected")
+    settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
+    attention = load_attention(run, common)
+    read = annotated_scenes(scenes, select, category, run)
+    with progress().phase("evaluate localization", len(read.scenes)) as tick:
+        everything = dataclasses.replace(settings, min_probability=0.0)  # top1 counts the best gaze, however unlikely
+        stated = settings.min_probability
+        result = localize(attention, read, everything, turn, lambda done, total: tick(done, total), stated)
+    for name, reason in result.unreadable.items():
+        note(f"{name}: {reason}")
+    name = _name_of(scenes, select) + (f", turned {turn:g} degrees" if turn % 360 else "")
+    story = LocalizationStory(result.figures, name, reliability=result.figures["calibration"]["reliability"])
+    kept = keep(run, story)
+    print_figures(result.figures, common.json)
+    if plot is not None:
+        draw(result.figures, name, Path(plot))
+    elif kept is not None:
+        try:
+            mark_output(run)  # a RUN that lies among images adds none to them
+            draw(result.figures, name, Path(run) / f"{kept.stem}.png")
+        except (CannotWrite, OSError) as error:
+            note(f"no plot: {error}")
+
+
+def keep(run: str, story: Any) -> Path | None:
+    """Keep a chapter for the page, and tell where; a RUN that can't be written to is evaluated all the same."""
+    folder = Path(run) / STORY
+    try:
+        folder.mkdir(exist_ok=True)
+        return story.save(folder)
+    except (CannotWrite, OSError) as error:
+        note(f"not kept for the page: {error}")
+        return None
+
+
+def draw(figures: dict[str, Any], name: str, target: Path) -> None:
+    """Write the plot of figures of localization, in the form that the file's ending names."""
+    from foveate.evaluation.plots import plot_localization
+
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a name in a script that the font lacks is drawn as boxes
+        plot_localization(figures, name).savefig(content, format=target.suffix[1:].lower(), dpi=150)
+    write_atomic(target, content.getvalue())
+    note(f"plot: {target}")
+
+
+def annotated_scenes(folder: str, select: str | None, category: str | None, run: str) -> Any:
+    """Annotated scenes, read with the canonical points that the run was trained with; of several kinds, its own.
+
+    Raises:
+        BadInput: They can't be read, or nothing is annotated at all.
+    """
+    from foveate.cli.recipe import Recipe
+    from foveate.cli.train import read_annotated
+    from foveate.scenes.folder import ANNOTATIONS
+    from foveate.storage.run import Run
+
+    config = Run.open(run, needs=()).config
+    known = config.get("category")
+    recipe = Recipe(select=select, category=category, canonical=config.get("canonical"))
+    read = read_annotated(folder, recipe, usual=known)
+    if not os.path.lexists(os.path.join(folder, ANNOTATIONS)):
+        raise BadInput(f"{folder}: it has no {ANNOTATIONS}, so there is nothing to evaluate against")
+    if read.category is not None and known not in (None, read.category):
+        note(f"{run} was trained on {known!r}; what is annotated in {folder} is {read.category!r}")
+    return read
+
+
+def _name_of(path: str, select: str | None) -> str:
+    name = os.path.basename(os.path.abspath(path))
+    return f"{name} {select}" if select else name
+
+
+def _part(shard: str | None) -> tuple[int, int]:
+    from foveate.cli.options import parse_shard
+
+    return (1, 1) if shard is None else parse_shard(shard)
+
+
+def _patches(path: str, model: Any, select: str | None, category: str | None, run: str) -> Any:
+    """Standardised patches from a .npy file or from annotated scenes."""
+    from foveate.evaluation.patches import load_patches, scene_patches
+
+    if not os.path.isdir(path):
+        if select is not None:
+            raise BadInput(f"--select takes images of a folder; {path} is none")
+        return load_patches(path)
+    scenes = annotated_scenes(path, select, category, run)
+    with progress().phase("aligned patches", len(scenes.scenes)) as tick:
+        return scene_patches(scenes, model, tick, note)

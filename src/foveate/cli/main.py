@@ -1,0 +1,208 @@
+"""The command line: parses, calls, prints.
+
+Each command is a function in `foveate.cli`, imported when it is asked for, so that `foveate --help` is quick. Exit
+statuses: 0 done; 1 a fault of foveate itself, with a traceback; 2 wrong use or bad input, with one line that says what;
+130 or 143 stopped by INT or TERM. A reader that closes the pipe early is no fault.
+"""
+
+import difflib
+import errno
+import io
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from foveate import __version__
+from foveate.errors import FoveateError, Interrupted
+from foveate.runtime import signals
+
+COMMANDS = {
+    "demo": ("demo:demo", "The whole story on scenes that it makes: train, attend, learn, evaluate."),
+    "train": ("train:train", "Learn one kind of object from annotated scenes."),
+    "attend": ("attend:attend", "Find the objects in images, and say how sure that is."),
+    "learn": ("learn:learn", "Go on learning from scenes whose object locations are unknown."),
+    "evaluate bound": ("evaluate:bound", "Nats a patch that the patch model reaches."),
+    "evaluate localization": ("evaluate:localization", "How well objects are found, against annotations."),
+    "sample": ("sample:sample", "Draw patches from the patch model."),
+    "report": ("report:report", "Make the page that tells everything known of a run."),
+}
+
+GENERAL_HELP = """Usage: foveate COMMAND [OPTIONS]
+
+Finds where the objects of one kind are in pictures, says how sure it is, and learns a density model of them.
+
+Commands:
+{commands}
+
+foveate COMMAND --help tells the rest. foveate --version prints the version.
+"""
+
+_ENVIRONMENT = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+"""What the operating system may refuse through no fault of ours; everything else is an internal error."""
+
+
+def main() -> int:
+    """The entry of the program: takes over the signals of the process, runs, and gives the exit status."""
+    signals.install()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text in any encoding
+    status = run(sys.argv[1:])
+    if status == 0:
+        signals.leave()
+    return status
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and give its exit status; whatever goes wrong is told on stderr."""
+    try:
+        _dispatch(list(arguments))
+        sys.stdout.flush()
+        return 0
+    except Interrupted as error:
+        return _stopped(error.signal_number)
+    except KeyboardInterrupt:
+        return _stopped(2)
+    except FoveateError as error:
+        return _complain(_one_line(error), 2)
+    except BrokenPipeError:
+        _silence_stdout()
+        return 0
+    except OSError as error:
+        if error.errno not in _ENVIRONMENT:
+            return _internal()
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{(error.strerror or str(error)).lower()}", 2)
+    except Exception:
+        return _internal()
+
+
+def _dispatch(words: list[str]) -> None:
+    if not words or words[0] in ("--help", "-h", "help"):
+        sys.stdout.write(general_help())
+        return
+    if words[0] == "--version":
+        sys.stdout.write(f"foveate {__version__}\n")
+        return
+    name, rest = _command(words)
+    if name is None:
+        sys.stdout.write(general_help(prefix=f"{words[0]} "))
+        return
+    call(name, rest)
+
+
+def _command(words: list[str]) -> tuple[str | None, list[str]]:
+    """The command's name and what follows it; no name where help on a family of commands is asked."""
+    if words[0] in COMMANDS:
+        return words[0], words[1:]
+    family = [name for name in COMMANDS if name.startswith(f"{words[0]} ")]
+    if not family:
+        raise FoveateError(f"no command {words[0]!r}{_did_you_mean(words[0], COMMANDS)} (see foveate --help)")
+    if len(words) > 1 and words[1] in ("--help", "-h"):
+        return None, []
+    name = " ".join(words[:2])
+    if name not in COMMANDS:
+        raise FoveateError(f"foveate {words[0]}: one of {', '.join(sorted(family))} is expected (see foveate --help)")
+    return name, words[2:]
+
+
+def call(name: str, words: list[str]) -> None:
+    """Parse a command's own words and call it.
+
+    Raises:
+        FoveateError: Wrong use, in one line.
+    """
+    from cyclopts import App, CycloptsError, Parameter
+    from rich.console import Console
+
+    class Pipe(Console):
+        """rich ends the process where a pipe is closed; here that is no error, and `run` sees to it."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    app = App(
+        name=f"foveate {name}",
+        console=Pipe(),
+        help_format="markdown",
+        version_flags=[],
+        default_parameter=Parameter(negative=""),
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    app.default(function(name))
+    try:
+        app(words, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise FoveateError(f"{_one_line(error)} (see foveate {name} --help)") from error
+
+
+def function(name: str) -> Callable[..., Any]:
+    """The function of a command."""
+    module, attribute = COMMANDS[name][0].split(":")
+    return getattr(import_module(f"foveate.cli.{module}"), attribute)
+
+
+def general_help(prefix: str = "") -> str:
+    """The text of `foveate --help`, or of those commands alone that begin with `prefix`."""
+    shown = {name: summary for name, (_, summary) in COMMANDS.items() if name.startswith(prefix)}
+    width = max(map(len, shown))
+    return GENERAL_HELP.format(commands="\n".join(f"  {name:{width}}  {summary}" for name, summary in shown.items()))
+
+
+def _did_you_mean(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _stopped(number: int) -> int:
+    signals.settle()
+    return _complain("interrupted", 128 + number)
+
+
+def _complain(line: str, status: int) -> int:
+    _flush_stdout()
+    try:
+        print(f"foveate: {line}", file=sys.stderr, flush=True)
+    except (BrokenPipeError, ValueError):
+        pass  # nobody is left to read it
+    return status
+
+
+def _internal() -> int:
+    _flush_stdout()
+    traceback.print_exc()
+    print("foveate: this is a fault of foveate itself; the lines above say where", file=sys.stderr)
+    return 1
+
+
+def _flush_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _silence_stdout()
+
+
+def _silence_stdout() -> None:
+    """Nobody reads stdout any more: let the interpreter's last flush go nowhere, without a word."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass  # stdout is no file of the system, so that there is nothing to flush

@@ -1,0 +1,108 @@
+"""Options that several commands share, and how figures are printed."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from foveate.errors import BadInput
+from foveate.runtime.progress import Bars, Progress, tell
+from foveate.storage.files import to_json
+
+Preset = Annotated[
+    Literal["quick", "standard"], Parameter(help="quick: minutes, to see that all is well; standard: the real thing.")
+]
+Select = Annotated[
+    str | None, Parameter(help="A slice START:STOP of the images sorted by name.", allow_leading_hyphen=True)
+]
+Resume = Annotated[bool, Parameter(help="Go on with what an earlier run left unfinished.", show_default=False)]
+Overwrite = Annotated[bool, Parameter(help="Replace what is there, once the new one is whole.", show_default=False)]
+Starts = Annotated[
+    Literal["many", "one"], Parameter(help="many: search the whole image; one: the paper's single start.")
+]
+MaxGazes = Annotated[int | None, Parameter(help="Most gazes an image.", validator=Number(gte=1))]
+MinProbability = Annotated[
+    float | None,
+    Parameter(help="Gazes less probable are left out; RUN's own (0.1) if not said.", validator=Number(gte=0, lte=1)),
+]
+ConfigFile = Annotated[
+    str | None, Parameter(name="--config", help="A TOML file of settings, such as a RUN's config.toml.")
+]
+Overrides = Annotated[
+    list[str] | None, Parameter(name="--set", help="One setting, as NAME=VALUE; goes over the file. May be repeated.")
+]
+Category = Annotated[str | None, Parameter(help="The kind of object, where several are annotated.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Options of every command.
+
+    Args:
+        seed: Seed of every random number; 0 if nothing else is said.
+        device: Where to compute; auto takes a GPU if there is one.
+        json: Print figures as one JSON object on stdout.
+    """
+
+    seed: Annotated[int | None, Parameter(validator=Number(gte=0))] = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    json: Annotated[bool, Parameter(show_default=False)] = False
+
+
+def progress() -> Progress:
+    """The bars of a command that may take long."""
+    return Bars()
+
+
+def print_figures(figures: Mapping[str, Any], as_json: bool) -> None:
+    """Print figures on stdout: one JSON object, or a line each for people."""
+    if as_json:
+        print(to_json(figures), flush=True)
+        return
+    rows = list(_rows(figures))
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, text in rows:
+        print(f"{name:{width}}  {text}")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """One line for people, on stderr."""
+    tell(text)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """The I and N of `--shard I/N`.
+
+    Raises:
+        BadInput: The text isn't I/N with 1 <= I <= N.
+    """
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise BadInput(f"--shard {text}: expected I/N with I from 1 to N, such as 1/4")
+    return int(number), int(count)
+
+
+def _rows(figures: Mapping[str, Any], prefix: str = "") -> Any:
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _rows(value, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", _text(value)
+
+
+def _text(value: Any) -> str:
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.5g}" if abs(value) < 1e5 else f"{value:.1f}"
+    if isinstance(value, (list, tuple)):
+        parts = [f"({_text(item)})" if isinstance(item, (list, tuple)) else _text(item) for item in value]
+        return ", ".join(parts) or "none"
+    return str(value)

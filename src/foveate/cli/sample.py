@@ -1,0 +1,82 @@
+"""`foveate sample`: patches drawn from the patch model."""
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from foveate.cli.options import Common, print_figures, progress
+from foveate.errors import BadInput
+from foveate.storage.files import write_atomic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ENLARGED = 3
+"""Pixels of the picture per pixel of a patch, each way."""
+SWEEPS = 20
+"""Gibbs steps between two looks at whether to stop."""
+
+
+def sample(
+    run: str,
+    /,
+    *,
+    out: str,
+    count: Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))] = 64,
+    steps: Annotated[int, Parameter(validator=Number(gte=1))] = 1000,
+    common: Common = Common(),  # noqa: B008 it is frozen
+) -> None:
+    """Draw patches from the patch model and write them as one picture.
+
+    Args:
+        run: A RUN folder; only its gdbn.safetensors is needed.
+        out: The PNG to write.
+        count: How many patches.
+        steps: Gibbs steps in the top machine before the pass down.
+    """
+    from foveate.boltzmann.dbn import GaussianDBN
+    from foveate.runtime.devices import resolve
+    from foveate.runtime.random import generator
+    from foveate.storage.run import Run
+
+    path = Run.open(run, needs=("gdbn.safetensors",)).path / "gdbn.safetensors"
+    device = resolve(common.device)
+    model = GaussianDBN.load(path).to(device)
+    side = math.isqrt(model.grbm.W.shape[0] // 3)
+    if 3 * side * side != model.grbm.W.shape[0]:
+        raise BadInput(f"{path}: D = {model.grbm.W.shape[0]} is no square colour patch, so there is nothing to draw")
+    rng = generator(common.seed or 0, "sample", device=device)
+    h1 = model.sample_h1(count, rng, 0)
+    with progress().phase("sample", total=steps) as tick:
+        for done in range(0, steps, SWEEPS):
+            tick(done)
+            h1 = model.sample_h1(count, rng, min(SWEEPS, steps - done), start=h1)
+    pixels = model.to_pixels(model.grbm.visible_mean(h1)).cpu()
+    picture = grid(pixels.reshape(count, 3, side, side))
+    write_atomic(out, lambda handle: picture.save(handle, format="PNG"))
+    if common.json:
+        print_figures({"out": out, "count": count, "steps": steps}, as_json=True)
+
+
+def grid(pixels: "Tensor") -> Any:
+    """A PIL image of patches side by side, as square as it gets.
+
+    Args:
+        pixels: [N, 3, side, side] in [0, 1]; values beyond are cut.
+    """
+    import numpy as np
+    from PIL import Image
+
+    count, _, side, _ = pixels.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    cell = side + 1
+    sheet = np.full((rows * cell + 1, columns * cell + 1, 3), 255, np.uint8)
+    values = (pixels.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    for index, patch in enumerate(values):
+        y, x = (index // columns) * cell + 1, (index % columns) * cell + 1
+        sheet[y : y + side, x : x + side] = patch
+    picture = Image.fromarray(sheet)
+    return picture.resize((picture.width * ENLARGED, picture.height * ENLARGED), Image.Resampling.NEAREST)

@@ -1,0 +1,189 @@
+"""The whole story on scenes that are made on the spot: known digits with their places given, new ones without.
+
+1. Scenes: real handwriting on real photographs. Digits 0-4 are the known kind, 5-9 the new one.
+2. Train on the known kind, with locations.
+3. Learn the new kind from scenes in which nobody has said where it is.
+4. Evaluate: are the digits found? And what is the learned patch model worth, in nats on aligned patches of *new*
+   digits, beside the model it started from and an oracle that was given the locations?
+"""
+
+import os
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from foveate.attention.canonical import standardised
+from foveate.attention.models import Models
+from foveate.boltzmann.dbn import GaussianDBN
+from foveate.demo.digits import DEMO_SPLITS, write_digit_scenes
+from foveate.errors import BadInput
+from foveate.evaluation.bound import evaluate_bound
+from foveate.learning.learn import PRESETS as LEARNING
+from foveate.learning.learn import LearnSettings, learn
+from foveate.report import write_report
+from foveate.report.learning_story import tell_learning
+from foveate.report.results import BoundStory, TableStory
+from foveate.report.training_story import tell_scenes, tell_training
+from foveate.runtime.progress import Progress
+from foveate.scenes.folder import Scenes, read_scenes
+from foveate.storage.config import differences, read_toml, to_table, write_toml
+from foveate.storage.run import Run
+from foveate.training.gallery import Gallery, load_gallery
+from foveate.training.patches import aligned_patches
+from foveate.training.train import PRESETS, TrainSettings, handed, patch_model, prepare, train
+
+COUNTS = {
+    "quick": {"train": 200, "new": 240, "test-known": 30, "test-new": 40},
+    "standard": {"train": 1000, "new": 1000, "test-known": 200, "test-new": 200},
+}
+BOUND: dict[str, dict[str, Any]] = {
+    "quick": {"chains": 50, "temperatures": 2000, "importance_samples": 300},
+    "standard": {"chains": 100, "temperatures": 50_000},
+}
+
+
+def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dict[str, Any]:
+    """Makes, trains, learns, evaluates, and writes OUT/report.html; what is there already is not done again.
+
+    Returns:
+        The figures of the table, and seconds.
+
+    Raises:
+        BadInput: OUT was begun with another preset or seed.
+    """
+    out, started = Path(out), time.monotonic()
+    story = out / "story"
+    story.mkdir(parents=True, exist_ok=True)
+    _agree(out / "demo.toml", {"preset": preset, "seed": seed})
+    make_scenes(out / "scenes", COUNTS[preset], seed, progress)
+    settings = replace(for_digits(PRESETS[preset]), seed=seed)
+    source = _train(out, preset, settings, progress)
+    lessons = replace(LEARNING[preset], seed=seed, train=settings)
+    learned = _learn(out, preset, source, lessons, progress)
+    oracle = _oracle(out, settings, source, progress)
+
+    known, new = (
+        load_gallery(_read(out, name).scenes, progress, settings.largest) for name in ("test-known", "test-new")
+    )
+    table = {
+        "known digits found (top1 at 0.5)": _found(story, source, known, settings, progress, "known digits"),
+        "new digits found before learning": _found(story, source, new, settings, progress, "new digits before"),
+        "new digits found after learning": _found(story, learned, new, settings, progress, "new digits after"),
+    }
+    bounds = _bounds(
+        story, {"source": source.gdbn, "learned": learned.gdbn, "oracle": oracle}, new, preset, seed, progress
+    )
+    gap = (bounds["learned"] - bounds["source"]) / (bounds["oracle"] - bounds["source"])
+    figures = {**table, **{f"{name} (nats a new digit)": value for name, value in bounds.items()}, "gap closed": gap}
+    rows = [[name, round(value, 3)] for name, value in figures.items()]
+    TableStory(["figure", "value"], rows, "On scenes that trained nothing.", "The demo's table").save(story)
+    seconds = time.monotonic() - started
+    page = write_report(out, out / "report.html")
+    return {**figures, "seconds": round(seconds, 1), "page": str(page)}
+
+
+def for_digits(settings: TrainSettings) -> TrainSettings:
+    """Digits have a handedness, and none of these is turned by more than 30 degrees: one start angle is enough."""
+    search = replace(settings.attend.search, angles=1)
+    return handed(replace(settings, attend=replace(settings.attend, search=search)))
+
+
+def make_scenes(folder: Path, counts: dict[str, int], seed: int, progress: Progress) -> None:
+    """Writes the four folders of scenes; those that are whole are left as they are."""
+    with progress.phase("making scenes", sum(counts.values())) as tick:
+        done = 0
+        for name, count in counts.items():
+            classes, split = DEMO_SPLITS[name]
+            if not (folder / name / "annotations.json").exists():
+                write_digit_scenes(folder / name, classes, count, seed, split, tick=lambda k, done=done: tick(done + k))
+            done += count
+
+
+def _agree(path: Path, asked: dict[str, Any]) -> None:
+    """Keep what a demo is begun with; what is asked when it goes on must be the same."""
+    begun = read_toml(path) if path.exists() else {}
+    for line in differences(begun, asked) if begun else []:
+        raise BadInput(f"{path.parent} was begun with {line}: name another --out")
+    if not begun:
+        write_toml(path, asked)
+
+
+def _train(out: Path, preset: str, settings: TrainSettings, progress: Progress) -> Models:
+    with Run.claim(out / "run", resume=True) as run:
+        if not run.whole:
+            scenes = _read(out, "train")
+            if not run.begun:
+                run.write_config(_config("train", out / "scenes" / "train", preset, settings, scenes))
+            models, gallery, split = train(scenes, run, settings, progress)
+            run.story.mkdir(exist_ok=True)
+            tell_training(run.story, models, gallery, split, settings.attend, progress, scenes.category or "")
+            shutil.copytree(run.story, out / "story", dirs_exist_ok=True)
+            run.finish()
+            write_report(run.path)
+    return Models.load(out / "run")
+
+
+def _learn(out: Path, preset: str, source: Models, settings: LearnSettings, progress: Progress) -> Models:
+    with Run.claim(out / "run-learned", resume=True) as run:
+        if not run.whole:
+            scenes = read_scenes(out / "scenes" / "new", annotated=False)
+            if not run.begun:
+                replay = {"replay": os.path.abspath(out / "scenes" / "train")}
+                run.write_config({**replay, **_config("learn", out / "scenes" / "new", preset, settings, scenes)})
+            learned, gallery, rounds = learn(source, scenes, run, settings, progress, _read(out, "train"))
+            run.story.mkdir(exist_ok=True)
+            tell_learning(run.story, source, learned, gallery, rounds, progress)
+            shutil.copytree(run.story, out / "story", dirs_exist_ok=True)
+            run.finish()
+            write_report(run.path)
+    return Models.load(out / "run-learned")
+
+
+def _oracle(out: Path, settings: TrainSettings, source: Models, progress: Progress) -> GaussianDBN:
+    """The patch model of the new kind with its locations known, and the old kind beside it as in learning."""
+    with Run.claim(out / "story" / "oracle", resume=True) as run:
+        if not run.begun:
+            run.write_config({"command": "oracle"})
+        both = Scenes(_read(out, "new").scenes + _read(out, "train").scenes)
+        gallery, split = prepare(both, settings, progress)
+        return patch_model(gallery, split, run, settings, progress, source.gdbn)
+
+
+def _found(
+    story: Path, models: Models, gallery: Gallery, settings: TrainSettings, progress: Progress, name: str
+) -> float:
+    figures = tell_scenes(story, models, gallery, range(len(gallery.names)), settings.attend, progress, name)
+    return float(figures["top1"]["0.5"])
+
+
+def _bounds(
+    story: Path, models: dict[str, GaussianDBN], gallery: Gallery, preset: str, seed: int, progress: Progress
+) -> dict[str, float]:
+    """The importance-weighted bound of each model on the aligned patches of a gallery."""
+    found = {}
+    for name, gdbn in models.items():
+        patches = standardised(gdbn, aligned_patches(gallery.pyramids, gallery.objects))
+        figures = evaluate_bound(gdbn, patches, **BOUND[preset], seed=seed, progress=progress)
+        BoundStory(figures=figures, name=f"{name} on new digits").save(story)
+        found[name] = float(figures["iw_bound"])
+    return found
+
+
+def _read(out: Path, name: str) -> Scenes:
+    return read_scenes(out / "scenes" / name)
+
+
+def _config(command: str, scenes: Path, preset: str, settings: TrainSettings | LearnSettings, read: Scenes) -> dict:
+    from foveate import __version__
+
+    return {
+        "command": command,
+        "version": __version__,
+        "scenes": os.path.abspath(scenes),
+        "preset": preset,
+        "seed": settings.seed,
+        "category": read.category or "digit",
+        "settings": to_table(settings),
+    }

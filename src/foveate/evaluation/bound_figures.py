@@ -1,0 +1,97 @@
+"""The figures that an evaluation prints, from what its shards have kept."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foveate.boltzmann.log_z.ais import from_log_weights
+from foveate.boltzmann.log_z.bound import BoundTerms
+from foveate.boltzmann.log_z.bracket import Bracket
+from foveate.boltzmann.log_z.chains import BLOCK
+from foveate.evaluation.bound_state import EvaluationState
+from foveate.storage.files import strict
+
+
+def figures_of(states: list[EvaluationState]) -> dict[str, Any]:
+    """Everything that is printed, from the states of all shards."""
+    contexts = [_set(state, "context")[1] for state in states]
+    context = contexts[0]
+    terms = _gathered_terms(states)
+    bracket = _gathered_bracket(states)
+    variational, weighted = terms.variational, terms.weighted
+    log_z = bracket.forward.log_z
+    figures: dict[str, Any] = {
+        "n": context["n"],
+        "dim": context["dim"],
+        "bound": float(variational.mean()) - log_z,
+        "bound_stderr": _stderr(variational, terms.sampling_variance),
+        "iw_bound": float(weighted.mean()) - log_z,
+        "pixel_offset": context["pixel_offset"],
+        "log_z": log_z,
+        "log_z_lower": bracket.lower,
+        "log_z_upper": bracket.upper,
+        "log_z_stderr": bracket.forward.stderr,
+        "ess": bracket.forward.ess,
+        "chains": context["chains"],
+        "temperatures": context["temperatures"],
+        "seconds": sum(each["seconds"] for each in contexts),
+        "log_z_reverse": bracket.reverse.log_z,
+        "bound_sampling_stderr": float(terms.sampling_variance.sum().sqrt() / len(variational)),
+        "iw_stderr": _stderr(weighted, None),
+        "importance_samples": context["importance_samples"],
+    }
+    if bracket.exact is not None:
+        figures["log_z_exact"] = bracket.exact
+    first_layer = states[0].load("grbm")
+    if first_layer is not None and states[0].done("grbm"):
+        _, meta = first_layer
+        figures |= {"grbm_log_density": meta["density"], "grbm_log_z_stderr": meta["stderr"], "grbm_ess": meta["ess"]}
+    if context["baselines"]:
+        figures["baselines"] = context["baselines"]
+    figures["warnings"] = [*context["warnings"], *bracket.doubts]
+    return strict(figures)
+
+
+def _gathered_terms(states: list[EvaluationState]) -> BoundTerms:
+    """The patches' terms of all shards; which shard had which patch no longer matters, but their order does to the last
+    bit of a mean, so they are put back in it."""
+    parts = [_set(state, "patches")[0]["terms"] for state in states]
+    if len(parts) == 1:
+        return BoundTerms(*parts[0].T)
+    whole = torch.zeros((sum(map(len, parts)), 3), dtype=torch.float64)
+    for first, part in enumerate(parts):
+        whole[first :: len(parts)] = part
+    return BoundTerms(*whole.T)
+
+
+def _gathered_bracket(states: list[EvaluationState]) -> Bracket:
+    """log Z's bracket from the chains of all shards, in the order of their ids."""
+    empty = torch.zeros(0, dtype=torch.float64)
+    found = [state.load("bracket") or ({"forward": empty, "reverse": empty}, {}) for state in states]
+    metas = [meta for _, meta in found if meta]
+    exact = metas[0]["exact"] if metas else None
+    forward, reverse = (_interleaved([tensors[end] for tensors, _ in found]) for end in ("forward", "reverse"))
+    doubts = metas[0]["doubts"] if metas else []
+    return Bracket(from_log_weights(forward), from_log_weights(reverse, reverse=True), exact, doubts)
+
+
+def _interleaved(parts: list[Tensor]) -> Tensor:
+    """Blocks of chains dealt out to shards, back in their order."""
+    queues = [list(part.split(BLOCK)) if len(part) else [] for part in parts]
+    blocks = []
+    for turn in range(max(map(len, queues), default=0)):
+        blocks += [queue[turn] for queue in queues if turn < len(queue)]
+    return torch.cat(blocks) if blocks else torch.zeros(0, dtype=torch.float64)
+
+
+def _stderr(values: Tensor, sampling_variance: Tensor | None) -> float:
+    """Of the mean over patches: their spread holds the sampling's too; a single patch has the sampling's alone."""
+    if len(values) > 1:
+        return float(values.std() / math.sqrt(len(values)))
+    return float(sampling_variance.sqrt()) if sampling_variance is not None and len(values) else math.nan
+
+
+def _set(state: EvaluationState, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    return state.load(name) or ({}, {})

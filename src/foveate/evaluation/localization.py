@@ -1,0 +1,237 @@
+"""How well objects are found, and whether what is said about them is true: `evaluate localization`.
+
+Photographs are attended as `foveate attend` does it: reduced to the same size, with random numbers keyed on the pixels.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from foveate.attention.attend import content_key
+from foveate.errors import BadInput
+from foveate.evaluation.matching import ignored, match, overlaps
+from foveate.evaluation.outcome import Outcome, outcome
+from foveate.evaluation.reliability import (
+    coverage,
+    error_in_chart,
+    expected_calibration_error,
+    reliability,
+)
+from foveate.evaluation.turning import turn_image, turn_scene
+from foveate.scenes.folder import Scene, Scenes, open_picture
+from foveate.scenes.image import Picture
+
+THRESHOLDS = ("0.3", "0.5", "0.7")
+
+
+@dataclass
+class Localization:
+    """Figures, and what they were made from.
+
+    Attributes:
+        figures: What `evaluate localization --json` prints.
+        outcomes: A photograph each.
+        unreadable: Names of photographs that could not be read, with the reason; they are in no figure.
+    """
+
+    figures: dict[str, Any]
+    outcomes: list[Outcome]
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def localize(
+    attention: Any,
+    scenes: Scenes,
+    settings: Any,
+    turn: float | int = 0.0,
+    progress: Callable[[int, int], None] | None = None,
+    min_probability: float | None = None,
+    batch: int = 8,
+) -> Localization:
+    """Attend every photograph of annotated scenes and measure.
+
+    Photographs are read a batch at a time, so memory does not grow with their number. One that can't be read is named
+    in `unreadable` and left out of every figure.
+
+    Args:
+        attention: Has `attend(images, names, settings)`, a list of founds for each image.
+        scenes: Annotated.
+        settings: Passed on to `attend`; photographs are reduced to its `largest`, if it has one.
+        turn: Degrees by which photographs and truths are turned first, clockwise.
+        progress: Told (photographs done, of how many); may raise to stop.
+        min_probability: From which probability a gaze counts for recall, false positives and calibration; that of
+            `settings` where left out. Give it where `settings` asks for every gaze, so that top1 and by_step know the
+            best gaze of a photograph even if it is an unlikely one.
+        batch: Photographs attended together.
+
+    Raises:
+        BadInput: No photograph could be read.
+    """
+    outcomes, unreadable, total = [], {}, len(scenes.scenes)
+    for first in range(0, total, batch):
+        if progress is not None:
+            progress(first, total)
+        some, images, begun = [], [], time.perf_counter()
+        for scene in scenes.scenes[first : first + batch]:
+            try:
+                picture = open_picture(scene.path, getattr(settings, "largest", None))
+                images.append(picture.pixels)
+                some.append(_reduced(scene, picture))
+            except BadInput as reason:
+                unreadable[scene.name] = str(reason)
+        reading = time.perf_counter() - begun
+        outcomes += _attend(attention, some, images, settings, turn, reading)
+    if progress is not None:
+        progress(total, total)
+    if unreadable and not outcomes:
+        raise BadInput(f"none of the {total} photographs can be read; the first: {next(iter(unreadable.values()))}")
+    threshold = getattr(settings, "min_probability", 0.0) if min_probability is None else min_probability
+    return Localization(measure(outcomes, float(threshold)), outcomes, unreadable)
+
+
+def _reduced(scene: Scene, picture: Picture) -> Scene:
+    """The scene in the pixels in which its photograph is attended."""
+    height, width = picture.pixels.shape[:2]
+    gazes, ignore = scene.gazes * picture.scale, scene.ignore * picture.scale
+    return replace(scene, width=width, height=height, gazes=gazes, ignore=ignore)
+
+
+def _attend(
+    attention: Any, scenes: list[Scene], images: list, settings: Any, turn: float | int, reading: float
+) -> list[Outcome]:
+    """One batch; its seconds are shared out evenly, turning not counted."""
+    if not scenes:
+        return []
+    if turn % 360 != 0:
+        images = [turn_image(image, turn) for image in images]
+        scenes = [turn_scene(scene, turn) for scene in scenes]
+    begun = time.perf_counter()
+    found = attention.attend(images, [content_key(image) for image in images], settings)
+    seconds = (reading + time.perf_counter() - begun) / len(scenes)
+    return [
+        outcome(scene.name, founds, scene.gazes, scene.ignore, seconds)
+        for scene, founds in zip(scenes, found, strict=True)
+    ]
+
+
+def measure(outcomes: Sequence[Outcome], min_probability: float = 0.0) -> dict[str, Any]:
+    """The figures of `evaluate localization --json`; null (None) where there is nothing to divide by.
+
+    - top1: of photographs with an object, those whose best gaze overlaps one of them, by IoU threshold. The best gaze
+      counts whatever its probability; a photograph in which nothing was found is a miss.
+    - recall: of objects, those matched one to one, most confident first, by gazes of `min_probability` or more.
+    - false_positives_per_photo: such gazes matched with no object at IoU 0.5, a second one on the same object included,
+      those in ignored regions not; per photograph, with or without objects.
+    - by_step: top1 at 0.5 along the best gaze's trail; where a trail has ended its last gaze stays.
+    - angle_error_degrees, scale_error, centre_error: of gazes matched at 0.5; angles wrapped, scale as
+      max(s / s*, s* / s), the centre's distance in true half-sides.
+    - calibration: see `reliability.coverage` (n gazes with a stated spread); ece of gazes of `min_probability` or more,
+      ten bins of equal width; reliability: [mean stated, share right, count] a bin, over all gazes.
+    - wrong: photographs that top1 at 0.5 counts as misses, and those without an object in which one was stated.
+    """
+    credited = [_credit(one, min_probability) for one in outcomes]
+    objects, full = sum(len(one.truths) for one in outcomes), [one for one in outcomes if len(one.truths)]
+    best = np.array([_best_overlap(one, one.gazes[:1]) for one in full]).reshape(-1)
+    pairs = _matched(outcomes, credited)
+    error = error_in_chart(pairs["gaze"], pairs["truth"])
+    distance = np.hypot(error[:, 2], error[:, 3]) / np.hypot(pairs["truth"][:, 0], pairs["truth"][:, 1])
+    false = sum(int(c["false"].sum()) for c in credited)
+    missed = {one.name for one, overlap in zip(full, best, strict=True) if overlap < 0.5}
+    invented = {o.name for o, c in zip(outcomes, credited, strict=True) if not len(o.truths) and c["false"].any()}
+    seconds = [one.seconds for one in outcomes if one.seconds is not None]
+    return {
+        "photos": len(outcomes),
+        "objects": objects,
+        "top1": {t: _share(int((best >= float(t)).sum()), len(full)) for t in THRESHOLDS},
+        "recall": {t: _share(sum(int((c[t] >= 0).sum()) for c in credited), objects) for t in THRESHOLDS},
+        "false_positives_per_photo": _share(false, len(outcomes)),
+        "by_step": _by_step(full),
+        "angle_error_degrees": _median_p90(np.degrees(np.abs(error[:, 1]))),
+        "scale_error": _median_p90(np.exp(np.abs(error[:, 0]))),
+        "centre_error": _median_p90(distance),
+        "calibration": _calibration(outcomes, credited, pairs, error),
+        "seconds_per_photo": float(np.mean(seconds)) if seconds else None,
+        "wrong": [one.name for one in outcomes if one.name in missed | invented],
+    }
+
+
+def _credit(one: Outcome, min_probability: float) -> dict[str, Any]:
+    """For each gaze of a photograph: counted or not, its object by threshold (-1 none), false or not."""
+    counted = one.probability >= min_probability
+    overlap = overlaps(one.gazes, one.truths)
+    owners = {}
+    for threshold in THRESHOLDS:
+        owners[threshold] = np.full(len(one.gazes), -1)
+        owners[threshold][counted] = match(overlap[counted], float(threshold))
+    anyone = match(overlap, 0.5)
+    crowd = ignored(one.gazes, one.ignore)
+    false = counted & (owners["0.5"] < 0) & ~crowd
+    return {**owners, "counted": counted, "false": false, "right": anyone >= 0, "judged": (anyone >= 0) | ~crowd}
+
+
+def _best_overlap(one: Outcome, gazes: ndarray) -> ndarray:
+    """Largest overlap with any object, of each gaze; one 0 where there is no gaze."""
+    return overlaps(gazes, one.truths).max(axis=1) if len(gazes) else np.zeros(1)
+
+
+def _by_step(full: list[Outcome]) -> list[list[float | int]]:
+    """[step, share of photographs with an object whose best gaze overlaps one at that step]."""
+    trails = [one.trail if len(one.trail) else one.gazes[:1] for one in full]
+    length = max((len(trail) for trail in trails), default=0)
+    if length == 0:
+        return []
+    right = np.zeros((len(full), length))
+    for i, (one, trail) in enumerate(zip(full, trails, strict=True)):
+        overlap = _best_overlap(one, trail)
+        right[i, : len(overlap)] = overlap >= 0.5
+        right[i, len(overlap) :] = overlap[-1] >= 0.5
+    return [[step, float(share)] for step, share in enumerate(right.mean(axis=0))]
+
+
+def _matched(outcomes: Sequence[Outcome], credited: list[dict]) -> dict[str, ndarray]:
+    """Gazes matched at 0.5, with their objects and spreads, over all photographs."""
+    hits = [np.flatnonzero(c["0.5"] >= 0) for c in credited]
+    rows = list(zip(outcomes, credited, hits, strict=True))
+
+    def gather(parts: list, width: int) -> ndarray:
+        return np.concatenate([np.zeros((0, width)), *(part.reshape(-1, width) for part in parts)])
+
+    return {
+        "gaze": gather([one.gazes[hit] for one, _, hit in rows], 4),
+        "truth": gather([one.truths[c["0.5"][hit]] for one, c, hit in rows], 4),
+        "spread": gather([one.spread[hit] for one, _, hit in rows], 4),
+        "stated": gather([one.stated[hit] for one, _, hit in rows], 1)[:, 0] > 0,
+        "believed": gather([one.believed[hit] for one, _, hit in rows], 1)[:, 0] > 0,
+    }
+
+
+def _calibration(
+    outcomes: Sequence[Outcome], credited: list[dict], pairs: dict[str, ndarray], error: ndarray
+) -> dict[str, Any]:
+    stated = pairs["stated"]
+    none = np.zeros(0)
+    probability = np.concatenate([none, *(o.probability[c["judged"]] for o, c in zip(outcomes, credited, strict=True))])
+    right = np.concatenate([none, *(c["right"][c["judged"]] for c in credited)]) > 0
+    counted = np.concatenate([none, *(c["counted"][c["judged"]] for c in credited)]) > 0
+    return {
+        **coverage(error[stated], pairs["spread"][stated], pairs["believed"][stated]),
+        "n": int(stated.sum()),
+        "stuck": int((stated & ~pairs["believed"]).sum()),
+        "ece": expected_calibration_error(probability[counted], right[counted]),
+        "reliability": reliability(probability, right),
+    }
+
+
+def _median_p90(values: ndarray) -> dict[str, float | None]:
+    if len(values) == 0:
+        return {"median": None, "p90": None}
+    middle, high = np.quantile(values, (0.5, 0.9))
+    return {"median": float(middle), "p90": float(high)}
+
+
+def _share(count: int, total: int) -> float | None:
+    return count / total if total else None

@@ -1,0 +1,71 @@
+"""Whether a round of learning stays: what it did to the density of patches that trained nothing.
+
+With w_i and w'_i the importance-weighted bounds (Burda, Grosse, Salakhutdinov 2016) of the models before and after on
+patch i of n attended in held-out scenes, the round is undone if
+
+    mean_i (w_i - w'_i) > tolerance + 2 sd_i (w_i - w'_i) / sqrt(n).
+
+The difference is taken patch by patch, since both models see the same patches; few patches say little, and undo a
+round by a large fall only. What isn't finite is undone.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.attention.canonical import standardised
+from foveate.attention.models import Models
+from foveate.boltzmann.log_z.ais import quick_log_z
+from foveate.boltzmann.log_z.bound import bound_terms
+from foveate.training.gallery import Gallery
+from foveate.training.labels import Objects
+from foveate.training.patches import aligned_patches
+
+ANNEALING = 3000  # temperatures
+DRAWS = 100  # of h1 a patch, for the importance weights
+MARGIN = 2.0  # standard errors
+
+
+class Check(NamedTuple):
+    """Bounds of the models before and after on the same patches, nats a standardised patch; why the round is undone."""
+
+    before: float
+    after: float
+    undone: str
+
+
+def check(before: Models, after: Models, gallery: Gallery, held_out: Objects, tolerance: float, seed: int) -> Check:
+    """Compares the patch models of two rounds on aligned patches of held-out scenes.
+
+    Args:
+        before: The models that the round began with.
+        after: Those it ended with.
+        gallery: The scenes.
+        held_out: Objects that the round inferred in scenes that trained nothing, at least one.
+        tolerance: Nats by which the bound may fall.
+        seed: Of the draws and the annealing.
+    """
+    first, second = (bounds(models, gallery, held_out, seed) for models in (before, after))
+    was, now = float(first.mean()), float(second.mean())
+    return Check(was, now, verdict(first, second, tolerance))
+
+
+def verdict(before: Float[Tensor, " n"], after: Float[Tensor, " n"], tolerance: float) -> str:
+    """Why a round is undone by the rule of the module's docstring; nothing if it stays."""
+    fall = before - after
+    error = float(fall.std()) / math.sqrt(len(fall)) if len(fall) > 1 else 0.0
+    if bool(torch.isfinite(fall).all()) and float(fall.mean()) <= tolerance + MARGIN * error:
+        return ""
+    was, now = float(before.mean()), float(after.mean())
+    return f"the bound on held-out attended patches fell from {was:.1f} to {now:.1f} nats"
+
+
+def bounds(models: Models, gallery: Gallery, objects: Objects, seed: int) -> Float[Tensor, " n"]:
+    """Importance-weighted bound of the patch model on each aligned patch, good enough to compare two models."""
+    gdbn = models.gdbn
+    v = standardised(gdbn, aligned_patches(gallery.pyramids, objects))
+    weighted = bound_terms(gdbn, v, range(len(v)), 1, DRAWS, seed).weighted
+    return weighted - quick_log_z(gdbn, v, ANNEALING, seed)

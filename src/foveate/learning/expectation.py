@@ -1,0 +1,162 @@
+"""The expectation step of learning without locations: attend every scene, and judge which can be trusted.
+
+A scene teaches if its gaze's probability is high enough and its posterior narrow enough (`Trust`). With a kind of
+object that the evidence has never seen, probabilities are low everywhere: when fewer than a share of the scenes are
+so probable in the first round, that share of the scenes with the highest scores takes their place, provided their
+probabilities are not negligible.
+
+A scene teaches one object, the rest of it what is none. (Leaving alone what else is probable spares second objects, and
+costs those false alarms that learning should unlearn: on portraits, where one in ten such places was a face, more were
+reported afterwards, and probabilities were less true.)
+
+A probability is that of the old kind, and of another kind often stated too low; and a patch model loses more by an
+object missed than by a few patches that show something else. The least probability is therefore below one half.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from foveate.attention.attend import AttendSettings, find
+from foveate.attention.models import Models
+from foveate.attention.posterior.refine import Resting, refine_many
+from foveate.attention.posterior.summary import DIVERGING, NOT_MOVING
+from foveate.errors import BadInput
+from foveate.runtime.progress import Progress
+from foveate.runtime.workers import map_images
+from foveate.scenes import gaze
+from foveate.training.gallery import Gallery
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Which attended scenes teach."""
+
+    probability: float = 0.3  # least P(object | score)
+    centre: float = 0.25  # largest posterior deviation of the centre, half-sides
+    log_scale: float = 0.25  # of log scale
+    angle: float = 0.35  # of the angle, radians
+    share: float = 0.25  # of the scenes that teach in the first round even if less probable
+    negligible: float = 0.02  # but not below this probability
+    fewest: int = 8  # scenes
+
+    def __post_init__(self):
+        if not 0 <= self.share <= 1:
+            raise BadInput(f"trust.share: expected a share, 0 to 1, got {self.share}")
+        if self.fewest < 2:
+            raise BadInput(f"trust.fewest: expected 2 scenes or more, got {self.fewest}")
+        for name in ("probability", "centre", "log_scale", "angle", "negligible"):
+            if math.isnan(getattr(self, name)):
+                raise BadInput(f"trust.{name}: expected a number, got nan")
+
+
+class Places(NamedTuple):
+    """Where gazes came to rest in the scenes, several in each, and their scores."""
+
+    scene: Int[Tensor, "m"]
+    gaze: Float[Tensor, "m 4"]
+    score: Float[Tensor, "m"]
+
+
+class Attended(NamedTuple):
+    """The best gaze of every scene.
+
+    Attributes:
+        u: Where the network left it; NaN where nothing was found. (A posterior under the model of another kind leans
+            towards that kind: what is learned from its means is a worse model than what is learned from these.)
+        score: Log-odds, -inf where nothing was found.
+        probability: P(object | score).
+        spread: Posterior deviations of (log s, angle, centre in half-sides).
+        doubt: Why its chains can't be believed; empty where they can.
+        places: All places in the scenes where gazes came to rest.
+    """
+
+    u: Float[Tensor, "n 4"]
+    score: Float[Tensor, "n"]
+    probability: Float[Tensor, "n"]
+    spread: Float[Tensor, "n 3"]
+    doubt: list[str]
+    places: Places
+
+
+class Verdict(NamedTuple):
+    """Which scenes teach, and why the others do not: a reason each, empty for those that teach."""
+
+    teaches: list[int]
+    reasons: list[str]
+
+
+def attend_scenes(
+    models: Models, gallery: Gallery, settings: AttendSettings, progress: Progress, name: str
+) -> Attended:
+    """The expectation step: the best gaze of every scene and its posterior."""
+    places, count = _places(models, gallery, settings, progress, name), len(gallery.names)
+    best = best_places(places.scene, places.score)
+    u, spread = (torch.full((count, n), torch.nan, dtype=torch.float64) for n in (4, 3))
+    score, probability, doubt = torch.full((count,), -torch.inf), torch.zeros(count), ["nothing found"] * count
+    for k, place in best.items():
+        u[k], score[k], spread[k], doubt[k] = places.gaze[place], places.score[place], 0.0, ""
+        probability[k] = _probability(models, places.score[place])
+    if settings.posterior.chains:
+        seen = sorted(best)
+        resting = Resting(seen, u[seen], [gallery.names[k] for k in seen])
+        with progress.phase(f"{name}: posterior", len(seen)) as tick:
+            work = refine_many(models, gallery.pyramids, resting, settings.posterior, settings.seed, tick)
+            for k, refined in zip(seen, work, strict=True):
+                across = float(np.hypot(refined.spread[2], refined.spread[3])) / float(gaze.scale(u[k]))
+                spread[k] = torch.tensor([refined.spread[0], refined.spread[1], across], dtype=torch.float64)
+                # Chains that disagree are in different places, and make the spread wide: that is judged by its bounds.
+                doubt[k] = ", ".join(sorted({NOT_MOVING, DIVERGING} & set(refined.flags)))
+    return Attended(u, score, probability, spread, doubt, places)
+
+
+def _places(models: Models, gallery: Gallery, settings: AttendSettings, progress: Progress, name: str) -> Places:
+    """Searches every scene."""
+    gazes, scores = [], []
+    with progress.phase(name, len(gallery.names)) as tick:
+        for found in map_images(lambda i: find(models, gallery.pyramids.only(i), settings), range(len(gallery.names))):
+            gazes.append(found.trails[-1])
+            scores.append(torch.from_numpy(models.trained_evidence.score(found.measured)))
+            tick(len(gazes))
+    counts = torch.tensor([len(each) for each in scores])
+    return Places(torch.repeat_interleave(torch.arange(len(scores)), counts), torch.cat(gazes), torch.cat(scores))
+
+
+def best_places(scene: Int[Tensor, "m"], score: Float[Tensor, "m"]) -> dict[int, int]:
+    """The place of the highest score in each scene that has any, the first where several have it."""
+    best: dict[int, int] = {}
+    for place in torch.argsort(score, descending=True, stable=True).tolist():
+        best.setdefault(int(scene[place]), place)
+    return best
+
+
+def _probability(models: Models, score: Float[Tensor, ""]) -> float:
+    return float(models.trained_evidence.probability(score[None].numpy())[0])
+
+
+def judge(attended: Attended, trust: Trust, first_round: bool) -> Verdict:
+    """Applies the rule of the module's docstring; a reason for every scene that does not teach."""
+    count = len(attended.doubt)
+    floor = trust.probability
+    if first_round and count and int((attended.probability >= floor).sum()) < max(trust.share * count, 1):
+        ranked = torch.sort(attended.probability, descending=True).values
+        floor = max(trust.negligible, float(ranked[max(int(np.ceil(trust.share * count)) - 1, 0)]))
+    reasons = []
+    for k in range(count):
+        log_scale, angle, centre = attended.spread[k].tolist()
+        if not torch.isfinite(attended.u[k]).all():
+            reasons.append("nothing found")
+        elif float(attended.probability[k]) < floor:
+            reasons.append("probability too low")
+        elif attended.doubt[k]:
+            reasons.append("chains not believed")
+        elif not (centre <= trust.centre and log_scale <= trust.log_scale and angle <= trust.angle):
+            reasons.append("posterior too wide")
+        else:
+            reasons.append("")
+    return Verdict([k for k, reason in enumerate(reasons) if not reason], reasons)

@@ -1,0 +1,269 @@
+"""Learning a kind of object from scenes in which nobody has said where it is.
+
+Rounds of an expectation and a maximisation step (Tang, Srivastava & Salakhutdinov 2014; here with the whole search
+instead of a single start). Expectation (`expectation`): attend every scene and ask which gazes can be trusted.
+Maximisation: the patch model on the trusted patches by the same training as with known locations, the ShiftNet on the
+trusted gazes with its perturbations (without side views, by which so few steps gained nothing), the evidence
+on what was attended and what was not. Annotated scenes of the run one starts from are mixed in, so that old knowledge
+stays.
+
+Inferred gazes are off by about as much as those of the known kind were found to be on scenes set aside (`spread` of the
+evidence). The patch model sees the new objects through gazes that vary by that much, as the expectation over u asks.
+
+A round whose patch model explains the attended patches of held-out scenes worse than the one before (`round_check`), or
+whose weights blow up, is undone, and learning ends there.
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.attention.models import Models
+from foveate.errors import BadInput, NotFinite
+from foveate.learning.check import check
+from foveate.learning.expectation import Attended, Places, Trust, Verdict, attend_scenes, judge
+from foveate.learning.material import Material
+from foveate.learning.reselection import reselected
+from foveate.learning.rounds import RoundFolder
+from foveate.runtime.memory import keep_large_blocks
+from foveate.runtime.progress import Progress
+from foveate.scenes.folder import Scenes
+from foveate.training.gallery import Gallery, load_gallery, share_pixels
+from foveate.training.labels import Objects
+from foveate.training.settings import PRESETS as TRAINING
+from foveate.training.settings import TrainSettings
+from foveate.training.train import RunFolder, Split, fine_network, network, patch_model, weigh
+
+SAVED = ("u", "score", "probability", "spread")  # of `Attended`, beside places and doubts
+
+
+@dataclass(frozen=True)
+class LearnSettings:
+    """How a new kind is learned."""
+
+    seed: int = 0
+    rounds: int = 2  # of expectation and maximisation
+    shiftnet_steps: int = 1200  # of each round, from the weights of the round before
+    shiftnet_rate: float = 0.01
+    fine_steps: int = 300  # of the network that looks closer, likewise
+    verifier_steps: int = 500  # of each round, likewise
+    reselect: int = 1  # times that places are weighed again with new patch models (`reselection`)
+    tolerance: float = 5.0  # nats by which a round may lower the bound before it is undone
+    trust: Trust = field(default_factory=Trust)
+    train: TrainSettings = field(default_factory=TrainSettings)  # of the maximisation step; seed: of RUN's own training
+
+    def __post_init__(self):
+        fewest = {"rounds": 1, "shiftnet_steps": 0, "fine_steps": 0, "verifier_steps": 0, "reselect": 0}
+        for name, least in fewest.items():
+            if getattr(self, name) < least:
+                raise BadInput(f"{name}: expected {least} or more, got {getattr(self, name)}")
+        if not 0 < self.shiftnet_rate < math.inf:
+            raise BadInput(f"shiftnet_rate: expected a number above 0, got {self.shiftnet_rate}")
+        if math.isnan(self.tolerance):
+            raise BadInput("tolerance: expected a number of nats, got nan")
+
+
+PRESETS = {
+    "quick": LearnSettings(
+        rounds=1,
+        shiftnet_steps=60,
+        fine_steps=40,
+        verifier_steps=40,
+        train=TRAINING["quick"],
+    ),
+    "standard": LearnSettings(),
+}
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round.
+
+    Attributes:
+        number: From 1.
+        models: The models after it.
+        attended: The best gaze of every scene, by the models before and, among its places, a first new patch model.
+        verdict: Which scenes taught, and why the others did not.
+        bound_before: Importance-weighted bound of the patch model before, on attended patches of new scenes held out,
+            nats a standardised patch.
+        bound_after: The same of the patch model after.
+        undone: Why the round was undone; empty where it was not.
+    """
+
+    number: int
+    models: Models
+    attended: Attended
+    verdict: Verdict
+    bound_before: float
+    bound_after: float
+    undone: str = ""
+
+
+def learn(
+    source: Models,
+    scenes: Scenes,
+    run: RunFolder,
+    settings: LearnSettings,
+    progress: Progress,
+    replay: Scenes | None = None,
+) -> tuple[Models, Gallery, list[Round]]:
+    """Learns from scenes whose annotations, if any, are not looked at; writes the models into `run`.
+
+    Args:
+        source: The models to start from; new ones are trained where they are.
+        scenes: Images that hold the object, most of them.
+        run: A claimed run.
+        settings: How.
+        progress: Shows how far it is, and may stop it.
+        replay: Annotated scenes to mix in.
+
+    Returns:
+        The models learned, the scenes as they were kept, and what happened in each round.
+
+    Raises:
+        BadInput: Too few scenes can be trusted to hold the object: nothing is learned.
+    """
+    keep_large_blocks()
+    new, old = _read(scenes, replay, settings.train.largest, progress)
+    material = Material(new, old, source.trained_evidence.spread, settings.train.seed)
+    models, rounds = source, []
+    for number in range(1, settings.rounds + 1):
+        done = _round(number, models, material, run, settings, progress)
+        if done is None:
+            break
+        rounds.append(done)
+        models = done.models
+        run.log(_record(done))
+        if done.undone:
+            progress.say(f"round {number} undone: {done.undone}")
+            break
+    models.gdbn.save(run.path / "gdbn.safetensors")
+    models.save_networks(run.path / "shiftnet.safetensors")
+    run.save_tensors("background", models.trained_evidence.tensors())
+    return models, new, rounds
+
+
+def _read(scenes: Scenes, replay: Scenes | None, largest: int, progress: Progress) -> tuple[Gallery, Gallery | None]:
+    """New scenes, nothing of their annotations kept, and annotated ones."""
+    new = load_gallery(scenes.scenes, progress, largest).without_objects()
+    old = None if replay is None else load_gallery(replay.scenes, progress, largest, fewest=1)
+    return (new, None) if old is None else share_pixels(new, old)
+
+
+def _round(
+    number: int,
+    models: Models,
+    material: Material,
+    run: RunFolder,
+    settings: LearnSettings,
+    progress: Progress,
+) -> Round | None:
+    """One round; None where a later round trusts too few scenes to go on."""
+    new = material.new
+    folder = RoundFolder.begin(run, number)
+    attended = _attended(models, new, folder, settings, progress)
+    verdict = judge(attended, settings.trust, number == 1)
+    if len(verdict.teaches) < settings.trust.fewest:
+        if number > 1:
+            return None
+        raise BadInput(
+            f"{len(verdict.teaches)} of {len(new.names)} scenes seem to hold the object, {settings.trust.fewest} are "
+            f"needed: {_most_common(verdict)}"
+        )
+    train = _maximisation(settings, models)
+    try:
+        for k in range(settings.reselect):
+            inner = folder.within(f"reselect-{k + 1}")
+            attended = reselected(
+                models, material, attended, verdict.teaches, inner, train, settings.trust.fewest, progress
+            )
+        gallery, split, unsure = material.pseudo_annotated(attended.u, verdict.teaches, train)
+        learned = _maximise(models, gallery, split, unsure, folder, train, progress)
+    except NotFinite as error:
+        return Round(number, models, attended, verdict, math.nan, math.nan, str(error))
+    held_out = _among(split.held_out_objects, len(new.names))
+    before, after, undone = check(models, learned, gallery, held_out, settings.tolerance, settings.seed)
+    return Round(number, models if undone else learned, attended, verdict, before, after, undone)
+
+
+def _maximisation(settings: LearnSettings, models: Models) -> TrainSettings:
+    """How a round trains; a network that the models don't have is not begun."""
+    train, fine_steps = settings.train, settings.fine_steps if models.fine is not None else 0
+
+    def slower(network: Any, steps: int) -> Any:
+        return replace(network, steps=steps, descent=replace(network.descent, rate=settings.shiftnet_rate))
+
+    verifier = replace(train.ranking.verifier, steps=settings.verifier_steps)
+    return replace(
+        train,
+        seed=settings.seed,
+        shiftnet=slower(train.shiftnet, settings.shiftnet_steps),
+        fine=slower(train.fine, fine_steps),
+        ranking=replace(train.ranking, verifier=verifier),
+    )
+
+
+def _attended(
+    models: Models, new: Gallery, folder: RoundFolder, settings: LearnSettings, progress: Progress
+) -> Attended:
+    """The expectation step, taken from the checkpoint where it was done before."""
+    kept = folder.checkpoints.load("attended")
+    if kept is not None:
+        tensors, meta = kept
+        if "names" not in meta:
+            raise BadInput(f"round {folder.number} was begun by an earlier version: begin anew with --overwrite")
+        if meta["names"] != new.names:
+            raise BadInput(f"the scenes are not those that round {folder.number} was begun with")
+        places = Places(*(tensors[f"places.{name}"] for name in Places._fields))
+        return Attended(**{name: tensors[name] for name in SAVED}, doubt=list(meta["doubt"]), places=places)
+    attend = replace(settings.train.attend, seed=settings.seed)
+    attended = attend_scenes(models, new, attend, progress, f"round {folder.number}: attending")
+    tensors = {name: getattr(attended, name) for name in SAVED}
+    tensors |= {f"places.{name}": value for name, value in attended.places._asdict().items()}
+    folder.checkpoints.save("attended", tensors, {"doubt": attended.doubt, "names": new.names})
+    return attended
+
+
+def _maximise(
+    models: Models,
+    gallery: Gallery,
+    split: Split,
+    unsure: Float[Tensor, "objects 4"],
+    folder: RoundFolder,
+    settings: TrainSettings,
+    progress: Progress,
+) -> Models:
+    """Patch model, networks and evidence on what was attended; pixels are standardised as before."""
+    gdbn = patch_model(gallery, split, folder, settings, progress, models.gdbn, unsure, models.device)
+    shiftnet = network(gallery, split, gdbn, folder, settings, progress, start=models.shiftnet)
+    fine = fine_network(gallery, split, gdbn, shiftnet, folder, settings, progress, models.fine)
+    moved = Models(gdbn, shiftnet, None, fine)
+    evidence = weigh(moved, gallery, split, folder, settings, progress, models.trained_evidence.verifier)
+    return replace(moved, evidence=evidence)
+
+
+def _among(objects: Objects, images: int) -> Objects:
+    """The objects in the first `images` images: those whose locations were inferred."""
+    mine = objects.image < images
+    return Objects(objects.image[mine], objects.gaze[mine])
+
+
+def _most_common(verdict: Verdict) -> str:
+    counts = Counter(reason for reason in verdict.reasons if reason)
+    return "; ".join(f"{reason}: {count}" for reason, count in counts.most_common(3))
+
+
+def _record(done: Round) -> dict[str, Any]:
+    return {
+        "phase": "learn",
+        "round": done.number,
+        "accepted": len(done.verdict.teaches),
+        "rejected": dict(Counter(reason for reason in done.verdict.reasons if reason)),
+        "bound_before": done.bound_before,
+        "bound_after": done.bound_after,
+        "undone": done.undone,
+    }

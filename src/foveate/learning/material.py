@@ -1,0 +1,69 @@
+"""What a new kind is learned from: scenes in which gazes were inferred, beside annotated ones."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.training.gallery import Gallery, hold_out, join
+from foveate.training.labels import Objects
+from foveate.training.settings import TrainSettings
+from foveate.training.train import Split
+
+FEWEST = 2
+"""New scenes that are held out at least: of one patch nothing could be said of its bound's error."""
+
+
+class Material(NamedTuple):
+    """Scenes to learn from.
+
+    Attributes:
+        new: Scenes in which nobody has said where the object is.
+        old: Annotated ones that teach beside them, if any.
+        spread: How far inferred gazes are off: standard deviations of (log s, angle, x / s, y / s).
+        old_seed: Of the training that the old ones come from: what it held out stays held out.
+    """
+
+    new: Gallery
+    old: Gallery | None
+    spread: Float[Tensor, "4"]
+    old_seed: int = 0
+
+    def pseudo_annotated(
+        self, u: Float[Tensor, "n 4"], teaches: Sequence[int], settings: TrainSettings
+    ) -> tuple[Gallery, Split, Float[Tensor, "objects 4"]]:
+        """The new scenes that teach, the gazes found in them taken for annotations, and the old ones after them.
+
+        New and old scenes are held out apart, and as long as enough of them teach, the same in each round: what trained
+        a network in one round, or the models that learning began with, calibrates and checks nothing in another.
+
+        Args:
+            u: The gaze found in each new scene.
+            teaches: The new scenes that teach.
+            settings: Say which scenes are held out.
+
+        Returns:
+            All scenes; those that train and those held out; how far the gaze of each object that trains may be off
+            (`jittered_patches`), nothing where it was annotated.
+        """
+        chosen = torch.tensor(teaches, dtype=torch.int64)
+        gallery, images = self.new._replace(objects=Objects(chosen, u[chosen])), list(teaches)
+        held_out = self._new_held_out(teaches, settings)
+        if self.old is not None:
+            count, annotated = len(self.new.names), torch.unique(self.old.objects.image).tolist()
+            apart = set(hold_out(self.old.names, settings.held_out, self.old_seed)[1])
+            images += [count + k for k in annotated]
+            held_out += [count + k for k in annotated if k in apart]
+            gallery = join(gallery, self.old)
+        fit = sorted(set(images) - set(held_out))
+        split = Split(fit, held_out, gallery.subset(fit), gallery.subset(held_out))
+        return gallery, split, self.spread * (split.objects.image < len(self.new.names)).double()[:, None]
+
+    def _new_held_out(self, teaches: Sequence[int], settings: TrainSettings) -> list[int]:
+        """Those of the new scenes held out that teach; FEWEST by the same hash where they are fewer, half at most."""
+        apart = set(hold_out(self.new.names, settings.held_out, settings.seed)[1])
+        count = min(max(len(apart & set(teaches)), FEWEST), len(teaches) // 2)
+        _, first = hold_out([self.new.names[k] for k in teaches], count / len(teaches), settings.seed)
+        return [teaches[k] for k in first]

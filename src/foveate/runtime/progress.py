@@ -1,0 +1,183 @@
+"""How far a long job is, with the time left; also where a job learns that it was asked to stop.
+
+Every long loop opens a phase and ticks at least once a second:
+
+    with progress.phase("first layer", total=epochs) as tick:
+        for epoch in range(epochs):
+            ...
+            tick(epoch + 1, error=error)
+
+A tick raises `foveate.errors.Interrupted` once INT or TERM has come, so state must be consistent wherever one ticks.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from foveate.runtime import signals
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+PATIENCE = 2.0
+"""Seconds that a phase runs before anything is shown of it."""
+LINE_EVERY = 10.0
+"""Seconds between two lines where stderr is no terminal."""
+FRAME = 0.1
+"""Seconds between two redraws on a terminal."""
+
+
+class Tick:
+    """Called with the number of steps done; `total` may be learnt on the way, figures are shown beside the bar."""
+
+    def __init__(self, progress: "Progress", name: str, total: int | None):
+        self.name, self.total, self.done = name, total, 0
+        self.figures: dict[str, Any] = {}
+        self.started = time.monotonic()
+        self.shown_at = 0.0
+        self._progress = progress
+
+    def __call__(self, done: int, total: int | None = None, **figures: Any) -> None:
+        """Say that `done` steps are done.
+
+        Raises:
+            Interrupted: The process was asked to stop.
+        """
+        signals.check()
+        self.done = done
+        if total is not None:
+            self.total = total
+        if figures:
+            self.figures = figures
+        self._progress.show(self)
+
+
+class Progress:
+    """The base, and the face: phases that show nothing."""
+
+    @contextmanager
+    def phase(self, name: str, total: int | None = None) -> Iterator[Tick]:
+        """A part of the job, with a name for people and a number of steps where it is known."""
+        signals.check()
+        tick = Tick(self, name, total)
+        try:
+            yield tick
+        finally:
+            self.close(tick)
+
+    def show(self, tick: Tick) -> None:
+        """Show how far a phase is; called at every tick."""
+
+    def close(self, tick: Tick) -> None:
+        """A phase has ended, well or not."""
+
+    def say(self, text: str) -> None:
+        """One line for people."""
+
+
+class Quiet(Progress):
+    """Shows nothing, and still stops when asked."""
+
+
+class Bars(Progress):
+    """On stderr: bars with the time left on a terminal, else a line every ten seconds.
+
+    Nothing is shown of what takes under two seconds.
+    """
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._live: RichProgress | None = None
+        self._tasks: dict[Tick, Any] = {}
+
+    def show(self, tick: Tick) -> None:
+        """As `Progress.show`."""
+        now = time.monotonic()
+        if now - tick.started < PATIENCE or now - tick.shown_at < (FRAME if self._terminal else LINE_EVERY):
+            return
+        tick.shown_at = now
+        if self._terminal:
+            self._draw(tick)
+        else:
+            self.say(describe(tick, now))
+
+    def close(self, tick: Tick) -> None:
+        """As `Progress.close`."""
+        task = self._tasks.pop(tick, None)
+        if task is not None and self._live is not None:
+            self._live.remove_task(task)
+            if not self._tasks:
+                self._live.stop()
+                self._live = None
+        if tick.shown_at:
+            self.say(describe(tick, time.monotonic(), ended=True))
+
+    def say(self, text: str) -> None:
+        """As `Progress.say`; above the bars, if there are any."""
+        if self._live is not None:
+            self._live.console.print(text, markup=False, highlight=False)
+        else:
+            tell(text)
+
+    def _draw(self, tick: Tick) -> None:
+        if self._live is None:
+            self._live = _live()
+            self._live.start()
+        if tick not in self._tasks:
+            self._tasks[tick] = self._live.add_task(tick.name, total=tick.total, figures="")
+        self._live.update(
+            self._tasks[tick], completed=tick.done, total=tick.total, figures=_figures(tick.figures), refresh=False
+        )
+
+
+def tell(text: str) -> None:
+    """One line on stderr; where nobody reads it any more, the work goes on without."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        pass
+
+
+def describe(tick: Tick, now: float, ended: bool = False) -> str:
+    """One line about a phase: name, steps, time spent and left, figures."""
+    spent = now - tick.started
+    steps = f"{tick.done}/{tick.total}" if tick.total is not None else f"{tick.done}"
+    times = duration(spent)
+    if not ended and tick.total and tick.done:
+        times += f", {duration(spent * max(tick.total - tick.done, 0) / tick.done)} left"
+    figures = _figures(tick.figures)
+    return f"{tick.name}: {steps}, {times}" + (f", {figures}" if figures else "")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 8 s, 3 min 20 s, 1 h 04 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _figures(figures: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in figures.items()
+    )
+
+
+def _live() -> "RichProgress":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}", markup=False),
+        console=Console(stderr=True),
+        refresh_per_second=8,
+        transient=True,
+    )

@@ -1,0 +1,143 @@
+"""The FILE of `attend`: JSON lines, written one by one, and gone on with after a stop without doubles or torn lines.
+
+FILE itself grows, so that it can be watched. Replacing a FILE writes `FILE.new` and renames it at the end.
+"""
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from foveate.errors import BadInput
+from foveate.storage.files import CannotWrite, append_line, reason, scan_lines, sync_folder, write_atomic
+
+_BEGINNING = b'{"image": "'
+"""How every line of results begins; a file that begins otherwise, even a torn one, is not ours to cut."""
+STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+
+class Results:
+    """The results of one `attend`, as a file, a pipe or stdout. Close it, or use it as a context manager.
+
+    Args:
+        path: A file, `-` or `/dev/stdout`, or any pipe or device.
+        resume: Keep the whole lines that are there.
+        overwrite: Replace the file, at the end.
+
+    Attributes:
+        done: The `image` of every line that was kept.
+
+    Raises:
+        BadInput: The file is there and neither was asked for, it holds something else, or another process writes it.
+        CannotWrite: It can't be written.
+    """
+
+    def __init__(self, path: str, resume: bool = False, overwrite: bool = False):
+        self.done: set[str] = set()
+        self.streaming = path in STDOUT or (os.path.exists(path) and not os.path.isfile(path))
+        self.target = Path(path)
+        self.path = self.target
+        try:
+            self._handle = self._stream(path) if self.streaming else self._file(resume, overwrite)
+        except OSError as error:
+            raise CannotWrite(f"can't write {path}: {reason(error)}") from error
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write the line of one image."""
+        append_line(self._handle, record)
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Every line so far, read back; nothing where the results went into a pipe."""
+        if not self.streaming:
+            for record, _ in scan_lines(self.path):
+                yield record
+
+    def arrange(self, names: Iterable[str]) -> None:
+        """Put the lines into the order of `names`, where they were written as they were done; others come last."""
+        if self.streaming:
+            return
+        begin, places = 0, {}
+        for record, end in scan_lines(self.path):
+            places[record["image"]] = (begin, end)
+            begin = end
+        order = [places.pop(name) for name in names if name in places] + list(places.values())
+        if order == sorted(order):
+            return
+
+        def rearranged(out: IO[bytes]) -> None:
+            with open(self.path, "rb") as lines:
+                for begin, end in order:
+                    lines.seek(begin)
+                    out.write(lines.read(end - begin))
+
+        write_atomic(self.path, rearranged)
+
+    def finish(self) -> None:
+        """All is written: make it last, and put it in its place."""
+        if self.streaming:
+            return
+        try:
+            os.fsync(self._handle.fileno())
+            if self.path != self.target:
+                os.replace(self.path, self.target)
+                self.path = self.target
+            sync_folder(self.target.parent)
+        except OSError as error:
+            raise CannotWrite(f"can't write {self.target}: {reason(error)}") from error
+
+    def close(self) -> None:
+        """Close the file; stdout stays open."""
+        if self._handle is not sys.stdout.buffer:
+            self._handle.close()
+
+    def __enter__(self) -> "Results":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def _stream(self, path: str) -> IO[bytes]:
+        return sys.stdout.buffer if path in STDOUT else open(path, "wb", buffering=0)
+
+    def _file(self, resume: bool, overwrite: bool) -> IO[bytes]:
+        beside = self.target.with_name(f"{self.target.name}.new")
+        replacing = overwrite and not resume and self.target.exists() and self.target.stat().st_size > 0
+        if replacing or (resume and beside.exists()):
+            self.path = beside
+        handle = open(self.path, "ab", buffering=0)
+        try:
+            _hold(handle, self.target)
+            end = self._kept() if resume else 0
+            if not resume and not replacing and os.fstat(handle.fileno()).st_size > 0:
+                raise BadInput(f"{self.target} exists: --resume goes on with it, --overwrite replaces it")
+            os.ftruncate(handle.fileno(), end)
+        except BaseException:
+            handle.close()
+            raise
+        return handle
+
+    def _kept(self) -> int:
+        """Take in the whole lines that are there, and tell where they end."""
+        with open(self.path, "rb") as handle:
+            head = handle.read(len(_BEGINNING))
+        if not _BEGINNING.startswith(head):
+            raise BadInput(f"{self.path}: holds something else than results of attend")
+        end = 0
+        for record, position in scan_lines(self.path):
+            if not isinstance(record, dict) or not isinstance(record.get("image"), str):
+                raise BadInput(f"{self.path}: holds something else than results of attend")
+            self.done.add(record["image"])
+            end = position
+        return end
+
+
+def _hold(handle: IO[bytes], target: Path) -> None:
+    """Keep the file for this process alone."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BadInput(f"{target}: another process is at work on it") from None
+    except OSError:
+        pass  # a file system without locks

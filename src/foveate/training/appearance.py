@@ -1,0 +1,163 @@
+"""Augmentation of contexts: other surroundings, other light, partly covered, mirrored."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, no_type_check
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from numba import njit
+from torch import Tensor
+
+from foveate.runtime.fastmath import uniform_reference
+from foveate.scenes import gaze
+from foveate.scenes.glimpse import CONTEXT_EXTENT, CONTEXT_SIZE, contexts
+from foveate.scenes.pyramid import Pyramids
+
+if TYPE_CHECKING:
+    from foveate.training.labels import Objects
+
+
+_EVERYTHING = torch.tensor([-torch.inf, -torch.inf, torch.inf, torch.inf], dtype=torch.float64)
+_NOTHING = torch.zeros(4, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class AppearanceSettings:
+    """Shares of contexts that are changed, and how much."""
+
+    mirror: float = 0.5  # mirror images (0 for objects that have a handedness, as digits do)
+    composite: float = 0.6  # the scene is cropped at random and stands on another photograph
+    cover: float = 0.15  # a part of the object is covered by another photograph
+    grey: float = 0.15  # no colour
+    coarse: float = 0.3  # seen at half or a third of the resolution, as a small object is
+    gain: float = 0.3  # standard deviation of the log contrast
+    tint: float = 0.08  # standard deviation of each channel's log gain
+    bias: float = 0.1  # standard deviation of the brightness added
+    noise: float = 0.03  # largest standard deviation of the pixel noise
+
+
+def composite(
+    pyramids: Pyramids,
+    objects: "Objects",
+    image: Int[Tensor, "n"],
+    start: Float[Tensor, "n 4"],
+    target: Float[Tensor, "n 4"],
+    settings: AppearanceSettings,
+    rng: torch.Generator,
+) -> Float[Tensor, "n 3 72 72"]:
+    """Contexts of randomly cropped scenes with other photographs behind them, and before a part of some objects."""
+    count = len(start)
+    chosen, covered = torch.rand(2, count, generator=rng)
+    crop = torch.where((chosen < settings.composite)[:, None], _random_crop(pyramids, image, target, rng), _EVERYTHING)
+    cover = torch.where((covered < settings.cover)[:, None], _random_cover(target, rng), _NOTHING)
+    keep = torch.empty(count, CONTEXT_SIZE, CONTEXT_SIZE, dtype=torch.bool)
+    _keep(start.numpy(), crop.numpy(), cover.numpy(), CONTEXT_EXTENT, keep.numpy())
+    context = contexts(pyramids, image, start, where=keep)
+    behind_image, behind = _other_surroundings(pyramids, objects, count, rng)
+    return contexts(pyramids, behind_image, behind, out=context, where=~keep)
+
+
+def recolour(
+    context: Float[Tensor, "n 3 72 72"], settings: AppearanceSettings, rng: torch.Generator
+) -> Float[Tensor, "n 3 72 72"]:
+    """Other resolution, contrast, tint, brightness and noise; computed where the contexts are."""
+    count, device = len(context), context.device
+    coarse, grey, factor = torch.rand(3, count, generator=rng)
+    for size, low, high in ((2, 0.0, 0.6), (3, 0.6, 1.0)):
+        some = (coarse < settings.coarse) & (factor >= low) & (factor < high)
+        small = F.avg_pool2d(context[some], size)
+        context[some] = F.interpolate(small, scale_factor=size, mode="bilinear", align_corners=False)
+    some = grey < settings.grey
+    context[some] = context[some].mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    gain = torch.exp(settings.gain * torch.randn(count, 1, 1, 1, generator=rng))
+    gain = (gain * torch.exp(settings.tint * torch.randn(count, 3, 1, 1, generator=rng))).to(device)
+    mean = context.mean((1, 2, 3), keepdim=True)
+    bias = (settings.bias * torch.randn(count, 1, 1, 1, generator=rng)).to(device)
+    noise = (12**0.5 * settings.noise * torch.rand(count, 1, 1, 1, generator=rng)).to(device)
+    context.sub_(mean).mul_(gain).add_(mean + bias - noise / 2)
+    return context.addcmul_(noise, _uniform(context, rng))
+
+
+def _uniform(like: Tensor, rng: torch.Generator) -> Tensor:
+    """Uniform numbers for every pixel: the generator's own on the CPU; elsewhere counted ones, under a key of its."""
+    if like.device.type == "cpu":
+        return torch.rand(like.shape, generator=rng)
+    low, high = torch.randint(2**32, (2,), generator=rng).tolist()
+    return uniform_reference(tuple(like.shape), (low, high), like.device)
+
+
+def mirror(
+    context: Float[Tensor, "n 3 72 72"], delta: Float[Tensor, "n 4"], settings: AppearanceSettings, rng: torch.Generator
+) -> tuple[Float[Tensor, "n 3 72 72"], Float[Tensor, "n 4"], Float[Tensor, "n"]]:
+    """Mirror images: angle and x change their sign. The last result is -1 where mirrored, else 1."""
+    flip = torch.rand(len(context), generator=rng) < settings.mirror
+    sign = torch.where(flip, -1.0, 1.0)
+    context[flip] = context[flip].flip(-1)
+    signs = torch.stack((torch.ones_like(sign), sign, sign, torch.ones_like(sign)), -1)
+    return context, delta * signs.to(delta.device), sign
+
+
+def _other_surroundings(
+    pyramids: Pyramids, objects: "Objects", count: int, rng: torch.Generator, tries: int = 6
+) -> tuple[Int[Tensor, "n"], Float[Tensor, "n 4"]]:
+    """Gazes at other photographs; of several tries the one that shows least of an object and of the outside."""
+    image = torch.randint(len(pyramids), (count, 1), generator=rng).expand(count, tries)
+    w = torch.from_numpy(pyramids.width[:, 0]).double()[image]
+    h = torch.from_numpy(pyramids.height[:, 0]).double()[image]
+    uniform = torch.rand(4, count, tries, generator=rng, dtype=torch.float64)
+    s = torch.minimum(w, h) / CONTEXT_EXTENT * 0.08 * (0.5 / 0.08) ** uniform[0]
+    u = gaze.from_scale_angle(s, (uniform[1] - 0.5) * 6.28, w * uniform[2], h * uniform[3])
+    seen = gaze.to_boxes(torch.cat((u[..., :2] * CONTEXT_EXTENT, u[..., 2:]), -1))
+    shown = torch.stack((torch.zeros_like(w), torch.zeros_like(h), w, h), -1)
+    outside = 1 - _overlap(seen, shown)
+    boxes = torch.zeros(len(pyramids), 4, dtype=torch.float64)
+    boxes[objects.image] = gaze.to_boxes(objects.gaze)  # one object of each image is enough to keep away from most
+    best = (_overlap(seen, boxes[image]) * 3 + outside).argmin(1, keepdim=True)
+    return image[:, 0], u.gather(1, best[..., None].expand(-1, -1, 4))[:, 0]
+
+
+def _overlap(box: Float[Tensor, "*n 4"], other: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:
+    """Share of each box that lies in the other of its pair."""
+    low, high = torch.maximum(box[..., :2], other[..., :2]), torch.minimum(box[..., 2:], other[..., 2:])
+    return (high - low).clamp(min=0).prod(-1) / (box[..., 2:] - box[..., :2]).prod(-1)
+
+
+def _random_crop(
+    pyramids: Pyramids, image: Int[Tensor, "n"], target: Float[Tensor, "n 4"], rng: torch.Generator
+) -> Float[Tensor, "n 4"]:
+    """A rectangle (x0, y0, x1, y1) within each image that holds most of the object."""
+    w = torch.from_numpy(pyramids.width[image.numpy(), 0]).double()
+    h = torch.from_numpy(pyramids.height[image.numpy(), 0]).double()
+    box, slack = gaze.to_boxes(target), 0.2 * gaze.scale(target)[:, None]
+    edge = torch.stack((torch.zeros_like(w), torch.zeros_like(h), w, h), -1)
+    inner = torch.cat((box[:, :2] + slack, box[:, 2:] - slack), -1)
+    at = torch.rand(len(image), 4, generator=rng, dtype=torch.float64)
+    return inner + (edge - inner) * at
+
+
+def _random_cover(target: Float[Tensor, "n 4"], rng: torch.Generator) -> Float[Tensor, "n 4"]:
+    """A rectangle over some of the object: of a side 0.3 to 1.2 half-sides, around a point of its window."""
+    count = len(target)
+    uniform = torch.rand(count, 4, generator=rng, dtype=torch.float64)
+    s = gaze.scale(target)[:, None]
+    centre = target[:, 2:] + s * (2 * uniform[:, :2] - 1)
+    half = s * (0.15 + 0.45 * uniform[:, 2:])
+    return torch.cat((centre - half, centre + half), -1)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check  # the import hook of the tests would wrap what numba has to compile
+def _keep(start, crop, cover, extent, out):
+    """Which cells of each context lie inside the crop and outside the cover, boxes (x0, y0, x1, y1) in pixels."""
+    size = out.shape[1]
+    for n in range(len(start)):
+        a, b, tx, ty = start[n]
+        for r in range(size):
+            py = (r + 0.5) * 2.0 * extent / size - extent
+            for q in range(size):
+                px = (q + 0.5) * 2.0 * extent / size - extent
+                x, y = a * px - b * py + tx, b * px + a * py + ty
+                inside = crop[n, 0] <= x < crop[n, 2] and crop[n, 1] <= y < crop[n, 3]
+                covered = cover[n, 0] <= x < cover[n, 2] and cover[n, 1] <= y < cover[n, 3]
+                out[n, r, q] = inside and not covered

@@ -1,0 +1,166 @@
+"""Pictures without an object: noise, gratings, fallen leaves, and the spectrum of a photograph without its phase.
+
+Annotated scenes show what their photographers cared for. Nothing in them says that a screen of noise, a wall of bricks
+or a tray of coins holds no object, and a network that never saw the like may answer anything. These pictures are
+searched as scenes are, and where the search ends are hard negatives.
+
+- noise: pixels, or blocks of pixels, that know nothing of each other;
+- gratings: a few waves, some of them as steps, whose products are stripes, checks and bricks;
+- leaves: discs with radii r of density ~ r^-3 that fall on each other, the model of natural images that is invariant
+  to scale (Lee, Mumford and Huang 2001, "Occlusion models for natural images"), in the colours of a scene, each shaded
+  from one side as a ball or a coin is;
+- spectrum: a scene whose Fourier coefficients keep their modulus and take the phases of white noise. What made an
+  object is in the phases (Oppenheim and Lim 1981, "The importance of phase in signals").
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from foveate.runtime.progress import Progress, Quiet
+from foveate.runtime.random import key
+from foveate.scenes.pyramid import Pyramids
+from foveate.training.gallery import Gallery
+from foveate.training.labels import Objects
+
+Picture = Float[ndarray, "h w 3"]
+Colours = Float[ndarray, "H W 3"]  # a scene, which need not be as large
+
+
+@dataclass(frozen=True)
+class ClutterSettings:
+    """How pictures without an object are made."""
+
+    long: int = 384  # sides, pixels; half of the pictures stand upright
+    short: int = 288
+    grey: float = 0.3  # share without colour
+    block: int = 6  # largest block of the noise, pixels
+    waves: int = 3  # most waves of a grating
+    leaves: int = 1200  # discs that fall
+    smallest: float = 3.0  # their smallest radius, pixels
+    largest: float = 80.0
+
+
+def clutter(
+    gallery: Gallery,
+    images: Sequence[int],
+    count: int,
+    seed: int,
+    settings: ClutterSettings | None = None,
+    progress: Progress | None = None,
+) -> Gallery:
+    """Pictures without an object, the four kinds in turn.
+
+    Args:
+        gallery: Scenes whose colours and spectra are used.
+        images: Numbers of those to use.
+        count: Pictures to make.
+        seed: Of everything random; picture k depends on the seed, k and the scenes alone.
+        settings: How.
+        progress: Shows how far it is, and may stop it; nothing is shown without.
+
+    Returns:
+        The pictures as a gallery of their own, in which nothing is annotated and nothing ignored.
+    """
+    settings = settings or ClutterSettings()
+    made = []
+    with (progress or Quiet()).phase("clutter", count) as tick:
+        for k in range(count):
+            rng = np.random.default_rng(key(seed, "clutter", k))
+            scene = _pixels(gallery, images[int(rng.integers(len(images)))])
+            made.append(_finished(KINDS[k % len(KINDS)](_shape(rng, settings), scene, rng, settings), rng, settings))
+            tick(k + 1)
+    nothing = Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))
+    ignore = [torch.zeros(0, 4, dtype=torch.float64) for _ in made]
+    return Gallery(Pyramids.from_images(made), [f"clutter {k}" for k in range(count)], nothing, ignore, [])
+
+
+def _shape(rng: np.random.Generator, settings: ClutterSettings) -> tuple[int, int]:
+    return (settings.long, settings.short) if rng.random() < 0.5 else (settings.short, settings.long)
+
+
+def _pixels(gallery: Gallery, image: int) -> Colours:
+    """A scene, in [0, 1]."""
+    return gallery.pyramids.level(image, 0).astype(np.float32) / 65535.0
+
+
+def _finished(picture: Picture, rng: np.random.Generator, settings: ClutterSettings) -> UInt8[ndarray, "h w 3"]:
+    """Without colour at times, and in bytes."""
+    if rng.random() < settings.grey:
+        picture = np.repeat(picture.mean(2, keepdims=True), 3, 2)
+    return np.rint(255 * picture.clip(0, 1)).astype(np.uint8)
+
+
+def _noise(shape: tuple[int, int], scene: Colours, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
+    """Blocks of independent grey values: uniform, normal around a scene's mean, or black and white."""
+    del scene  # noise knows nothing of it
+    block = int(rng.integers(1, settings.block + 1)) if rng.random() < 0.5 else 1
+    h, w = (-(-side // block) for side in shape)
+    kind = rng.integers(3)
+    if kind == 0:
+        values = rng.random((h, w, 3))
+    elif kind == 1:
+        values = rng.random() + rng.uniform(0.05, 0.4) * rng.normal(size=(h, w, 3))
+    else:
+        values = (rng.random((h, w, 1)) < rng.uniform(0.2, 0.8)).repeat(3, 2).astype(np.float64)
+    return values.repeat(block, 0).repeat(block, 1)[: shape[0], : shape[1]]
+
+
+def _gratings(shape: tuple[int, int], scene: Colours, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
+    """A product of waves from one colour of a scene to another."""
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
+    wave = np.ones(shape)
+    for _ in range(int(rng.integers(1, settings.waves + 1))):
+        angle, period = rng.uniform(0, np.pi), np.exp(rng.uniform(np.log(4), np.log(96)))
+        one = np.cos(2 * np.pi * ((x * np.cos(angle) + y * np.sin(angle)) / period + rng.random()))
+        wave = wave * (np.sign(one) if rng.random() < 0.4 else one)
+    low, high = _colours(scene, 2, rng)
+    return low + (high - low) * (0.5 + 0.5 * wave)[..., None] + rng.uniform(0, 0.08) * rng.normal(size=(*shape, 3))
+
+
+def _leaves(shape: tuple[int, int], scene: Colours, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
+    """Discs that fall on each other, lit from one side."""
+    picture = np.broadcast_to(_colours(scene, 1, rng)[0], (*shape, 3)).copy()
+    radius = _radii(settings.leaves, rng, settings)
+    centre = rng.random((settings.leaves, 2)) * shape
+    colour, shade, light = _colours(scene, settings.leaves, rng), rng.uniform(0, 0.5), rng.uniform(0, 2 * np.pi)
+    for (cy, cx), r, c in zip(centre, radius, colour, strict=True):
+        top, left = max(int(cy - r), 0), max(int(cx - r), 0)
+        y, x = np.mgrid[top : min(int(cy + r) + 2, shape[0]), left : min(int(cx + r) + 2, shape[1])]
+        dy, dx = (y - cy) / r, (x - cx) / r
+        inside = dx * dx + dy * dy < 1
+        lit = c * (1 + shade * (dx * np.cos(light) + dy * np.sin(light)))[..., None]
+        window = picture[top : top + len(y), left : left + x.shape[1]]
+        window[inside] = lit[inside]
+    return picture + rng.uniform(0, 0.05) * rng.normal(size=picture.shape)
+
+
+def _radii(count: int, rng: np.random.Generator, settings: ClutterSettings) -> Float[ndarray, "count"]:
+    """Of density ~ r^-3 between the smallest and the largest: r^-2 is uniform."""
+    return rng.uniform(settings.largest**-2, settings.smallest**-2, count) ** -0.5
+
+
+def _spectrum(shape: tuple[int, int], scene: Colours, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
+    """A scene's moduli with the phases of white noise, one for all three channels, so that colours go together."""
+    del settings  # it is the scene's
+    h, w = min(shape[0], scene.shape[0]), min(shape[1], scene.shape[1])
+    y, x = rng.integers(scene.shape[0] - h + 1), rng.integers(scene.shape[1] - w + 1)
+    window = scene[y : y + h, x : x + w].astype(np.float64)
+    mean = window.mean((0, 1))
+    phase = np.exp(1j * np.angle(np.fft.rfft2(rng.normal(size=(h, w)))))
+    turned = np.fft.rfft2(window - mean, axes=(0, 1)) * phase[..., None]
+    return mean + np.fft.irfft2(turned, s=(h, w), axes=(0, 1))
+
+
+def _colours(scene: Colours, count: int, rng: np.random.Generator) -> Float[ndarray, "count 3"]:
+    """Colours of a scene's pixels."""
+    flat = scene.reshape(-1, 3)
+    return flat[rng.integers(len(flat), size=count)].astype(np.float64)
+
+
+Kind = Callable[[tuple[int, int], Colours, np.random.Generator, ClutterSettings], Picture]
+KINDS: tuple[Kind, ...] = (_noise, _leaves, _spectrum, _gratings)

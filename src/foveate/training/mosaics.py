@@ -1,0 +1,158 @@
+"""Mosaics: photographs made of several, in which objects are smaller than in any one of them, and several at once.
+
+Annotated photographs are often portraits: one large object in the middle. What is trained on them alone takes size and
+middle for signs of the object. A mosaic cuts a canvas into cells, each of which shows a part of one photograph,
+reduced; with it go the objects that are in view.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from foveate.runtime.progress import Progress, Quiet
+from foveate.runtime.random import key
+from foveate.scenes import gaze
+from foveate.scenes.pyramid import Pyramids
+from foveate.training.gallery import Gallery
+from foveate.training.labels import Objects
+
+WHOLE, GONE = 0.9, 0.05  # shares of an object's square in view: an object from the first, nothing below the second
+
+
+@dataclass(frozen=True)
+class MosaicSettings:
+    """How mosaics are made."""
+
+    long: int = 512  # sides of the canvas, pixels; half of the mosaics stand upright
+    short: int = 384
+    least: int = 64  # shortest side of a cell
+    stop: float = 0.25  # probability that a cell is not divided further
+    smaller: float = 2.5  # an object is shown at a size between that of the whole photograph in the cell and this times
+    enlarged: float = 1.5  # but never enlarged by more
+    in_view: float = 0.6  # share of cells that are made to show an object
+
+
+def mosaics(
+    gallery: Gallery,
+    images: Sequence[int],
+    count: int,
+    seed: int,
+    settings: MosaicSettings | None = None,
+    progress: Progress | None = None,
+) -> Gallery:
+    """Mosaics of some of a gallery's scenes.
+
+    Args:
+        gallery: The scenes.
+        images: Numbers of those to use.
+        count: Mosaics to make.
+        seed: Of everything random; mosaic k depends on the seed, k and the scenes alone.
+        settings: How.
+        progress: Shows how far it is, and may stop it; nothing is shown without.
+
+    Returns:
+        The mosaics as a gallery of their own. Objects that a cell's edge cuts are ignored regions, as are those that
+        were ignored.
+    """
+    settings = settings or MosaicSettings()
+    made = []
+    with (progress or Quiet()).phase("mosaics", count) as tick:
+        for k in range(count):
+            made.append(_mosaic(gallery, images, np.random.default_rng(key(seed, "mosaic", k)), settings))
+            tick(k + 1)
+    index = torch.tensor([k for k, each in enumerate(made) for _ in range(len(each[1]))], dtype=torch.int64)
+    gazes = torch.from_numpy(np.concatenate([each[1] for each in made] or [np.zeros((0, 4))]))
+    ignore = [torch.from_numpy(each[2]) for each in made]
+    pyramids = Pyramids.from_images([each[0] for each in made])
+    return Gallery(pyramids, [f"mosaic {k}" for k in range(count)], Objects(index, gazes), ignore, [])
+
+
+Mosaic = tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "objects 4"], Float[np.ndarray, "regions 4"]]
+
+
+def _mosaic(gallery: Gallery, images: Sequence[int], rng: np.random.Generator, settings: MosaicSettings) -> Mosaic:
+    shape = (settings.long, settings.short) if rng.random() < 0.5 else (settings.short, settings.long)
+    canvas = np.zeros((shape[1], shape[0], 3), np.uint8)
+    objects, ignore = [np.zeros((0, 4))], [np.zeros((0, 4))]
+    for cell in _cells((0, 0, *shape), rng, settings):
+        image = images[int(rng.integers(len(images)))]
+        frame = _window(gallery, image, cell, rng, settings)
+        x0, y0, x1, y1 = cell
+        canvas[y0:y1, x0:x1] = _shown(gallery, image, cell, frame)
+        gazes, cut = _carried(gallery, image, cell, frame)
+        objects.append(gazes)
+        ignore.append(cut)
+    return canvas, np.concatenate(objects), np.concatenate(ignore)
+
+
+def _cells(
+    cell: tuple[int, int, int, int], rng: np.random.Generator, settings: MosaicSettings, whole: bool = True
+) -> list[tuple[int, int, int, int]]:
+    """Cuts a rectangle (x0, y0, x1, y1) across its longer side, and each part again, the whole at least once."""
+    x0, y0, x1, y1 = cell
+    longer = max(x1 - x0, y1 - y0)
+    if longer < 2 * settings.least or (not whole and rng.random() < settings.stop):
+        return [cell]
+    at = int(rng.integers(settings.least, longer - settings.least + 1))
+    wide = x1 - x0 >= y1 - y0
+    first = (x0, y0, x0 + at, y1) if wide else (x0, y0, x1, y0 + at)
+    second = (x0 + at, y0, x1, y1) if wide else (x0, y0 + at, x1, y1)
+    return _cells(first, rng, settings, False) + _cells(second, rng, settings, False)
+
+
+def _window(
+    gallery: Gallery, image: int, cell: tuple[int, int, int, int], rng: np.random.Generator, settings: MosaicSettings
+) -> tuple[float, float, float]:
+    """Which part of a photograph a cell shows: (x0, y0) in its pixels, and cell pixels per pixel."""
+    width, height = int(gallery.pyramids.width[image, 0]), int(gallery.pyramids.height[image, 0])
+    w, h = cell[2] - cell[0], cell[3] - cell[1]
+    least = max(w / width, h / height)
+    most = max(min(settings.smaller * least, settings.enlarged), least)
+    factor = least * (most / least) ** rng.random()
+    low, high = np.zeros(2), np.array([width - w / factor, height - h / factor]).clip(0)
+    objects = gallery.of(image).numpy()
+    if len(objects) and rng.random() < settings.in_view:
+        u = objects[rng.integers(len(objects))]
+        s = np.hypot(u[0], u[1])
+        low = np.clip(u[2:] + s - np.array([w, h]) / factor, low, high)
+        high = np.maximum(np.clip(u[2:] - s, 0, high), low)
+    x0, y0 = low + (high - low) * rng.random(2)
+    return float(x0), float(y0), factor
+
+
+def _shown(
+    gallery: Gallery, image: int, cell: tuple[int, int, int, int], frame: tuple[float, float, float]
+) -> UInt8[np.ndarray, "h w 3"]:
+    x0, y0, factor = frame
+    w, h = cell[2] - cell[0], cell[3] - cell[1]
+    pixels = (gallery.pyramids.level(image, 0) >> 8).astype(np.uint8)
+    right, bottom = min(x0 + w / factor, pixels.shape[1]), min(y0 + h / factor, pixels.shape[0])
+    small = Image.fromarray(pixels).resize((w, h), Image.Resampling.BILINEAR, (x0, y0, right, bottom))
+    return np.asarray(small)
+
+
+def _carried(
+    gallery: Gallery, image: int, cell: tuple[int, int, int, int], frame: tuple[float, float, float]
+) -> tuple[Float[np.ndarray, "objects 4"], Float[np.ndarray, "regions 4"]]:
+    """Objects in view, in pixels of the mosaic, and regions that are neither object nor background."""
+    x0, y0, factor = frame
+    corner = np.array([cell[0] - x0 * factor, cell[1] - y0 * factor])
+    edge = np.array(cell, np.float64)
+    gazes = gallery.of(image).numpy() * factor
+    gazes[:, 2:] += corner
+    boxes = gaze.to_boxes(torch.from_numpy(gazes)).numpy()
+    share = _share_within(boxes, edge)
+    regions = gallery.ignore[image].numpy() * factor + np.tile(corner, 2)
+    regions = np.concatenate((regions[_share_within(regions, edge) > 0], boxes[(share > GONE) & (share < WHOLE)]))
+    regions = np.concatenate((np.maximum(regions[:, :2], edge[:2]), np.minimum(regions[:, 2:], edge[2:])), 1)
+    return gazes[share >= WHOLE], regions
+
+
+def _share_within(boxes: Float[np.ndarray, "n 4"], edge: Float[np.ndarray, "4"]) -> Float[np.ndarray, "n"]:
+    """Share of each box that lies within another."""
+    sides = (np.minimum(boxes[:, 2:], edge[2:]) - np.maximum(boxes[:, :2], edge[:2])).clip(0)
+    return sides.prod(1) / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-9)

@@ -1,0 +1,163 @@
+"""Training pairs of the ShiftNet: (context, v) -> the change of gaze that leads to the object.
+
+A pair is an annotated object u*, a gaze u from which it is looked for, and delta with u* = u o delta. Where u comes
+from decides what the network can do:
+
+- near: changes of every size down to zero, so that iteration comes to rest at the object instead of drifting;
+- search: the object anywhere in the context, as from the starts that cover an image;
+- whole: gazes whose context covers the photograph, as from a single start;
+- fed back: where the network's own prediction led from an earlier pair, so that it learns to mend its mistakes.
+
+What surrounds the object is varied too, since the borders and the light of the training photographs are short cuts:
+pasted onto other photographs, mirrored, recoloured, blurred, partly covered.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from foveate.attention import shiftnet
+from foveate.runtime.random import generator
+from foveate.scenes import gaze
+from foveate.scenes.pyramid import Pyramids
+from foveate.training.appearance import AppearanceSettings, composite, mirror, recolour
+from foveate.training.labels import Objects
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """How pairs are drawn."""
+
+    near: float = 0.35  # share of pairs with changes of every size
+    search: float = 0.25  # share with the object anywhere in the context
+    whole: float = 0.15  # share whose context covers the photograph; the rest is fed back
+    smallest_change: float = 0.01  # of a near pair, relative to the largest
+    log_scale: float = 0.5  # standard deviation of the largest near change of log scale
+    turn: float = 0.5  # the same of the angle, radians
+    search_turn: float = 1.1  # largest angle between a search pair's gaze and its object, radians
+    shift: float = 1.0  # the same of the position, half-sides
+    reach: float = 2.2  # largest offset of the object's centre in a search pair, half-sides of the gaze
+    closer: float = 1.0  # as of the network; see `shiftnet`
+    appearance: AppearanceSettings = field(default_factory=AppearanceSettings)
+
+
+class Pairs(NamedTuple):
+    """A minibatch.
+
+    Attributes:
+        context: What surrounds each gaze, after augmentation, pixels in [0, 1]; as v and delta on the device.
+        v: The canonical image as inference would have it, standardised.
+        delta: The change (log scale, angle, x / s, y / s) that leads to the object.
+        start: The gaze looked from, in pixels; not mirrored.
+        target: The object's gaze, in pixels; not mirrored.
+        object: Which object.
+        mirrored: Whether context, v and delta are mirror images of the photograph's.
+    """
+
+    context: Float[Tensor, "n 3 72 72"]
+    v: Float[Tensor, "n 3 24 24"]
+    delta: Float[Tensor, "n 4"]
+    start: Float[Tensor, "n 4"]
+    target: Float[Tensor, "n 4"]
+    object: Int[Tensor, "n"]
+    mirrored: Float[Tensor, "n"]
+
+
+def draw_pairs(
+    pyramids: Pyramids,
+    objects: Objects,
+    canonical: Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]],
+    settings: PairSettings,
+    fed_back: Objects | None,
+    count: int,
+    seed: int,
+    step: int,
+    device: str | torch.device = "cpu",
+) -> Pairs:
+    """Draws the minibatch of one training step; the same (seed, step, fed_back) gives the same pairs.
+
+    Args:
+        pyramids: The scenes.
+        objects: The annotated objects in them.
+        canonical: Glimpse in [0, 1] -> v, as inference computes it.
+        settings: How pairs are drawn.
+        fed_back: Gazes where predictions led: `image` holds the *object's* number here. None for the first step.
+        count: Pairs in the minibatch.
+        seed: The run's seed.
+        step: The training step.
+        device: Where `canonical` computes; contexts are sampled on the CPU, and changed and mirrored there.
+    """
+    rng = generator(seed, "pairs", step)
+    which = torch.randint(len(objects.image), (count,), generator=rng)
+    origin = torch.rand(count, generator=rng)
+    bounds = np.cumsum([settings.near, settings.search, settings.whole])
+    target = objects.gaze[which]
+    near = gaze.compose(target, gaze.invert(shiftnet.to_gaze(_near_changes(settings, count, rng))))
+    search = search_starts(settings, target, rng)
+    whole = _whole_starts(pyramids, objects.image[which], target, rng)
+    start = torch.where((origin < bounds[0])[:, None], near, torch.where((origin < bounds[1])[:, None], search, whole))
+    if fed_back is not None and len(fed_back.image):
+        again = torch.nonzero(origin >= bounds[2])[:, 0][: len(fed_back.image)]
+        which[again], start[again] = fed_back.image[: len(again)], fed_back.gaze[: len(again)]
+        target = objects.gaze[which]
+
+    image = objects.image[which]
+    context = composite(
+        pyramids, objects, image, shiftnet.window(start, settings.closer), target, settings.appearance, rng
+    )
+    context = recolour(context.to(device), settings.appearance, rng)
+    delta = shiftnet.change_between(start, target).float().to(device)
+    context, delta, mirrored = mirror(context, delta, settings.appearance, rng)
+    v = canonical(shiftnet.middle(context, settings.closer))
+    return Pairs(context, v, delta, start, target, which, mirrored)
+
+
+def feed_back(pairs: Pairs, predicted: Float[Tensor, "n 4"]) -> Objects:
+    """Where the predictions lead, for the next minibatch: gazes that still see their object in the context.
+
+    Some of the pairs have been fed back before, so a gaze is followed for several steps, as in inference. Here
+    `image` of the result is the *object's* number.
+    """
+    same = torch.ones_like(pairs.mirrored)
+    flip = torch.stack((same, pairs.mirrored, pairs.mirrored, same), -1)
+    led = shiftnet.move(pairs.start, predicted.cpu() * flip)
+    left = shiftnet.change_between(led, pairs.target)
+    usable = (left[:, 2:].abs().amax(1) < 3.0) & (left[:, 0].abs() < 1.4) & torch.isfinite(left).all(1)
+    return Objects(pairs.object[usable], led[usable])
+
+
+def _near_changes(settings: PairSettings, count: int, rng: torch.Generator) -> Float[Tensor, "n 4"]:
+    """Normal changes whose size is log-uniform between the smallest and the largest."""
+    size = settings.smallest_change ** torch.rand(count, 1, generator=rng, dtype=torch.float64)
+    spread = torch.tensor([settings.log_scale, settings.turn, settings.shift, settings.shift], dtype=torch.float64)
+    return size * spread * torch.randn(count, 4, generator=rng, dtype=torch.float64)
+
+
+def search_starts(settings: PairSettings, target: Float[Tensor, "n 4"], rng: torch.Generator) -> Float[Tensor, "n 4"]:
+    """Gazes of a similar size that hold the object anywhere in their context."""
+    count = len(target)
+    uniform = 2 * torch.rand(count, 4, generator=rng, dtype=torch.float64) - 1
+    s = gaze.scale(target) * torch.exp(0.8 * uniform[:, 0])
+    angle = gaze.angle(target) + settings.search_turn * uniform[:, 1]
+    shift = settings.reach * uniform[:, 2:] * s[:, None]
+    return gaze.from_scale_angle(s, angle, target[:, 2] + shift[:, 0], target[:, 3] + shift[:, 1])
+
+
+def _whole_starts(
+    pyramids: Pyramids, image: Int[Tensor, "n"], target: Float[Tensor, "n 4"], rng: torch.Generator
+) -> Float[Tensor, "n 4"]:
+    """Gazes at the middle of the photograph, of half-side 0.12 to 0.55 of its longest side; two in three upright."""
+    count = len(image)
+    w = torch.from_numpy(pyramids.width[image.numpy(), 0]).double()
+    h = torch.from_numpy(pyramids.height[image.numpy(), 0]).double()
+    longest = torch.maximum(w, h)
+    ratio = 0.12 * (0.55 / 0.12) ** torch.rand(count, generator=rng, dtype=torch.float64)
+    offset = 0.05 * torch.randn(count, 2, generator=rng, dtype=torch.float64) * longest[:, None]
+    turned = torch.rand(count, generator=rng) < 1 / 3
+    angle = torch.where(turned, 0.5, 0.1) * torch.randn(count, generator=rng, dtype=torch.float64)
+    return gaze.from_scale_angle(ratio * longest, angle, w / 2 + offset[:, 0], h / 2 + offset[:, 1])

@@ -1,0 +1,132 @@
+"""Scenes in which objects seem turned out of the plane: photographs of portraits teach what is seen from the side.
+
+Annotated photographs often show their object from the front. Seen from the side, one half of it is foreshortened more
+than the other. Near the axis about which it turns, an object is about as round as a cylinder of radius R (half-sides):
+the point x of its front, turned by theta, comes to lie at
+
+    R [sin(arcsin(x / R) + theta) - sin(theta)],
+
+so points a little to the left and right of the middle, at -e and e, move towards it by two factors, l and r. A copy of
+the scene is stretched by them along the object's own horizontal, each half by its own, out to `BOUND` half-sides;
+beyond, the picture is shifted but keeps its scale. The copy's gaze carries the canonical triangle of two eyes and a
+mouth to where the map takes them, with least squares, as the gaze of an annotated object does.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.runtime.progress import Progress
+from foveate.runtime.random import generator
+from foveate.scenes import gaze
+from foveate.scenes.coco import FACE_POINTS
+from foveate.scenes.pyramid import Pyramids
+from foveate.training.gallery import Gallery
+from foveate.training.labels import Objects
+
+RADIUS, SIDE, BOUND = 0.9, 0.42, 1.3  # R, e, and how far out the picture is stretched, half-sides
+TRIANGLE = torch.tensor(list(FACE_POINTS.values()), dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class SidewaysSettings:
+    """How many scenes get such a copy, and how far objects seem turned in it."""
+
+    share: float = 0.5  # of the scenes with an object
+    least: float = 0.2  # radians
+    most: float = 1.1
+
+
+def sideways(gallery: Gallery, images: list[int], settings: SidewaysSettings, seed: int, progress: Progress) -> Gallery:
+    """Copies of some scenes, turned about one of their objects each.
+
+    Args:
+        gallery: The scenes.
+        images: Numbers of those to choose from; scenes without an object are passed over.
+        settings: How many, and how far.
+        seed: A scene's copy depends on the seed and its name alone.
+        progress: Shows how far it is, and may stop it.
+
+    Returns:
+        The copies as a gallery of their own.
+    """
+    copies, names, image, gazes, ignore = [], [], [], [], []
+    with progress.phase("side views", len(images)) as tick:
+        for done, number in enumerate(images):
+            tick(done)
+            turn = _turn(gallery, number, settings, seed)
+            if turn is None:
+                continue
+            objects = gallery.of(number)
+            copies.append(turn.picture(gallery.pyramids.level(number, 0)))
+            moved = gaze.from_keypoints(TRIANGLE, turn.points(gaze.apply(objects, TRIANGLE.expand(len(objects), 3, 2))))
+            image += [len(names)] * len(moved)
+            gazes.append(moved)
+            ignore.append(turn.boxes(gallery.ignore[number]))
+            names.append(f"{gallery.names[number]}, sideways")
+    objects = Objects(
+        torch.tensor(image, dtype=torch.int64), torch.cat([*gazes, torch.zeros(0, 4, dtype=torch.float64)])
+    )
+    return Gallery(Pyramids.from_images(copies), names, objects, ignore, [])
+
+
+def factors(theta: float) -> tuple[float, float]:
+    """(l, r): by how much the left and the right half are foreshortened when the front turns by theta to the right."""
+    at = math.asin(SIDE / RADIUS)
+    left = math.sin(theta) - math.sin(theta - at)
+    right = math.sin(theta + at) - math.sin(theta)
+    return max(left, 0.05) * RADIUS / SIDE, max(right, 0.05) * RADIUS / SIDE
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The map: along the horizontal of the gaze `about`, its left half by `left` and its right half by `right`."""
+
+    about: Float[Tensor, "4"]
+    left: float
+    right: float
+
+    def points(self, at: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n 2"]:
+        """Where pixel positions come to lie."""
+        return self._along(at, [-BOUND, 0.0, BOUND], [-BOUND * self.left, 0.0, BOUND * self.right])
+
+    def picture(self, pixels: np.ndarray) -> np.ndarray:
+        """The scene [h, w, 3] after the map, bilinearly sampled; outside it lies its mean colour, as for a glimpse."""
+        height, width = pixels.shape[:2]
+        y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+        at = torch.stack((x, y), -1).double()
+        source = self._along(at, [-BOUND * self.left, 0.0, BOUND * self.right], [-BOUND, 0.0, BOUND])
+        size = torch.tensor([width, height], dtype=torch.float64)
+        planes = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None]
+        mean = planes.mean((2, 3), keepdim=True)
+        grid = (2 * source / size - 1).float()[None]
+        seen = (F.grid_sample(planes - mean, grid, align_corners=False) + mean)[0]
+        return np.rint(seen.permute(1, 2, 0).numpy()).clip(0, 65535).astype(np.uint16)
+
+    def boxes(self, boxes: Float[Tensor, "n 4"]) -> Float[Tensor, "n 4"]:
+        """Upright boxes around where boxes come to lie."""
+        corners = self.points(boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].view(-1, 4, 2))
+        return torch.cat((corners.amin(1), corners.amax(1)), 1)
+
+    def _along(self, at: Float[Tensor, "*n 2"], old: list[float], new: list[float]) -> Float[Tensor, "*n 2"]:
+        """Positions moved along the horizontal of `about`: piecewise linear from `old` to `new`, shifted beyond."""
+        x, y = gaze.apply(gaze.invert(self.about), at.reshape(-1, 2)).unbind(-1)
+        inner = torch.from_numpy(np.interp(x.numpy(), old, new))
+        beyond = (x - old[0]).clamp(max=0) + (x - old[-1]).clamp(min=0)
+        return gaze.apply(self.about, torch.stack((inner + beyond, y), -1)).view(at.shape)
+
+
+def _turn(gallery: Gallery, number: int, settings: SidewaysSettings, seed: int) -> Turn | None:
+    """How a scene is turned, and about which of its objects; None where it gets no copy."""
+    rng, objects = generator(seed, "sideways", gallery.names[number]), gallery.of(number)
+    uniform = torch.rand(4, generator=rng, dtype=torch.float64)
+    if not len(objects) or uniform[0] >= settings.share:
+        return None
+    about = objects[int(uniform[1] * len(objects))]
+    theta = settings.least + (settings.most - settings.least) * float(uniform[2])
+    return Turn(about, *factors(theta if uniform[3] < 0.5 else -theta))

@@ -1,0 +1,360 @@
+"""The conditionals of v and h1, their alternation with moves of u, and what a posterior of gazes must do."""
+
+import math
+from dataclasses import replace
+
+import numba
+import numpy as np
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from foveate.attention.patch_conditionals import PatchConditionals
+from foveate.attention.posterior.prior import GazePrior
+from foveate.attention.posterior.products import product
+from foveate.attention.posterior.ratio import glimpse_ratio
+from foveate.attention.posterior.sample import PosteriorSettings, sample
+from foveate.attention.posterior.summary import NOT_MOVING, Posterior
+from foveate.boltzmann.rbm import GaussianBernoulliRBM
+from foveate.errors import BadInput
+from foveate.runtime.random import generator
+from foveate.scenes.gaze import angle, angle_difference, from_scale_angle, scale
+from foveate.scenes.glimpse import glimpses
+from foveate.scenes.pyramid import Pyramids
+
+SIZE = 8
+QUICK = PosteriorSettings(chains=4, warm_up=30, draws=40)
+
+
+def blob_image(seed: int, side: int = 160) -> np.ndarray:
+    """Coloured Gaussian blobs: no two places, sizes or angles look alike."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:side, 0:side] + 0.5
+    image = np.full((side, side, 3), 0.5)
+    for _ in range(60):
+        centre, width = random.uniform(0, side, 2), random.uniform(5, 14)
+        bump = np.exp(-0.5 * ((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / width**2)
+        image += 0.3 * bump[..., None] * random.uniform(-1, 1, 3)
+    return np.clip(image, 0, 1)
+
+
+def machine(n_visible: int, n_hidden: int, seed: int = 0, spread: float = 0.3) -> GaussianBernoulliRBM:
+    random = generator(seed, "machine")
+    grbm = GaussianBernoulliRBM(n_visible, n_hidden)
+    grbm.W.copy_(0.4 * torch.randn(grbm.W.shape, generator=random))
+    grbm.b.copy_(0.3 * torch.randn(grbm.b.shape, generator=random))
+    grbm.c.copy_(0.5 * torch.randn(grbm.c.shape, generator=random))
+    grbm.log_sigma.copy_(torch.log(spread * (0.5 + torch.rand(grbm.b.shape, generator=random))))
+    return grbm
+
+
+def conditionals_of(grbm: GaussianBernoulliRBM) -> PatchConditionals:
+    parts = (p.detach() for p in (grbm.W, grbm.b, grbm.c, grbm.log_sigma))
+    return PatchConditionals(*parts, torch.tensor([0.5, 0.45, 0.55]), torch.tensor([0.2, 0.25, 0.3]))
+
+
+def template(pyramids: Pyramids, gaze: torch.Tensor, sigma: float = 0.3) -> PatchConditionals:
+    """A patch model that knows just what this gaze sees: W = 0, b = x(u)."""
+    blank = torch.zeros(3 * SIZE * SIZE)
+    model = PatchConditionals(
+        torch.zeros(len(blank), 2), blank, torch.zeros(2), blank + math.log(sigma), torch.full((3,), 0.5),
+        torch.full((3,), 0.2)
+    )
+    seen = model.standardise(glimpses(pyramids, np.zeros(1, np.int64), gaze[None], SIZE))
+    return replace(model, b=seen[0])
+
+
+def gaze(s: float, degrees: float, x: float, y: float) -> torch.Tensor:
+    return from_scale_angle(*torch.tensor([s, math.radians(degrees), x, y], dtype=torch.float64))
+
+
+def test_conditionals_are_those_of_the_rbm_and_of_the_noise_on_its_patch():
+    """v given h1 and the glimpse is the product of N(v; mu, sigma^2) and N(x; v, sigma^2): moments of 50,000 draws."""
+    grbm = machine(12, 5)
+    patch = conditionals_of(grbm)
+    n, random = 50_000, generator(1)
+    h = torch.bernoulli(torch.full((1, 5), 0.5), generator=random)
+    x, v = torch.randn(1, 12, generator=random), torch.randn(1, 12, generator=random)
+    assert torch.allclose(patch.visible_mean(h), grbm.visible_mean(h), rtol=1e-5, atol=1e-6)
+    assert torch.allclose(patch.hidden_input(v), grbm.hidden_input(v), rtol=1e-4, atol=1e-4)
+
+    keys = torch.arange(n) * 7919
+    drawn = patch.sample_visible(keys, 3, grbm.visible_mean(h).expand(n, -1), x.expand(n, -1))
+    variance = 1 / (1 / grbm.sigma**2 + 1 / grbm.sigma**2)
+    mean = variance * (grbm.visible_mean(h) + x) / grbm.sigma**2
+    assert ((drawn.mean(0) - mean[0]).abs() < 5 * torch.sqrt(variance / n)).all()
+    assert ((drawn.var(0) / variance - 1).abs() < 5 * math.sqrt(2 / n)).all()
+    correlation = torch.corrcoef(drawn.T) - torch.eye(12)
+    assert correlation.abs().max() < 5 / math.sqrt(n)
+
+    on = patch.sample_hidden(keys, 3, v.expand(n, -1)).mean(0)
+    probability = grbm.hidden_mean(v)[0]
+    assert ((on - probability).abs() < 5 * torch.sqrt(probability * (1 - probability) / n) + 1e-9).all()
+
+
+def test_products_are_products_and_their_rows_do_not_depend_on_the_batch():
+    random = np.random.default_rng(0)
+    rows = random.standard_normal((37, 203)).astype(np.float32) * (random.random((37, 203)) < 0.7)
+    matrix, bias = random.standard_normal((203, 61)).astype(np.float32), random.standard_normal(61).astype(np.float32)
+    rows = rows.astype(np.float32)
+    together = product(rows, matrix, bias)
+    exact = rows.astype(np.float64) @ matrix + bias
+    assert np.abs(together - exact).max() < 1e-5 * np.abs(exact).max()
+    for some in ([36], [0], [5, 4, 3], list(range(36, -1, -1))):
+        assert np.array_equal(product(rows[some], matrix, bias), together[some])
+
+
+def run(
+    pyramids: Pyramids, gazes: torch.Tensor, patch: PatchConditionals, settings: PosteriorSettings, index=None,
+    names=None
+) -> Posterior:
+    index = np.zeros(len(gazes), np.int64) if index is None else np.array(index)
+    return sample(pyramids, index, gazes, names or [f"gaze {i}" for i in range(len(gazes))], patch, settings, seed=5)
+
+
+@pytest.mark.parametrize("target", ["paper", "marginal"])
+def test_draws_do_not_depend_on_company_order_or_batch_bit_for_bit(target: str):
+    pyramids = Pyramids.from_images([blob_image(i) for i in range(3)])
+    patch = conditionals_of(machine(3 * SIZE * SIZE, 20))
+    gazes = torch.stack([gaze(25, 10 * i, 60 + 5 * i, 80) for i in range(5)])
+    images, names = [0, 1, 2, 0, 1], ["a", "b", "c", "d", "e"]
+    settings = PosteriorSettings(chains=3, warm_up=22, draws=5, target=target)
+    together = run(pyramids, gazes, patch, settings, images, names)
+    for some in ([1], [4, 0], [2, 3, 1]):
+        found = run(pyramids, gazes[some], patch, settings, [images[i] for i in some], [names[i] for i in some])
+        assert torch.equal(found.draws, together.draws[some])
+    alone = Pyramids.from_images([blob_image(1)])
+    found = run(alone, gazes[[1]], patch, settings, [0], ["b"])
+    assert torch.equal(found.draws, together.draws[[1]])
+    other = run(alone, gazes[[1]], patch, settings, [0], ["another name"])
+    assert not torch.equal(other.draws, together.draws[[1]])
+
+
+@pytest.mark.parametrize("target", ["paper", "marginal"])
+def test_chains_from_around_find_the_gaze_and_agree(target: str):
+    pyramids = Pyramids.from_images([blob_image(0)])
+    truth = gaze(26, 20, 75, 85)
+    settings = replace(QUICK, target=target, warm_up=60, draws=150 if target == "paper" else 60)
+    found = run(pyramids, truth[None], template(pyramids, truth), settings)
+    assert NOT_MOVING not in found.flags[0] and found.rhat.max() < 1.15
+    assert found.acceptance.min() > 0.5 and (found.divergences == 0).all()
+    away = found.mean[0] - truth
+    # The template is what the truth sees, so the mode is the truth; the mean of a curved posterior is near it.
+    assert (away.abs() < 1.5 * found.std[0]).all()
+    turn = torch.rad2deg(angle_difference(angle(found.mean[0]), angle(truth)))
+    assert abs(float(turn)) < 1.5 * float(found.std_angle)
+
+
+def test_spread_grows_as_the_square_root_of_the_temperature_and_as_sigma():
+    pyramids = Pyramids.from_images([blob_image(0)])
+    truth = gaze(26, 20, 75, 85)
+    cold = run(pyramids, truth[None], template(pyramids, truth, 0.1), QUICK)
+    warm = run(pyramids, truth[None], template(pyramids, truth, 0.1), replace(QUICK, temperature=9.0))
+    wide = run(pyramids, truth[None], template(pyramids, truth, 0.3), QUICK)
+    # 160 draws, worth about 100: the standard error of a standard deviation is 7 %, of a ratio 10 %.
+    assert (warm.std / cold.std).mean() == pytest.approx(3, rel=0.25)
+    assert (wide.std / cold.std).mean() == pytest.approx(3, rel=0.25)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_picture_turned_by_a_right_angle_gives_the_gaze_turned_by_it(turns: int):
+    """A quarter clockwise, (x, y) of a picture of side 160 comes to (160 - y, x), and angles grow by 90 degrees."""
+    plain = blob_image(3)
+    upright, turned = Pyramids.from_images([plain]), Pyramids.from_images([np.rot90(plain, -turns)])
+    truth = gaze(26, 140, 75, 85)
+    s, degrees, x, y = 26.0, 140.0, 75.0, 85.0
+    for _ in range(turns):
+        degrees, x, y = degrees + 90, 160 - y, x
+    patch = template(upright, truth, 0.2)
+    found = run(turned, gaze(s, degrees, x, y)[None], patch, QUICK)
+    before = run(upright, truth[None], patch, QUICK)
+    turn = torch.rad2deg(angle_difference(angle(found.mean[0]), angle(before.mean[0])))
+    error = (float(turn) - 90 * turns + 180) % 360 - 180
+    assert abs(error) < 0.5 * float(before.std_angle)
+    assert -180 < float(torch.rad2deg(angle(found.mean[0]))) <= 180
+    assert float(found.std_angle) == pytest.approx(float(before.std_angle), rel=0.3)
+
+
+def test_an_object_upside_down_has_a_narrow_angle_across_the_cut():
+    pyramids = Pyramids.from_images([blob_image(4)])
+    truth = gaze(26, 179.9, 75, 85)
+    found = run(pyramids, truth[None], template(pyramids, truth, 0.1), QUICK)
+    turn = torch.rad2deg(angle(found.draws[0]))
+    assert (turn > 170).any() and (turn < -170).any()
+    assert float(found.std_angle) < 5 and found.rhat[0, 1] < 1.2
+    assert abs(abs(float(torch.rad2deg(angle(found.mean[0])))) - 180) < 2
+
+
+ODD_STARTS = {
+    "tiny": (1e-6, 0.0, 80.0, 80.0),
+    "no size": (0.0, 0.0, 80.0, 80.0),
+    "huge": (1e6, 0.0, 80.0, 80.0),
+    "outside": (20.0, 0.0, -4000.0, 80.0),
+    "not a number": (math.nan, 0.0, 80.0, 80.0),
+}
+
+
+def test_odd_starts_harm_nobody_and_nothing_else_in_the_batch():
+    pyramids = Pyramids.from_images([blob_image(0)])
+    good = gaze(26, 20, 75, 85)
+    gazes = torch.stack([good, *(torch.tensor(u, dtype=torch.float64) for u in ODD_STARTS.values())])
+    names = ["good", *ODD_STARTS]
+    settings = PosteriorSettings(chains=2, warm_up=22, draws=10)
+    patch = template(pyramids, good)
+    found = run(pyramids, gazes, patch, settings, names=names)
+    alone = run(pyramids, gazes[:1], patch, settings, names=names[:1])
+    assert torch.equal(found.draws[0], alone.draws[0])
+    for row, name in enumerate(names[1:], start=1):
+        finite = torch.isfinite(found.draws[row]).all()
+        stuck = NOT_MOVING in found.flags[row]
+        assert finite or stuck, name
+        assert torch.isnan(found.std[row]).all() == stuck, name
+    inside = found.draws[[1, 3, 4]]
+    assert (inside[..., 2:] >= 0).all() and (inside[..., 2:] <= 160).all()
+    assert (scale(inside) >= 1 - 1e-9).all() and (scale(inside) <= 160 + 1e-9).all()
+
+
+def test_a_picture_of_one_colour_gives_back_the_prior():
+    """Nothing to see: 150 gazes of 4 chains draw from the prior, a log-normal scale and a normal angle.
+
+    Bounds are 5 standard errors of 600 independent chains.
+    """
+    grey = Pyramids.from_images([np.full((100, 100, 3), 128, np.uint8)])
+    patch = conditionals_of(machine(3 * SIZE * SIZE, 4))
+    prior = GazePrior(log_scale=(math.log(20), 0.25), angle=(1.0, 0.4), scale_range=(1.0, 1000.0))
+    settings = PosteriorSettings(chains=4, warm_up=24, draws=6, moves=3, prior=prior)
+    found = run(grey, gaze(20, 57.3, 50, 50).expand(150, 4), patch, settings)
+    last = found.draws[:, :, -1].flatten(0, 1)
+    n = len(last)
+    log_s, turn = torch.log(scale(last)), angle(last)
+    for values, mean, std in ((log_s, math.log(20), 0.25), (turn, 1.0, 0.4)):
+        assert abs(float(values.mean()) - mean) < 5 * std / math.sqrt(n)
+        assert abs(float(values.var()) / std**2 - 1) < 5 * math.sqrt(2 / n)
+    for centre in last[:, 2:].T:
+        assert abs(float(centre.mean()) - 50) < 5 * 100 / math.sqrt(12 * n)
+
+
+def quadratic(model: PatchConditionals, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """-1/2 sum (x - b)^2 / (2 sigma^2): the log ratio that makes the ratio target the marginal one for W = 0."""
+    weight = torch.exp(-2 * model.log_sigma) / 2
+    return -0.5 * ((x - model.b).square() * weight).sum(1), -(x - model.b) * weight
+
+
+def test_a_log_ratio_pulls_through_the_glimpse_with_its_exact_gradient():
+    pyramids = Pyramids.from_images([blob_image(0)])
+    gazes = torch.stack([gaze(26, 20, 75, 85), gaze(33, 80, 60, 70), gaze(12, -50, 100, 90)])
+    model, index = template(pyramids, gazes[0]), np.zeros(3, np.int64)
+    value, gradient = glimpse_ratio(pyramids, index, gazes, model, lambda x: quadratic(model, x))
+    h = 1e-3
+    for d in range(4):
+        shift = h * torch.eye(4, dtype=torch.float64)[d]
+        up = glimpse_ratio(pyramids, index, gazes + shift, model, lambda x: quadratic(model, x))[0]
+        down = glimpse_ratio(pyramids, index, gazes - shift, model, lambda x: quadratic(model, x))[0]
+        assert torch.allclose(gradient[:, d], (up - down) / (2 * h), rtol=0.02, atol=0.02 * float(gradient.abs().max()))
+    assert abs(float(value[0])) < 1e-6 and value[1] < -1
+
+
+def test_a_ratio_that_says_what_the_patch_model_says_gives_the_same_posterior():
+    pyramids = Pyramids.from_images([blob_image(0)])
+    truth = gaze(26, 20, 75, 85)
+    model, quick = template(pyramids, truth), replace(QUICK, warm_up=24, draws=25)
+    by_ratio = sample(
+        pyramids, np.zeros(1, np.int64), truth[None], ["gaze 0"], model, quick, 5, lambda x: quadratic(model, x)
+    )
+    by_model = run(pyramids, truth[None], model, quick)
+    # The same random numbers and nearly the same arithmetic: chains part only by rounding, where they part at all.
+    assert torch.allclose(by_ratio.std, by_model.std, rtol=0.3)
+    assert ((by_ratio.mean - by_model.mean).abs() < 0.5 * by_model.std).all()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"target": "papers"}, {"temperature": 0.0}, {"temperature": math.nan}, {"draws": 0}, {"n_leapfrog": 0}]
+)
+def test_settings_that_mean_nothing_are_refused_by_name(wrong: dict):
+    with pytest.raises((BadInput, TypeCheckError), match=next(iter(wrong))):
+        PosteriorSettings(**wrong)
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread only")
+def test_draws_do_not_depend_on_the_number_of_threads():
+    pyramids = Pyramids.from_images([blob_image(0)])
+    patch = conditionals_of(machine(3 * SIZE * SIZE, 20))
+    gazes, settings = torch.stack([gaze(25, 10 * i, 60 + 5 * i, 80) for i in range(5)]), replace(QUICK, draws=5)
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        one = run(pyramids, gazes, patch, settings)
+        numba.set_num_threads(2)
+        assert torch.equal(run(pyramids, gazes, patch, settings).draws, one.draws)
+    finally:
+        numba.set_num_threads(before)
+
+
+def test_the_collapsed_density_is_that_of_the_hidden_states_summed_out():
+    """Against plain enumeration of all 32 states of h1, and its gradient against finite differences."""
+    grbm = machine(12, 5)
+    patch = conditionals_of(grbm)
+    x = torch.randn(3, 12, generator=generator(2))
+    states = torch.tensor([[(k >> j) & 1 for j in range(5)] for k in range(32)], dtype=torch.float64)
+    W, b, c, sigma = (p.detach().double() for p in (grbm.W, grbm.b, grbm.c, grbm.sigma))
+    at = x.double()
+    energy = -(at @ (W / sigma[:, None] ** 2) @ states.T) - c @ states.T
+    exact = torch.logsumexp(-energy, 1) - (0.5 * ((at - b) / sigma) ** 2).sum(1)
+    value, gradient = patch.log_density(x)
+    assert torch.allclose(value, exact, rtol=1e-5, atol=1e-4)
+    assert torch.allclose(value, -grbm.free_energy(x).double(), rtol=1e-5, atol=1e-3)
+    for i in range(12):
+        step = torch.zeros(12)
+        step[i] = 1e-2
+        slope = (patch.log_density(x + step)[0] - patch.log_density(x - step)[0]) / 2e-2
+        assert torch.allclose(slope, gradient[:, i].double(), rtol=1e-2, atol=0.05)
+
+
+def test_without_evidence_from_the_patch_the_chains_draw_the_prior_around_the_gaze():
+    """T so large that the patch says nothing: means, deviations and correlations of the normal prior."""
+    pyramids = Pyramids.from_images([blob_image(0)])
+    patch, spread = conditionals_of(machine(3 * SIZE * SIZE, 20)), torch.tensor([0.1, 0.2, 0.05, 0.08]).double()
+    settings = PosteriorSettings(
+        chains=16, warm_up=40, draws=250, moves=1, n_leapfrog=6, temperature=1e9, target="collapsed"
+    )
+    gazes = torch.stack([gaze(20, 170, 80, 70), gaze(12, -20, 60, 90)])
+    found = sample(pyramids, np.zeros(2, np.int64), gazes, ["a", "b"], patch, settings, seed=1, around=spread)
+    for k, u in enumerate(gazes):
+        draws = found.draws[k].flatten(0, 1)
+        q = torch.stack(
+            (
+                torch.log(scale(draws) / scale(u)),
+                angle_difference(angle(draws), angle(u)),
+                (draws[:, 2] - u[2]) / scale(u),
+                (draws[:, 3] - u[3]) / scale(u),
+            ),
+            1,
+        )
+        effective = float(found.ess[k].min())
+        assert effective > 300
+        assert (q.mean(0).abs() / spread < 5 / math.sqrt(effective)).all()
+        assert ((q.std(0) / spread - 1).abs() < 5 / math.sqrt(effective)).all()
+        assert (torch.corrcoef(q.T) - torch.eye(4)).abs().max() < 5 / math.sqrt(effective)
+    assert all(not flags for flags in found.flags)
+
+
+def test_the_patch_model_draws_gazes_from_where_the_network_left_them_to_where_the_object_is():
+    pyramids = Pyramids.from_images([blob_image(3)])
+    true = gaze(20, 20, 80, 80)
+    left = gaze(21.5, 23, 81.5, 79)
+    settings = PosteriorSettings(chains=8, warm_up=30, draws=60, moves=1, target="collapsed")
+    around = torch.full((4,), 0.08, dtype=torch.float64)
+    index = np.zeros(1, np.int64)
+    found = sample(pyramids, index, left[None], ["a"], template(pyramids, true), settings, seed=0, around=around)
+    before, after = (left - true).abs(), (found.mean[0] - true).abs()
+    assert (after < 0.35 * before + 0.02).all()
+    assert found.visible.shape == (1, 8, 3 * SIZE * SIZE) and found.hidden.shape == (1, 8, 2)
+
+
+def test_a_prior_around_the_gaze_needs_the_collapsed_density():
+    pyramids, settings = Pyramids.from_images([blob_image(0)]), PosteriorSettings(target="marginal")
+    with pytest.raises(BadInput, match="'marginal'"):
+        sample(
+            pyramids, np.zeros(1, np.int64), gaze(20, 0, 80, 80)[None], ["a"], conditionals_of(machine(192, 4)),
+            settings, around=torch.ones(4, dtype=torch.float64)
+        )  # fmt: skip

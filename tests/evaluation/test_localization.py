@@ -1,0 +1,291 @@
+"""The figures of `evaluate localization`, against counts made by hand."""
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from foveate.attention.attend import content_key
+from foveate.attention.found import chart_spread
+from foveate.errors import BadInput, Interrupted
+from foveate.evaluation.localization import localize, measure
+from foveate.evaluation.matching import ignored, match, overlaps
+from foveate.evaluation.outcome import outcome
+from foveate.evaluation.plots import plot_localization
+from foveate.evaluation.reliability import expected_calibration_error, reliability
+from foveate.evaluation.turning import turn_gazes
+from foveate.scenes import gaze
+from foveate.scenes.folder import Scene, Scenes, read_image
+
+
+@dataclass
+class Found:
+    u: list
+    score: float = 10.0
+    probability: float = 0.9
+    std: list | None = None
+    trail: list = field(default_factory=list)
+    spread: list | None = None
+    flags: tuple | None = None
+
+
+def at(s, degrees, x, y):
+    angle = math.radians(degrees)
+    return [s * math.cos(angle), s * math.sin(angle), x, y]
+
+
+def objects(*gazes):
+    return np.array(gazes).reshape(-1, 4)
+
+
+def test_overlaps_are_those_of_the_upright_squares():
+    rng = np.random.default_rng(0)
+    u, v = rng.normal(0, 20, (9, 4)), rng.normal(0, 20, (6, 4))
+    boxes = [gaze.to_boxes(torch.from_numpy(part)) for part in (u, v)]
+    np.testing.assert_allclose(overlaps(u, v), gaze.iou(*boxes).numpy(), atol=1e-12)
+
+
+def test_matching_is_one_to_one_and_the_most_confident_chooses_first():
+    overlap = np.array([[0.6, 0.7], [0.5, 0.9], [0.55, 0.0], [0.0, 0.0]])
+    assert match(overlap, 0.5).tolist() == [1, 0, -1, -1]
+    assert match(overlap, 0.65).tolist() == [1, -1, -1, -1]
+    assert match(np.zeros((3, 0)), 0.5).tolist() == [-1, -1, -1]
+
+
+def test_counts_of_a_small_case_are_those_made_by_hand():
+    """a: found and doubled; b: two objects, one found loosely, and an invention; c: nothing found; d: an invention."""
+    face = at(20, 0, 50, 50)
+    loose = at(20, 0, 200, 62)  # 28 of 40 rows in common: IoU 28 / 52 = 0.538
+    outcomes = [
+        outcome("a", [Found(face, 9.0), Found(at(21, 0, 50, 50), 5.0)], objects(face), seconds=1.0),
+        outcome("b", [Found(at(30, 0, 400, 400), 9.0), Found(loose, 8.0)],
+                objects(at(20, 0, 200, 50), at(20, 0, 300, 50)), seconds=3.0),
+        outcome("c", [], objects(face)),
+        outcome("d", [Found(face, 1.0)], objects()),
+    ]
+    figures = measure(outcomes)
+    assert figures["photos"] == 4 and figures["objects"] == 4
+    assert figures["top1"] == {"0.3": 1 / 3, "0.5": 1 / 3, "0.7": 1 / 3}
+    assert figures["recall"] == {"0.3": 0.5, "0.5": 0.5, "0.7": 0.25}
+    assert figures["false_positives_per_photo"] == 3 / 4
+    assert figures["wrong"] == ["b", "c", "d"]
+    assert figures["seconds_per_photo"] == 2.0
+    assert figures["scale_error"]["median"] == pytest.approx(1.0)
+    assert figures["centre_error"]["median"] == pytest.approx(0.3)
+
+
+def test_unlikely_gazes_count_for_the_best_gaze_but_not_for_recall_or_false_positives():
+    face = at(20, 0, 50, 50)
+    outcomes = [outcome("a", [Found(face, probability=0.2), Found(at(20, 0, 150, 50), 1.0, 0.1)], objects(face))]
+    figures = measure(outcomes, min_probability=0.5)
+    assert figures["top1"]["0.5"] == 1.0 and figures["recall"]["0.5"] == 0.0
+    assert figures["false_positives_per_photo"] == 0.0 and figures["angle_error_degrees"]["median"] is None
+    assert figures["calibration"]["ece"] is None
+
+
+def test_a_gaze_in_a_crowd_is_no_false_positive_and_judges_no_probability():
+    crowd = np.array([[100.0, 0.0, 200.0, 100.0]])
+    inside, outside = at(20, 0, 150, 50), at(20, 0, 300, 50)
+    assert ignored(objects(inside, outside, at(20, 0, 95, 50)), crowd).tolist() == [True, False, False]
+    figures = measure([outcome("a", [Found(inside), Found(outside, 5.0)], objects(), crowd)])
+    assert figures["false_positives_per_photo"] == 1.0
+    assert [row[2] for row in figures["calibration"]["reliability"]] == [1]
+    figures = measure([outcome("a", [Found(inside)], objects(inside), crowd)])
+    assert figures["recall"]["0.5"] == 1.0, "an annotated object inside a crowd region is still an object"
+
+
+def test_nothing_to_divide_by_is_null_and_the_figures_are_strict_json():
+    for outcomes in ([], [outcome("a", [], objects())], [outcome("a", [Found(at(9, 0, 9, 9))], objects())]):
+        figures = measure(outcomes)
+        assert figures["top1"] == figures["recall"] == {"0.3": None, "0.5": None, "0.7": None}
+        assert figures["by_step"] == [] and figures["scale_error"] == {"median": None, "p90": None}
+        assert figures["calibration"]["centre"] == [None, None]
+        json.dumps(figures, allow_nan=False)
+    assert measure([])["false_positives_per_photo"] is None
+    assert measure([outcome("a", [], objects(at(9, 0, 9, 9)))])["top1"]["0.5"] == 0.0
+
+
+@pytest.mark.parametrize(("found", "true", "error"), [(-179, 179, 2), (179, -179, 2), (180, -180, 0), (90, -90, 180)])
+def test_angle_errors_are_wrapped(found, true, error):
+    figures = measure([outcome("a", [Found(at(20, found, 50, 50))], objects(at(20, true, 50, 50)))])
+    assert figures["angle_error_degrees"]["median"] == pytest.approx(error, abs=1e-9)
+
+
+def test_the_scale_error_is_the_same_ratio_for_too_large_and_too_small():
+    for s in (16, 25):
+        figures = measure([outcome("a", [Found(at(s, 0, 50, 50))], objects(at(20, 0, 50, 50)))])
+        assert figures["scale_error"]["p90"] == pytest.approx(1.25)
+
+
+def test_accuracy_by_step_follows_the_best_gaze_and_holds_the_end_of_short_trails():
+    face, near, far = at(20, 0, 50, 50), at(20, 0, 52, 50), at(20, 0, 150, 50)
+    outcomes = [
+        outcome("a", [Found(face, trail=[far, near, face])], objects(face)),
+        outcome("b", [Found(near, trail=[near]), Found(far, 1.0, trail=[far] * 9)], objects(face)),
+        outcome("c", [], objects(face)),
+        outcome("d", [Found(far, trail=[far, far, far, far])], objects()),
+    ]
+    assert measure(outcomes)["by_step"] == [[0, 1 / 3], [1, 2 / 3], [2, 2 / 3]]
+
+
+def test_true_deviations_are_covered_as_a_gaussian_says():
+    """4,000 truths drawn with the stated deviations; standard error 0.0074 (centre 0.0052), bound 4 of them."""
+    rng = np.random.default_rng(1)
+    founds, truths = [], []
+    for i in range(4000):
+        u = at(30, rng.uniform(-180, 180), 100 * (i % 400), 200)
+        spread = np.array([0.03, math.radians(2.0), 1.5, 0.7]) * rng.uniform(0.5, 1.5)
+        log_s, turn, x, y = rng.normal(size=4) * spread
+        truths.append(at(30 * math.exp(log_s), math.degrees(math.atan2(u[1], u[0]) + turn), u[2] + x, u[3] + y))
+        founds.append(Found(u, spread=spread))
+    parts = [slice(k, k + 400) for k in range(0, 4000, 400)]
+    outcomes = [outcome(str(part), founds[part], objects(*truths[part])) for part in parts]
+    calibration = measure(outcomes)["calibration"]
+    assert calibration["n"] == 4000
+    for name in ("centre", "angle", "scale"):
+        np.testing.assert_allclose(calibration[name], [0.6827, 0.9545], atol=0.03)
+
+
+def test_deviations_of_a_and_b_become_those_of_scale_and_angle():
+    """Against the moments of 200,000 draws; relative standard error of a deviation 0.0016, bound 0.02."""
+    rng = np.random.default_rng(2)
+    u, std = np.array([at(40, 65, 100, 80)]), np.array([[0.8, 0.3, 1.5, 2.5]])
+    draws = torch.from_numpy(u + rng.normal(size=(200_000, 4)) * std)
+    expected = [torch.log(gaze.scale(draws)).std(), gaze.angle(draws).std(), draws[:, 2].std(), draws[:, 3].std()]
+    np.testing.assert_allclose(chart_spread(u, std)[0], np.array(expected), rtol=0.02)
+
+
+@pytest.mark.parametrize("trouble", [{"std": [0.0] * 4}, {"std": [1e-8] * 4}, {"std": [math.nan] * 4},
+                                     {"std": [1.0] * 4, "flags": ("not moving",)}])
+def test_a_chain_that_did_not_move_is_a_miss_even_where_it_stands_on_the_truth(trouble):
+    face = at(20, 0, 50, 50)
+    calibration = measure([outcome("a", [Found(face, **trouble)], objects(face))])["calibration"]
+    assert calibration["centre"] == calibration["angle"] == calibration["scale"] == [0.0, 0.0]
+    assert calibration["stuck"] == 1
+
+
+def test_the_spread_of_the_posterior_comes_before_deviations_and_its_flags_count():
+    face = at(20, 0, 50, 50)
+    one = Found(face, std=[1.0] * 4)
+    one.posterior = SimpleNamespace(spread=np.array([0.1, 0.2, 0.3, 0.4]), flags=("few effective draws",))
+    assert outcome("a", [one], objects(face)).spread.tolist() == [[0.1, 0.2, 0.3, 0.4]]
+    assert outcome("a", [one], objects(face)).believed.tolist() == [True]
+    one.posterior.flags = ("not moving",)
+    assert outcome("a", [one], objects(face)).believed.tolist() == [False]
+    one.posterior = None
+    assert outcome("a", [one], objects(face)).stated.tolist() == [False]
+
+
+def test_gazes_that_state_no_deviation_are_in_no_share():
+    face = at(20, 0, 50, 50)
+    calibration = measure([outcome("a", [Found(face)], objects(face))])["calibration"]
+    assert calibration["n"] == 0 and calibration["angle"] == [None, None]
+
+
+def test_the_calibration_error_is_zero_for_true_probabilities_and_known_for_false_ones():
+    """20,000 labels drawn with the stated probabilities: each bin's standard error is below 0.012."""
+    rng = np.random.default_rng(3)
+    stated = rng.random(20000)
+    assert expected_calibration_error(stated, rng.random(20000) < stated) < 0.012
+    assert expected_calibration_error(np.full(100, 0.9), np.arange(100) < 60) == pytest.approx(0.3)
+    assert reliability(np.array([0.0, 1.0, 0.95]), np.array([False, True, False])) == [[0.0, 0.0, 1], [0.975, 0.5, 2]]
+
+
+class Oracle:
+    """Finds a bright disc by its pixels, so that what is measured goes through reading and turning."""
+
+    def __init__(self):
+        self.batches, self.keys = [], []
+
+    def attend(self, images, names, settings):
+        self.batches.append([image.shape[:2] for image in images])
+        self.keys += names
+        founds = []
+        for image in images:
+            y, x = np.nonzero(image[..., 0] > 200)
+            s = math.sqrt(len(x) / math.pi)
+            founds.append([Found([s, 0.0, x.mean() + 0.5, y.mean() + 0.5])] if len(x) else [])
+        return founds
+
+
+def disc_scenes(folder):
+    scenes = []
+    y, x = np.mgrid[:80, :120] + 0.5
+    for i, (cx, cy) in enumerate([(30, 40), (90, 20), (60, 60), (None, None)]):
+        inside = np.zeros(x.shape, bool) if cx is None else (x - cx) ** 2 + (y - cy) ** 2 < 15**2
+        pixels = np.where(inside, 255, 40).astype(np.uint8)
+        Image.fromarray(np.stack([pixels] * 3, axis=-1)).save(folder / f"{i}.png")
+        truth = objects() if cx is None else objects([15.0, 0.0, cx, cy])
+        scenes.append(Scene(f"{i}.png", str(folder / f"{i}.png"), 120, 80, truth, objects()))
+    return Scenes(scenes, "disc")
+
+
+@pytest.mark.parametrize("turn", [0, 30, 90, 180])
+def test_turned_photographs_are_measured_against_turned_truths(tmp_path, turn):
+    scenes, oracle, told = disc_scenes(tmp_path), Oracle(), []
+    result = localize(oracle, scenes, SimpleNamespace(min_probability=0.5), turn, lambda *at: told.append(at), batch=3)
+    assert result.figures["recall"]["0.7"] == 1.0 and result.figures["centre_error"]["p90"] < 0.01
+    assert result.figures["angle_error_degrees"]["median"] == pytest.approx(turn, abs=1e-6)
+    assert [len(batch) for batch in oracle.batches] == [3, 1]
+    assert told[0] == (0, 4) and told[-1] == (4, 4)
+    expected = turn_gazes(scenes.scenes[1].gazes, 120, 80, turn)
+    np.testing.assert_allclose(result.outcomes[1].truths, expected)
+
+
+def test_random_numbers_are_keyed_on_the_pixels_and_not_on_the_name(tmp_path):
+    scenes, oracle = disc_scenes(tmp_path), Oracle()
+    (tmp_path / "copy.png").write_bytes((tmp_path / "0.png").read_bytes())
+    scenes.scenes.append(replace(scenes.scenes[0], name="copy.png", path=str(tmp_path / "copy.png")))
+    localize(oracle, scenes, SimpleNamespace(min_probability=0.5))
+    first, *others, copy = oracle.keys
+    assert first == copy == content_key(read_image(tmp_path / "0.png")) and len({first, *others}) == 4
+
+
+@pytest.mark.parametrize("turn", [0, 30])
+def test_photographs_are_reduced_as_attend_does_it_and_figures_stay_those_of_the_full_size(tmp_path, turn):
+    scenes, oracle = disc_scenes(tmp_path), Oracle()
+    scenes.scenes[3] = replace(scenes.scenes[3], ignore=objects([80.0, 0, 120, 40]))
+    reduced = localize(oracle, scenes, SimpleNamespace(min_probability=0.5, largest=60), turn)
+    full = localize(Oracle(), scenes, SimpleNamespace(min_probability=0.5, largest=120), turn)
+    assert max(oracle.batches[0][0]) < 80
+    assert reduced.figures["recall"]["0.7"] == full.figures["recall"]["0.7"] == 1.0
+    assert reduced.figures["centre_error"]["p90"] < 0.1 and reduced.figures["scale_error"]["p90"] < 1.15
+    np.testing.assert_allclose(reduced.outcomes[3].ignore, full.outcomes[3].ignore / 2, atol=1.0)
+
+
+def test_a_photograph_that_can_not_be_read_is_named_and_left_out(tmp_path):
+    scenes = disc_scenes(tmp_path)
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    result = localize(Oracle(), scenes, SimpleNamespace(min_probability=0.5))
+    assert list(result.unreadable) == ["1.png"] and result.figures["photos"] == 3
+    for i in range(4):
+        (tmp_path / f"{i}.png").write_bytes(b"no picture")
+    with pytest.raises(BadInput, match="none of the 4"):
+        localize(Oracle(), scenes, SimpleNamespace(min_probability=0.5))
+
+
+def test_progress_can_stop_the_run(tmp_path):
+    def stop(done, total):
+        raise Interrupted(2)
+
+    with pytest.raises(Interrupted):
+        localize(Oracle(), disc_scenes(tmp_path), SimpleNamespace(min_probability=0.5), progress=stop)
+
+
+def test_the_plot_shows_the_figures_and_survives_there_being_none(tmp_path):
+    face = at(20, 0, 50, 50)
+    found = outcome("a", [Found(face, trail=[at(20, 0, 150, 50), face])], objects(face))
+    for outcomes in ([], [found]):
+        figures = measure(outcomes)
+        figure = plot_localization(figures, "three discs")
+        figure.savefig(tmp_path / "plot.png")
+        with Image.open(tmp_path / "plot.png") as picture:
+            assert picture.size[0] > 500
+    overlap, steps, _ = figure.axes
+    np.testing.assert_allclose(overlap.lines[0].get_xydata(), [[float(t), v] for t, v in figures["top1"].items()])
+    np.testing.assert_allclose(steps.lines[0].get_xydata(), figures["by_step"])
