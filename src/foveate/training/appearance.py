@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from numba import njit
 from torch import Tensor
 
-from foveate.runtime.fastmath import uniform_reference
+from foveate.runtime.random import uniform_array
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import CONTEXT_EXTENT, CONTEXT_SIZE, contexts
 from foveate.scenes.pyramid import Pyramids
@@ -84,7 +84,7 @@ def _uniform(like: Tensor, rng: torch.Generator) -> Tensor:
     if like.device.type == "cpu":
         return torch.rand(like.shape, generator=rng)
     low, high = torch.randint(2**32, (2,), generator=rng).tolist()
-    return uniform_reference(tuple(like.shape), (low, high), like.device)
+    return uniform_array(tuple(like.shape), (low, high), like.device)
 
 
 def mirror(

@@ -8,8 +8,7 @@ import torch
 
 from foveate.attention.posterior import hmc
 from foveate.attention.posterior.hmc import Box, DualAveraging, Keyed
-from foveate.runtime.random import generator, key
-from foveate.runtime.streams import normals, uniforms
+from foveate.runtime.random import generator, key, normals
 
 STD = torch.tensor([0.01, 1.0, 30.0, 30.0], dtype=torch.float64)
 CORRELATION = torch.full((4, 4), 0.9, dtype=torch.float64).fill_diagonal_(1.0)
@@ -235,25 +234,3 @@ def test_reflection_keeps_a_flat_density_in_a_box_flat_whatever_the_step(eps: fl
 
 def flat(q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.zeros(len(q), dtype=q.dtype), torch.zeros_like(q)
-
-
-def test_the_stream_is_splitmix64():
-    """SplitMix64 with seed 1234567 begins with these numbers (its authors' reference implementation)."""
-    expected = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
-    found = uniforms(torch.tensor([1234567]), 0, 4)[0]
-    assert found.tolist() == [((x >> 12) + 0.5) * 2**-52 for x in expected]
-
-
-def test_numbers_of_a_stream_do_not_depend_on_where_one_begins():
-    both = uniforms(keys(3), 0, 20)
-    assert torch.equal(uniforms(keys(3), 7, 5), both[:, 7:12])
-    assert torch.equal(normals(keys(3), 4, 3), normals(keys(3), 4, 4)[:, :3])
-
-
-def test_streams_are_uniform_normal_and_unrelated():
-    n = 100_000
-    u, z = uniforms(keys(2), 0, n), normals(keys(2), 0, n)
-    assert ((u.mean(1) - 0.5).abs() < 5 / math.sqrt(12 * n)).all()
-    assert (z.mean(1).abs() < 5 / math.sqrt(n)).all() and ((z.var(1) - 1).abs() < 5 * math.sqrt(2 / n)).all()
-    assert abs(float((z[0] * z[1]).mean())) < 5 / math.sqrt(n)
-    assert abs(float((z[:, ::2] * z[:, 1::2]).mean())) < 5 / math.sqrt(n)

@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from foveate.runtime.streams import normals, uniforms
+from foveate.runtime.random import normals, uniforms
 
 LogDensityAndGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 """positions [chains, D] -> (log densities [chains] up to a constant each, gradients [chains, D])."""

@@ -25,7 +25,7 @@ from foveate.attention.posterior.glimpse_density import FAST, WORKSPACE, set_lin
 from foveate.attention.posterior.hmc import DIVERGENCE, Info, State
 from foveate.attention.posterior.prior import log_prior
 from foveate.attention.posterior.target import GazeTargets
-from foveate.runtime.streams import normal_pair_at, uniform_at
+from foveate.runtime.random import normal_pair_at, uniform_at
 
 _LANES = 6  # numbers of its stream that a chain uses in a transition: hmc.lanes(4)
 

@@ -11,7 +11,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit, prange
 
-from foveate.runtime.streams import normal_pair_at, uniform_at
+from foveate.runtime.random import normal_pair_at, uniform_at
 
 _ROWS, _BLOCK = 16, 64  # rows a task, and how much of the matrix stays in the cache while they use it
 

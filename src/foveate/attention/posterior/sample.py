@@ -42,8 +42,7 @@ from foveate.attention.posterior.settings import PosteriorSettings
 from foveate.attention.posterior.summary import Posterior, summarise
 from foveate.attention.posterior.target import GazeTargets, gaze_targets
 from foveate.errors import BadInput
-from foveate.runtime.random import key
-from foveate.runtime.streams import normals
+from foveate.runtime.random import key, normals
 from foveate.scenes.gaze import compose, from_chart, from_scale_angle, to_chart
 from foveate.scenes.glimpse import glimpses, glimpses_with_jacobian
 from foveate.scenes.pyramid import Pyramids

@@ -4,22 +4,22 @@ A step of annealed importance sampling of an RBM is two products and, between th
 draws and the increment of the log weight. Each pass here does all of that in one sweep over a row (a row is a chain),
 and numba's code for it takes a fifth of the time of the products. `reference.py` is the plain form.
 
-Random numbers are counted, not streamed: the uniform number of (chain, step, layer, unit) is a hash of those four and
-the seed, so that a chain is the same chain in whatever company it runs, on whatever device, and from wherever it is
-resumed.
+Random numbers are counted (`foveate.runtime.random`): a chain's key and the count 2 step + layer (0 hidden, 1 visible)
+give a row's word, and that the numbers of its units. So a chain is the same chain in whatever company it runs, on
+whatever device, and from wherever it is resumed.
 """
 
 from typing import no_type_check
 
-import numba as nb
 import numpy as np
-from llvmlite import ir
 from numba import njit
-from numba.extending import intrinsic
+
+from foveate.runtime.fastmath import cos_turn, log, sigmoid
+from foveate.runtime.random import halves_at, unit_at
 
 # Reassociating sums lets the loops vectorise; infinities and NaN keep their meaning.
 _FAST = {"reassoc", "contract", "arcp", "nsz"}
-_F, _I, _U, _L = np.float32, np.int32, np.uint32, np.uint64
+_F, _U = np.float32, np.uint32
 
 WIDTH = 16
 """Rows are padded to whole multiples of this many units: no remainder loops, and every row aligned to 64 bytes."""
@@ -29,110 +29,6 @@ COARSE = 0.1
 
 (A maximum would say the same, but LLVM doesn't vectorise a loop with one.)
 """
-
-
-@intrinsic
-@no_type_check  # here and below: the tests' import hook would wrap what numba has to compile
-def _as_float(typing_context, bits):
-    """The float32 with these 32 bits; `.view` on a scalar goes through memory and keeps loops from vectorising."""
-    return nb.float32(nb.int32), lambda context, builder, signature, args: builder.bitcast(args[0], ir.FloatType())
-
-
-@intrinsic
-@no_type_check
-def _as_bits(typing_context, value):
-    """The 32 bits of a float32."""
-    return nb.int32(nb.float32), lambda context, builder, signature, args: builder.bitcast(args[0], ir.IntType(32))
-
-
-@njit(inline="always", error_model="numpy")
-@no_type_check
-def row_words(key, step, layer):
-    """Two 32-bit words for one row of random numbers: splitmix64's finaliser (Steele et al. 2014) over key and
-    counter."""
-    x = _L(key + _L(_L(2) * _L(step) + _L(layer) + _L(1)) * _L(0x9E3779B97F4A7C15))
-    x = _L(_L(x ^ (x >> _L(30))) * _L(0xBF58476D1CE4E5B9))
-    x = _L(_L(x ^ (x >> _L(27))) * _L(0x94D049BB133111EB))
-    x = _L(x ^ (x >> _L(31)))
-    return _U(x), _U(x >> _L(32))
-
-
-@njit(inline="always", error_model="numpy")
-@no_type_check
-def _scramble(x):
-    """Wellons' lowbias32, a bijection of 32 bits. Numba widens 32-bit results; each is narrowed at once, to
-    vectorise."""
-    x = _U(_U(x ^ (x >> _U(16))) * _U(0x7FEB352D))
-    x = _U(_U(x ^ (x >> _U(15))) * _U(0x846CA68B))
-    return _U(x ^ (x >> _U(16)))
-
-
-@njit(inline="always", error_model="numpy")
-@no_type_check
-def _uniform(unit, low, high):
-    """In [0, 1), a multiple of 2^-24."""
-    x = _scramble(_U(_scramble(_U(unit ^ low)) + high))
-    return _F(_I(_U(x >> _U(8)))) * _F(2.0**-24)
-
-
-@njit(inline="always", error_model="numpy")
-@no_type_check
-def _sigmoid(x):
-    """1 / (1 + exp(-x)) to 2e-7 relative: exp is 2^n times a polynomial on [-log(2)/2, log(2)/2] (Cephes' expf)."""
-    y = -x
-    y = _F(80) if y > _F(80) else y
-    y = _F(-80) if y < _F(-80) else y
-    biased = _I(y * _F(1.4426950408889634) + _F(127.5))  # n + 127, positive, so that truncation is rounding
-    n = _F(_I(biased - _I(127)))
-    r = y - n * _F(0.693359375)
-    r = r + n * _F(2.12194440e-4)
-    e = _F(1.9875691500e-4)
-    e = e * r + _F(1.3981999507e-3)
-    e = e * r + _F(8.3334519073e-3)
-    e = e * r + _F(4.1665795894e-2)
-    e = e * r + _F(1.6666665459e-1)
-    e = e * r + _F(5.0000001201e-1)
-    e = e * r * r + r + _F(1)
-    return _F(1) / (_F(1) + e * _as_float(_I(biased << _I(23))))
-
-
-@njit(inline="always", error_model="numpy")
-@no_type_check
-def _log(x):
-    """log x of a positive, normal float32 to 1e-7 absolute or relative (Cephes' logf)."""
-    bits = _as_bits(x)
-    n = _I((bits >> _I(23)) - _I(126))
-    m = _as_float(_I((bits & _I(0x007FFFFF)) | _I(0x3F000000)))  # in [1/2, 1)
-    small = m < _F(0.70710678)
-    e = _F(n) - (_F(1) if small else _F(0))
-    r = (m + m if small else m) - _F(1)
-    z = r * r
-    p = _F(7.0376836292e-2)
-    p = p * r - _F(1.1514610310e-1)
-    p = p * r + _F(1.1676998740e-1)
-    p = p * r - _F(1.2420140846e-1)
-    p = p * r + _F(1.4249322787e-1)
-    p = p * r - _F(1.6668057665e-1)
-    p = p * r + _F(2.0000714765e-1)
-    p = p * r - _F(2.4999993993e-1)
-    p = p * r + _F(3.3333331174e-1)
-    return r + (p * r * z - e * _F(2.12194440e-4) - _F(0.5) * z) + e * _F(0.693359375)
-
-
-@njit(inline="always", error_model="numpy")
-@no_type_check
-def _cos_turn(u):
-    """cos(2 pi u) for u in [0, 1): minus the sine of a quarter turn's distance, by an odd polynomial (error 6e-7)."""
-    y = u - _F(0.5)  # cos(2 pi u) = -cos(2 pi y), y in [-1/2, 1/2)
-    y = (y if y > _F(0) else -y) - _F(0.25)  # -cos(2 pi |y|) = sin(2 pi (|y| - 1/4)), |argument| <= pi / 2
-    x = y * _F(6.283185307179586)
-    z = x * x
-    p = _F(-2.5052108e-8)
-    p = p * z + _F(2.7557319e-6)
-    p = p * z - _F(1.9841270e-4)
-    p = p * z + _F(8.3333333e-3)
-    p = p * z - _F(1.6666667e-1)
-    return x + x * z * p
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST, nogil=True)
@@ -158,19 +54,19 @@ def hidden_pass(product, c_base, c_change, betas, step, keys, hidden, log_weight
     beta, change = _F(betas[step]), _F(betas[step] - betas[step - 1])
     for r in range(product.shape[0]):
         row, out = product[r], hidden[r]
-        low, high = row_words(keys[r], step, 0)
+        low, high = halves_at(keys[r], 2 * step)
         gained, fourths = _F(0), _F(0)
         for j in range(row.shape[0]):
             s = row[j] + c_change[j]
             d = change * s
-            p = _sigmoid(c_base[j] + beta * s)
+            p = sigmoid(c_base[j] + beta * s)
             q = p * (_F(1) - p)
             fourth = (_F(1) - _F(6) * q) * _F(1 / 24)
             third = (_F(1) - p - p) * _F(1 / 6)
             gained += d * (p - d * q * (_F(0.5) - d * (third - d * fourth)))
             squared = d * d
             fourths += squared * squared
-            out[j] = _F(1) if _uniform(_U(j), low, high) < p else _F(0)
+            out[j] = _F(1) if unit_at(_U(j), low, high) < p else _F(0)
         if fourths > _F(COARSE**4):
             log_weight[r] += _coarse_gain(row, c_base, c_change, betas[step - 1], betas[step])
         else:
@@ -201,12 +97,12 @@ def tempered_hidden_pass(product, c_base, c_change, beta, step, keys, hidden, co
     """
     for r in range(product.shape[0]):
         row, out, own = product[r], hidden[r], beta[r]
-        low, high = row_words(keys[r], step, 0)
+        low, high = halves_at(keys[r], 2 * step)
         total = _F(0)
         for j in range(row.shape[0]):
             s = row[j] + c_change[j]
-            p = _sigmoid(c_base[j] + own * s)
-            h = _F(1) if _uniform(_U(j), low, high) < p else _F(0)
+            p = sigmoid(c_base[j] + own * s)
+            h = _F(1) if unit_at(_U(j), low, high) < p else _F(0)
             total += h * s
             out[j] = h
         coupling[r] = total
@@ -227,11 +123,11 @@ def binary_visible_pass(product, b_base, b_change, beta, step, keys, slope):
     """
     for r in range(product.shape[0]):
         row, own = product[r], beta[r]
-        low, high = row_words(keys[r], step, 1)
+        low, high = halves_at(keys[r], 2 * step + 1)
         total = _F(0)
         for i in range(row.shape[0]):
-            p = _sigmoid(b_base[i] + own * (row[i] + b_change[i]))
-            v = _F(1) if _uniform(_U(i), low, high) < p else _F(0)
+            p = sigmoid(b_base[i] + own * (row[i] + b_change[i]))
+            v = _F(1) if unit_at(_U(i), low, high) < p else _F(0)
             total += v * b_change[i]
             row[i] = v
         slope[r] = total
@@ -253,14 +149,14 @@ def gaussian_visible_pass(product, e_base, e_change, precision_base, precision_c
     """
     for r in range(product.shape[0]):
         row, own = product[r], beta[r]
-        low, high = row_words(keys[r], step, 1)
+        low, high = halves_at(keys[r], 2 * step + 1)
         other = _U(high ^ _U(0x9E3779B9))
         total = _F(0)
         for i in range(row.shape[0]):
             precision = precision_base[i] + own * precision_change[i]
             mean = (e_base[i] + own * (row[i] + e_change[i])) / precision
-            radius = _F(-2) * _log(_uniform(_U(i), low, high) + _F(2.0**-25))
-            v = mean + np.sqrt(radius / precision) * _cos_turn(_uniform(_U(i), low, other))
+            radius = _F(-2) * log(unit_at(_U(i), low, high) + _F(2.0**-25))
+            v = mean + np.sqrt(radius / precision) * cos_turn(unit_at(_U(i), low, other))
             total += v * (e_change[i] - _F(0.5) * precision_change[i] * v)
             row[i] = v
         slope[r] = total
@@ -287,13 +183,13 @@ def swap_pass(rows_by_level, ladder, slope, step, key, swapped, was_at_bottom):
         How many rows arrived at the top from the bottom.
     """
     ensembles, levels = rows_by_level.shape
-    low, high = row_words(key, step, 0)
+    low, high = halves_at(key, 2 * step)
     arrived = 0
     for e in range(ensembles):
         for level in range(step % 2, levels - 1, 2):
             below, above = rows_by_level[e, level], rows_by_level[e, level + 1]
             log_ratio = (ladder[level] - ladder[level + 1]) * (slope[above] - slope[below])
-            uniform = np.float64(_uniform(_U(e * levels + level), low, high)) + 2.0**-25
+            uniform = np.float64(unit_at(_U(e * levels + level), low, high)) + 2.0**-25
             if np.log(uniform) < log_ratio:
                 rows_by_level[e, level], rows_by_level[e, level + 1] = above, below
                 swapped[level] += 1

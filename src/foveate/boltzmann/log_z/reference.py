@@ -15,6 +15,8 @@ from torch import Tensor
 
 from foveate.boltzmann.log_z.path import AnnealingPath
 from foveate.runtime.devices import captured
+from foveate.runtime.random import halves, words
+from foveate.runtime.random import units as unit_uniforms
 
 
 @dataclass
@@ -81,7 +83,7 @@ def visible_step(
 def uniform_numbers(
     keys: Int[Tensor, " n"], step: Int[Tensor, ""], layer: int, units: int, second: bool = False
 ) -> Float[Tensor, "n units"]:
-    """The uniform numbers of one layer at one step, as `ais_kernels` draws them.
+    """The uniform numbers of one layer at one step, as the fused passes draw them.
 
     Args:
         keys: One a chain.
@@ -90,16 +92,9 @@ def uniform_numbers(
         units: How many numbers a chain.
         second: The second number of each unit (Gaussian units need two).
     """
-    x = keys + (2 * step + layer + 1) * _signed(0x9E3779B97F4A7C15)
-    x = (x ^ _shifted(x, 30)) * _signed(0xBF58476D1CE4E5B9)
-    x = (x ^ _shifted(x, 27)) * _signed(0x94D049BB133111EB)
-    x = x ^ _shifted(x, 31)
-    low, high = x & 0xFFFFFFFF, _shifted(x, 32)
-    if second:
-        high = high ^ 0x9E3779B9
+    low, high = (half.unsqueeze(1) for half in halves(words(keys, 2 * step + layer)))
     unit = torch.arange(units, dtype=torch.int64, device=keys.device)
-    x = (_scramble(unit[None] ^ low[:, None]) + high[:, None]) & 0xFFFFFFFF
-    return (_scramble(x) >> 8).float() * 2.0**-24
+    return unit_uniforms(unit, low, high ^ 0x9E3779B9 if second else high)
 
 
 def captured_step(
@@ -111,23 +106,6 @@ def captured_step(
     for value, before in zip(vars(chains).values(), kept, strict=True):
         value.copy_(before)
     return graph
-
-
-def _scramble(x: Tensor) -> Tensor:
-    """Wellons' lowbias32 on int64 that hold 32 bits."""
-    x = ((x ^ (x >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
-    x = ((x ^ (x >> 15)) * 0x846CA68B) & 0xFFFFFFFF
-    return x ^ (x >> 16)
-
-
-def _signed(word: int) -> int:
-    """The int64 with these 64 bits."""
-    return word - 2**64 if word >= 2**63 else word
-
-
-def _shifted(x: Tensor, bits: int) -> Tensor:
-    """A logical shift to the right of int64."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _softplus(x: Tensor) -> Tensor:

@@ -18,12 +18,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foveate.boltzmann.draws import bernoulli_units, gaussian_units, mean_units
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
 from foveate.boltzmann.training.gradient import Parameters, Statistics, StepSizes, ascend
 from foveate.boltzmann.training.moments import Samples, moments, statistics
 from foveate.boltzmann.training.parallel import ALONE, Processes
 from foveate.errors import BadInput
-from foveate.runtime.fastmath import bernoulli_units, draw_key, gaussian_units, mean_units
+from foveate.runtime.random import draw_key
 
 Machine = GaussianBernoulliRBM | BernoulliRBM
 
