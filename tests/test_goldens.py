@@ -1,0 +1,35 @@
+"""Small commands give the figures that they have always given: within tolerances, since processors differ."""
+
+import json
+from pathlib import Path
+
+from goldens import differences, record
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden" / "golden.json"
+
+# Of weights, logs and figures: what other processors' last bits grow to in such short trainings.
+RELATIVE, ABSOLUTE = 2e-3, 2e-3
+LOOSER = {"bound": 0.5, "attend": 0.05}  # nats; of gazes, probabilities and spreads, which Monte Carlo moves amplify
+EXACT = ("config", "shape")
+
+
+def comparable(name: str) -> bool:
+    """Hashes say whether bits are the same, which only one machine can ask."""
+    return not name.endswith(".hash") and name != "samples"
+
+
+def test_commands_give_the_figures_that_are_kept(tmp_path):
+    kept = json.loads(GOLDEN.read_text())
+    found = record(tmp_path / "golden", ROOT / "src")
+    wrong = []
+    for name, before, now in differences(kept, json.loads(json.dumps(found))):
+        if not comparable(name):
+            continue
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (before, now))
+        if numbers and not any(word in name for word in EXACT):
+            slack = LOOSER.get(name.partition(".")[0].partition("[")[0], ABSOLUTE)
+            if abs(now - before) <= slack + RELATIVE * abs(before):
+                continue
+        wrong.append(f"{name}: {before} -> {now}")
+    assert not wrong, "\n".join(wrong)
