@@ -22,13 +22,15 @@ import torch
 from foveate.attention.canonical import standardised
 from foveate.boltzmann.baselines import mean_nats
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.training.greedy import GDBNSettings, train_gdbn
+from foveate.boltzmann.training.greedy import train_gdbn
+from foveate.boltzmann.training.settings import GDBNSettings
 from foveate.boltzmann.training.whitening import fit_whitening, held_out, start_from_marginals
 from foveate.evaluation.bound import evaluate_bound
 from foveate.runtime.progress import Bars
 from foveate.scenes.folder import read_scenes
 from foveate.training.gallery import Gallery, hold_out, load_gallery
-from foveate.training.patches import PatchSettings, aligned_patches, jittered_patches
+from foveate.training.patches import aligned_patches, jittered_patches
+from foveate.training.settings import PatchSettings
 
 ASIDE = 0.1  # share of the scenes by which the second layer's epoch is chosen
 

@@ -35,7 +35,8 @@ from foveate.runtime.full_precision import full_precision
 from foveate.runtime.workers import default_workers, map_images
 from foveate.scenes.folder import list_images, read_image
 from foveate.training.pairs import Pairs
-from foveate.training.shiftnet import ShiftNetSettings, init, train_step
+from foveate.training.settings import ShiftNetSettings
+from foveate.training.shiftnet import init, train_step
 
 STEPS, FEW = 400, 20  # of annealing, a round; on the CPU
 TRANSITIONS = 10  # of HMC, a round

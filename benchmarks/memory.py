@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from foveate.attention.attend import AttendSettings, Attention
+from foveate.attention.attend import Attention
 from foveate.attention.image_files import attend_images
+from foveate.attention.settings import AttendSettings
 from foveate.runtime.memory import peak_memory
 from foveate.runtime.progress import Quiet
 

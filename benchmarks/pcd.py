@@ -19,7 +19,8 @@ import torch
 from figures import Figures, parser
 
 from foveate.boltzmann.rbm import BernoulliRBM
-from foveate.boltzmann.training.contrastive import Rule, fast_persistent, init, persistent
+from foveate.boltzmann.training.contrastive import fast_persistent, init, persistent
+from foveate.boltzmann.training.settings import Rule
 
 UNITS, VECTORS, BATCH, RATE = 500, 5000, 128, 0.01
 

@@ -13,7 +13,7 @@ import time
 
 import torch
 
-from foveate.attention.posterior.sample import PosteriorSettings
+from foveate.attention.settings import PosteriorSettings
 from foveate.evaluation import sbc
 
 NAMES = ("log s", "angle", "tx", "ty", "v", "h1")

@@ -22,17 +22,19 @@ import torch
 from collect import BUSY, machine
 from untrained import write_untrained
 
-from foveate.attention.attend import AttendSettings, Attention
+from foveate.attention.attend import Attention
 from foveate.attention.canonical import standardised
 from foveate.attention.image_files import Attended
+from foveate.attention.settings import AttendSettings
 from foveate.boltzmann.baselines import mean_nats
 from foveate.boltzmann.log_z.ais import estimate
 from foveate.boltzmann.log_z.chains import anneal
 from foveate.boltzmann.log_z.path import binary_path
 from foveate.boltzmann.log_z.schedules import linear
 from foveate.boltzmann.rbm import BernoulliRBM
-from foveate.boltzmann.training.contrastive import Rule, init, persistent
-from foveate.boltzmann.training.greedy import GDBNSettings, train_gdbn
+from foveate.boltzmann.training.contrastive import init, persistent
+from foveate.boltzmann.training.greedy import train_gdbn
+from foveate.boltzmann.training.settings import GDBNSettings, Rule
 from foveate.demo.digits import write_digit_scenes
 from foveate.evaluation.bound import evaluate_bound
 from foveate.runtime.progress import Quiet
@@ -40,7 +42,8 @@ from foveate.runtime.workers import one_thread_each
 from foveate.scenes.folder import read_scenes
 from foveate.storage.files import to_json
 from foveate.training.gallery import load_gallery
-from foveate.training.patches import PatchSettings, aligned_patches, jittered_patches
+from foveate.training.patches import aligned_patches, jittered_patches
+from foveate.training.settings import PatchSettings
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SIDE = 512

@@ -21,15 +21,16 @@ from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.log_z.ais import quick_log_z
 from foveate.boltzmann.log_z.bound import bound_terms
 from foveate.boltzmann.rbm import BernoulliRBM
-from foveate.boltzmann.training.contrastive import METHODS, Rule, init
+from foveate.boltzmann.training.contrastive import METHODS, init
 from foveate.boltzmann.training.fit import put
-from foveate.boltzmann.training.greedy import GDBNSettings
+from foveate.boltzmann.training.settings import GDBNSettings, Rule
 from foveate.boltzmann.training.thermometers import start_from_prior
 from foveate.runtime.progress import Quiet
 from foveate.runtime.random import generator, key
 from foveate.scenes.folder import read_scenes
 from foveate.training.gallery import Gallery, load_gallery
-from foveate.training.patches import PatchSettings, aligned_patches, jittered_patches
+from foveate.training.patches import aligned_patches, jittered_patches
+from foveate.training.settings import PatchSettings
 
 NAMES = {"cd": "CD-1", "pcd": "PCD", "fast_pcd": "fast PCD"}
 EPOCHS = 6  # epochs' jittered patches, drawn beforehand

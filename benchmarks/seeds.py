@@ -23,8 +23,8 @@ from foveate.evaluation.bound import evaluate_bound
 from foveate.runtime.progress import Quiet
 from foveate.scenes.folder import read_scenes
 from foveate.training.gallery import hold_out, load_gallery
-from foveate.training.patches import PatchSettings, aligned_patches, jittered_patches
-from foveate.training.settings import PRESETS
+from foveate.training.patches import aligned_patches, jittered_patches
+from foveate.training.settings import PRESETS, PatchSettings
 
 SPREAD = 40.0  # nats
 

@@ -20,7 +20,8 @@ from foveate.attention.shiftnet import ShiftNet
 from foveate.runtime.memory import keep_large_blocks
 from foveate.runtime.precision import look_dtype
 from foveate.training.pairs import Pairs
-from foveate.training.shiftnet import ShiftNetSettings, init, train_step
+from foveate.training.settings import ShiftNetSettings
+from foveate.training.shiftnet import init, train_step
 
 BATCH = 128
 FORWARD = 2.0 * BATCH * (2352 * 66 * 66 + 1200 * 22 * 22 + 7_929_856 + 4096)  # operations

@@ -14,8 +14,8 @@ import torch
 from matplotlib.figure import Figure
 
 from foveate.attention.patch_conditionals import PatchConditionals
-from foveate.attention.posterior.prior import GazePrior
-from foveate.attention.posterior.sample import PosteriorSettings, sample
+from foveate.attention.posterior.sample import sample
+from foveate.attention.settings import GazePrior, PosteriorSettings
 from foveate.demo.digits import handwriting
 from foveate.demo.strokes import draw
 from foveate.scenes.gaze import apply, from_scale_angle

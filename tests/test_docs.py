@@ -136,10 +136,10 @@ def test_every_command_line_of_a_page_parses(page, heard, capsys):
 
 def check_settings(command, overrides):
     """What `--set` names are settings of the command, and the values of their type."""
-    from foveate.attention.attend import AttendSettings
-    from foveate.learning.learn import PRESETS as LEARNING
+    from foveate.attention.settings import AttendSettings
+    from foveate.learning.settings import PRESETS as LEARNING
     from foveate.storage.config import override, parse_overrides
-    from foveate.training.train import PRESETS as TRAINING
+    from foveate.training.settings import PRESETS as TRAINING
 
     settings = {"train": TRAINING["standard"], "learn": LEARNING["standard"]}.get(command, AttendSettings())
     override(settings, parse_overrides(overrides or []), "--set")

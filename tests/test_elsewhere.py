@@ -8,9 +8,9 @@ from elsewhere import ELSEWHERE, capturing, elsewhere
 from tiny import SETTINGS
 from untrained import write_untrained
 
-from foveate.attention.attend import AttendSettings, Attention
+from foveate.attention.attend import Attention
 from foveate.attention.models import Models
-from foveate.attention.posterior.sample import PosteriorSettings
+from foveate.attention.settings import AttendSettings, PosteriorSettings
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.estimators import BernoulliRBMEstimator
 from foveate.boltzmann.log_z.bound import bound_terms
@@ -20,8 +20,8 @@ from foveate.boltzmann.log_z.reference import PlainChains, plain_step
 from foveate.boltzmann.log_z.schedules import linear
 from foveate.demo.digits import KNOWN, write_digit_scenes
 from foveate.evaluation.bound import evaluate_bound
-from foveate.learning.expectation import Trust
-from foveate.learning.learn import LearnSettings, learn
+from foveate.learning.learn import learn
+from foveate.learning.settings import LearnSettings, Trust
 from foveate.report.learning_story import tell_learning
 from foveate.report.training_story import tell_training
 from foveate.runtime.progress import Quiet

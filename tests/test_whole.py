@@ -13,13 +13,13 @@ from tiny import SETTINGS
 
 from foveate.attention.attend import Attention
 from foveate.attention.models import Models
-from foveate.attention.posterior.sample import PosteriorSettings
+from foveate.attention.settings import PosteriorSettings
 from foveate.cli import main as cli
 from foveate.demo import story as demo
 from foveate.demo.digits import KNOWN, write_digit_scenes
 from foveate.errors import BadInput
-from foveate.learning.expectation import Trust
-from foveate.learning.learn import LearnSettings, learn
+from foveate.learning.learn import learn
+from foveate.learning.settings import LearnSettings, Trust
 from foveate.report import write_report
 from foveate.report.learning_story import tell_learning
 from foveate.runtime.progress import Quiet

@@ -3,10 +3,9 @@
 import torch
 from untrained import write_untrained
 
-from foveate.attention.attend import AttendSettings, attend_pyramids
+from foveate.attention.attend import attend_pyramids
 from foveate.attention.models import Models
-from foveate.attention.posterior.sample import PosteriorSettings
-from foveate.attention.search import SearchSettings
+from foveate.attention.settings import AttendSettings, PosteriorSettings, SearchSettings
 from foveate.runtime.progress import Quiet
 from foveate.scenes.pyramid import Pyramids
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from foveate.attention import image_files as attending
-from foveate.attention.attend import AttendSettings
+from foveate.attention.settings import AttendSettings
 from foveate.runtime.progress import Quiet
 
 MEMORY = Path(__file__).resolve().parent.parent.parent / "benchmarks" / "memory.py"

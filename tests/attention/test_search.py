@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from foveate.attention.search import SearchSettings, converge, look, start_gazes, whole_image_start
+from foveate.attention.search import converge, look, start_gazes, whole_image_start
+from foveate.attention.settings import SearchSettings
 from foveate.attention.shiftnet import ShiftNet, move
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids

@@ -10,17 +10,18 @@ import torch.nn.functional as F
 
 from foveate.attention import shiftnet
 from foveate.attention.search import converge
-from foveate.attention.shiftnet import CLOSER, ShiftNet, change_between, middle, move, to_gaze, window
+from foveate.attention.settings import CLOSER
+from foveate.attention.shiftnet import ShiftNet, change_between, middle, move, to_gaze, window
 from foveate.errors import BadInput
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import contexts, glimpses
 from foveate.scenes.pyramid import Pyramids
 from foveate.storage.checkpoints import Checkpoints
-from foveate.training.appearance import AppearanceSettings
-from foveate.training.descent import DescentSettings, rate_at
+from foveate.training.descent import rate_at
 from foveate.training.labels import Objects
-from foveate.training.pairs import PairSettings, draw_pairs
-from foveate.training.shiftnet import FINE, ShiftNetSettings, init, pair_loss, train_shiftnet
+from foveate.training.pairs import draw_pairs
+from foveate.training.settings import FINE, AppearanceSettings, DescentSettings, PairSettings, ShiftNetSettings
+from foveate.training.shiftnet import init, pair_loss, train_shiftnet
 
 
 def plain(glimpse):

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from foveate.attention.attend import AttendSettings, Found
+from foveate.attention.attend import Found
 from foveate.attention.image_files import attend_images
 from foveate.attention.posterior.refine import Refined
-from foveate.attention.search import SearchSettings
+from foveate.attention.settings import AttendSettings, SearchSettings
 from foveate.attention.tiles import SHARED, Tile, cut, scales, together
 from foveate.errors import BadInput, Interrupted
 from foveate.runtime.progress import Quiet, Tick

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tomllib
 import types
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 import pytest
@@ -16,18 +16,18 @@ from PIL import Image
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.cli import main as cli
 from foveate.errors import Interrupted
-from foveate.storage.config import write_toml
+from foveate.storage.config import settings, write_toml
 from foveate.storage.files import load_tensors, save_tensors
 
 
-@dataclass(frozen=True)
+@settings
 class TrainSettings:
     seed: int = 0
     mirror: bool = True
     steps: int = 9
 
 
-@dataclass(frozen=True)
+@settings
 class LearnSettings:
     seed: int = 0
     rounds: int = 2
@@ -56,6 +56,7 @@ def heard(monkeypatch):
         "quick": LearnSettings(rounds=1, train=TrainSettings(steps=3)), "standard": LearnSettings()
     }  # fmt: skip
     monkeypatch.setitem(sys.modules, "foveate.learning.learn", fake)
+    monkeypatch.setitem(sys.modules, "foveate.learning.settings", fake)
     import foveate.cli.learn as command
     from foveate.attention.models import Models
 

@@ -20,16 +20,17 @@ from foveate.storage.files import load_tensors, read_lines
 # at every third step. It stands for the models so that the test is about the command.
 FAKE = """
 import sys, time, types
-from dataclasses import dataclass, field
+from dataclasses import field
 import torch
+from foveate.storage.config import settings
 from foveate.runtime.random import generator
 
-@dataclass(frozen=True)
+@settings
 class Layer:
     steps: int = 12
     pause: float = 0.0
 
-@dataclass(frozen=True)
+@settings
 class TrainSettings:
     seed: int = 0
     first: Layer = field(default_factory=Layer)
@@ -67,7 +68,7 @@ def train(scenes, run, settings, progress, device):
 fake = types.ModuleType("foveate.training.train")
 fake.PRESETS = {"quick": TrainSettings(first=Layer(steps=6)), "standard": TrainSettings()}
 fake.train = train
-sys.modules["foveate.training.train"] = fake
+sys.modules["foveate.training.train"] = sys.modules["foveate.training.settings"] = fake
 import foveate.cli.train as command
 command.make_page = lambda path: None
 command.tell = lambda story, *trained: None
@@ -80,7 +81,8 @@ def fakes(monkeypatch):
 
     for name in ("make_page", "tell"):
         monkeypatch.setattr(command, name, getattr(command, name))  # put back at the end
-    monkeypatch.setitem(sys.modules, "foveate.training.train", None)
+    for name in ("foveate.training.train", "foveate.training.settings"):
+        monkeypatch.setitem(sys.modules, name, None)
     exec(compile(FAKE, "fake", "exec"), {"__name__": "fake"})
 
 

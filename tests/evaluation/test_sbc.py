@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from foveate.attention.posterior.sample import PosteriorSettings
+from foveate.attention.settings import PosteriorSettings
 from foveate.evaluation import sbc
 
 SCENES, KEPT = 120, 4

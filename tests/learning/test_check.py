@@ -7,8 +7,7 @@ import torch
 
 from foveate.errors import BadInput
 from foveate.learning.check import verdict
-from foveate.learning.expectation import Trust
-from foveate.learning.learn import LearnSettings
+from foveate.learning.settings import LearnSettings, Trust
 from foveate.runtime.random import generator
 
 BEFORE = 100 * torch.randn(12, generator=generator(0, "bounds"), dtype=torch.float64)

@@ -12,10 +12,11 @@ from foveate.attention.models import Models
 from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.learning import reselection
-from foveate.learning.expectation import Attended, Places, Trust, judge
+from foveate.learning.expectation import Attended, Places, judge
 from foveate.learning.material import Material
 from foveate.learning.reselection import parts, reselect, reselected
 from foveate.learning.rounds import RoundFolder
+from foveate.learning.settings import Trust
 from foveate.runtime.progress import Quiet
 from foveate.scenes.glimpse import glimpses
 from foveate.scenes.pyramid import Pyramids

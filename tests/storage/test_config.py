@@ -1,26 +1,38 @@
 """Settings: preset, then file, then command line; an error names the field."""
 
 import tomllib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field, replace
+from typing import Literal
 
 import pytest
 
 from foveate.errors import BadInput
-from foveate.storage.config import differences, override, parse_overrides, read_toml, to_table, to_toml, write_toml
+from foveate.storage.config import (
+    AtLeast1,
+    Share,
+    differences,
+    override,
+    parse_overrides,
+    read_toml,
+    settings,
+    to_table,
+    to_toml,
+    write_toml,
+)
 
 
-@dataclass(frozen=True)
+@settings
 class Layer:
-    units: int = 500
-    rate: float = 0.05
+    units: AtLeast1 = 500
+    rate: Share = 0.05
     kinds: tuple[str, ...] = ("a", "b")
 
 
-@dataclass(frozen=True)
+@settings
 class Whole:
     first: Layer = field(default_factory=Layer)
     second: Layer = field(default_factory=lambda: Layer(units=300))
-    name: str = "x"
+    name: Literal["x", "cpu", 'quo"te\n'] = "x"
     limit: float | None = None
     mirror: bool = True
 
@@ -40,6 +52,12 @@ def test_a_value_replaces_its_field_and_no_other():
         ("first=3", r"first is a table of settings, got 3"),
         ("first.units=many", r"first\.units: .*valid integer.*, got 'many'"),
         ("first.units=2.5", r"first\.units: .*integer.*, got 2\.5"),
+        ("first.units=true", r"first\.units: .*integer.*, got True"),
+        ("first.units=0", r"first\.units: .*greater than or equal to 1, got 0"),
+        ("second.rate=1.01", r"second\.rate: .*less than or equal to 1, got 1\.01"),
+        ("second.rate=nan", r"second\.rate: .*finite.*, got nan"),
+        ("limit=inf", r"limit: .*finite.*, got inf"),
+        ("name=y", r"name: .*'x', 'cpu'.*, got 'y'"),
         ("mirror=7", r"mirror: .*boolean.*, got 7"),
         ("first.units", r"expected NAME=VALUE"),
         ("=3", r"expected NAME=VALUE"),
@@ -49,6 +67,15 @@ def test_a_wrong_word_is_one_line_that_names_it(word, text):
     with pytest.raises(BadInput, match=text) as error:
         override(Whole(), parse_overrides([word]), "--set")
     assert "\n" not in str(error.value)
+
+
+def test_what_is_made_or_replaced_in_python_is_checked_too():
+    with pytest.raises(BadInput, match=r"units: .*greater than or equal to 1, got 0"):
+        Layer(units=0)
+    with pytest.raises(BadInput, match=r"name: .*, got 'y'"):
+        replace(Whole(), name="y")
+    with pytest.raises(BadInput, match="breadth: unexpected"):
+        Layer(breadth=3)
 
 
 def test_settings_survive_a_toml_file(tmp_path):

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import torch
 
-from foveate.attention.posterior.prior import GazePrior
 from foveate.attention.posterior.target import GazeTargets, gaze_targets
+from foveate.attention.settings import GazePrior
 from foveate.runtime.random import generator, key
 from foveate.scenes.gaze import from_scale_angle, to_chart
 from foveate.scenes.glimpse import glimpses

@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 
-from foveate.attention.attend import AttendSettings
-from foveate.attention.posterior.sample import PosteriorSettings
-from foveate.attention.search import SearchSettings
-from foveate.boltzmann.training.greedy import GDBNSettings
-from foveate.training.evidence import RankingSettings
-from foveate.training.mosaics import MosaicSettings
-from foveate.training.shiftnet import FINE, ShiftNetSettings
-from foveate.training.train import TrainSettings, handed
-from foveate.training.verifier import VerifierSettings
+from foveate.attention.settings import AttendSettings, PosteriorSettings, SearchSettings
+from foveate.boltzmann.training.settings import GDBNSettings
+from foveate.training.settings import (
+    FINE,
+    MosaicSettings,
+    RankingSettings,
+    ShiftNetSettings,
+    TrainSettings,
+    VerifierSettings,
+    handed,
+)
 
 SETTINGS = handed(
     TrainSettings(

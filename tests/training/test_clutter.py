@@ -7,9 +7,10 @@ from scipy.stats import kstest
 
 from foveate.scenes.pyramid import Pyramids
 from foveate.training import clutter as kinds
-from foveate.training.clutter import ClutterSettings, clutter
+from foveate.training.clutter import clutter
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
+from foveate.training.settings import ClutterSettings
 
 SETTINGS = ClutterSettings(long=96, short=72, leaves=60)
 

@@ -5,7 +5,8 @@ import torch
 
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.labels import Objects
-from foveate.training.patches import PatchSettings, aligned_patches, jittered_patches
+from foveate.training.patches import aligned_patches, jittered_patches
+from foveate.training.settings import PatchSettings
 
 STILL = PatchSettings(copies=3, log_scale=0.0, turn=0.0, shift=0.0, mirror=False)
 

@@ -15,10 +15,10 @@ from foveate.storage.checkpoints import Checkpoints
 from foveate.training import verifier
 from foveate.training.gallery import Gallery, take
 from foveate.training.labels import UNCLEAR, Objects
-from foveate.training.mosaics import MosaicSettings, mosaics
-from foveate.training.pairs import PairSettings
-from foveate.training.verifier import VerifierSettings, train_verifier
-from foveate.training.verifier_pairs import VerifierPairSettings, draw
+from foveate.training.mosaics import mosaics
+from foveate.training.settings import MosaicSettings, PairSettings, VerifierPairSettings, VerifierSettings
+from foveate.training.verifier import train_verifier
+from foveate.training.verifier_pairs import draw
 
 DISC, BOX = (230, 200, 40), (40, 60, 230)
 

@@ -11,7 +11,6 @@ under another name gets the same one.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -26,16 +25,8 @@ from foveate.attention.found import Found, found
 from foveate.attention.merge import merge, votes
 from foveate.attention.models import Models
 from foveate.attention.posterior.refine import Refined, Resting, refine, refine_many
-from foveate.attention.posterior.sample import PosteriorSettings
-from foveate.attention.search import (
-    SearchSettings,
-    follow,
-    look,
-    sound,
-    start_gazes,
-    whole_image_start,
-    whole_image_starts,
-)
+from foveate.attention.search import follow, look, sound, start_gazes, whole_image_start, whole_image_starts
+from foveate.attention.settings import AttendSettings, SearchSettings
 from foveate.attention.shiftnet import UNIT, ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.runtime.memory import keep_large_blocks
@@ -43,24 +34,6 @@ from foveate.runtime.progress import Progress
 from foveate.runtime.workers import map_images
 from foveate.scenes.glimpse import share_outside
 from foveate.scenes.pyramid import Pyramids
-
-# Many short chains: an evaluation reads all weights of the patch model, for one chain as for many.
-POSTERIOR = PosteriorSettings(chains=8, warm_up=12, draws=16, moves=1, n_leapfrog=3, target="collapsed")
-
-
-@dataclass(frozen=True)
-class AttendSettings:
-    """How images are attended."""
-
-    starts: str = "many"  # or "one": the paper's single start
-    max_gazes: int = 20  # gazes reported an image
-    min_probability: float = 0.1  # gazes less probable are not reported
-    one_steps: int = 10  # steps of the network from the single start
-    sample_above: float = 0.1  # probability from which a gaze's posterior is sampled; the best gaze's always is
-    search: SearchSettings = field(default_factory=SearchSettings)
-    posterior: PosteriorSettings = POSTERIOR
-    largest: int = 1600  # longest side at which image files are attended, pixels; larger ones are reduced on reading
-    seed: int = 0
 
 
 class Candidates(NamedTuple):

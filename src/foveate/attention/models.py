@@ -12,7 +12,8 @@ from torch import Tensor
 from foveate.attention.canonical import canonical_image
 from foveate.attention.evidence import Evidence
 from foveate.attention.patch_conditionals import PatchConditionals
-from foveate.attention.shiftnet import CLOSER, ShiftNet
+from foveate.attention.settings import CLOSER
+from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput, present
 from foveate.storage.files import load_tensors, save_tensors

@@ -9,7 +9,6 @@ places; one of each crowd goes on until it rests, the last steps led by a networ
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from foveate.attention import shiftnet
+from foveate.attention.settings import SearchSettings
 from foveate.attention.shiftnet import ShiftNet, middle, window
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import contexts
@@ -25,22 +25,6 @@ from foveate.scenes.pyramid import Pyramids
 
 WHOLE = (1.0, 1.5, 2.2)  # sizes of the starts whose context covers the image, the first just so
 BATCH = 128  # gazes in one pass of the network: activations stay in tens of megabytes
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """How an image is searched."""
-
-    smallest: float = 12.0  # half-side of the smallest object looked for, pixels
-    ratio: float = 2.0  # between one scale and the next
-    spacing: float = 1.7  # between positions, half-sides
-    angles: int = 4  # start angles around the circle
-    keep: float = 0.25  # share of the starts that the verifier lets go on after their first step
-    steps: int = 4  # of the ShiftNet, before crowds are thinned out
-    settle: int = 4  # steps after that
-    crowd: float = 0.6  # overlap from which two gazes belong to one crowd
-    candidates: int = 60  # places from which gazes settle
-    fine: int = 3  # steps of the network that looks closer, after the others
 
 
 class Trails(NamedTuple):

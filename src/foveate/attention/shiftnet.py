@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from foveate.attention.settings import CLOSER
 from foveate.errors import BadInput
 from foveate.runtime.precision import Recast, look_dtype
 from foveate.scenes import gaze
@@ -37,7 +38,6 @@ from foveate.storage.files import load_tensors, save_tensors
 
 # One unit of each output: a change of scale by 1.35, a turn by 17 degrees, a shift by half a half-side.
 UNIT = (0.3, 0.3, 0.5, 0.5)
-CLOSER = 0.5  # the share by which a network that looks closer shrinks its gaze
 # The longest step that one prediction may take: scale by 4, any turn, a shift within the context.
 LONGEST = (1.4, 3.2, 3.0, 3.0)
 

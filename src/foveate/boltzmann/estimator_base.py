@@ -15,8 +15,8 @@ from torch import Tensor
 from foveate.boltzmann.health import Diverged
 from foveate.boltzmann.log_z.exact import enumerable, log_z_exact
 from foveate.boltzmann.training import fit as fitting
-from foveate.boltzmann.training.contrastive import METHODS, Machine, Rule, State, init
-from foveate.boltzmann.training.fit import Plan
+from foveate.boltzmann.training.contrastive import METHODS, Machine, State, init
+from foveate.boltzmann.training.settings import Plan, Rule
 from foveate.runtime.random import generator
 
 REMEMBERED = 1000

@@ -9,6 +9,7 @@ kind can be compared by it. Needs scikit-learn (extra `sklearn`).
 
 import math
 import warnings
+from dataclasses import replace
 from typing import Any, no_type_check
 
 import numpy as np
@@ -19,7 +20,7 @@ from foveate.boltzmann.estimator_base import RBMEstimator, UncertainLogZ
 from foveate.boltzmann.log_z.bracket import bracket_log_z
 from foveate.boltzmann.log_z.gaussian import grbm_log_z
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
-from foveate.boltzmann.training.contrastive import Rule
+from foveate.boltzmann.training.settings import Rule
 from foveate.boltzmann.training.starts import start_binary, start_small
 
 __all__ = ["BernoulliRBMEstimator", "GaussianRBMEstimator", "UncertainLogZ"]
@@ -167,7 +168,7 @@ class GaussianRBMEstimator(RBMEstimator):
         return self.machine_.sigma.cpu().numpy()
 
     def _rule(self) -> Rule:
-        return super()._rule()._replace(rate_log_sigma=self.learning_rate / 10)
+        return replace(super()._rule(), rate_log_sigma=self.learning_rate / 10)
 
     def _start(self, data: Tensor, seed: int) -> GaussianBernoulliRBM:
         return start_small(data.cpu(), self.n_components, seed)

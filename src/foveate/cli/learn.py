@@ -55,8 +55,8 @@ def learn(
     """
     from foveate.attention.models import Models
     from foveate.cli import replay as replaying
-    from foveate.learning.learn import PRESETS
     from foveate.learning.learn import learn as learn_models
+    from foveate.learning.settings import PRESETS
     from foveate.runtime.devices import resolve
     from foveate.storage.run import CONFIG, Run
 

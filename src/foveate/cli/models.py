@@ -22,7 +22,7 @@ def attend_settings(
     run: str, starts: str, max_gazes: int | None, min_probability: float | None, set_: list[str] | None, common: Common
 ) -> Any:
     """The `AttendSettings` that options describe; what isn't said is as RUN was trained and calibrated with."""
-    from foveate.attention.attend import AttendSettings
+    from foveate.attention.settings import AttendSettings
 
     said = {"starts": starts, "max_gazes": max_gazes, "min_probability": min_probability, "seed": common.seed}
     settings = override(AttendSettings(), _own(run), f"{run}/config.toml")

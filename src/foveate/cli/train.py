@@ -58,7 +58,7 @@ def train(
     from foveate.runtime.devices import resolve
     from foveate.storage.config import to_toml
     from foveate.storage.run import Run
-    from foveate.training.train import PRESETS
+    from foveate.training.settings import PRESETS
     from foveate.training.train import train as train_models
 
     started = time.monotonic()

@@ -20,8 +20,9 @@ from foveate.boltzmann.dbn import GaussianDBN
 from foveate.demo.digits import DEMO_SPLITS, write_digit_scenes
 from foveate.errors import BadInput
 from foveate.evaluation.bound import evaluate_bound
-from foveate.learning.learn import PRESETS as LEARNING
-from foveate.learning.learn import LearnSettings, learn
+from foveate.learning.learn import learn
+from foveate.learning.settings import PRESETS as LEARNING
+from foveate.learning.settings import LearnSettings
 from foveate.report import write_report
 from foveate.report.learning_story import tell_learning
 from foveate.report.results import BoundStory, TableStory
@@ -32,7 +33,8 @@ from foveate.storage.config import differences, read_toml, to_table, write_toml
 from foveate.storage.run import Run
 from foveate.training.gallery import Gallery, load_gallery
 from foveate.training.patches import aligned_patches
-from foveate.training.train import PRESETS, TrainSettings, handed, patch_model, prepare, train
+from foveate.training.settings import PRESETS, TrainSettings, handed
+from foveate.training.train import patch_model, prepare, train
 
 COUNTS = {
     "quick": {"train": 200, "new": 240, "test-known": 30, "test-new": 40},

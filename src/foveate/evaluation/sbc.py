@@ -34,9 +34,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.patch_conditionals import PatchConditionals
-from foveate.attention.posterior.prior import GazePrior
-from foveate.attention.posterior.sample import PosteriorSettings, sample
+from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import coordinates
+from foveate.attention.settings import GazePrior, PosteriorSettings
 from foveate.boltzmann.rbm import GaussianBernoulliRBM
 from foveate.runtime.random import generator
 from foveate.scenes.gaze import from_scale_angle

@@ -13,8 +13,6 @@ A probability is that of the old kind, and of another kind often stated too low;
 object missed than by a few patches that show something else. The least probability is therefore below one half.
 """
 
-import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,37 +20,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from foveate.attention.attend import AttendSettings, find
+from foveate.attention.attend import find
 from foveate.attention.models import Models
 from foveate.attention.posterior.refine import Resting, refine_many
 from foveate.attention.posterior.summary import DIVERGING, NOT_MOVING
-from foveate.errors import BadInput
+from foveate.attention.settings import AttendSettings
+from foveate.learning.settings import Trust
 from foveate.runtime.progress import Progress
 from foveate.runtime.workers import map_images
 from foveate.scenes import gaze
 from foveate.training.gallery import Gallery
-
-
-@dataclass(frozen=True)
-class Trust:
-    """Which attended scenes teach."""
-
-    probability: float = 0.3  # least P(object | score)
-    centre: float = 0.25  # largest posterior deviation of the centre, half-sides
-    log_scale: float = 0.25  # of log scale
-    angle: float = 0.35  # of the angle, radians
-    share: float = 0.25  # of the scenes that teach in the first round even if less probable
-    negligible: float = 0.02  # but not below this probability
-    fewest: int = 8  # scenes
-
-    def __post_init__(self):
-        if not 0 <= self.share <= 1:
-            raise BadInput(f"trust.share: expected a share, 0 to 1, got {self.share}")
-        if self.fewest < 2:
-            raise BadInput(f"trust.fewest: expected 2 scenes or more, got {self.fewest}")
-        for name in ("probability", "centre", "log_scale", "angle", "negligible"):
-            if math.isnan(getattr(self, name)):
-                raise BadInput(f"trust.{name}: expected a number, got nan")
 
 
 class Places(NamedTuple):

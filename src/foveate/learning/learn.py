@@ -16,7 +16,7 @@ whose weights blow up, is undone, and learning ends there.
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxtyping import Float
@@ -25,58 +25,20 @@ from torch import Tensor
 from foveate.attention.models import Models
 from foveate.errors import BadInput, NotFinite
 from foveate.learning.check import check
-from foveate.learning.expectation import Attended, Places, Trust, Verdict, attend_scenes, judge
+from foveate.learning.expectation import Attended, Places, Verdict, attend_scenes, judge
 from foveate.learning.material import Material
 from foveate.learning.reselection import reselected
 from foveate.learning.rounds import RoundFolder
+from foveate.learning.settings import LearnSettings
 from foveate.runtime.memory import keep_large_blocks
 from foveate.runtime.progress import Progress
 from foveate.scenes.folder import Scenes
 from foveate.training.gallery import Gallery, load_gallery, share_pixels
 from foveate.training.labels import Objects
-from foveate.training.settings import PRESETS as TRAINING
 from foveate.training.settings import TrainSettings
 from foveate.training.train import RunFolder, Split, fine_network, network, patch_model, weigh
 
 SAVED = ("u", "score", "probability", "spread")  # of `Attended`, beside places and doubts
-
-
-@dataclass(frozen=True)
-class LearnSettings:
-    """How a new kind is learned."""
-
-    seed: int = 0
-    rounds: int = 2  # of expectation and maximisation
-    shiftnet_steps: int = 1200  # of each round, from the weights of the round before
-    shiftnet_rate: float = 0.01
-    fine_steps: int = 300  # of the network that looks closer, likewise
-    verifier_steps: int = 500  # of each round, likewise
-    reselect: int = 1  # times that places are weighed again with new patch models (`reselection`)
-    tolerance: float = 5.0  # nats by which a round may lower the bound before it is undone
-    trust: Trust = field(default_factory=Trust)
-    train: TrainSettings = field(default_factory=TrainSettings)  # of the maximisation step; seed: of RUN's own training
-
-    def __post_init__(self):
-        fewest = {"rounds": 1, "shiftnet_steps": 0, "fine_steps": 0, "verifier_steps": 0, "reselect": 0}
-        for name, least in fewest.items():
-            if getattr(self, name) < least:
-                raise BadInput(f"{name}: expected {least} or more, got {getattr(self, name)}")
-        if not 0 < self.shiftnet_rate < math.inf:
-            raise BadInput(f"shiftnet_rate: expected a number above 0, got {self.shiftnet_rate}")
-        if math.isnan(self.tolerance):
-            raise BadInput("tolerance: expected a number of nats, got nan")
-
-
-PRESETS = {
-    "quick": LearnSettings(
-        rounds=1,
-        shiftnet_steps=60,
-        fine_steps=40,
-        verifier_steps=40,
-        train=TRAINING["quick"],
-    ),
-    "standard": LearnSettings(),
-}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.training.greedy import STANDARD
+from foveate.boltzmann.training.settings import STANDARD
 from foveate.report.charts import percent
 from foveate.runtime.random import generator
 

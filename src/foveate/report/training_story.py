@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.attend import AttendSettings, Found, attend_pyramids
+from foveate.attention.attend import Found, attend_pyramids
 from foveate.attention.background import log_ratio
 from foveate.attention.canonical import standardised
 from foveate.attention.models import Models
+from foveate.attention.settings import AttendSettings
 from foveate.evaluation.localization import measure
 from foveate.evaluation.outcome import Outcome, outcome
 from foveate.report.results import LocalizationStory, TrainingStory

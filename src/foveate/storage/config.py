@@ -1,20 +1,58 @@
 """Settings: nested dataclasses, a preset to begin with, a TOML file over it, the command line over both.
 
-Every value is checked against the field's type, and an error names the field as it is written: `gdbn.n_hidden1`.
+Every value is checked against the field's type and bounds, and an error names the field as it is written:
+`gdbn.n_hidden1`.
 """
 
 import dataclasses
 import difflib
+import functools
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, dataclass_transform
+
+import pydantic.dataclasses
+from pydantic import Field
 
 from foveate.errors import BadInput
 from foveate.storage.files import reason, write_atomic
 
 Settings = TypeVar("Settings")
+Kind = TypeVar("Kind", bound=type)
+
+# What numbers a setting may have; every one is finite. Neither a text nor a truth value is taken for a number.
+AtLeast0 = Annotated[int, Field(ge=0)]
+AtLeast1 = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+@dataclass_transform(frozen_default=True)
+def settings(kind: Kind) -> Kind:
+    """A class of settings: a frozen dataclass whose values are checked whenever one is made, by `replace` too.
+
+    Raises:
+        BadInput: From the constructor, for a value that its field's type or bounds don't take; named by its field.
+    """
+    config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    made: Any = pydantic.dataclasses.dataclass(frozen=True, config=config)(kind)
+    check = made.__init__
+
+    def __init__(self: Any, *values: Any, **named: Any) -> None:
+        try:
+            check(self, *values, **named)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            at, *within = first["loc"]  # a value given by its position is located by that
+            name = ".".join(map(str, [dataclasses.fields(made)[at].name if isinstance(at, int) else at, *within]))
+            text = first["msg"][:1].lower() + first["msg"][1:]
+            raise BadInput(f"{name}: {text}, got {first['input']!r}") from error
+
+    made.__init__ = functools.wraps(check)(__init__)
+    return made
 
 
 def read_toml(path: str | os.PathLike) -> dict[str, Any]:
@@ -95,8 +133,7 @@ def override(settings: Settings, table: Mapping[str, Any], source: str) -> Setti
     Raises:
         BadInput: An unknown field, or a value that its type doesn't take.
     """
-    merged = _merge(settings, table, source, "")
-    return _validated(type(settings), merged, source)
+    return _override(settings, table, source, "")
 
 
 def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -111,32 +148,20 @@ def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str 
     return found
 
 
-def _merge(settings: Any, table: Mapping[str, Any], source: str, prefix: str) -> dict[str, Any]:
-    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings) if field.init}
+def _override(settings: Any, table: Mapping[str, Any], source: str, prefix: str) -> Any:
+    there = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    values: dict[str, Any] = {}
     for name, value in table.items():
-        if name not in values:
-            close = difflib.get_close_matches(name, values, n=1)
-            hint = f", did you mean {prefix}{close[0]}?" if close else f"; there are {', '.join(sorted(values))}"
+        if name not in there:
+            close = difflib.get_close_matches(name, there, n=1)
+            hint = f", did you mean {prefix}{close[0]}?" if close else f"; there are {', '.join(sorted(there))}"
             raise BadInput(f"{source}: no setting {prefix}{name}{hint}")
-        if dataclasses.is_dataclass(values[name]):
+        if dataclasses.is_dataclass(there[name]):
             if not isinstance(value, Mapping):
                 raise BadInput(f"{source}: {prefix}{name} is a table of settings, got {value!r}")
-            values[name] = _merge(values[name], value, source, f"{prefix}{name}.")
-        else:
-            values[name] = value
-    return {
-        name: _merge(value, {}, source, f"{prefix}{name}.") if dataclasses.is_dataclass(value) else value
-        for name, value in values.items()
-    }
-
-
-def _validated(kind: type[Settings], values: Mapping[str, Any], source: str) -> Settings:
-    from pydantic import TypeAdapter, ValidationError
-
+            value = _override(there[name], value, source, f"{prefix}{name}.")
+        values[name] = tuple(value) if isinstance(value, list) else value  # TOML has no tuples
     try:
-        return TypeAdapter(kind).validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or kind.__name__
-        text = first["msg"][:1].lower() + first["msg"][1:]
-        raise BadInput(f"{source}: {name}: {text}, got {first['input']!r}") from error
+        return dataclasses.replace(settings, **values)
+    except BadInput as error:
+        raise BadInput(f"{source}: {prefix}{error}") from error

@@ -1,6 +1,5 @@
 """Augmentation of contexts: other surroundings, other light, partly covered, mirrored."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, no_type_check
 
 import torch
@@ -13,6 +12,7 @@ from foveate.runtime.random import uniform_array
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import CONTEXT_EXTENT, CONTEXT_SIZE, contexts
 from foveate.scenes.pyramid import Pyramids
+from foveate.training.settings import AppearanceSettings
 
 if TYPE_CHECKING:
     from foveate.training.labels import Objects
@@ -20,21 +20,6 @@ if TYPE_CHECKING:
 
 _EVERYTHING = torch.tensor([-torch.inf, -torch.inf, torch.inf, torch.inf], dtype=torch.float64)
 _NOTHING = torch.zeros(4, dtype=torch.float64)
-
-
-@dataclass(frozen=True)
-class AppearanceSettings:
-    """Shares of contexts that are changed, and how much."""
-
-    mirror: float = 0.5  # mirror images (0 for objects that have a handedness, as digits do)
-    composite: float = 0.6  # the scene is cropped at random and stands on another photograph
-    cover: float = 0.15  # a part of the object is covered by another photograph
-    grey: float = 0.15  # no colour
-    coarse: float = 0.3  # seen at half or a third of the resolution, as a small object is
-    gain: float = 0.3  # standard deviation of the log contrast
-    tint: float = 0.08  # standard deviation of each channel's log gain
-    bias: float = 0.1  # standard deviation of the brightness added
-    noise: float = 0.03  # largest standard deviation of the pixel noise
 
 
 def composite(

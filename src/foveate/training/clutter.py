@@ -14,7 +14,6 @@ searched as scenes are, and where the search ends are hard negatives.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,23 +25,10 @@ from foveate.runtime.random import key
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
+from foveate.training.settings import ClutterSettings
 
 Picture = Float[ndarray, "h w 3"]
 Colours = Float[ndarray, "H W 3"]  # a scene, which need not be as large
-
-
-@dataclass(frozen=True)
-class ClutterSettings:
-    """How pictures without an object are made."""
-
-    long: int = 384  # sides, pixels; half of the pictures stand upright
-    short: int = 288
-    grey: float = 0.3  # share without colour
-    block: int = 6  # largest block of the noise, pixels
-    waves: int = 3  # most waves of a grating
-    leaves: int = 1200  # discs that fall
-    smallest: float = 3.0  # their smallest radius, pixels
-    largest: float = 80.0
 
 
 def clutter(

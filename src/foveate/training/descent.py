@@ -7,26 +7,15 @@ With g the gradient, shrunk to a norm of at most `clip`, and p the step's number
 """
 
 import math
-from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from foveate.errors import NotFinite
+from foveate.training.settings import DescentSettings
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class DescentSettings:
-    """How weights descend."""
-
-    rate: float = 0.02  # after a warm-up, then along a cosine to zero
-    warm_up: int = 100  # steps
-    momentum: float = 0.9
-    clip: float = 2.0  # largest norm of a gradient: the product of two streams is not tame without
-    decay: float = 0.999  # of the averaged weights, which are the result
 
 
 @torch.no_grad()

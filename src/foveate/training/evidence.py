@@ -10,7 +10,7 @@ alone, what is small is thought improbable. The calibration is therefore fitted 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.attend import AttendSettings, find
+from foveate.attention.attend import find
 from foveate.attention.background import fit_gaussian
 from foveate.attention.calibration import Calibration, fit_calibration
 from foveate.attention.canonical import standardised
@@ -26,7 +26,8 @@ from foveate.attention.evidence import MEASURED, Evidence, below_which_usual, ca
 from foveate.attention.logistic import Logistic, fit_logistic
 from foveate.attention.merge import merge
 from foveate.attention.models import Models
-from foveate.attention.search import SearchSettings, follow, sound, start_gazes
+from foveate.attention.search import follow, sound, start_gazes
+from foveate.attention.settings import AttendSettings, SearchSettings
 from foveate.attention.shiftnet import ShiftNet
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
@@ -34,34 +35,16 @@ from foveate.runtime.workers import map_images
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import glimpses
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
-from foveate.training.clutter import ClutterSettings, clutter
+from foveate.training.clutter import clutter
 from foveate.training.gallery import Gallery, join, take
 from foveate.training.labels import ELSEWHERE, OBJECT, UNCLEAR, Objects, label
-from foveate.training.mosaics import MosaicSettings, mosaics
-from foveate.training.pairs import PairSettings
-from foveate.training.verifier import VerifierSettings, train_verifier
+from foveate.training.mosaics import mosaics
+from foveate.training.settings import PairSettings, RankingSettings
+from foveate.training.verifier import train_verifier
 
 DISTINCT = 0.6  # overlap from which two hard negatives of one image are the same
 MOST = 6000  # hard negatives that make the background model
 FEWEST = 20  # objects found in scenes that trained nothing, for a calibration on them alone
-
-
-@dataclass(frozen=True)
-class RankingSettings:
-    """How the evidence is trained."""
-
-    scenes: int = 300  # scenes of the first round
-    mosaics: int = 300  # mosaics of them
-    starts: int = 200  # starts in each
-    clutter: int = 80  # pictures without an object in the first round
-    held_out_mosaics: int = 60  # mosaics of the second round
-    held_out_clutter: int = 20  # pictures without an object in it
-    mixed: float = 0.12  # mosaics that the calibration is fitted on, beside each scene
-    windows: int = 6  # random windows of each scene, for the background model
-    log_z_temperatures: int = 1000  # of the estimate of the first layer's log Z
-    mosaic: MosaicSettings = field(default_factory=MosaicSettings)
-    empty: ClutterSettings = field(default_factory=ClutterSettings)
-    verifier: VerifierSettings = field(default_factory=VerifierSettings)
 
 
 class Searched(NamedTuple):

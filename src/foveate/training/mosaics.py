@@ -6,7 +6,6 @@ reduced; with it go the objects that are in view.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,21 +18,9 @@ from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
+from foveate.training.settings import MosaicSettings
 
 WHOLE, GONE = 0.9, 0.05  # shares of an object's square in view: an object from the first, nothing below the second
-
-
-@dataclass(frozen=True)
-class MosaicSettings:
-    """How mosaics are made."""
-
-    long: int = 512  # sides of the canvas, pixels; half of the mosaics stand upright
-    short: int = 384
-    least: int = 64  # shortest side of a cell
-    stop: float = 0.25  # probability that a cell is not divided further
-    smaller: float = 2.5  # an object is shown at a size between that of the whole photograph in the cell and this times
-    enlarged: float = 1.5  # but never enlarged by more
-    in_view: float = 0.6  # share of cells that are made to show an object
 
 
 def mosaics(

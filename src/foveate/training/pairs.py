@@ -13,7 +13,6 @@ pasted onto other photographs, mirrored, recoloured, blurred, partly covered.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -25,25 +24,9 @@ from foveate.attention import shiftnet
 from foveate.runtime.random import generator
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
-from foveate.training.appearance import AppearanceSettings, composite, mirror, recolour
+from foveate.training.appearance import composite, mirror, recolour
 from foveate.training.labels import Objects
-
-
-@dataclass(frozen=True)
-class PairSettings:
-    """How pairs are drawn."""
-
-    near: float = 0.35  # share of pairs with changes of every size
-    search: float = 0.25  # share with the object anywhere in the context
-    whole: float = 0.15  # share whose context covers the photograph; the rest is fed back
-    smallest_change: float = 0.01  # of a near pair, relative to the largest
-    log_scale: float = 0.5  # standard deviation of the largest near change of log scale
-    turn: float = 0.5  # the same of the angle, radians
-    search_turn: float = 1.1  # largest angle between a search pair's gaze and its object, radians
-    shift: float = 1.0  # the same of the position, half-sides
-    reach: float = 2.2  # largest offset of the object's centre in a search pair, half-sides of the gaze
-    closer: float = 1.0  # as of the network; see `shiftnet`
-    appearance: AppearanceSettings = field(default_factory=AppearanceSettings)
+from foveate.training.settings import PairSettings
 
 
 class Pairs(NamedTuple):

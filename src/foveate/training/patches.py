@@ -8,7 +8,6 @@ log density is then over gazes too, and patches are drawn through gazes that are
 inferred gazes for exact believes that objects are always turned as the inference takes them to be.
 """
 
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -20,17 +19,7 @@ from foveate.scenes import gaze
 from foveate.scenes.glimpse import glimpses
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.labels import Objects
-
-
-@dataclass(frozen=True)
-class PatchSettings:
-    """How aligned patches are varied."""
-
-    copies: int = 2  # patches of each object an epoch
-    log_scale: float = 0.03  # standard deviations of the jitter
-    turn: float = 0.03  # radians
-    shift: float = 0.03  # half-sides
-    mirror: bool = True  # half of them are mirror images
+from foveate.training.settings import PatchSettings
 
 
 def aligned_patches(pyramids: Pyramids, objects: Objects) -> Float[Tensor, "n 3 24 24"]:

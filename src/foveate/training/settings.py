@@ -1,28 +1,184 @@
-"""Everything that decides about the models of a RUN but for its scenes, and the presets of the command line."""
+"""All that decides about the models of a RUN but for its scenes, and the presets of `train`. Imports no torch."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+from typing import Annotated, Literal
 
-from foveate.attention.attend import POSTERIOR, AttendSettings
-from foveate.attention.search import SearchSettings
-from foveate.boltzmann.training.greedy import QUICK, GDBNSettings
-from foveate.training.appearance import AppearanceSettings
-from foveate.training.descent import DescentSettings
-from foveate.training.evidence import RankingSettings
-from foveate.training.mosaics import MosaicSettings
-from foveate.training.pairs import PairSettings
-from foveate.training.patches import PatchSettings
-from foveate.training.shiftnet import FINE, ShiftNetSettings
-from foveate.training.sideways import SidewaysSettings
-from foveate.training.verifier import VerifierSettings
+from pydantic import Field
+
+from foveate.attention.settings import CLOSER, POSTERIOR, AttendSettings, SearchSettings
+from foveate.boltzmann.training.settings import QUICK, GDBNSettings
+from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, settings
+
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 
-@dataclass(frozen=True)
+@settings
+class PatchSettings:
+    """How aligned patches are varied."""
+
+    copies: AtLeast1 = 2  # patches of each object an epoch
+    log_scale: NotNegative = 0.03  # standard deviations of the jitter
+    turn: NotNegative = 0.03  # radians
+    shift: NotNegative = 0.03  # half-sides
+    mirror: bool = True  # half of them are mirror images
+
+
+@settings
+class DescentSettings:
+    """How weights descend."""
+
+    rate: NotNegative = 0.02  # after a warm-up, then along a cosine to zero
+    warm_up: AtLeast1 = 100  # steps
+    momentum: BelowOne = 0.9
+    clip: Positive = 2.0  # largest norm of a gradient: the product of two streams is not tame without
+    decay: BelowOne = 0.999  # of the averaged weights, which are the result
+
+
+@settings
+class AppearanceSettings:
+    """Shares of contexts that are changed, and how much."""
+
+    mirror: Share = 0.5  # mirror images (0 for objects that have a handedness, as digits do)
+    composite: Share = 0.6  # the scene is cropped at random and stands on another photograph
+    cover: Share = 0.15  # a part of the object is covered by another photograph
+    grey: Share = 0.15  # no colour
+    coarse: Share = 0.3  # seen at half or a third of the resolution, as a small object is
+    gain: NotNegative = 0.3  # standard deviation of the log contrast
+    tint: NotNegative = 0.08  # standard deviation of each channel's log gain
+    bias: NotNegative = 0.1  # standard deviation of the brightness added
+    noise: NotNegative = 0.03  # largest standard deviation of the pixel noise
+
+
+@settings
+class PairSettings:
+    """How pairs are drawn."""
+
+    near: Share = 0.35  # share of pairs with changes of every size
+    search: Share = 0.25  # share with the object anywhere in the context
+    whole: Share = 0.15  # share whose context covers the photograph; the rest is fed back
+    smallest_change: Annotated[float, Field(gt=0, le=1)] = 0.01  # of a near pair, relative to the largest
+    log_scale: NotNegative = 0.5  # standard deviation of the largest near change of log scale
+    turn: NotNegative = 0.5  # the same of the angle, radians
+    search_turn: NotNegative = 1.1  # largest angle between a search pair's gaze and its object, radians
+    shift: NotNegative = 1.0  # the same of the position, half-sides
+    reach: Positive = 2.2  # largest offset of the object's centre in a search pair, half-sides of the gaze
+    closer: Annotated[float, Field(gt=0, le=1)] = 1.0  # as of the network; see `shiftnet`
+    appearance: AppearanceSettings = field(default_factory=AppearanceSettings)
+
+
+@settings
+class ShiftNetSettings:
+    """How the ShiftNet is trained."""
+
+    steps: AtLeast0 = 8000  # minibatches
+    batch: AtLeast1 = 128  # pairs in each
+    descent: DescentSettings = field(default_factory=DescentSettings)
+    loss: Literal["mse", "huber"] = "mse"
+    near_weight: Positive = 0.5  # w of the loss in `shiftnet`; large for the plain mean squared error
+    report_every: AtLeast1 = 100  # steps between records
+    checkpoint_every: AtLeast1 = 200  # steps between checkpoints
+    pairs: PairSettings = field(default_factory=PairSettings)
+
+
+# Of the network that looks closer: from where the other leaves off, and in relative terms down to a sixth of a degree.
+FINE = ShiftNetSettings(
+    steps=2000,
+    near_weight=0.1,
+    descent=DescentSettings(decay=0.995),
+    pairs=PairSettings(
+        near=1.0, search=0.0, whole=0.0, smallest_change=0.05, log_scale=0.2, turn=0.25, shift=0.25, closer=CLOSER,
+        appearance=AppearanceSettings(composite=0.4),
+    ),
+)  # fmt: skip
+
+
+@settings
+class SidewaysSettings:
+    """How many scenes get a copy in which an object seems turned out of the plane, and how far."""
+
+    share: Share = 0.5  # of the scenes with an object
+    least: float = 0.2  # radians
+    most: float = 1.1
+
+
+@settings
+class MosaicSettings:
+    """How mosaics are made."""
+
+    long: AtLeast1 = 512  # sides of the canvas, pixels; half of the mosaics stand upright
+    short: AtLeast1 = 384
+    least: AtLeast1 = 64  # shortest side of a cell
+    stop: Share = 0.25  # probability that a cell is not divided further
+    smaller: Positive = 2.5  # an object is shown at a size between that of the whole photograph in the cell and this
+    enlarged: Positive = 1.5  # times, but never enlarged by more
+    in_view: Share = 0.6  # share of cells that are made to show an object
+
+
+@settings
+class ClutterSettings:
+    """How pictures without an object are made."""
+
+    long: AtLeast1 = 384  # sides, pixels; half of the pictures stand upright
+    short: AtLeast1 = 288
+    grey: Share = 0.3  # share without colour
+    block: AtLeast1 = 6  # largest block of the noise, pixels
+    waves: AtLeast1 = 3  # most waves of a grating
+    leaves: AtLeast1 = 1200  # discs that fall
+    smallest: Positive = 3.0  # their smallest radius, pixels
+    largest: Positive = 80.0
+
+
+@settings
+class VerifierPairSettings:
+    """How pairs are drawn: how many of each origin a minibatch holds, and how far from its place a gaze is."""
+
+    objects: AtLeast1 = 36  # with an object here
+    misses: AtLeast1 = 28  # near misses
+    reaching: AtLeast1 = 12  # starts from which an object is in reach
+    starts: AtLeast1 = 12  # starts anywhere
+    negatives: AtLeast1 = 40  # hard negatives
+    imprecise: NotNegative = 0.12  # largest deviation of an object's log scale, angle (radians), position (half-sides)
+    jitter: NotNegative = 0.08  # the same of a hard negative
+
+
+@settings
+class VerifierSettings:
+    """How the verifier is trained."""
+
+    steps: AtLeast0 = 3000  # minibatches
+    soft: BelowOne = 0.01  # labels are this far from 0 and 1
+    least: Share = 0.05  # how often a hard negative no longer taken for an object is drawn, beside one that is
+    suspicious: AtLeast0 = 3  # visits after which a negative that looks more like an object than most is dropped
+    pairs: VerifierPairSettings = field(default_factory=VerifierPairSettings)
+    checkpoint_every: AtLeast1 = 200  # steps between checkpoints
+    descent: DescentSettings = field(default_factory=lambda: DescentSettings(rate=0.01, warm_up=50, decay=0.995))
+
+
+@settings
+class RankingSettings:
+    """How the evidence is trained."""
+
+    scenes: AtLeast1 = 300  # scenes of the first round
+    mosaics: AtLeast0 = 300  # mosaics of them
+    starts: AtLeast1 = 200  # starts in each
+    clutter: AtLeast0 = 80  # pictures without an object in the first round
+    held_out_mosaics: AtLeast0 = 60  # mosaics of the second round
+    held_out_clutter: AtLeast0 = 20  # pictures without an object in it
+    mixed: NotNegative = 0.12  # mosaics that the calibration is fitted on, beside each scene
+    windows: AtLeast0 = 6  # random windows of each scene, for the background model
+    log_z_temperatures: AtLeast1 = 1000  # of the estimate of the first layer's log Z
+    mosaic: MosaicSettings = field(default_factory=MosaicSettings)
+    empty: ClutterSettings = field(default_factory=ClutterSettings)
+    verifier: VerifierSettings = field(default_factory=VerifierSettings)
+
+
+@settings
 class TrainSettings:
     """Everything that decides about the models, but for the scenes."""
 
-    seed: int = 0
-    held_out: float = 0.12  # share of the scenes that validates and calibrates
-    largest: int = 640  # longest side at which training scenes are kept, pixels
+    seed: AtLeast0 = 0
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.12  # share of the scenes that validates and calibrates
+    largest: AtLeast1 = 640  # longest side at which training scenes are kept, pixels
     patches: PatchSettings = field(default_factory=PatchSettings)
     gdbn: GDBNSettings = field(default_factory=GDBNSettings)
     shiftnet: ShiftNetSettings = field(default_factory=ShiftNetSettings)

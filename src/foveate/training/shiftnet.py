@@ -11,7 +11,6 @@ which is the mean squared error itself for w -> infinity, and the relative one f
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -19,44 +18,18 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.shiftnet import CLOSER, UNIT, ShiftNet
+from foveate.attention.shiftnet import UNIT, ShiftNet
 from foveate.errors import NotFinite
 from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import generator
 from foveate.scenes.pyramid import Pyramids
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
-from foveate.training.appearance import AppearanceSettings
-from foveate.training.descent import DescentSettings, descend, finite
+from foveate.training.descent import descend, finite
 from foveate.training.labels import Objects
-from foveate.training.pairs import Pairs, PairSettings, draw_pairs, feed_back
+from foveate.training.pairs import Pairs, draw_pairs, feed_back
+from foveate.training.settings import ShiftNetSettings
 
 Canonical = Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]
-
-
-@dataclass(frozen=True)
-class ShiftNetSettings:
-    """How the ShiftNet is trained."""
-
-    steps: int = 8000  # minibatches
-    batch: int = 128  # pairs in each
-    descent: DescentSettings = field(default_factory=DescentSettings)
-    loss: str = "mse"  # or "huber"
-    near_weight: float = 0.5  # w of the formula above; large for the plain mean squared error
-    report_every: int = 100  # steps between records
-    checkpoint_every: int = 200  # steps between checkpoints
-    pairs: PairSettings = field(default_factory=PairSettings)
-
-
-# Of the network that looks closer: from where the other leaves off, and in relative terms down to a sixth of a degree.
-FINE = ShiftNetSettings(
-    steps=2000,
-    near_weight=0.1,
-    descent=DescentSettings(decay=0.995),
-    pairs=PairSettings(
-        near=1.0, search=0.0, whole=0.0, smallest_change=0.05, log_scale=0.2, turn=0.25, shift=0.25, closer=CLOSER,
-        appearance=AppearanceSettings(composite=0.4),
-    ),
-)  # fmt: skip
 
 
 class TrainState(NamedTuple):

@@ -28,18 +28,10 @@ from foveate.scenes.coco import FACE_POINTS
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
+from foveate.training.settings import SidewaysSettings
 
 RADIUS, SIDE, BOUND = 0.9, 0.42, 1.3  # R, e, and how far out the picture is stretched, half-sides
 TRIANGLE = torch.tensor(list(FACE_POINTS.values()), dtype=torch.float64)
-
-
-@dataclass(frozen=True)
-class SidewaysSettings:
-    """How many scenes get such a copy, and how far objects seem turned in it."""
-
-    share: float = 0.5  # of the scenes with an object
-    least: float = 0.2  # radians
-    most: float = 1.1
 
 
 def sideways(gallery: Gallery, images: list[int], settings: SidewaysSettings, seed: int, progress: Progress) -> Gallery:

@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from foveate.attention.attend import AttendSettings
 from foveate.attention.evidence import Evidence
 from foveate.attention.models import Models
 from foveate.attention.posterior.refine import Refined, Resting, refine_many
+from foveate.attention.settings import AttendSettings
 from foveate.attention.shiftnet import change_between
 from foveate.runtime.progress import Progress
 from foveate.scenes import gaze

@@ -21,7 +21,6 @@ The loss is logistic for either output, both of its classes weighing the same; w
 overlap that is neither large nor small, an object that other surroundings may have hidden) there is none.
 """
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -36,29 +35,16 @@ from foveate.errors import NotFinite
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
-from foveate.training.descent import DescentSettings, descend, finite
+from foveate.training.descent import descend, finite
 from foveate.training.gallery import Gallery
 from foveate.training.labels import ELSEWHERE, UNCLEAR, Objects
-from foveate.training.pairs import PairSettings
-from foveate.training.verifier_pairs import Pairs, VerifierPairSettings, draw
+from foveate.training.settings import PairSettings, VerifierSettings
+from foveate.training.verifier_pairs import Pairs, draw
 
 LAST = 100  # steps whose mistakes are counted in the figures
 
 Shares = tuple[float, float, float]
 """What one step got wrong: of objects, of hard negatives, and of the answers to near."""
-
-
-@dataclass(frozen=True)
-class VerifierSettings:
-    """How the verifier is trained."""
-
-    steps: int = 3000  # minibatches
-    soft: float = 0.01  # labels are this far from 0 and 1
-    least: float = 0.05  # how often a hard negative that is no longer taken for an object is drawn, beside one that is
-    suspicious: int = 3  # visits after which a negative that looks more like an object than most is dropped
-    pairs: VerifierPairSettings = field(default_factory=VerifierPairSettings)
-    checkpoint_every: int = 200  # steps between checkpoints
-    descent: DescentSettings = field(default_factory=lambda: DescentSettings(rate=0.01, warm_up=50, decay=0.995))
 
 
 class State(NamedTuple):

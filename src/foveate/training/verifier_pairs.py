@@ -1,7 +1,6 @@
 """Training pairs of the verifier: contexts, and whether an object is near and whether it is here."""
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -13,23 +12,11 @@ from foveate.scenes import gaze
 from foveate.training.appearance import composite, mirror, recolour
 from foveate.training.gallery import Gallery
 from foveate.training.labels import ELSEWHERE, UNCLEAR, Objects, label_each
-from foveate.training.pairs import PairSettings, search_starts
+from foveate.training.pairs import search_starts
+from foveate.training.settings import PairSettings, VerifierPairSettings
 
 LOG_SCALE = 0.8  # by which an object's log scale may differ from that of a gaze that it is in reach of
 SMALLEST = 8.0  # half-side of the smallest start, pixels
-
-
-@dataclass(frozen=True)
-class VerifierPairSettings:
-    """How pairs are drawn: how many of each origin a minibatch holds, and how far from its place a gaze is."""
-
-    objects: int = 36  # with an object here
-    misses: int = 28  # near misses
-    reaching: int = 12  # starts from which an object is in reach
-    starts: int = 12  # starts anywhere
-    negatives: int = 40  # hard negatives
-    imprecise: float = 0.12  # largest deviation of an object's log scale, angle (radians) and position (half-sides)
-    jitter: float = 0.08  # the same of a hard negative
 
 
 class Pairs(NamedTuple):

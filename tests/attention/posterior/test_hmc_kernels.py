@@ -10,8 +10,9 @@ from moving import full, keys, patches, random_gazes, targets_for, three_images
 from foveate.attention.posterior import hmc, hmc_kernels
 from foveate.attention.posterior.glimpse_density import glimpse_logdensity, glimpse_logdensity_reference
 from foveate.attention.posterior.hmc import Keyed
-from foveate.attention.posterior.prior import GazePrior, log_prior, log_prior_reference, log_priors
+from foveate.attention.posterior.prior import log_prior, log_prior_reference, log_priors, prior_rows
 from foveate.attention.posterior.target import gaze_targets, reference
+from foveate.attention.settings import GazePrior
 from foveate.scenes.gaze import from_chart, from_scale_angle, to_chart
 from foveate.scenes.pyramid import Pyramids
 
@@ -92,26 +93,26 @@ def test_gradients_are_finite_everywhere_and_zero_where_nothing_is_seen(pyramids
 @pytest.mark.parametrize("log_scale", [None, (3.0, 0.4)])
 def test_the_prior_is_a_density_with_the_slope_it_says(angle, log_scale):
     prior = GazePrior(log_scale=log_scale, angle=angle)
-    row = prior.rows(1)
+    row = prior_rows(prior, 1)
     turn = np.linspace(-math.pi, math.pi, 2001)
     values = np.array([log_prior(np.array([3.2, t, 0, 0]), row[0])[0] for t in turn])
     at_origin = log_prior(np.array([3.2, angle[0] if angle else 0.0, 0, 0]), row[0])[0]
     if angle is not None:
         # Wrapped round the circle the normal density loses nothing: its mass is sqrt(2 pi) times its deviation.
-        scale_part = log_prior(np.array([3.2, 0, 0, 0]), prior.rows(1)[0] * np.array([1, 1, 1, 0, 0]))[0]
+        scale_part = log_prior(np.array([3.2, 0, 0, 0]), prior_rows(prior, 1)[0] * np.array([1, 1, 1, 0, 0]))[0]
         mass = np.trapezoid(np.exp(values - scale_part), turn)
         assert mass == pytest.approx(math.sqrt(2 * math.pi) * angle[1], rel=1e-4)
     else:
         assert np.ptp(values) == 0
     q = torch.tensor([[3.2, 2.9, 0.0, 0.0], [1.0, -9.0, 0.0, 0.0], [5.0, 0.1, 0.0, 0.0]], dtype=torch.float64)
     q.requires_grad_()
-    reference_values = log_prior_reference(q, torch.from_numpy(prior.rows(3)))
+    reference_values = log_prior_reference(q, torch.from_numpy(prior_rows(prior, 3)))
     slopes = torch.autograd.grad(reference_values.sum(), q, allow_unused=True)[0]
     for n in range(3):
         found = log_prior(q[n].detach().numpy(), row[0])
         expected = (float(reference_values[n].detach()), *slopes[n, :2].tolist())
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    values_of_all, slopes_of_all = log_priors(q.detach(), prior.rows(3))
+    values_of_all, slopes_of_all = log_priors(q.detach(), prior_rows(prior, 3))
     torch.testing.assert_close(values_of_all, reference_values.detach())
     torch.testing.assert_close(slopes_of_all, slopes)
     assert math.isfinite(at_origin)

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import TypeCheckError
 
 from foveate.attention.patch_conditionals import PatchConditionals
-from foveate.attention.posterior.prior import GazePrior
 from foveate.attention.posterior.products import product
 from foveate.attention.posterior.ratio import glimpse_ratio
-from foveate.attention.posterior.sample import PosteriorSettings, sample
+from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import NOT_MOVING, Posterior
+from foveate.attention.settings import GazePrior, PosteriorSettings
 from foveate.boltzmann.rbm import GaussianBernoulliRBM
 from foveate.errors import BadInput
 from foveate.runtime.random import generator

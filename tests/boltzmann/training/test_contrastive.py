@@ -1,6 +1,7 @@
 """Contrastive divergence, PCD and fast PCD: the gradient, the fixed point, and what makes each what it is."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,6 @@ import torch
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
 from foveate.boltzmann.training.contrastive import (
     METHODS,
-    Rule,
     contrastive_divergence,
     fast_persistent,
     from_tensors,
@@ -26,6 +26,7 @@ from foveate.boltzmann.training.gradient import (
     centre_slope,
 )
 from foveate.boltzmann.training.moments import flips
+from foveate.boltzmann.training.settings import Rule
 from foveate.errors import BadInput
 from foveate.runtime.random import generator
 
@@ -74,7 +75,7 @@ def test_a_step_is_the_exact_likelihood_gradient_in_expectation(step):
     machine, data = a_machine(), binary_data()
     rows = data[torch.arange(n) % len(data)]
     state = init(machine, rows, chains=n, seed=3)
-    rule = PLAIN._replace(sweeps=40)
+    rule = replace(PLAIN, sweeps=40)
     state, info = step(state, rows, rule)
     assert info.failed == ""
     for name, exact in exact_step(machine, data, rule).items():
@@ -98,7 +99,7 @@ def test_the_gaussian_step_is_the_free_energys_gradient_in_the_units_metric():
 
     rows = data[torch.arange(n) % len(data)]
     state = init(machine, rows, chains=n, seed=5)
-    rule = PLAIN._replace(rate=step, rate_log_sigma=step, sweeps=60)
+    rule = replace(PLAIN, rate=step, rate_log_sigma=step, sweeps=60)
     state, _ = persistent(state, rows, rule)
     wide, metric = machine.double(), machine.sigma.square().double()
     weights = {"W": metric[:, None], "b": metric, "c": torch.ones(3), "log_sigma": torch.full((2,), 0.5)}
@@ -122,7 +123,7 @@ def test_centred_and_plain_gradients_agree_where_the_gradient_is_zero_and_climb_
     machine, data = a_machine(kind, 6, 4, seed=8), binary_data(2000)
     moves = []
     for centre in (0.0, 0.5):
-        state, _ = persistent(init(machine, data, 2000, seed=9), data, PLAIN._replace(sweeps=30, centre=centre))
+        state, _ = persistent(init(machine, data, 2000, seed=9), data, replace(PLAIN, sweeps=30, centre=centre))
         changes = [getattr(state.parameters, name) - getattr(machine, name) for name in ("W", "b", "c")]
         moves.append(torch.cat([change.flatten() for change in changes]))
     assert float(moves[0] @ moves[1]) > 0.1 * float(moves[0].norm() * moves[1].norm()) > 0
@@ -219,7 +220,7 @@ def test_fast_weights_drive_the_chains_and_are_no_part_of_what_is_learned():
     )[0].hidden
     tensors, meta = to_tensors(state)
     twin = from_tensors({name: value.clone() for name, value in tensors.items()}, meta)
-    other, _ = fast_persistent(twin, data, rule._replace(average=0.0))
+    other, _ = fast_persistent(twin, data, replace(rule, average=0.0))
     state, _ = fast_persistent(state, data, rule)
     assert torch.equal(state.hidden, chains)
     assert same(state.parameters, other.parameters)

@@ -7,17 +7,19 @@ import pytest
 import torch
 
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
-from foveate.boltzmann.training.contrastive import METHODS, Rule, gather, init, persistent, scatter
+from foveate.boltzmann.training.contrastive import METHODS, gather, init, persistent, scatter
 from foveate.boltzmann.training.fit import train_rbm
 from foveate.boltzmann.training.parallel import ALONE, Processes, join
+from foveate.boltzmann.training.settings import Rule
 from foveate.storage.files import load_tensors
 
 PROGRAM = '''
 """Trains one machine of each kind by each method, under torchrun or alone; the first process writes the weights."""
 import sys
 import torch
-from foveate.boltzmann.training.contrastive import Rule
-from foveate.boltzmann.training.fit import Plan, fit
+from foveate.boltzmann.training.settings import Rule
+from foveate.boltzmann.training.fit import fit
+from foveate.boltzmann.training.settings import Plan
 from foveate.boltzmann.training.parallel import join
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
 from foveate.storage.files import save_tensors

@@ -6,7 +6,6 @@ all gazes see the same colour, so under a flat prior without bounds the posterio
 """
 
 import math
-from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
@@ -15,58 +14,42 @@ from jaxtyping import Float
 from numba import njit
 from torch import Tensor
 
+from foveate.attention.settings import GazePrior
 from foveate.scenes.pyramid import Pyramids
 
 _WRAPS = 3  # copies of the normal density on either side that make the wrapped one
 
 
-@dataclass(frozen=True)
-class GazePrior:
-    """p(u), the same for all gazes up to their images' sizes.
+def prior_rows(prior: GazePrior, n: int) -> np.ndarray:
+    """[n, 5] as the compiled density takes it: log p(q) = power log s - precision (log s - mean)^2 / 2 + log
+    wrapped normal.
 
-    Attributes:
-        log_scale: (mean, standard deviation) of log s, s in pixels; None for the prior that is flat in (a, b, tx,
-        ty), under
-            which p(log s) grows as s^2.
-        angle: (mean, standard deviation) in radians of a normal density wrapped round the circle; None for uniform.
-        scale_range: Least and greatest s in pixels; by default 1 pixel and the longer side of the image.
-        region: (x0, y0, x1, y1) in pixels that the centre lies in; by default the image.
+    In chart coordinates the flat prior is s^2 (the Jacobian), the log-normal one, being a density of log s, has
+    no power.
     """
+    power, (mean, std) = (2.0, (0.0, math.inf)) if prior.log_scale is None else (0.0, prior.log_scale)
+    centre, spread = (0.0, math.inf) if prior.angle is None else prior.angle
+    return np.tile(np.array([power, mean, std**-2, centre, spread**-2]), (n, 1))
 
-    log_scale: tuple[float, float] | None = None
-    angle: tuple[float, float] | None = None
-    scale_range: tuple[float, float] | None = None
-    region: tuple[float, float, float, float] | None = None
 
-    def rows(self, n: int) -> np.ndarray:
-        """[n, 5] as the compiled density takes it: log p(q) = power log s - precision (log s - mean)^2 / 2 + log
-        wrapped normal.
-
-        In chart coordinates the flat prior is s^2 (the Jacobian), the log-normal one, being a density of log s, has
-        no power.
-        """
-        power, (mean, std) = (2.0, (0.0, math.inf)) if self.log_scale is None else (0.0, self.log_scale)
-        centre, spread = (0.0, math.inf) if self.angle is None else self.angle
-        return np.tile(np.array([power, mean, std**-2, centre, spread**-2]), (n, 1))
-
-    def bounds(self, pyramids: Pyramids, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high), [n, 4] each, of (log s, angle, tx, ty), for gazes at these images."""
-        width = pyramids.width[index, 0].astype(np.float64)
-        height = pyramids.height[index, 0].astype(np.float64)
-        by_default = (np.ones(len(index)), np.maximum(width, height))
-        least, greatest = by_default if self.scale_range is None else self.scale_range
-        x0, y0, x1, y1 = (0.0, 0.0, width, height) if self.region is None else self.region
-        low, high = np.full((len(index), 4), -np.inf), np.full((len(index), 4), np.inf)
-        low[:, 0], high[:, 0] = np.log(least), np.log(greatest)
-        low[:, 2], high[:, 2] = x0, x1
-        low[:, 3], high[:, 3] = y0, y1
-        return low, high
+def prior_bounds(prior: GazePrior, pyramids: Pyramids, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high), [n, 4] each, of (log s, angle, tx, ty), for gazes at these images."""
+    width = pyramids.width[index, 0].astype(np.float64)
+    height = pyramids.height[index, 0].astype(np.float64)
+    by_default = (np.ones(len(index)), np.maximum(width, height))
+    least, greatest = by_default if prior.scale_range is None else prior.scale_range
+    x0, y0, x1, y1 = (0.0, 0.0, width, height) if prior.region is None else prior.region
+    low, high = np.full((len(index), 4), -np.inf), np.full((len(index), 4), np.inf)
+    low[:, 0], high[:, 0] = np.log(least), np.log(greatest)
+    low[:, 2], high[:, 2] = x0, x1
+    low[:, 3], high[:, 3] = y0, y1
+    return low, high
 
 
 @no_type_check  # here and below: the tests' import hook would wrap what numba has to compile
 @njit(cache=True, error_model="numpy")
 def log_prior(q, row):
-    """(log p(q) of the prior in the chart, its derivative in log s, and in angle). Row: see `GazePrior.rows`."""
+    """(log p(q) of the prior in the chart, its derivative in log s, and in angle). Row: see `prior_rows`."""
     power, log_scale_mean, log_scale_precision, angle_mean, angle_precision = row[0], row[1], row[2], row[3], row[4]
     away = q[0] - log_scale_mean
     value = power * q[0] - 0.5 * log_scale_precision * away * away

@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.models import Models
-from foveate.attention.posterior.sample import PosteriorSettings, sample
+from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import DISAGREEING, DIVERGING, NOT_MOVING, mean_gaze
+from foveate.attention.settings import PosteriorSettings
 from foveate.runtime.workers import map_images
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids

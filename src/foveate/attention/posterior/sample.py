@@ -38,9 +38,9 @@ from torch import Tensor
 from foveate.attention.patch_conditionals import PatchConditionals
 from foveate.attention.posterior import hmc, hmc_kernels
 from foveate.attention.posterior.ratio import LogRatio, normal_around, ratio_density
-from foveate.attention.posterior.settings import PosteriorSettings
 from foveate.attention.posterior.summary import Posterior, summarise
 from foveate.attention.posterior.target import GazeTargets, gaze_targets
+from foveate.attention.settings import PosteriorSettings
 from foveate.errors import BadInput
 from foveate.runtime.random import key, normals
 from foveate.scenes.gaze import compose, from_chart, from_scale_angle, to_chart

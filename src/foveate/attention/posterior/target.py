@@ -17,7 +17,8 @@ from torch import Tensor
 
 from foveate.attention.posterior.glimpse_density import to_lanes
 from foveate.attention.posterior.hmc import Box, LogDensityAndGradient
-from foveate.attention.posterior.prior import GazePrior, log_prior_reference
+from foveate.attention.posterior.prior import log_prior_reference, prior_bounds, prior_rows
+from foveate.attention.settings import GazePrior
 from foveate.scenes.gaze import from_chart
 from foveate.scenes.glimpse import plain_glimpses, plain_views
 from foveate.scenes.pyramid import Pyramids
@@ -35,7 +36,7 @@ class GazeTargets(NamedTuple):
         size: Side of the patch.
         extent: Half-side of the window in canonical units.
         pyramid: Whether to sample from the pyramid (the paper does not).
-        prior: [chains, 5] as `GazePrior.rows` gives it.
+        prior: [chains, 5] as `prior_rows` gives it.
         low: [chains, 4] lower bounds in the chart, or -inf.
         high: [chains, 4] upper bounds.
     """
@@ -90,12 +91,12 @@ def gaze_targets(
     """The targets of chains that start at `gazes`: their scales there are the lengths of the charts."""
     prior = GazePrior() if prior is None else prior
     index = np.ascontiguousarray(index, np.int64)
-    low, high = prior.bounds(pyramids, index)
+    low, high = prior_bounds(prior, pyramids, index)
     # A start of an impossible size still needs a chart.
     length = torch.hypot(gazes[:, 0], gazes[:, 1]).double().nan_to_num(nan=1.0).numpy()
     length = np.clip(length, np.exp(low[:, 0]), np.exp(high[:, 0]))
     low[:, 2:], high[:, 2:] = low[:, 2:] / length[:, None], high[:, 2:] / length[:, None]
-    rows = prior.rows(len(index))
+    rows = prior_rows(prior, len(index))
     empty = np.empty((0, 0, 0), np.float32)
     targets = GazeTargets(
         pyramids, index, length, empty, empty, mean.shape[-1], float(extent), pyramid, rows, low, high

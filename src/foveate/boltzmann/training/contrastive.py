@@ -23,38 +23,11 @@ from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
 from foveate.boltzmann.training.gradient import Parameters, Statistics, StepSizes, ascend
 from foveate.boltzmann.training.moments import Samples, moments, statistics
 from foveate.boltzmann.training.parallel import ALONE, Processes
+from foveate.boltzmann.training.settings import Rule
 from foveate.errors import BadInput
 from foveate.runtime.random import draw_key
 
 Machine = GaussianBernoulliRBM | BernoulliRBM
-
-
-class Rule(NamedTuple):
-    """How a step learns.
-
-    Attributes:
-        rate: Of W, b and c.
-        rate_log_sigma: Of log sigma (Gaussian units only).
-        sweeps: Gibbs sweeps of the chains a step: k of CD-k.
-        momentum: Share of the last change that is kept.
-        weight_decay: Pull of W towards 0, per unit of rate.
-        log_sigma_floor: log sigma never falls below it, so that a constant pixel buys no infinite likelihood.
-        fast_rate: Rate of the fast weights (`fast_persistent`); 0 makes it `persistent`.
-        fast_decay: What is left of the fast weights after a step.
-        centre: How fast the offsets of the centred gradient follow the means, a step; 0 is the plain gradient.
-        average: What the averaged weights keep of themselves a step; 0 means that they are the last weights.
-    """
-
-    rate: float = 0.01
-    rate_log_sigma: float = 0.0
-    sweeps: int = 1
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    log_sigma_floor: float = -5.0
-    fast_rate: float = 0.0
-    fast_decay: float = 19 / 20
-    centre: float = 0.01
-    average: float = 0.999
 
 
 class State(NamedTuple):

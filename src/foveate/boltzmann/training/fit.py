@@ -1,7 +1,7 @@
 """One machine trained from beginning to end: epochs, schedule, guard, resuming."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +14,6 @@ from foveate.boltzmann.training.contrastive import (
     METHODS,
     Info,
     Machine,
-    Rule,
     State,
     check_data,
     gather,
@@ -24,50 +23,9 @@ from foveate.boltzmann.training.contrastive import (
 )
 from foveate.boltzmann.training.gradient import Parameters
 from foveate.boltzmann.training.parallel import ALONE, Processes
+from foveate.boltzmann.training.settings import Method, Plan, Rule
 from foveate.boltzmann.training.starts import start_binary, start_small
-from foveate.errors import BadInput
 from foveate.runtime.random import generator
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and how a machine learns."""
-
-    rule: Rule  # the step
-    method: str = "cd"  # cd, pcd or fast_pcd
-    epochs: int = 20
-    batch_size: int = 128
-    chains: int = 128  # persistent chains
-    warm_up: float = 0.05  # share of the epochs in which the rates rise linearly
-    cool_from: float = 0.5  # share of the epochs after which the rates fall linearly
-    cool_to: float = 0.02  # what is left of the rates at the end
-    persistent_from: float = 1.0  # share of the epochs after which cd goes on as pcd
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise BadInput(f"method = {self.method!r}: expected one of {', '.join(METHODS)}")
-        for name, least in (("epochs", 0), ("batch_size", 1), ("chains", 1)):
-            if getattr(self, name) < least:
-                raise BadInput(f"{name} = {getattr(self, name)}: expected {least} or more")
-
-    def steps(self, rows: int) -> int:
-        """Steps of an epoch over so many rows; a last batch of less than half the size is left out."""
-        return max(-(-(rows - self.batch_size // 2) // self.batch_size), 1)
-
-    def method_at(self, epoch: int) -> str:
-        return "pcd" if self.method == "cd" and epoch >= self.persistent_from * self.epochs else self.method
-
-    def rule_at(self, progress: float) -> Rule:
-        """The rule when a share `progress` of all steps is done; every rate follows the same curve."""
-        factor = min(1.0, (progress + 1e-3) / max(self.warm_up, 1e-3))
-        if progress > self.cool_from:
-            rest = (1 - progress) / (1 - self.cool_from)
-            factor = min(factor, self.cool_to + (1 - self.cool_to) * rest)
-        rule = self.rule
-        return rule._replace(
-            rate=rule.rate * factor, rate_log_sigma=rule.rate_log_sigma * factor, fast_rate=rule.fast_rate
-        )
-
 
 Batches = Callable[[int], Float[Tensor, "rows visible"]]
 Tick = Callable[[int, dict[str, float]], None]
@@ -150,7 +108,7 @@ def put(machine: Machine, parameters: Parameters) -> None:
 def train_rbm(
     machine: Machine,
     data: Float[Tensor, "rows visible"],
-    method: str = "fast_pcd",
+    method: Method = "fast_pcd",
     epochs: int = 20,
     seed: int = 0,
     rule: Rule | None = None,

@@ -17,12 +17,12 @@ from torch import Tensor
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.health import health
 from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
-from foveate.boltzmann.training.contrastive import Rule, State, from_tensors, to_tensors
-from foveate.boltzmann.training.fit import Machine, Plan, fit, put
+from foveate.boltzmann.training.contrastive import State, from_tensors, to_tensors
+from foveate.boltzmann.training.fit import Machine, fit, put
 from foveate.boltzmann.training.selection import Selection
+from foveate.boltzmann.training.settings import STANDARD, GDBNSettings, Plan
 from foveate.boltzmann.training.starts import start_from_combs, start_small
 from foveate.boltzmann.training.thermometers import start_from_prior
-from foveate.errors import BadInput
 from foveate.runtime.progress import Progress, Quiet, Tick
 from foveate.runtime.random import generator, key
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
@@ -30,69 +30,7 @@ from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 Patches = Callable[[int], Float[Tensor, "rows visible"]]
 
 
-@dataclass(frozen=True)
-class GDBNSettings:
-    """How a GDBN is trained; the defaults are the preset "standard"."""
-
-    n_hidden1: int = 2000  # binary units of the first layer
-    n_hidden2: int = 2000  # of the second; a start by combs needs nearly as many as the first has
-    start: str = "combs"  # first layer's start: "combs" along principal directions, or "small" random weights
-    start_epochs: int = 16  # epochs' patches that make the start: directions, combs, levels
-    log_sigma_floor: float = -4.0  # of the first layer, in units of the data's deviation
-    batch_size: int = 128
-    chains: int = 128  # persistent chains
-
-    epochs1: int = 0  # of contrastive divergence after the start; a start by combs is better left alone
-    rate1: float = 1e-3  # of W, b and c
-    rate_log_sigma: float = 1e-3
-    sweeps1: int = 1  # k of CD-k
-    persistent_from1: float = 1.0  # share of the epochs after which CD goes on as PCD
-    momentum1: float = 0.9
-    weight_decay1: float = 0.0
-    average1: float = 0.99  # what the averaged weights keep, a step
-
-    method2: str = "fast_pcd"  # cd, pcd or fast_pcd
-    epochs2: int = 60
-    rate2: float = 1e-2
-    fast_rate2: float = 1e-2
-    sweeps2: int = 1
-    momentum2: float = 0.0
-    weight_decay2: float = 0.0
-    average2: float = 0.99
-    looks2: int = 3  # epochs at which the held-out bound is estimated, beside the start; the best one is kept
-    look_temperatures2: int = 500  # of each estimate
-
-    save_every: int = 10  # epochs between checkpoints
-
-    def __post_init__(self) -> None:
-        if self.start not in ("combs", "small"):
-            raise BadInput(f"start = {self.start!r}: expected combs or small")
-        if self.start_epochs < 1 or self.save_every < 1:
-            raise BadInput("start_epochs and save_every: expected 1 or more")
-        if self.looks2 < 0 or self.look_temperatures2 < 1:
-            raise BadInput("looks2: expected 0 or more; look_temperatures2: 1 or more")
-
-    def plan1(self) -> Plan:
-        """The first layer's plan."""
-        rule = Rule(
-            rate=self.rate1, rate_log_sigma=self.rate_log_sigma, sweeps=self.sweeps1, momentum=self.momentum1,
-            weight_decay=self.weight_decay1, log_sigma_floor=self.log_sigma_floor, average=self.average1,
-        )  # fmt: skip
-        return Plan(rule, "cd", self.epochs1, self.batch_size, self.chains, persistent_from=self.persistent_from1)
-
-    def plan2(self) -> Plan:
-        """The second layer's plan."""
-        rule = Rule(
-            rate=self.rate2, sweeps=self.sweeps2, momentum=self.momentum2, weight_decay=self.weight_decay2,
-            fast_rate=self.fast_rate2, average=self.average2,
-        )  # fmt: skip
-        return Plan(rule, self.method2, self.epochs2, self.batch_size, self.chains)
-
-
 Kind = TypeVar("Kind", bound=Machine)  # a layer's training gives back what it was given
-
-STANDARD = GDBNSettings()
-QUICK = GDBNSettings(n_hidden1=500, n_hidden2=500, epochs2=20, start_epochs=4)
 
 
 def train_gdbn(

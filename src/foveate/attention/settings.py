@@ -1,0 +1,104 @@
+"""How images are attended: search, posteriors, prior, and what is reported. Imports no torch."""
+
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from foveate.errors import BadInput
+from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, settings
+
+CLOSER = 0.5  # the share by which a network that looks closer shrinks its gaze
+
+
+@settings
+class SearchSettings:
+    """How an image is searched."""
+
+    smallest: Positive = 12.0  # half-side of the smallest object looked for, pixels
+    ratio: Annotated[float, Field(gt=1)] = 2.0  # between one scale and the next
+    spacing: Positive = 1.7  # between positions, half-sides
+    angles: AtLeast1 = 4  # start angles around the circle
+    keep: Annotated[float, Field(gt=0, le=1)] = 0.25  # share of the starts that the verifier lets go on after a step
+    steps: AtLeast1 = 4  # of the ShiftNet, before crowds are thinned out
+    settle: AtLeast0 = 4  # steps after that
+    crowd: Share = 0.6  # overlap from which two gazes belong to one crowd
+    candidates: AtLeast1 = 60  # places from which gazes settle
+    fine: AtLeast0 = 3  # steps of the network that looks closer, after the others
+
+
+@settings
+class GazePrior:
+    """p(u), the same for all gazes up to their images' sizes.
+
+    Attributes:
+        log_scale: (mean, standard deviation) of log s, s in pixels; None for the prior that is flat in (a, b, tx,
+            ty), under which p(log s) grows as s^2.
+        angle: (mean, standard deviation) in radians of a normal density wrapped round the circle; None for uniform.
+        scale_range: Least and greatest s in pixels; by default 1 pixel and the longer side of the image.
+        region: (x0, y0, x1, y1) in pixels that the centre lies in; by default the image.
+    """
+
+    log_scale: tuple[float, Positive] | None = None
+    angle: tuple[float, Positive] | None = None
+    scale_range: tuple[Positive, Positive] | None = None
+    region: tuple[float, float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.scale_range is not None and self.scale_range[0] >= self.scale_range[1]:
+            raise BadInput(f"scale_range: the greatest scale must be above the least, got {self.scale_range}")
+        if self.region is not None and not (self.region[0] < self.region[2] and self.region[1] < self.region[3]):
+            raise BadInput(f"region: expected (x0, y0, x1, y1) with x0 < x1 and y0 < y1, got {self.region}")
+
+
+@settings
+class PosteriorSettings:
+    """How posteriors are sampled.
+
+    Attributes:
+        chains: Chains a gaze, each from its own start; with none, posteriors are not sampled.
+        warm_up: Sweeps (v, h1, moves of u) before the draws, in which scales and step sizes adapt.
+        draws: Sweeps kept, one draw each.
+        moves: HMC transitions of u a sweep.
+        n_leapfrog: Leapfrog steps a transition.
+        jitter: Random share by which step sizes vary between transitions.
+        target: "paper", "marginal" or "collapsed"; see `posterior.sample`.
+        temperature: Divides u's log-likelihood.
+        dispersion: Standard deviation of the starts around the gaze: of log s, of the angle (radians), and of the
+            centre in units of s; where a prior around the gaze is given, that takes its place.
+        acceptance: What step sizes are adapted to.
+        prior: p(u).
+        pyramid: False samples level 0 alone, as the paper does.
+    """
+
+    chains: AtLeast0 = 4
+    warm_up: AtLeast0 = 40
+    draws: AtLeast1 = 60
+    moves: AtLeast1 = 2
+    n_leapfrog: AtLeast1 = 6
+    jitter: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    target: Literal["paper", "marginal", "collapsed"] = "marginal"
+    temperature: Positive = 1.0
+    dispersion: NotNegative = 0.05
+    acceptance: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    prior: GazePrior = field(default_factory=GazePrior)
+    pyramid: bool = True
+
+
+# For the search, which samples many gazes: v integrated out, few sweeps, more chains to judge convergence by.
+POSTERIOR = PosteriorSettings(chains=8, warm_up=12, draws=16, moves=1, n_leapfrog=3, target="collapsed")
+
+
+@settings
+class AttendSettings:
+    """How images are attended."""
+
+    starts: Literal["many", "one"] = "many"  # "one": the paper's single start
+    max_gazes: AtLeast1 = 20  # gazes reported an image
+    min_probability: Share = 0.1  # gazes less probable are not reported
+    one_steps: AtLeast1 = 10  # steps of the network from the single start
+    sample_above: Share = 0.1  # probability from which a gaze's posterior is sampled; the best gaze's always is
+    search: SearchSettings = field(default_factory=SearchSettings)
+    posterior: PosteriorSettings = POSTERIOR
+    largest: AtLeast1 = 1600  # longest side at which image files are attended, pixels; larger ones are reduced
+    seed: AtLeast0 = 0

@@ -1,0 +1,48 @@
+"""How a new kind is learned where nobody has said where it is, and the presets of `foveate learn`. Imports no torch."""
+
+import math
+from dataclasses import field
+from typing import Annotated
+
+from pydantic import Field
+
+from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, settings
+from foveate.training.settings import PRESETS as TRAINING
+from foveate.training.settings import TrainSettings
+
+Tolerance = Annotated[float, Field(gt=-math.inf, allow_inf_nan=True)]  # inf: a round is never undone; nan is no number
+
+
+@settings
+class Trust:
+    """Which attended scenes teach."""
+
+    probability: Share = 0.3  # least P(object | score)
+    centre: NotNegative = 0.25  # largest posterior deviation of the centre, half-sides
+    log_scale: NotNegative = 0.25  # of log scale
+    angle: NotNegative = 0.35  # of the angle, radians
+    share: Share = 0.25  # of the scenes that teach in the first round even if less probable
+    negligible: Share = 0.02  # but not below this probability
+    fewest: Annotated[int, Field(ge=2)] = 8  # scenes
+
+
+@settings
+class LearnSettings:
+    """How a new kind is learned."""
+
+    seed: AtLeast0 = 0
+    rounds: AtLeast1 = 2  # of expectation and maximisation
+    shiftnet_steps: AtLeast0 = 1200  # of each round, from the weights of the round before
+    shiftnet_rate: Positive = 0.01
+    fine_steps: AtLeast0 = 300  # of the network that looks closer, likewise
+    verifier_steps: AtLeast0 = 500  # of each round, likewise
+    reselect: AtLeast0 = 1  # times that places are weighed again with new patch models (`reselection`)
+    tolerance: Tolerance = 5.0  # nats by which a round may lower the bound before it is undone
+    trust: Trust = field(default_factory=Trust)
+    train: TrainSettings = field(default_factory=TrainSettings)  # of the maximisation step; seed: of RUN's own training
+
+
+PRESETS = {
+    "quick": LearnSettings(rounds=1, shiftnet_steps=60, fine_steps=40, verifier_steps=40, train=TRAINING["quick"]),
+    "standard": LearnSettings(),
+}
