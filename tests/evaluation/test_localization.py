@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from records import records
 
 from foveate.attention.attend import content_key
 from foveate.attention.found import chart_spread
@@ -18,7 +19,7 @@ from foveate.evaluation.matching import ignored, match, overlaps
 from foveate.evaluation.outcome import outcome
 from foveate.evaluation.plots import plot_localization
 from foveate.evaluation.reliability import expected_calibration_error, reliability
-from foveate.evaluation.turning import turn_gazes
+from foveate.evaluation.turning import turn_scene
 from foveate.scenes import gaze
 from foveate.scenes.folder import Scene, Scenes, read_image
 
@@ -221,7 +222,7 @@ def disc_scenes(folder):
         pixels = np.where(inside, 255, 40).astype(np.uint8)
         Image.fromarray(np.stack([pixels] * 3, axis=-1)).save(folder / f"{i}.png")
         truth = objects() if cx is None else objects([15.0, 0.0, cx, cy])
-        scenes.append(Scene(f"{i}.png", str(folder / f"{i}.png"), 120, 80, truth, objects()))
+        scenes.append(Scene(f"{i}.png", str(folder / f"{i}.png"), 120, 80, records(truth)))
     return Scenes(scenes, "disc")
 
 
@@ -233,8 +234,7 @@ def test_turned_photographs_are_measured_against_turned_truths(tmp_path, turn):
     assert result.figures["angle_error_degrees"]["median"] == pytest.approx(turn, abs=1e-6)
     assert [len(batch) for batch in oracle.batches] == [3, 1]
     assert told[0] == (0, 4) and told[-1] == (4, 4)
-    expected = turn_gazes(scenes.scenes[1].gazes, 120, 80, turn)
-    np.testing.assert_allclose(result.outcomes[1].truths, expected)
+    np.testing.assert_allclose(result.outcomes[1].truths, turn_scene(scenes.scenes[1], turn).gazes)
 
 
 def test_random_numbers_are_keyed_on_the_pixels_and_not_on_the_name(tmp_path):
@@ -249,7 +249,7 @@ def test_random_numbers_are_keyed_on_the_pixels_and_not_on_the_name(tmp_path):
 @pytest.mark.parametrize("turn", [0, 30])
 def test_photographs_are_reduced_as_attend_does_it_and_figures_stay_those_of_the_full_size(tmp_path, turn):
     scenes, oracle = disc_scenes(tmp_path), Oracle()
-    scenes.scenes[3] = replace(scenes.scenes[3], ignore=objects([80.0, 0, 120, 40]))
+    scenes.scenes[3] = replace(scenes.scenes[3], annotations=records([], [80.0, 0, 120, 40]))
     reduced = localize(oracle, scenes, SimpleNamespace(min_probability=0.5, largest=60), turn)
     full = localize(Oracle(), scenes, SimpleNamespace(min_probability=0.5, largest=120), turn)
     assert max(oracle.batches[0][0]) < 80

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from records import records
 from scipy.ndimage import map_coordinates
 
 from foveate.errors import BadInput
-from foveate.evaluation.turning import turn_boxes, turn_gazes, turn_image, turn_scene, turned_size
+from foveate.evaluation.turning import turn_image, turn_scene, turned_size
 from foveate.scenes import gaze
 from foveate.scenes.folder import Scene
 from foveate.scenes.warp import mean_colour, warp
@@ -30,12 +31,16 @@ def random_gazes(n=7, seed=0):
     return np.concatenate([rng.normal(0, 10, (n, 2)), rng.uniform(10, 50, (n, 2))], axis=1)
 
 
+def turn_gazes(gazes, degrees):
+    return turn_scene(Scene("a.png", "a.png", 90, 60, records(gazes)), degrees).gazes
+
+
 @pytest.mark.parametrize("degrees", DEGREES)
 def test_what_a_gaze_sees_is_carried_along(degrees):
     """Points of the canonical frame land on the same value before and after, where all lies inside."""
     picture, gazes = smooth(), random_gazes()
     turned = turn_image(picture, degrees)
-    moved = turn_gazes(gazes, 90, 60, degrees)
+    moved = turn_gazes(gazes, degrees)
     points = torch.tensor(np.random.default_rng(1).uniform(-1, 1, (40, 2)))
     before = gaze.apply(torch.from_numpy(gazes), points).numpy().reshape(-1, 2)
     after = gaze.apply(torch.from_numpy(moved), points).numpy().reshape(-1, 2)
@@ -50,7 +55,7 @@ def test_what_a_gaze_sees_is_carried_along(degrees):
 @pytest.mark.parametrize("degrees", DEGREES)
 def test_the_angle_grows_by_exactly_the_turn_and_the_scale_not_at_all(degrees):
     gazes = random_gazes()
-    moved = turn_gazes(gazes, 90, 60, degrees)
+    moved = turn_gazes(gazes, degrees)
     before, after = torch.from_numpy(gazes), torch.from_numpy(moved)
     np.testing.assert_allclose(gaze.scale(after), gaze.scale(before), rtol=1e-12)
     error = gaze.angle_difference(gaze.angle(after), gaze.angle(before) + np.deg2rad(degrees))
@@ -71,7 +76,7 @@ def test_quarter_turns_lose_no_pixel_and_turn_clockwise(dtype):
 @pytest.mark.parametrize("degrees", DEGREES)
 def test_the_canvas_holds_all_four_corners_and_no_more(degrees):
     corners = np.array([[1.0, 0, x, y] for x in (0, 90) for y in (0, 60)])
-    moved = turn_gazes(corners, 90, 60, degrees)[:, 2:]
+    moved = turn_gazes(corners, degrees)[:, 2:]
     width, height = turned_size(90, 60, degrees)
     assert moved.min() > -1e-5 and (moved.max(axis=0) < np.array([width, height]) + 1e-5).all()
     assert (np.ptp(moved, axis=0) > np.array([width, height]) - 1 - 1e-5).all()
@@ -90,16 +95,16 @@ def test_what_the_photograph_does_not_cover_is_its_mean_colour():
 def test_an_ignored_region_covers_all_that_it_covered_before():
     boxes = np.array([[10.0, 5.0, 40.0, 20.0], [0.0, 0.0, 90.0, 60.0]])
     for degrees in DEGREES:
-        moved = turn_boxes(boxes, 90, 60, degrees)
+        moved = turn_scene(Scene("a.png", "a.png", 90, 60, records([], boxes)), degrees).ignore
         for box, (x0, y0, x1, y1) in zip(boxes, moved, strict=True):
             corners = np.array([[1.0, 0, x, y] for x in box[::2] for y in box[1::2]])
-            points = turn_gazes(corners, 90, 60, degrees)[:, 2:]
+            points = turn_gazes(corners, degrees)[:, 2:]
             np.testing.assert_allclose(points.min(axis=0), [x0, y0], atol=1e-9)
             np.testing.assert_allclose(points.max(axis=0), [x1, y1], atol=1e-9)
 
 
 def test_a_scene_without_objects_turns_too():
-    scene = Scene("a.png", "a.png", 90, 60, np.zeros((0, 4)), np.zeros((0, 4)))
+    scene = Scene("a.png", "a.png", 90, 60)
     turned = turn_scene(scene, 30)
     assert (turned.width, turned.height) == turned_size(90, 60, 30)
     assert turned.gazes.shape == turned.ignore.shape == (0, 4)

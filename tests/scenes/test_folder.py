@@ -85,6 +85,7 @@ def test_scene_carries_its_file_its_size_and_its_gazes(scenes_of, make):
 
 FILES = (
     "images/bee.png",
+    "images/caf\u00e9.png",
     "images/honeybee.png",
     "images/a b.png",
     "images/100%25.png",
@@ -113,7 +114,8 @@ FILES = (
         ("/data/2/x.png", "images/2/x.png"),
         ("x.png", ["images/1/x.png", "images/2/x.png"]),
         ("ee.png", []),
-        ("BEE.png", []),
+        ("BEE.png", "images/bee.png"),
+        ("cafe\u0301.png", "images/caf\u00e9.png"),
         ("https://[bad", []),
         ("..", []),
         ("images", []),
@@ -183,11 +185,11 @@ def test_missing_images_are_named_and_too_many_of_them_refused(scenes_of, png):
         scenes_of(annotated(["a.png", "c.png", "d.png", "e.png"]), files)
 
 
-def test_what_is_wrong_with_annotations_is_told_before_what_is_wrong_with_images(scenes_of, png):
+def test_missing_images_and_unusable_annotations_are_told_each_in_a_line(scenes_of, png):
     document = annotated(["a.png", "b.png", "c.png"], [(10, 8, 20, 20), (10, 8, 20, 20), (0, 0, 0, 0)])
     document["annotations"].append({"id": 9, "image_id": 9, "category_id": 0, "bbox": [10, 8, 20, 20]})
-    strays, unusable, missing = scenes_of(document, {"a.png": png, "b.png": png}).problems
-    assert strays == "1 annotations are of images that are not listed"
+    missing, strays, unusable = scenes_of(document, {"a.png": png, "b.png": png}).problems
+    assert strays == "1 of 4 annotations are of images that are not listed: id 9"
     assert "id 2" in unusable and missing == "1 of 3 images are missing: c.png"
     document["images"] += [{"id": 10, "file_name": "d.png"}, {"id": 11, "file_name": "e.png"}]
     with pytest.raises(BadInput, match=r"scenes: 3 of 5 images are missing: c\.png; d\.png; e\.png"):

@@ -194,15 +194,14 @@ def annotated_scenes(folder: str, select: str | None, category: str | None, run:
     """
     from foveate.cli.recipe import Recipe
     from foveate.cli.train import read_annotated
-    from foveate.scenes.folder import ANNOTATIONS
     from foveate.storage.run import Run
 
     config = Run.open(run, needs=()).config
     known = config.get("category")
     recipe = Recipe(select=select, category=category, canonical=config.get("canonical"))
     read = read_annotated(folder, recipe, usual=known)
-    if not os.path.lexists(os.path.join(folder, ANNOTATIONS)):
-        raise BadInput(f"{folder}: it has no {ANNOTATIONS}, so there is nothing to evaluate against")
+    if read.layout == "images":
+        raise BadInput(f"{folder}: it has no annotations, so there is nothing to evaluate against")
     if read.category is not None and known not in (None, read.category):
         note(f"{run} was trained on {known!r}; what is annotated in {folder} is {read.category!r}")
     return read

@@ -5,7 +5,7 @@ Photographs are attended as `foveate attend` does it: reduced to the same size, 
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -96,8 +96,7 @@ def localize(
 def _reduced(scene: Scene, picture: Picture) -> Scene:
     """The scene in the pixels in which its photograph is attended."""
     height, width = picture.pixels.shape[:2]
-    gazes, ignore = scene.gazes * picture.scale, scene.ignore * picture.scale
-    return replace(scene, width=width, height=height, gazes=gazes, ignore=ignore)
+    return scene.moved((picture.scale, 0.0, 0.0, 0.0), width, height)
 
 
 def _attend(

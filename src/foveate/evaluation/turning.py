@@ -5,11 +5,10 @@ R = [[cos, -sin], [sin, cos]], c the centre of the photograph and c' that of the
 move pixels and change none.
 """
 
-import dataclasses
 import math
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from numpy import ndarray
 
 from foveate.errors import BadInput
@@ -47,38 +46,16 @@ def turn_image(
     return warp(image, back, shift, new_width, new_height)
 
 
-def turn_gazes(gazes: Float[ndarray, "n 4"], width: int, height: int, degrees: float | int) -> Float[ndarray, "n 4"]:
-    """Gazes in pixels of the photograph (width x height) as gazes in pixels of the turned one."""
-    cosine, sine = _cosine_sine(degrees)
-    new_width, new_height = turned_size(width, height, degrees)
-    a, b, x, y = np.asarray(gazes, dtype=np.float64).T
-    x, y = x - width / 2.0, y - height / 2.0
-    turned = (
-        cosine * a - sine * b,
-        sine * a + cosine * b,
-        cosine * x - sine * y + new_width / 2.0,
-        sine * x + cosine * y + new_height / 2.0,
-    )
-    return np.stack(turned, axis=1)
-
-
-def turn_boxes(boxes: Float[ndarray, "n 4"], width: int, height: int, degrees: float | int) -> Float[ndarray, "n 4"]:
-    """Upright boxes (x0, y0, x1, y1) as the smallest upright boxes that hold them turned."""
-    x0, y0, x1, y1 = np.asarray(boxes, dtype=np.float64).T
-    centre = turn_gazes(np.stack([x1 - x0, y1 - y0, (x0 + x1) / 2, (y0 + y1) / 2], axis=1), width, height, degrees)
-    cosine, sine = (abs(part) for part in _cosine_sine(degrees))
-    half_width = ((x1 - x0) * cosine + (y1 - y0) * sine) / 2.0
-    half_height = ((x1 - x0) * sine + (y1 - y0) * cosine) / 2.0
-    x, y = centre[:, 2], centre[:, 3]
-    return np.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=1)
-
-
 def turn_scene(scene: Scene, degrees: float | int) -> Scene:
-    """What is annotated in the scene, in pixels of its turned photograph; the file it names is the one not turned."""
+    """What is annotated in the scene, in pixels of its turned photograph; the file it names is the one not turned.
+
+    Boxes of regions become the smallest upright ones that hold them turned.
+    """
+    cosine, sine = _cosine_sine(degrees)
     width, height = turned_size(scene.width, scene.height, degrees)
-    gazes = turn_gazes(scene.gazes, scene.width, scene.height, degrees)
-    ignore = turn_boxes(scene.ignore, scene.width, scene.height, degrees)
-    return dataclasses.replace(scene, width=width, height=height, gazes=gazes, ignore=ignore)
+    x, y = scene.width / 2.0, scene.height / 2.0
+    shift = (width / 2.0 - cosine * x + sine * y, height / 2.0 - sine * x - cosine * y)
+    return scene.moved((cosine, sine, *shift), width, height)
 
 
 def _quarter_turns(degrees: float | int) -> int | None:

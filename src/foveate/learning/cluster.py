@@ -100,10 +100,10 @@ def expect_batch(batch: Batch, run: str, settings: Any, largest: int, device: st
     from foveate.training.gallery import load_gallery
 
     models = _attention(run, device).models
-    nothing, lines = np.zeros((0, 4)), []
+    lines = []
     for name, path in _names(batch):
         try:
-            gallery = load_gallery([Scene(name, path, 1, 1, nothing, nothing)], Quiet(), largest, fewest=1)
+            gallery = load_gallery([Scene(name, path, 1, 1)], Quiet(), largest, fewest=1)
         except FoveateError as error:
             lines.append(to_json({"image": name, "error": str(error)}))
             continue

@@ -211,7 +211,7 @@ def _maximise(
 def _among(objects: Objects, images: int) -> Objects:
     """The objects in the first `images` images: those whose locations were inferred."""
     mine = objects.image < images
-    return Objects(objects.image[mine], objects.gaze[mine])
+    return objects.take(mine)
 
 
 def _most_common(verdict: Verdict) -> str:

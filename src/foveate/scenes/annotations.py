@@ -1,238 +1,250 @@
-"""From one annotation (keypoints, a box, a turned box, polygons) to a gaze, or to the reason why it tells none."""
+"""One record for each annotation, whatever file it came from: later work reads these and parses nothing again.
+
+An object's window, its gaze, is made in one of two ways for a whole folder: from keypoints, by least squares, where
+annotations have some whose canonical points are known; else from outlines, as the square inscribed in each.
+"""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Literal
 
-import numpy as np
-import torch
+from foveate.errors import BadInput
+from foveate.scenes.doubts import Doubts
+from foveate.scenes.keypoints import Points, fit
+from foveate.scenes.layouts.shapes import FULL, HALF_TURN, Document, Frame, Kind, Outline, Shape
 
-from foveate.scenes import gaze
-
-Annotation = Mapping[str, Any]
-Points = Mapping[str, tuple[float, float]]
-
-MAX_COORDINATE = 1e6
-"""Coordinates beyond this many pixels belong to no picture."""
+FACE_POINTS: dict[str, tuple[float, float]] = {
+    "eye_left_of_image": (-0.42, -0.38),
+    "eye_right_of_image": (0.42, -0.38),
+    "mouth_centre": (0.0, 0.52),
+}
+"""Where named keypoints lie in the canonical window [-1, 1]^2, unless the file's info.canonical or the caller says
+otherwise."""
 
 MIN_HALF_SIDE = 0.5
 """A window whose half-side is less than this many pixels shows nothing; coordinates that are shares of the picture
 end here."""
 
+MISFIT = 0.5
+"""Share of the keypoints' variance that a gaze may leave unexplained. A face in full profile leaves 0.4."""
 
-class Unusable(ValueError):
-    """One annotation tells no gaze; the text says why."""
+_REMEDY = " (tools that export brush masks mark every one so: where each is one object, set iscrowd to 0)"
 
-
-@dataclass(frozen=True)
-class Outline:
-    """A rectangle: centre, sides (pixels) and the angle by which it is turned (radians, clockwise on the screen)."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    angle: float = 0.0
-
-    def inscribed(self) -> np.ndarray:
-        """The gaze of the largest centred square inside, turned as the rectangle is."""
-        half_side = min(self.width, self.height) / 2
-        return np.array([half_side * math.cos(self.angle), half_side * math.sin(self.angle), self.x, self.y])
-
-    def upright(self) -> tuple[float, float, float, float]:
-        """The upright box (x0, y0, x1, y1) around it."""
-        cosine, sine = abs(math.cos(self.angle)), abs(math.sin(self.angle))
-        half_width = (self.width * cosine + self.height * sine) / 2
-        half_height = (self.width * sine + self.height * cosine) / 2
-        return self.x - half_width, self.y - half_height, self.x + half_width, self.y + half_height
+Side = Literal["left", "top", "right", "bottom"]
+SIDES: tuple[Side, ...] = ("left", "top", "right", "bottom")
 
 
-@dataclass
-class Found:
-    """The gaze of every annotation, in order.
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One annotation of one image, in pixels of the upright picture.
 
     Attributes:
-        gazes: [4] each, or None for an annotation that tells none.
-        reasons: Why, of those that tell none: (annotation's id as text, reason).
-        notes: What a person should know about how the annotations were read.
+        gaze: (a, b, tx, ty) of an object's window; None for a region that is neither object nor background.
+        angle_period: How far the gaze's angle is known: 360 in full, 180 or 90 up to turns by as many degrees, 0 not at
+            all.
+        extent: The rectangle that was drawn, or that holds what was; None stands for the whole picture.
+        cut: Sides of the picture at which the extent ends because the picture does. (Before it is known where in the
+            picture it lies: those at which it may.)
+        kind: An object; a crowd, whose objects are not told apart; or unsure (can't be used, marked as difficult).
+        source: Which annotation of its file it is, for people.
     """
 
-    gazes: list[np.ndarray | None]
-    reasons: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    gaze: Frame | None
+    angle_period: int
+    extent: Outline | None
+    cut: tuple[Side, ...]
+    kind: Kind
+    source: str
+
+    def moved(self, frame: Frame) -> "Annotation":
+        """The same in the pixels of another picture, to which a frame carries those of this one."""
+        gaze = None if self.gaze is None else compose(frame, self.gaze)
+        return replace(self, gaze=gaze, extent=None if self.extent is None else self.extent.moved(frame))
+
+    def unsure(self) -> "Annotation":
+        """The same as a region of which nobody knows whether it is an object."""
+        return replace(self, gaze=None, kind="unsure")
 
 
-def to_gazes(annotations: Sequence[Annotation], keypoint_names: Sequence[str], canonical: Points) -> Found:
-    """The gazes of annotations of one kind: by their keypoints where they have any with known canonical points, else
-    by boxes.
-
-    Where keypoints are used, an annotation with only a box tells no gaze, since the two windows need not agree.
-
-    Args:
-        annotations: COCO annotations, no crowds.
-        keypoint_names: The names of their keypoints, in order.
-        canonical: Where named keypoints lie in the canonical window.
-    """
-    with_points = any(_has_keypoints(annotation) for annotation in annotations)
-    known = [name in canonical for name in keypoint_names]
-    if with_points and sum(known) >= 2:
-        return _by_keypoints(annotations, keypoint_names, canonical)
-    found = _by_boxes(annotations)
-    if with_points and any(u is not None for u in found.gazes):
-        named = ", ".join(keypoint_names) if keypoint_names else "without names"
-        found.notes.append(f"no canonical points are known for the keypoints ({named}): the boxes are used")
-    return found
+def compose(frame: Frame, u: Frame) -> Frame:
+    """The gaze frame o u (`gaze.compose`, for one gaze and without torch)."""
+    a, b, tx, ty = frame
+    c, d, x, y = u
+    return a * c - b * d, b * c + a * d, a * x - b * y + tx, b * x + a * y + ty
 
 
-def outline(annotation: Annotation) -> Outline:
-    """The rectangle of an annotation.
+def choose_category(document: Document, category: str | None, usual: str | None) -> str | None:
+    """The kind of object to use: the one asked for, or the only one that is annotated, or of several the usual one.
 
-    A `bbox` of four numbers is COCO's [x, y, width, height]; a rotation in degrees beside it (`attributes.rotation` or
-    `rotation`, as CVAT writes) turns it clockwise about its centre. One of five numbers is Detectron2's
-    [centre x, centre y, width, height, degrees counter-clockwise]. Without `bbox`, the upright box around the polygons
-    of `segmentation`.
+    Kinds that are declared and not used do not count.
 
     Raises:
-        Unusable: None of these is there, whole, finite and of positive size.
+        BadInput: There is none of that name, or several are annotated and none is chosen.
     """
-    box = annotation.get("bbox")
-    if box is None:
-        return _around_polygons(annotation.get("segmentation"))
-    if not isinstance(box, list) or len(box) not in (4, 5):
-        raise Unusable(f"bbox {_short(box)} is not four numbers")
-    values = [_number(value, "bbox") for value in box]
-    if len(values) == 5:
-        rectangle = Outline(*values[:4], angle=-math.radians(values[4]))
-    else:
-        x, y, width, height = values
-        rectangle = Outline(x + width / 2, y + height / 2, width, height, math.radians(_rotation(annotation)))
-    if not (rectangle.width > 0 and rectangle.height > 0):
-        raise Unusable(f"bbox {_short(box)} has no area")
-    return rectangle
+    counts = Counter(s.category for entry in document.entries for s in entry.shapes if s.kind == "object")
+    counted = [f"{name} ({counts[name]})" for name in sorted(counts)]
+    if category is not None:
+        if category in counts or category in document.categories:
+            return category
+        annotated = ", ".join(counted) or "none"
+        raise BadInput(f"{document.place}: nothing is called {category!r}; annotated are: {annotated}")
+    if len(counts) > 1 and usual in counts:
+        for each in counted:
+            document.doubts.add("categories", each, chosen=usual)
+        return usual
+    if len(counts) > 1:
+        listed = ", ".join(counted)
+        raise BadInput(f"{document.place}: several kinds of object are annotated, choose one category: {listed}")
+    return next(iter(counts), None)
 
 
-def region_or_all(annotation: Annotation) -> tuple[float, float, float, float] | None:
-    """The upright box of an annotation that is neither object nor background; None, the whole picture, if nothing
-    tells it."""
-    try:
-        return outline(annotation).upright()
-    except Unusable:
-        pass
-    try:
-        points = [(x, y) for x, y, visible in _triples(annotation.get("keypoints"), None) if visible]
-    except Unusable:
-        return None
-    if len(points) < 2:
-        return None
-    x, y = np.array(points).T
-    margin = max(np.ptp(x), np.ptp(y)) / 2  # the object is larger than its keypoints' box
-    return float(x.min() - margin), float(y.min() - margin), float(x.max() + margin), float(y.max() + margin)
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """An object's gaze, the outline and how far the angle is known; or, in words, why there is none."""
+
+    gaze: Frame | None
+    extent: Outline | None = None
+    period: int = FULL
+    doubt: str = ""
+    reason: str = ""
 
 
-def _by_boxes(annotations: Sequence[Annotation]) -> Found:
-    found = Found([])
-    for annotation in annotations:
-        try:
-            u = outline(annotation).inscribed()
-            _refuse_small(math.hypot(u[0], u[1]))
-            found.gazes.append(u)
-        except Unusable as reason:
-            found.gazes.append(None)
-            found.reasons.append((_short(annotation.get("id")), str(reason)))
-    boxes = [annotation.get("bbox") for annotation in annotations]
-    turned = sum(isinstance(box, list) and len(box) == 5 for box in boxes)
-    if turned:
-        found.notes.append(
-            f"{turned} boxes of five numbers: read as centre x, centre y, width, height, degrees counter-clockwise"
-        )
+def of_document(document: Document, category: str | None, canonical: Points) -> list[list[Annotation]]:
+    """The annotations of one kind, entry by entry, in the pixels that their file speaks of.
+
+    Args:
+        document: What the files tell; what is doubtful is added to its doubts.
+        category: The kind that is used, None where nothing is annotated.
+        canonical: Where named keypoints lie in the canonical window.
+
+    Raises:
+        BadInput: Most of the annotations have no window.
+    """
+    declared = set(document.categories)
+    shapes = [(number, shape) for number, entry in enumerate(document.entries) for shape in entry.shapes]
+    # A crowd of what nobody declared may be one of the objects that are used.
+    alike = {category, *(shape.category for _, shape in shapes if shape.category not in declared)}
+    objects = [(number, shape) for number, shape in shapes if shape.kind == "object" and shape.category == category]
+    others = [
+        (number, shape)
+        for number, shape in shapes
+        if shape.kind != "object" and (category is None or shape.category in alike)
+    ]
+    found: list[list[Annotation]] = [[] for _ in document.entries]
+    doubts, total = document.doubts, len(objects) + len(others)
+    for number, shape in others:
+        region = shape.outline if isinstance(shape.outline, Outline) else _around(shape.keypoints)
+        found[number].append(Annotation(None, FULL, region, _may_be_cut(shape), shape.kind, shape.source))
+        where = f"{document.entries[number].file_name}, {shape.source}"
+        doubts.add("crowds" if shape.kind == "crowd" else "difficult", where, total=total)
+    doubts.state("crowds", remedy=_REMEDY if 2 * doubts.count("crowds") > total else "")
+    windows = _windows([shape for _, shape in objects], canonical, document)
+    for (number, shape), window in zip(objects, windows, strict=True):
+        kind: Kind = "unsure" if window.gaze is None else "object"
+        cut = _may_be_cut(shape)
+        found[number].append(Annotation(window.gaze, window.period, window.extent, cut, kind, shape.source))
+        if window.doubt:
+            where = f"{document.entries[number].file_name}, {shape.source}"
+            doubts.add(window.doubt, where + (f": {window.reason}" if window.reason else ""), total=len(objects))
+    _refuse_mostly_unusable(doubts, len(objects), document.place)
     return found
 
 
-def _by_keypoints(annotations: Sequence[Annotation], keypoint_names: Sequence[str], canonical: Points) -> Found:
-    """Weighted least squares (`gaze.from_keypoints`), weight 1 for labelled points, seen or occluded, and 0 for the
-    others."""
-    used = [index for index, name in enumerate(keypoint_names) if name in canonical]
-    targets = torch.tensor([canonical[keypoint_names[index]] for index in used], dtype=torch.float64)
-    points = np.zeros((len(annotations), len(used), 2))
-    weights = np.zeros((len(annotations), len(used)))
-    reasons: dict[int, str] = {}
-    for row, annotation in enumerate(annotations):
-        try:
-            triples = _triples(annotation.get("keypoints"), len(keypoint_names))
-        except Unusable as reason:
-            reasons[row] = str(reason)
-            continue
-        for column, index in enumerate(used):
-            x, y, visible = triples[index]
-            points[row, column] = x, y
-            weights[row, column] = 1.0 if visible else 0.0
-        if len({tuple(targets[column].tolist()) for column in np.flatnonzero(weights[row])}) < 2:
-            reasons[row] = "fewer than two keypoints are labelled"
-            weights[row] = 1.0
-    weights[~weights.any(1)] = 1.0
-    gazes = gaze.from_keypoints(targets, torch.from_numpy(points), torch.from_numpy(weights))
-    found = Found([])
-    for row, (annotation, u) in enumerate(zip(annotations, gazes.numpy(), strict=True)):
-        if row not in reasons and not math.hypot(u[0], u[1]) >= MIN_HALF_SIDE:
-            reasons[row] = "its keypoints lie on one point"
-        found.gazes.append(None if row in reasons else u)
-        if row in reasons:
-            found.reasons.append((_short(annotation.get("id")), reasons[row]))
+def _windows(shapes: Sequence[Shape], canonical: Points, document: Document) -> list[_Window]:
+    """By keypoints where there are any with known canonical points, else by outlines.
+
+    Where keypoints are used, an annotation with only a box has no window, since the two need not agree.
+    """
+    names: dict[str, None] = {}
+    for shape in shapes:
+        if isinstance(shape.keypoints, Mapping):
+            names |= dict.fromkeys(shape.keypoints)
+    if len(names.keys() & canonical.keys()) >= 2:
+        return _by_keypoints(shapes, canonical)
+    windows = _by_outlines(shapes)
+    if names:
+        told = f"({', '.join(names)})"
+        if not any(window.gaze for window in windows):
+            raise BadInput(
+                f"{document.place}: the keypoints {told} have no canonical points, and there is no box: say where they "
+                "lie in the window, as [canonical] in a --config file or info.canonical in the annotations"
+            )
+        document.doubts.add("canonical", None, len(names), names=told)
+    return windows
+
+
+def _by_keypoints(shapes: Sequence[Shape], canonical: Points) -> list[_Window]:
+    told = [shape.keypoints if isinstance(shape.keypoints, Mapping) else {} for shape in shapes]
+    fitted = [each.tolist() for each in fit(told, canonical)]
+    windows = []
+    for shape, u, residual, mirrored in zip(shapes, *fitted, strict=True):
+        extent = shape.outline if isinstance(shape.outline, Outline) else _around(shape.keypoints)
+        doubt, reason = "", ""
+        if not isinstance(shape.keypoints, Mapping):
+            doubt, reason = "unusable", shape.keypoints or "it has no keypoints"
+        elif math.isnan(u[0]):
+            doubt, reason = "unusable", "fewer than two keypoints are labelled"
+        elif math.isnan(residual):
+            doubt, reason = "unusable", "its keypoints lie on one point"
+        elif residual > MISFIT / 2 and mirrored < residual / 5:
+            doubt = "mirrored"
+        elif residual > MISFIT:
+            doubt = "misfit"
+        elif not math.hypot(u[0], u[1]) >= MIN_HALF_SIDE:
+            doubt, reason = "unusable", "its keypoints lie within a pixel"
+        windows.append(_Window(None if doubt else (u[0], u[1], u[2], u[3]), extent, FULL, doubt, reason))
+    return windows
+
+
+def _by_outlines(shapes: Sequence[Shape]) -> list[_Window]:
+    outlines = _long_axes_alike([shape.outline for shape in shapes], [shape.period for shape in shapes])
+    windows = []
+    for shape, outline in zip(shapes, outlines, strict=True):
+        if not isinstance(outline, Outline):
+            windows.append(_Window(None, _around(shape.keypoints), FULL, "unusable", outline))
+        elif not min(outline.width, outline.height) / 2 >= MIN_HALF_SIDE:
+            reason = "its box is smaller than a pixel (are the coordinates shares of the picture?)"
+            windows.append(_Window(None, outline, FULL, "unusable", reason))
+        else:
+            windows.append(_Window(outline.inscribed(), outline, shape.period))
+    return windows
+
+
+def _long_axes_alike(outlines: Sequence[Outline | str], periods: Sequence[int]) -> list[Outline | str]:
+    """Outlines along axes, with the longer axis of all of them lying across the window or of all standing upright in
+    it: whichever is the smaller turn for most."""
+    axes = [o for o, period in zip(outlines, periods, strict=True) if period == HALF_TURN and isinstance(o, Outline)]
+    upright = sum(o.cosine**2 - o.sine**2 for o in axes) < 0
+    if not upright:
+        return list(outlines)
+    found: list[Outline | str] = []
+    for o, period in zip(outlines, periods, strict=True):
+        if period == HALF_TURN and isinstance(o, Outline):
+            o = o.across()
+            o = o if o.cosine >= 0 else o.across().across()
+        found.append(o)
     return found
 
 
-def _has_keypoints(annotation: Annotation) -> bool:
-    keypoints = annotation.get("keypoints")
-    return isinstance(keypoints, list) and len(keypoints) > 0
+def _around(keypoints: Points | str | None) -> Outline | None:
+    """An upright rectangle that holds the object of some keypoints, which is larger than their box; None where they are
+    too few to tell."""
+    if not isinstance(keypoints, Mapping) or len(keypoints) < 2:
+        return None
+    x, y = zip(*keypoints.values(), strict=True)
+    margin = max(max(x) - min(x), max(y) - min(y)) / 2
+    return Outline.between(min(x) - margin, min(y) - margin, max(x) + margin, max(y) + margin)
 
 
-def _triples(keypoints: Any, count: int | None) -> list[tuple[float, float, bool]]:
-    """Keypoints as (x, y, labelled)."""
-    if not isinstance(keypoints, list) or not keypoints or len(keypoints) % 3:
-        raise Unusable("it has no keypoints" if not keypoints else "keypoints are not x, y, v three by three")
-    if count is not None and len(keypoints) != 3 * count:
-        raise Unusable(f"it has {len(keypoints) // 3} keypoints where its category names {count}")
-    triples = []
-    for at in range(0, len(keypoints), 3):
-        labelled = _number(keypoints[at + 2], "keypoints") > 0
-        x, y = (_number(value, "keypoints") for value in keypoints[at : at + 2]) if labelled else (0.0, 0.0)
-        triples.append((x, y, labelled))
-    return triples
+def _may_be_cut(shape: Shape) -> tuple[Side, ...]:
+    """All sides where an outline was drawn, unless its file says that it is whole."""
+    return SIDES if isinstance(shape.outline, Outline) and shape.truncated is not False else ()
 
 
-def _around_polygons(segmentation: Any) -> Outline:
-    if not isinstance(segmentation, list) or not all(isinstance(polygon, list) for polygon in segmentation):
-        raise Unusable("it has neither keypoints nor bbox")
-    even = [polygon[: len(polygon) // 2 * 2] for polygon in segmentation]
-    numbers = [_number(value, "segmentation") for polygon in even for value in polygon]
-    if len(numbers) < 6:
-        raise Unusable("it has neither keypoints nor bbox")
-    x, y = np.array(numbers).reshape(-1, 2).T
-    width, height = float(np.ptp(x)), float(np.ptp(y))
-    if not (width > 0 and height > 0):
-        raise Unusable("its polygons have no area")
-    return Outline(float(x.min()) + width / 2, float(y.min()) + height / 2, width, height)
-
-
-def _rotation(annotation: Annotation) -> float:
-    attributes = annotation.get("attributes")
-    told = attributes.get("rotation") if isinstance(attributes, dict) else None
-    told = annotation.get("rotation") if told is None else told
-    return 0.0 if told is None else _number(told, "rotation")
-
-
-def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_COORDINATE:
-        raise Unusable(f"{what} holds {_short(value)}")
-    return float(value)
-
-
-def _refuse_small(half_side: float) -> None:
-    if not half_side >= MIN_HALF_SIDE:
-        raise Unusable("its box is smaller than a pixel (are the coordinates shares of the picture?)")
-
-
-def _short(value: Any) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+def _refuse_mostly_unusable(doubts: Doubts, total: int, place: str) -> None:
+    kinds = ("unusable", "mirrored", "misfit")
+    if 2 * sum(doubts.count(kind) for kind in kinds) > total:
+        worst = max(kinds, key=doubts.count)
+        raise BadInput(f"{place}: {next(doubt.line() for doubt in doubts.found() if doubt.kind == worst)}")

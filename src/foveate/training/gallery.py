@@ -54,7 +54,7 @@ class Gallery(NamedTuple):
     def subset(self, images: Sequence[int]) -> Objects:
         """The objects that are in some of the images."""
         chosen = torch.isin(self.objects.image, torch.tensor(list(images), dtype=torch.int64))
-        return Objects(self.objects.image[chosen], self.objects.gaze[chosen])
+        return self.objects.take(chosen)
 
 
 def load_gallery(
@@ -117,6 +117,7 @@ def join(first: Gallery, second: Gallery) -> Gallery:
     objects = Objects(
         torch.cat((first.objects.image, second.objects.image + count)),
         torch.cat((first.objects.gaze, second.objects.gaze)),
+        torch.cat((first.objects.periods(), second.objects.periods())),
     )
     return Gallery(
         pyramids, first.names + second.names, objects, first.ignore + second.ignore, first.problems + second.problems
@@ -133,19 +134,21 @@ def take(gallery: Gallery, images: Sequence[int]) -> Gallery:
     """Some of the scenes, numbered anew in the order given; the pixels are shared."""
     pyramids, rows = gallery.pyramids, list(images)
     some = Pyramids(pyramids.buffer, *(part[rows] for part in pyramids.arrays[1:]))
-    gazes = [gallery.of(image) for image in rows]
-    image = torch.tensor([number for number, each in enumerate(gazes) for _ in each], dtype=torch.int64)
-    objects = Objects(image, torch.cat([*gazes, torch.zeros(0, 4, dtype=torch.float64)]))
+    where = [torch.nonzero(gallery.objects.image == image)[:, 0] for image in rows]
+    image = torch.tensor([number for number, each in enumerate(where) for _ in each], dtype=torch.int64)
+    objects = gallery.objects.take(torch.cat([*where, torch.zeros(0, dtype=torch.int64)]))._replace(image=image)
     return Gallery(some, [gallery.names[k] for k in rows], objects, [gallery.ignore[k] for k in rows], [])
 
 
 def _gather(pictures: list[Picture], scenes: list[Scene], problems: list[str]) -> Gallery:
-    image, gazes, ignore = [], [], []
+    image, gazes, ignore, periods = [], [], [], []
     for number, (picture, scene) in enumerate(zip(pictures, scenes, strict=True)):
         gazes.append(torch.as_tensor(scene.gazes, dtype=torch.float64).reshape(-1, 4) * picture.scale)
         image += [number] * len(gazes[-1])
+        periods += [each.angle_period for each in scene.objects]
         ignore.append(torch.as_tensor(scene.ignore, dtype=torch.float64).reshape(-1, 4) * picture.scale)
-    objects = Objects(torch.tensor(image, dtype=torch.int64), torch.cat(gazes))
+    known = torch.tensor(periods, dtype=torch.int64)
+    objects = Objects(torch.tensor(image, dtype=torch.int64), torch.cat(gazes), known)
     return Gallery(
         Pyramids.from_images([picture.pixels for picture in pictures]),
         [s.name for s in scenes],

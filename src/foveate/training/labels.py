@@ -11,10 +11,27 @@ from foveate.scenes import gaze
 
 
 class Objects(NamedTuple):
-    """Annotated objects: which image each is in, and its gaze."""
+    """Annotated objects.
+
+    Attributes:
+        image: Which image each is in.
+        gaze: Its gaze.
+        angle_period: How far its angle is known: 360 degrees in full, 180 or 90 up to turns by as many, 0 not at all.
+            None where all are known in full.
+    """
 
     image: Int[Tensor, "objects"]
     gaze: Float[Tensor, "objects 4"]
+    angle_period: Int[Tensor, "objects"] | None = None
+
+    def take(self, chosen: Tensor) -> "Objects":
+        """Some of them, by number or by truth."""
+        period = None if self.angle_period is None else self.angle_period[chosen]
+        return Objects(self.image[chosen], self.gaze[chosen], period)
+
+    def periods(self) -> Int[Tensor, "objects"]:
+        """`angle_period` of each."""
+        return torch.full_like(self.image, 360) if self.angle_period is None else self.angle_period
 
 
 OBJECT, ELSEWHERE, UNCLEAR = 1, 0, -1

@@ -24,7 +24,7 @@ from torch import Tensor
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.scenes import gaze
-from foveate.scenes.coco import FACE_POINTS
+from foveate.scenes.annotations import FACE_POINTS
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects

@@ -1,5 +1,6 @@
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.errors import BadInput
-from foveate.scenes.annotations import Unusable, outline
-from foveate.scenes.coco import FACE_POINTS, check_canonical, read_annotations
+from foveate.scenes.annotations import FACE_POINTS, choose_category, of_document
+from foveate.scenes.keypoints import check_canonical
+from foveate.scenes.layouts import coco
+from foveate.scenes.layouts.shapes import Unusable
 
 
 def image(identity=1, name="a.png", **more):
@@ -23,6 +26,26 @@ DISC = {"id": 1, "name": "disc"}
 FACE = {"id": 1, "name": "face", "keypoints": list(FACE_POINTS)}
 
 
+def outline(annotation):
+    return coco.outline(annotation)[0]
+
+
+def understood(path, category=None, canonical=None, usual=None):
+    """A COCO file as `read_scenes` takes it: the gazes and the regions of every image, in the file's own pixels."""
+    told = coco.read(str(path))
+    kind = choose_category(told, category, usual)
+    found = of_document(told, kind, {**FACE_POINTS, **told.canonical, **(canonical or {})})
+    marked = {
+        entry.identity: SimpleNamespace(
+            gazes=[np.array(each.gaze) for each in records if each.gaze],
+            ignore=[each.extent and each.extent.upright() for each in records if not each.gaze],
+            records=records,
+        )
+        for entry, records in zip(told.entries, found, strict=True)
+    }
+    return SimpleNamespace(marked=marked, category=kind, problems=told.doubts.lines(), doubts=told.doubts)
+
+
 @pytest.fixture
 def read(tmp_path):
     def call(document, **options):
@@ -31,7 +54,7 @@ def read(tmp_path):
             path.write_bytes(document)
         else:
             path.write_text(json.dumps(document))
-        return read_annotations(path, **options)
+        return understood(path, **options)
 
     return call
 
@@ -52,7 +75,7 @@ def test_keypoints_of_any_gaze_give_it_back(tmp_path_factory, scale, angle, x, y
     path = tmp_path_factory.mktemp("coco") / "annotations.json"
     annotation = {"id": 1, "image_id": 1, "category_id": 1, "keypoints": points_of(u)}
     path.write_text(json.dumps(document([annotation], categories=[FACE])))
-    np.testing.assert_allclose(read_annotations(path).marked[1].gazes[0], u, rtol=1e-9, atol=1e-7)
+    np.testing.assert_allclose(understood(path).marked[1].gazes[0], u, rtol=1e-9, atol=1e-7)
 
 
 def test_keypoints_are_fitted_with_least_squares(read):
@@ -76,7 +99,7 @@ def test_unlabelled_keypoints_do_not_count_and_one_alone_tells_no_gaze(read):
     np.testing.assert_allclose(found.marked[1].gazes, [[20, 5, 50, 40]] * 3, atol=1e-9)
     assert found.marked[1].ignore == [(10, 20, 40, 60)]
     assert found.problems == [
-        "1 of 4 annotations tell no gaze, their regions are left out (id 3: fewer than two keypoints are labelled)"
+        "1 of 4 annotations have no usable window and are left out: a.png, id 3: fewer than two keypoints are labelled"
     ]
 
 
@@ -106,7 +129,10 @@ def test_keypoints_without_known_canonical_points_fall_back_to_boxes_and_say_so(
     category = {"id": 1, "name": "person", "keypoints": ["nose", "left_knee"]}
     found = read(document([{**box(), "keypoints": [1, 2, 2, 3, 4, 2]}], categories=[category]))
     np.testing.assert_array_equal(found.marked[1].gazes, [[15, 0, 25, 40]])
-    assert found.problems == ["no canonical points are known for the keypoints (nose, left_knee): the boxes are used"]
+    assert len(found.problems) == 1 and "the keypoints (nose, left_knee) have no canonical points" in found.problems[0]
+    without_boxes = {"id": 1, "image_id": 1, "category_id": 1, "keypoints": [1, 2, 2, 3, 4, 2]}
+    with pytest.raises(BadInput, match=r"keypoints \(nose, left_knee\) have no canonical points.*\[canonical\]"):
+        read(document([without_boxes], categories=[category]))
 
 
 @pytest.mark.parametrize("degrees", [0, 30, 90, 135, 180, 225, 315, -45])
@@ -122,16 +148,6 @@ def test_rotated_boxes_turn_the_window(degrees):
     corners += (25, 40)
     upright = (*corners.min(0), *corners.max(0))
     np.testing.assert_allclose(outline({"bbox": [25, 40, 30, 40, -degrees]}).upright(), upright, atol=1e-9)
-
-
-def test_polygons_stand_in_for_a_missing_box(read):
-    annotation = {
-        "id": 1,
-        "image_id": 1,
-        "category_id": 1,
-        "segmentation": [[10, 20, 40, 20, 40, 60], [12, 30, 20, 40, 15, 50]],
-    }
-    np.testing.assert_array_equal(read(document([annotation])).marked[1].gazes, [[15, 0, 25, 40]])
 
 
 def test_crowds_are_neither_object_nor_background(read):
@@ -168,8 +184,17 @@ def test_several_used_categories_need_a_choice_and_unused_ones_do_not_count(read
 @pytest.mark.parametrize("annotations", [{"annotations": []}, {}, {"annotations": None}])
 def test_images_without_annotations_are_scenes_without_objects(read, annotations):
     found = read({"images": [image(), image(2, "b.png")], **annotations})
-    assert len(found.images) == 2 and found.category is None
+    assert len(found.marked) == 2 and found.category is None
     assert all(not marked.gazes and not marked.ignore for marked in found.marked.values())
+
+
+def test_text_ids_are_text(read):
+    images = [image("01", "a.png"), image("1", "b.png"), image(2, "c.png"), image("x 3", "d.png")]
+    boxes = [box(identity=k, image_id=k) for k in ("01", "1", "2", "x 3")]
+    found = read(document(boxes, images))
+    assert [len(found.marked[each].gazes) for each in ("01", "1", 2, "x 3")] == [1, 1, 1, 1]
+    with pytest.raises(BadInput, match="1 of 1 annotations are of images"):
+        read(document([box(image_id="02")], images))
 
 
 @pytest.mark.parametrize("identity", ["7", 7.0, 7, " 7"])
@@ -190,7 +215,7 @@ BAD_ANNOTATIONS = {
     "object": ({**box(), "bbox": {"x": 1}}, "is not four numbers"),
     "no area": (box(10, 20, 0, 40), "has no area"),
     "negative": (box(10, 20, -30, 40), "has no area"),
-    "nothing": ({"id": 1, "image_id": 1, "category_id": 1}, "neither keypoints nor bbox"),
+    "nothing": ({"id": 1, "image_id": 1, "category_id": 1}, "neither keypoints, bbox nor segmentation"),
     "shares": (box(0.1, 0.2, 0.3, 0.4), "smaller than a pixel"),
     "flat polygon": ({"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 2, 2, 3, 3]]}, None),
     "line polygon": ({"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 2, 1, 3, 1]]}, "no area"),
@@ -232,7 +257,7 @@ def test_unusable_keypoints_are_named(read, name):
 def test_annotations_of_unknown_images_are_counted_or_refused(read):
     lost = box(identity=9, image_id=99)
     found = read(document([box(), box(50), lost]))
-    assert found.problems == ["1 annotations are of images that are not listed"]
+    assert found.problems == ["1 of 3 annotations are of images that are not listed: id 9"]
     with pytest.raises(BadInput, match="2 of 3 annotations are of images that it does not list"):
         read(document([box(), lost, lost]))
 
@@ -257,7 +282,7 @@ def test_annotations_of_unknown_images_are_counted_or_refused(read):
         (b'{"images": [{"id": 1}]}', r"images\[0\] has no file_name"),
         (b'{"images": [{"id": 1, "file_name": 5}]}', r"images\[0\] has no file_name"),
         (
-            b'{"images": [{"id": 1, "file_name": "a"}, {"id": "1", "file_name": "b"}]}',
+            b'{"images": [{"id": 1, "file_name": "a"}, {"id": 1.0, "file_name": "b"}]}',
             "two images have the id 1: a and b",
         ),
         (b'{"images": [], "annotations": {}}', "annotations is not a list"),
@@ -318,7 +343,7 @@ def test_any_json_in_any_field_is_understood_or_refused_in_one_line(tmp_path_fac
     path = tmp_path_factory.mktemp("coco") / "annotations.json"
     path.write_text(json.dumps(whole))
     try:
-        found = read_annotations(path)
+        found = understood(path)
     except BadInput as error:
         assert "\n" not in str(error)
         return

@@ -1,0 +1,99 @@
+"""Annotation files of every form read safely: one file, no other that it names, and a reason where it can't be read."""
+
+import json
+import os
+from typing import Any
+
+from foveate.errors import BadInput
+from foveate.scenes.names import is_file
+
+MAX_BYTES = 2**30
+"""Annotation files larger than this are refused."""
+MAX_YAML_BYTES = 2**20
+
+
+def load_json(path: str) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        BadInput: It can't be read, or is not JSON.
+    """
+    content = read(path, MAX_BYTES)
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise BadInput(f"{path}: nested too deeply") from None
+    except ValueError as error:  # also what is not UTF-8, and numbers of thousands of digits
+        raise BadInput(f"{path}: not JSON ({str(error).splitlines()[0][:200]})") from None
+
+
+def load_xml(path: str) -> Any:
+    """The root element of an XML file. Entities that it declares are refused, and nothing outside it is fetched.
+
+    Raises:
+        BadInput: It can't be read, is not XML, or declares entities.
+    """
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import ParseError, fromstring
+
+    content = read(path, MAX_BYTES)
+    try:
+        return fromstring(content)
+    except DefusedXmlException:
+        raise BadInput(f"{path}: it declares XML entities, which are not read") from None
+    except (ParseError, ValueError, LookupError, RecursionError) as error:
+        raise BadInput(f"{path}: not XML ({' '.join(str(error).split())[:200]})") from None
+
+
+def load_yaml(path: str) -> Any:
+    """What a small YAML file holds: plain values only, no references.
+
+    Raises:
+        BadInput: It can't be read, or is not YAML.
+    """
+    import yaml
+
+    class Plain(yaml.SafeLoader):
+        """Without references, by which a few lines can stand for more than any memory holds."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("references are not read")
+            return super().compose_node(parent, index)
+
+    content = read(path, MAX_YAML_BYTES)
+    try:
+        return yaml.load(content, Plain)
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError, OverflowError) as error:
+        raise BadInput(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from None
+
+
+def load_lines(path: str) -> list[str]:
+    """The lines of a text file, in UTF-8, with or without a mark of byte order.
+
+    Raises:
+        BadInput: It can't be read, or is no such text.
+    """
+    content = read(path, MAX_BYTES)
+    try:
+        return content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise BadInput(f"{path}: not text in UTF-8") from None
+
+
+def read(path: str, most: int) -> bytes:
+    """The bytes of a regular file of at most so many.
+
+    Raises:
+        BadInput: It is none, is larger, or can't be read.
+    """
+    if not is_file(path):
+        raise BadInput(f"{path}: not a file that can be read")
+    try:
+        with open(path, "rb") as handle:
+            size = os.fstat(handle.fileno()).st_size
+            if size > most:
+                raise BadInput(f"{path}: {size / 1e6:.0f} MB are more than the limit of {most / 1e6:.0f} MB")
+            return handle.read()
+    except OSError as error:
+        raise BadInput(f"{path}: {(error.strerror or str(error)).lower()}") from None

@@ -1,0 +1,181 @@
+"""Polygons and masks as outlines: a rectangle around them, and how far its angle is known.
+
+- Four points that make a rectangle are that rectangle. Which of its sides is the object's upper one is not told, so its
+  angle is known up to quarter turns; the one within 45 degrees of upright is taken.
+- Every other region has the rectangle around it along its principal axes, those of its matrix of second moments. An
+  axis has no direction: the angle is known up to half turns.
+- A region whose axes are about as long as each other (a disc, a regular star) tells no angle: its rectangle is upright.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from foveate.scenes.layouts.shapes import ANY, HALF_TURN, QUARTER_TURN, Outline, Unusable, number
+
+ROUND = 1.15
+"""Axes (standard deviations along them) whose ratio is below this are taken as equal."""
+SQUARE = math.sin(math.radians(12))
+"""Cosine of the corner angle up to which four points are a rectangle."""
+MAX_CELLS = 2**31
+"""Cells of the largest mask that is read."""
+
+Points = Float[np.ndarray, "points 2"]
+
+
+def outline_of_polygons(polygons: Sequence[Points]) -> tuple[Outline, int]:
+    """The outline of one region that is made of polygons, and the period of its angle in degrees.
+
+    Raises:
+        Unusable: They have no area.
+    """
+    rings = [_open(ring) for ring in polygons]
+    if len(rings) == 1 and (rectangle := rectangle_of(rings[0])) is not None:
+        return upright_most(rectangle), QUARTER_TURN
+    moments = np.sum([_ring_moments(ring) for ring in rings if len(ring) >= 3] or [np.zeros(6)], axis=0)
+    corners = np.concatenate(rings) if rings else np.zeros((0, 2))
+    if not moments[0] > 0:
+        raise Unusable("its polygons have no area")
+    return _along_axes(moments, corners)
+
+
+def rectangle_of(ring: Points) -> Outline | None:
+    """The rectangle of four corners in their own order: its x runs from the first to the second; None for any other
+    four, or another number of them. The corners of a rectangle may go round either way."""
+    if len(ring) != 4:
+        return None
+    edges = np.roll(ring, -1, axis=0) - ring
+    lengths = np.hypot(edges[:, 0], edges[:, 1])
+    if not lengths.min() > 0:
+        return None
+    corner = np.abs((edges * np.roll(edges, -1, axis=0)).sum(1)) / (lengths * np.roll(lengths, -1))
+    if corner.max() > SQUARE:
+        return None
+    along = edges[0] - edges[2]
+    size = math.hypot(along[0], along[1])
+    x, y = ring.mean(0)
+    width, height = size / 2, float(lengths[1] + lengths[3]) / 2
+    return Outline(float(x), float(y), width, height, float(along[0] / size), float(along[1] / size))
+
+
+def goes_clockwise(ring: Points) -> bool:
+    """Whether corners go round clockwise on the screen."""
+    x, y = ring.T
+    return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) > 0
+
+
+def upright_most(outline: Outline) -> Outline:
+    """The same rectangle with its sides named so that its angle is within 45 degrees of upright."""
+    quarter = round(math.degrees(outline.angle) / 90) % 4
+    for _ in range(quarter):
+        outline = outline.across()
+    return outline
+
+
+def outline_of_runs(
+    runs: Int[np.ndarray, "runs"], height: int, width: int, columns: bool, left: float = 0.0, top: float = 0.0
+) -> tuple[Outline, int]:
+    """The outline of a mask in run-length form, and the period of its angle in degrees.
+
+    Args:
+        runs: Lengths of runs of cells outside and inside by turns, the first outside.
+        height, width: Of the mask, cells.
+        columns: Whether the runs go down the columns (as COCO's) or along the rows.
+        left, top: Where the mask lies in its picture.
+
+    Raises:
+        Unusable: The lengths are not those of a mask of this size, or it is empty.
+    """
+    lines, length = (width, height) if columns else (height, width)
+    if not (0 < lines * length <= MAX_CELLS) or len(runs) == 0 or runs.min() < 0 or runs.max() > MAX_CELLS:
+        raise Unusable(f"its mask of {width} x {height} can't be read")
+    ends = np.cumsum(runs)
+    if ends[-1] != lines * length:
+        raise Unusable(f"its mask holds {ends[-1]} cells where {width} x {height} has {lines * length}")
+    first, last = ends[:-1:2], ends[1::2]
+    keep = last > first
+    first, last = first[keep], last[keep]
+    if len(first) == 0:
+        raise Unusable("its mask is empty")
+    # A run may go on over several lines: one piece for each.
+    several = (last - 1) // length - first // length + 1
+    line = np.repeat(first // length, several) + _counted(several)
+    begin = np.maximum(np.repeat(first, several), line * length) - line * length
+    end = np.minimum(np.repeat(last, several), (line + 1) * length) - line * length
+    across, low, high = line.astype(float), begin.astype(float), end.astype(float)
+    count, middle = high - low, (low + high) / 2
+    at = across + 0.5
+    moments = np.array([
+        count.sum(), (count * at).sum(), (count * middle).sum(),
+        (count * (at**2 + 1 / 12)).sum(), (count * at * middle).sum(), ((high**3 - low**3) / 3).sum(),
+    ])  # fmt: skip
+    corners = np.concatenate([np.stack((x, y), 1) for x in (across, across + 1) for y in (low, high)])
+    if not columns:
+        moments, corners = moments[[0, 2, 1, 5, 4, 3]], corners[:, ::-1]
+    outline, period = _along_axes(moments, corners)
+    return outline.moved((1.0, 0.0, left, top)), period
+
+
+def ring_of_numbers(values: Sequence[Any], what: str) -> Points:
+    """Corners from numbers x, y, x, y ...; a last one without its fellow is left out.
+
+    Raises:
+        Unusable: One is no coordinate.
+    """
+    return np.array([number(value, what) for value in values[: len(values) // 2 * 2]]).reshape(-1, 2)
+
+
+def _counted(several: Int[np.ndarray, "pieces"]) -> Int[np.ndarray, "counted"]:
+    """0, 1, ..., n - 1 for each n, one after the other."""
+    ends = np.cumsum(several)
+    return np.arange(ends[-1]) - np.repeat(ends - several, several)
+
+
+def _open(ring: Points) -> Points:
+    """Corners each once: without those that repeat the one before, or the first at the end."""
+    kept = [point for point, after in pairwise([*ring, ring[0]]) if (point != after).any()] if len(ring) else []
+    return np.array(kept).reshape(-1, 2)
+
+
+def _ring_moments(ring: Points) -> Float[np.ndarray, "6"]:
+    """Integrals of 1, x, y, x^2, xy, y^2 over a polygon, by Green's theorem; positive whichever way it goes round."""
+    origin = ring.mean(0)  # far from the origin the sums would cancel
+    (x, y), (u, v) = (ring - origin).T, np.roll(ring - origin, -1, axis=0).T
+    cross = x * v - u * y
+    area = cross.sum() / 2
+    first_x, first_y = (cross * (x + u)).sum() / 6, (cross * (y + v)).sum() / 6
+    xx = (cross * (x * x + x * u + u * u)).sum() / 12
+    yy = (cross * (y * y + y * v + v * v)).sum() / 12
+    xy = (cross * (x * v + 2 * x * y + 2 * u * v + u * y)).sum() / 24
+    if area < 0:
+        area, first_x, first_y, xx, xy, yy = -area, -first_x, -first_y, -xx, -xy, -yy
+    a, b = origin
+    return np.array([
+        area, first_x + a * area, first_y + b * area,
+        xx + 2 * a * first_x + a * a * area, xy + a * first_y + b * first_x + a * b * area,
+        yy + 2 * b * first_y + b * b * area,
+    ])  # fmt: skip
+
+
+def _along_axes(moments: Float[np.ndarray, "6"], corners: Points) -> tuple[Outline, int]:
+    """The rectangle around a region along its principal axes, the longer one first, or upright where it is round."""
+    area, x, y, xx, xy, yy = moments
+    x, y = x / area, y / area
+    xx, xy, yy = xx / area - x * x, xy / area - x * y, yy / area - y * y
+    mean, difference = (xx + yy) / 2, math.hypot((xx - yy) / 2, xy)
+    if not mean > difference:
+        raise Unusable("its region has no area")
+    if math.sqrt((mean + difference) / (mean - difference)) < ROUND:
+        turn, period = 0.0, ANY
+    else:
+        turn, period = math.atan2(2 * xy, xx - yy) / 2, HALF_TURN  # of the longer axis, in (-90, 90] degrees
+    cosine, sine = math.cos(turn), math.sin(turn)
+    along, across = corners @ (cosine, sine), corners @ (-sine, cosine)
+    width, height = float(np.ptp(along)), float(np.ptp(across))
+    middle, beside = (along.max() + along.min()) / 2, (across.max() + across.min()) / 2
+    centre = (float(middle * cosine - beside * sine), float(middle * sine + beside * cosine))
+    return Outline(*centre, width, height, cosine, sine), period

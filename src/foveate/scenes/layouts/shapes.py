@@ -1,0 +1,187 @@
+"""What a reader gives, whatever the layout: the images of a folder, and what is annotated in each as its file tells it.
+
+Readers make no windows, look at no pixels and choose nothing; `foveate.scenes.annotations` does that for all of them.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from foveate.scenes.doubts import Doubts
+
+Frame = tuple[float, float, float, float]
+"""A gaze (a, b, tx, ty) read as a map of pixels: (x, y) -> (a x - b y + tx, b x + a y + ty)."""
+
+Kind = Literal["object", "crowd", "unsure"]
+
+MAX_COORDINATE = 1e6
+"""Coordinates beyond this many pixels belong to no picture."""
+
+FULL, HALF_TURN, QUARTER_TURN, ANY = 360, 180, 90, 0
+"""How far an angle is known: in full, up to half turns, up to quarter turns, not at all (degrees; 0 for not at all)."""
+
+
+class Unusable(ValueError):
+    """One annotation, or a part of it, can't be used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A rectangle: centre and sides in pixels; it is turned clockwise on the screen by the angle whose cosine and sine
+    are given."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    cosine: float = 1.0
+    sine: float = 0.0
+
+    @classmethod
+    def turned(cls, x: float, y: float, width: float, height: float, radians: float) -> "Outline":
+        """The rectangle turned clockwise by an angle about its centre."""
+        return cls(x, y, width, height, math.cos(radians), math.sin(radians))
+
+    @classmethod
+    def between(cls, x0: float, y0: float, x1: float, y1: float) -> "Outline":
+        """The upright rectangle with these sides."""
+        return cls((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0)
+
+    @property
+    def angle(self) -> float:
+        """Radians in (-pi, pi], clockwise on the screen."""
+        return math.atan2(self.sine, self.cosine)
+
+    def inscribed(self) -> Frame:
+        """The gaze of the largest centred square inside, turned as the rectangle is."""
+        half_side = min(self.width, self.height) / 2
+        return half_side * self.cosine, half_side * self.sine, self.x, self.y
+
+    def upright(self) -> tuple[float, float, float, float]:
+        """The upright box (x0, y0, x1, y1) around it."""
+        cosine, sine = abs(self.cosine), abs(self.sine)
+        half_width = (self.width * cosine + self.height * sine) / 2
+        half_height = (self.width * sine + self.height * cosine) / 2
+        return self.x - half_width, self.y - half_height, self.x + half_width, self.y + half_height
+
+    def moved(self, frame: Frame) -> "Outline":
+        """Where a frame carries it."""
+        a, b, tx, ty = frame
+        factor = math.hypot(a, b)
+        cosine, sine = (a * self.cosine - b * self.sine) / factor, (b * self.cosine + a * self.sine) / factor
+        x, y = a * self.x - b * self.y + tx, b * self.x + a * self.y + ty
+        return Outline(x, y, self.width * factor, self.height * factor, cosine, sine)
+
+    def across(self) -> "Outline":
+        """The same rectangle, its sides named the other way round: turned back by a quarter turn."""
+        return Outline(self.x, self.y, self.height, self.width, self.sine, -self.cosine)
+
+
+@dataclass(slots=True)
+class Shape:
+    """One annotation, in the pixels that its file speaks of.
+
+    Attributes:
+        category: Kind of object.
+        source: Which annotation it is, for people: "id 7", "object 2".
+        outline: The rectangle around it, or in words why there is none.
+        period: How far the outline's angle is known: 360, 180 or 90 degrees; 0 for not at all.
+        keypoints: Labelled points by name; in words why they can't be used; None where the format or the annotation has
+            none.
+        kind: An object; a crowd, whose objects are not told apart; or unsure (marked as difficult, or to be ignored).
+        truncated: Whether the file says that the object goes on where the outline ends; None where it says nothing.
+    """
+
+    category: str
+    source: str
+    outline: Outline | str
+    period: int = FULL
+    keypoints: Mapping[str, tuple[float, float]] | str | None = None
+    kind: Kind = "object"
+    truncated: bool | None = None
+
+
+@dataclass(slots=True)
+class Entry:
+    """One image that is listed.
+
+    Attributes:
+        file_name: Its name as the file tells it, or where it is below the folder.
+        size: Width and height that the annotations speak of, if told.
+        shapes: What is annotated in it.
+        annotated: Whether somebody looked at it; if so and it has no shapes, it is empty.
+        below: Folder below SCENES that the name is relative to; "" for SCENES itself.
+        other_name: A second name to look for, where the layout defines one.
+        identity: The image's id in its file, where it has one.
+    """
+
+    file_name: str
+    size: tuple[float, float] | None = None
+    shapes: list[Shape] = field(default_factory=list)
+    annotated: bool = True
+    below: str = ""
+    other_name: str | None = None
+    identity: int | str | None = None
+
+
+@dataclass
+class Document:
+    """All that the annotation files of a folder tell.
+
+    Attributes:
+        layout: Name of the layout.
+        place: The file or folder that the annotations come from, for messages.
+        entries: The images that are listed.
+        categories: Names of the kinds that are declared.
+        canonical: Where named keypoints lie in the canonical window, as a file tells it.
+        doubts: What is to be told about the files.
+    """
+
+    layout: str
+    place: str
+    entries: list[Entry] = field(default_factory=list)
+    categories: list[str] = field(default_factory=list)
+    canonical: dict[str, tuple[float, float]] = field(default_factory=dict)
+    doubts: Doubts = field(default_factory=Doubts)
+
+
+def number(value: Any, what: str) -> float:
+    """A finite coordinate, from a number as JSON has it.
+
+    Raises:
+        Unusable: It is none, or no picture has one as large.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_COORDINATE:
+        raise Unusable(f"{what} holds {short(value)}")
+    return float(value)
+
+
+def parsed(text: str | None, what: str) -> float:
+    """A finite coordinate, from its text.
+
+    Raises:
+        Unusable: It is none, or no picture has one as large.
+    """
+    try:
+        return number(float(text or ""), what)
+    except ValueError:
+        raise Unusable(f"{what} holds {short(text)}") from None
+
+
+def with_area(outline: Outline, what: str) -> Outline:
+    """The outline.
+
+    Raises:
+        Unusable: It has no area.
+    """
+    if not (outline.width > 0 and outline.height > 0):
+        raise Unusable(f"{what} has no area")
+    return outline
+
+
+def short(value: Any) -> str:
+    """A value as a message shows it: on one line, and cut where it is long."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= 40 else text[:37] + "..."

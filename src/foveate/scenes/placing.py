@@ -1,0 +1,181 @@
+"""Annotations brought to the upright picture that they are of; what can't be an object there is left out and told."""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from foveate.errors import BadInput
+from foveate.scenes.annotations import Annotation, Side
+from foveate.scenes.doubts import Doubts
+from foveate.scenes.frames import SAME, STORED, Chosen, Told, choose, key
+from foveate.scenes.image import BadImage, Header, read_header
+from foveate.scenes.layouts.shapes import Frame
+
+NEAR = 0.8
+"""Overlap (IoU) of two windows from which on they are one object: two boxes 3 % apart have .89, and objects that touch
+hardly reach .5."""
+SMALLEST = 1.0
+"""Half-side in pixels below which a window shows nothing."""
+BORDER = 1.0
+"""Pixels from the picture's border up to which an outline ends because the picture does."""
+
+
+@dataclass
+class Listed:
+    """One file and what is annotated in it.
+
+    Attributes:
+        name: Path below the folder.
+        annotated: Whether somebody looked at it.
+        entries: Of each entry that names it: the size that its annotations speak of, and the annotations, whose `cut`
+            says at which sides they may be cut.
+    """
+
+    name: str
+    annotated: bool = False
+    entries: list[tuple[tuple[float, float] | None, list[Annotation]]] = field(default_factory=list)
+
+
+Placed = tuple[Listed, Header, tuple[Annotation, ...]]
+
+
+def place(
+    listed: Sequence[Listed], folder: str, doubts: Doubts, tick: Callable[[int], None] | None = None
+) -> list[Placed]:
+    """Each file that can be used, its header, and its annotations in pixels of the upright picture.
+
+    Args:
+        listed: What is listed.
+        folder: Where the files are.
+        doubts: Is told what is doubtful.
+        tick: Called with the number of headers read.
+
+    Raises:
+        BadInput: Most of the files can't be used.
+    """
+    usable: list[tuple[Listed, Header]] = []
+    unusable: list[str] = []
+    for count, each in enumerate(listed, start=1):
+        try:
+            usable.append((each, read_header(os.path.join(folder, each.name))))
+        except BadImage as error:
+            unusable.append(str(error))
+        if tick is not None:
+            tick(count)
+    frames = choose(told for each, header in usable for told in _told(each, header) if told.outlines)
+    placed: list[Placed] = []
+    for each, header in usable:
+        try:
+            found = _moved(each, header, frames, doubts, len(listed))
+        except BadImage as error:
+            unusable.append(f"{os.path.join(folder, each.name)}: {error}")
+        else:
+            placed.append((each, header, _settled(found, each.name, header, doubts)))
+    for line in unusable:
+        doubts.add("unreadable", line, total=len(listed))
+    if 2 * len(unusable) > len(listed):
+        raise BadInput(f"{len(unusable)} of {len(listed)} images can't be used; the first: {unusable[0]}")
+    total = sum(a.kind == "object" for each in listed for _, of_entry in each.entries for a in of_entry)
+    for kind in ("outside", "specks", "near_duplicates"):
+        doubts.state(kind, total=total)
+    return placed
+
+
+def _told(each: Listed, header: Header) -> list[Told]:
+    return [
+        Told(header, size, [annotation.extent for annotation in annotations if annotation.extent is not None])
+        for size, annotations in each.entries
+    ]
+
+
+def _moved(each: Listed, header: Header, frames: Chosen, doubts: Doubts, total: int) -> list[Annotation]:
+    """The annotations of all entries in pixels of the upright picture.
+
+    Raises:
+        BadImage: They are of a picture of another size.
+    """
+    found: list[Annotation] = []
+    for told, (size, annotations) in zip(_told(each, header), each.entries, strict=True):
+        if not annotations:
+            continue
+        difference, chosen = told.difference(), frames.get(key(told), (False, True))
+        if chosen is None:
+            width, height = told.size or (0, 0)
+            true = f"{header.width} x {header.height} pixels"
+            raise BadImage(f"{true}, but its annotations are for {width:g} x {height:g}")
+        frame = told.frame(*chosen)
+        if difference not in (SAME, STORED):
+            taken = "rescaled to the file's" if chosen[1] else "taken as they are, since they lie outside the size told"
+            doubts.add("size", each.name, total=total, taken=taken)
+        if header.orientation != 1 and (size is None or difference != SAME or chosen[0] or header.orientation < 5):
+            taken = "as it is stored, and turned with it" if chosen[0] else "as a viewer shows it"
+            doubts.add("orientation", each.name, total=total, taken=taken)
+        found += annotations if frame == (1.0, 0.0, 0.0, 0.0) else [each.moved(frame) for each in annotations]
+    return found
+
+
+def _settled(annotations: Sequence[Annotation], name: str, header: Header, doubts: Doubts) -> tuple[Annotation, ...]:
+    """What can be in the picture: the others are dropped or unsure, near copies are one, cut sides are known."""
+    kept: list[Annotation] = []
+    for annotation in annotations:
+        cut = _cut(annotation, header)
+        if cut != annotation.cut:
+            annotation = replace(annotation, cut=cut)
+        if annotation.gaze is not None:
+            a, b, x, y = annotation.gaze
+            if not (0 <= x <= header.width and 0 <= y <= header.height):
+                doubts.add("outside", f"{name}, {annotation.source}")
+                continue
+            if math.hypot(a, b) < SMALLEST:
+                doubts.add("specks", f"{name}, {annotation.source}")
+                annotation = annotation.unsure()
+        kept.append(annotation)
+    copies = near_copies([annotation.gaze for annotation in kept if annotation.gaze is not None])
+    if not copies:
+        return tuple(kept)
+    objects = [number for number, annotation in enumerate(kept) if annotation.gaze is not None]
+    for copy in sorted(copies):
+        doubts.add("near_duplicates", f"{name}, {kept[objects[copy]].source}")
+    dropped = {objects[copy] for copy in copies}
+    return tuple(annotation for number, annotation in enumerate(kept) if number not in dropped)
+
+
+def near_copies(gazes: Sequence[Frame]) -> set[int]:
+    """Those whose window nearly is that of an earlier one that is kept: by IoU of their upright squares."""
+    windows = [(x, y, math.hypot(a, b)) for a, b, x, y in gazes]
+    order = sorted(range(len(windows)), key=lambda each: windows[each][0])
+    alike: dict[int, list[int]] = {}
+    for at, first in enumerate(order):
+        x, y, s = windows[first]
+        for second in order[at + 1 :]:
+            u, v, r = windows[second]
+            if u - x > 0.4 * s:  # the overlap can't be .8 any more
+                break
+            if _overlap(x, y, s, u, v, r) >= NEAR:
+                alike.setdefault(max(first, second), []).append(min(first, second))
+    copies: set[int] = set()
+    for later in sorted(alike):
+        if any(earlier not in copies for earlier in alike[later]):
+            copies.add(later)
+    return copies
+
+
+def _overlap(x: float, y: float, s: float, u: float, v: float, r: float) -> float:
+    across, down = min(x + s, u + r) - max(x - s, u - r), min(y + s, v + r) - max(y - s, v - r)
+    common = max(across, 0.0) * max(down, 0.0)
+    return common / (4 * s * s + 4 * r * r - common)
+
+
+def _cut(annotation: Annotation, header: Header) -> tuple[Side, ...]:
+    """Of the sides at which it may be cut, those at which it reaches the picture's border."""
+    if annotation.extent is None or not annotation.cut:
+        return ()
+    x0, y0, x1, y1 = annotation.extent.upright()
+    reached: dict[Side, bool] = {
+        "left": x0 <= BORDER,
+        "top": y0 <= BORDER,
+        "right": x1 >= header.width - BORDER,
+        "bottom": y1 >= header.height - BORDER,
+    }
+    return tuple(side for side in annotation.cut if reached[side])
