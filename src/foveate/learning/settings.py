@@ -10,17 +10,18 @@ from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Sh
 from foveate.training.settings import PRESETS as TRAINING
 from foveate.training.settings import TrainSettings
 
-Tolerance = Annotated[float, Field(gt=-math.inf, allow_inf_nan=True)]  # inf: a round is never undone; nan is no number
+Limit = Annotated[float, Field(ge=0, allow_inf_nan=True)]  # inf: none; nan is not taken
+Tolerance = Annotated[float, Field(gt=-math.inf, allow_inf_nan=True)]  # inf: a round is never undone
 
 
 @settings
 class Trust:
     """Which attended scenes teach."""
 
-    probability: Share = 0.3  # least P(object | score)
-    centre: NotNegative = 0.25  # largest posterior deviation of the centre, half-sides
-    log_scale: NotNegative = 0.25  # of log scale
-    angle: NotNegative = 0.35  # of the angle, radians
+    probability: NotNegative = 0.3  # least P(object | score); above 1 none teaches
+    centre: Limit = 0.25  # largest posterior deviation of the centre, half-sides
+    log_scale: Limit = 0.25  # of log scale
+    angle: Limit = 0.35  # of the angle, radians
     share: Share = 0.25  # of the scenes that teach in the first round even if less probable
     negligible: Share = 0.02  # but not below this probability
     fewest: Annotated[int, Field(ge=2)] = 8  # scenes
