@@ -23,6 +23,7 @@ from untrained import write_untrained
 from foveate.attention.attend import Attention
 from foveate.attention.posterior import hmc, hmc_graph, hmc_kernels
 from foveate.attention.posterior.target import reference
+from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.log_z.chains import anneal
 from foveate.boltzmann.log_z.path import binary_path
 from foveate.boltzmann.log_z.schedules import linear
@@ -34,9 +35,9 @@ from foveate.demo.digits import write_digit_scenes
 from foveate.runtime.full_precision import full_precision
 from foveate.runtime.workers import default_workers, map_images
 from foveate.scenes.folder import list_images, read_image
-from foveate.training.pairs import Pairs
+from foveate.training.networks import Recipe, init, train_step
 from foveate.training.settings import ShiftNetSettings
-from foveate.training.shiftnet import init, train_step
+from foveate.training.shiftnet import pair_loss
 
 STEPS, FEW = 400, 20  # of annealing, a round; on the CPU
 TRANSITIONS = 10  # of HMC, a round
@@ -160,15 +161,19 @@ def pcd(figures: Figures, rounds: int) -> None:
 def shiftnet(figures: Figures, rounds: int) -> None:
     rng = torch.Generator().manual_seed(0)
     for batch in (128, 1024):
-        gazes = torch.rand(batch, 4, generator=rng, dtype=torch.float64) + 5
         context, v = torch.rand(batch, 3, 72, 72, generator=rng), torch.randn(batch, 3, 24, 24, generator=rng)
-        delta, numbers = torch.randn(batch, 4, generator=rng), torch.arange(batch)
-        steps, looks = {}, {}
+        delta, settings = torch.randn(batch, 4, generator=rng), ShiftNetSettings()
+        recipe, steps, looks = Recipe.sgd(settings.steps, settings.descent), {}, {}
         for name, device in (("GPU", "cuda"), ("CPU, one thread", "cpu")):
-            state, there = init(0, device=device), (context.to(device), v.to(device))
-            pairs = Pairs(*there, delta.to(device), gazes, gazes, numbers, torch.ones(batch))
-            settings, still = ShiftNetSettings(), state.average
-            steps[name] = median_seconds(lambda s=state, p=pairs, how=settings: train_step(s, p, how), rounds)
+            net, there, target = ShiftNet().channels_last(), (context.to(device), v.to(device)), delta.to(device)
+            net.reset(rng)
+            state = init(net.to(device), recipe)
+            still = state.average.module
+
+            def step(state=state, there=there, target=target, recipe=recipe, settings=settings) -> None:
+                train_step(state, pair_loss(state.net(*there), target, settings), recipe, "ShiftNet")
+
+            steps[name] = median_seconds(step, rounds)
             with torch.inference_mode():
                 looks[name] = median_seconds(lambda net=still, seen=there: net(*seen), rounds)
         for title, times in (("a training step", steps), ("a forward pass", looks)):

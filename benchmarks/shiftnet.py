@@ -19,9 +19,9 @@ from torch import Tensor
 from foveate.attention.shiftnet import ShiftNet
 from foveate.runtime.memory import keep_large_blocks
 from foveate.runtime.precision import look_dtype
-from foveate.training.pairs import Pairs
+from foveate.training.networks import Recipe, init, train_step
 from foveate.training.settings import ShiftNetSettings
-from foveate.training.shiftnet import init, train_step
+from foveate.training.shiftnet import pair_loss
 
 BATCH = 128
 FORWARD = 2.0 * BATCH * (2352 * 66 * 66 + 1200 * 22 * 22 + 7_929_856 + 4096)  # operations
@@ -82,11 +82,10 @@ def main() -> None:
     keep_large_blocks()
     rng = torch.Generator().manual_seed(0)
     context, v = torch.rand(BATCH, 3, 72, 72, generator=rng), torch.randn(BATCH, 3, 24, 24, generator=rng)
-    gazes = torch.rand(BATCH, 4, generator=rng, dtype=torch.float64) + 5
-    pairs = Pairs(
-        context, v, torch.randn(BATCH, 4, generator=rng), gazes, gazes, torch.arange(BATCH), torch.ones(BATCH)
-    )
-    state, settings = init(0), ShiftNetSettings()
+    delta, settings = torch.randn(BATCH, 4, generator=rng), ShiftNetSettings()
+    recipe, net = Recipe.sgd(settings.steps, settings.descent), ShiftNet().channels_last()
+    net.reset(rng)
+    state = init(net, recipe)
     plain = ShiftNet()
     channels, halved = (ShiftNet().channels_last() for _ in range(2))
     dtype = look_dtype(torch.device("cpu"))
@@ -95,14 +94,14 @@ def main() -> None:
     per_millisecond = 2 * 1536**3 / gemm
     step = in_turns(
         {
-            "ours": lambda: train_step(state, pairs, settings),
+            "ours": lambda: train_step(state, pair_loss(net(context, v), delta, settings), recipe, "ShiftNet"),
             "torch, as written": stepper(plain, plainly, context, v),
             "torch, channels last, pooled first": stepper(channels, pooled, context, v),
             "the same, autocast to bfloat16": stepper(halved, cast, context, v),
         },
         rounds,
     )
-    still = state.average
+    still = state.average.module
     with torch.inference_mode():
         look = {
             "ours": lambda: still(context, v),

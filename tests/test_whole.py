@@ -169,7 +169,7 @@ def test_learning_goes_on_after_an_interruption_to_the_same_weights_and_log(fold
 
 @pytest.mark.parametrize(
     ("changes", "why"),
-    [({"shiftnet_rate": 1e30}, "the ShiftNet's .* learning rate is too high"), ({"tolerance": -1e6}, "fell from")],
+    [({"shiftnet_rate": 1e30}, "ShiftNet: .* learning rate is too high"), ({"tolerance": -1e6}, "fell from")],
 )
 def test_a_round_that_blows_up_or_explains_less_is_undone_and_said(folder, run, tmp_path, changes, why):
     """The networks that such a rate makes are no numbers; and no round raises a bound by a million nats."""

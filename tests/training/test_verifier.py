@@ -148,15 +148,15 @@ def test_it_learns_to_tell_objects_from_what_the_search_was_drawn_to(gallery, st
     assert torch.isfinite(odds[:, NEAR]).all()
 
 
-def test_what_looks_like_an_object_is_dropped_unless_there_is_none_for_certain(start):
+def test_what_looks_like_an_object_is_dropped_unless_there_is_none_for_certain():
     settings = VerifierSettings()
-    state = verifier.begin(start, False, 3)
-    state.visits.fill_(settings.suspicious)
-    state.logit.copy_(torch.tensor([9.0, 9.0, -9.0]))
+    memory = verifier.nothing_known(3)
+    memory["visits"].fill_(settings.suspicious)
+    memory["logit"].copy_(torch.tensor([9.0, 9.0, -9.0]))
     certain = torch.tensor([False, True, False])
-    drawn = verifier._choose(state, certain, settings, generator(0, "drawn"))
+    drawn = verifier._choose(memory, certain, settings, generator(0, "drawn"))
     assert set(drawn.tolist()) <= {1, 2} and (drawn == 1).sum() > (drawn == 2).sum()
-    assert verifier._suspicious(state, certain, settings).tolist() == [True, False, False]
+    assert verifier._suspicious(memory, certain, settings).tolist() == [True, False, False]
 
 
 def test_stopped_half_way_it_goes_on_to_the_same_weights_and_figures(gallery, start, tmp_path):

@@ -8,7 +8,6 @@ log density is then over gazes too, and patches are drawn through gazes that are
 inferred gazes for exact believes that objects are always turned as the inference takes them to be.
 """
 
-
 import torch
 from jaxtyping import Float
 from torch import Tensor

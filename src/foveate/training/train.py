@@ -193,7 +193,6 @@ def network(
         run.log,
         validate,
         start,
-        "shiftnet",
         device,
     )
     net.save(path)
@@ -232,7 +231,6 @@ def fine_network(
             run.log,
             None,
             start or shiftnet,
-            "fine",
             device,
         )
     Models(gdbn, shiftnet, None, fine).save_networks(path)

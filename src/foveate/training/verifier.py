@@ -21,8 +21,6 @@ The loss is logistic for either output, both of its classes weighing the same; w
 overlap that is neither large nor small, an object that other surroundings may have hidden) there is none.
 """
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -31,56 +29,40 @@ from torch import Tensor
 from foveate.attention.evidence import HERE, NEAR
 from foveate.attention.search import Canonical
 from foveate.attention.shiftnet import ShiftNet, middle
-from foveate.errors import NotFinite
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
-from foveate.training.descent import descend, finite
 from foveate.training.gallery import Gallery
 from foveate.training.labels import ELSEWHERE, UNCLEAR, Objects
+from foveate.training.networks import Books, Memory, Recipe, train_network
 from foveate.training.settings import PairSettings, VerifierSettings
 from foveate.training.verifier_pairs import Pairs, draw
 
 LAST = 100  # steps whose mistakes are counted in the figures
 
-Shares = tuple[float, float, float]
-"""What one step got wrong: of objects, of hard negatives, and of the answers to near."""
 
-
-class State(NamedTuple):
-    """Everything that the next step depends on.
-
-    Attributes:
-        net: The weights that are trained; its first two outputs are the log-odds.
-        average: Their exponential moving average.
-        velocity: The momentum of each weight.
-        logit: What each hard negative last gave, a running mean.
-        visits: How often it was drawn.
-        median: Running median of the objects' log-odds.
-        step: Steps done.
-    """
-
-    net: ShiftNet
-    average: ShiftNet
-    velocity: list[Tensor]
-    logit: Float[Tensor, "negatives"]
-    visits: Int[Tensor, "negatives"]
-    median: float
-    step: int
-
-
-def begin(start: ShiftNet, again: bool, negatives: int) -> State:
+def begin(start: ShiftNet, again: bool) -> ShiftNet:
     """The weights of `start`; the last layer is zero unless `start` is a verifier that learns `again`."""
-    net, average = ShiftNet(), ShiftNet()
-    for each in (net, average):
-        each.channels_last().load_state_dict(start.state_dict())
-        if not again:
-            torch.nn.init.zeros_(each.shift.weight)
-            torch.nn.init.zeros_(each.shift.bias)
-        each.to(start.shift.weight.device)
-    velocity = [torch.zeros_like(p) for p in net.parameters()]
-    visits = torch.zeros(negatives, dtype=torch.int64)
-    return State(net, average.requires_grad_(False), velocity, torch.zeros(negatives), visits, 0.0, 0)
+    net = ShiftNet().channels_last()
+    net.load_state_dict(start.state_dict())
+    if not again:
+        torch.nn.init.zeros_(net.shift.weight)
+        torch.nn.init.zeros_(net.shift.bias)
+    return net.to(start.shift.weight.device)
+
+
+def nothing_known(negatives: int) -> Memory:
+    """What is remembered of the negatives before the first step.
+
+    logit: what each last gave, a running mean; visits: how often it was drawn; median: running median of the objects'
+    log-odds; wrong: shares on the wrong side in each of the last steps, of objects, negatives and answers to near.
+    """
+    return {
+        "logit": torch.zeros(negatives),
+        "visits": torch.zeros(negatives, dtype=torch.int64),
+        "median": torch.zeros((), dtype=torch.float64),
+        "wrong": torch.zeros(0, 3, dtype=torch.float64),
+    }
 
 
 def train_verifier(
@@ -114,70 +96,61 @@ def train_verifier(
     Returns:
         The averaged network, whose first two outputs are the log-odds of near and here, and figures about it.
     """
-    count = len(negatives.image)
-    state, wrong = _restore(checkpoints, count, start.shift.weight.device) or (begin(start, again, count), [])
-    with progress.phase("verifier", settings.steps) as tick:
-        while state.step < settings.steps:
-            rng = generator(seed, "verifier", state.step)
-            chosen = _choose(state, certain, settings, rng)
-            pairs = draw(gallery, negatives, chosen, settings.pairs, pairing, rng, start.shift.weight.device)
-            state, shares = _step(state, pairs, canonical, chosen, settings)
-            wrong.append(shares)
-            if state.step % settings.checkpoint_every == 0 or state.step == settings.steps:
-                _save(checkpoints, state, wrong[-LAST:])
-            tick(state.step)
-    last = torch.tensor(wrong[-LAST:] or [(float("nan"),) * 3], dtype=torch.float64).mean(0)
+    memory, device = nothing_known(len(negatives.image)), start.shift.weight.device
+
+    def draw_batch(step: int) -> tuple[Pairs, Int[Tensor, "n"]]:
+        rng = generator(seed, "verifier", step)
+        chosen = _choose(memory, certain, settings, rng)
+        return draw(gallery, negatives, chosen, settings.pairs, pairing, rng, device), chosen
+
+    def loss(net: ShiftNet, batch: tuple[Pairs, Int[Tensor, "n"]]) -> Float[Tensor, ""]:
+        pairs, chosen = batch
+        with torch.no_grad():
+            v = canonical(middle(pairs.context, 1.0))
+        odds = net.shift(net.features(pairs.context, v))
+        _remember(memory, odds.detach().cpu(), pairs, chosen, settings.pairs.objects)
+        near, here = pairs.near.to(v.device), pairs.here.to(v.device)
+        return _loss(odds[:, NEAR], near, settings.soft) + _loss(odds[:, HERE], here, settings.soft)
+
+    books = Books("verifier", "verifier", progress, checkpoints, checkpoint_every=settings.checkpoint_every)
+    recipe = Recipe.sgd(settings.steps, settings.descent)
+    net = train_network(begin(start, again), draw_batch, loss, recipe, books, memory)
+    last = memory["wrong"].mean(0).tolist()
     figures = {
-        "verifier_negatives": count,
-        "verifier_suspicious": int(_suspicious(state, certain, settings).sum()),
-        "verifier_missed": round(float(last[0]), 4),
-        "verifier_fooled": round(float(last[1]), 4),
-        "verifier_near_wrong": round(float(last[2]), 4),
+        "verifier_negatives": len(negatives.image),
+        "verifier_suspicious": int(_suspicious(memory, certain, settings).sum()),
+        "verifier_missed": round(last[0], 4),
+        "verifier_fooled": round(last[1], 4),
+        "verifier_near_wrong": round(last[2], 4),
     }
-    return finite(state.average, "the verifier").eval(), figures
+    return net, figures
 
 
-def _suspicious(state: State, certain: Bool[Tensor, "negatives"], settings: VerifierSettings) -> Tensor:
-    return (state.visits >= settings.suspicious) & (state.logit > state.median) & ~certain
+def _suspicious(memory: Memory, certain: Bool[Tensor, "negatives"], settings: VerifierSettings) -> Tensor:
+    return (memory["visits"] >= settings.suspicious) & (memory["logit"] > memory["median"]) & ~certain
 
 
 def _choose(
-    state: State, certain: Bool[Tensor, "negatives"], settings: VerifierSettings, rng: torch.Generator
+    memory: Memory, certain: Bool[Tensor, "negatives"], settings: VerifierSettings, rng: torch.Generator
 ) -> Int[Tensor, "n"]:
     """Which hard negatives a step sees."""
-    weight = torch.sigmoid(state.logit) + settings.least
-    weight[_suspicious(state, certain, settings)] = 0
+    weight = torch.sigmoid(memory["logit"]) + settings.least
+    weight[_suspicious(memory, certain, settings)] = 0
     if not len(weight) or not weight.sum() > 0:
         return torch.zeros(0, dtype=torch.int64)
     return torch.multinomial(weight, settings.pairs.negatives, replacement=True, generator=rng)
 
 
-def _step(
-    state: State, pairs: Pairs, canonical: Canonical, chosen: Int[Tensor, "n"], settings: VerifierSettings
-) -> tuple[State, Shares]:
-    """One step; the networks and the negatives' records are changed in place.
-
-    Also gives the shares on the wrong side: of objects, of hard negatives, and of the answers to near.
-    """
-    with torch.no_grad():
-        v = canonical(middle(pairs.context, 1.0))
-    odds = state.net.shift(state.net.features(pairs.context, v))
-    near, here = pairs.near.to(v.device), pairs.here.to(v.device)
-    loss = _loss(odds[:, NEAR], near, settings.soft) + _loss(odds[:, HERE], here, settings.soft)
-    if not torch.isfinite(loss):
-        raise NotFinite(f"the verifier's loss is {loss.item()} at step {state.step}: the learning rate is too high")
-    weights: list[Tensor] = list(state.net.parameters())
-    average: list[Tensor] = list(state.average.parameters())
-    gradients = torch.autograd.grad(loss, weights)
-    descend(weights, gradients, state.velocity, average, state.step, settings.steps, settings.descent)
-    odds = odds.detach().cpu()
-    there, fooled = odds[: settings.pairs.objects, HERE], odds[len(odds) - len(chosen) :, HERE]
-    state.logit[chosen] = 0.5 * (state.logit[chosen] + fooled)
-    state.visits[chosen] += 1
-    median = state.median + 0.1 * (float(there.median()) - state.median)
+def _remember(memory: Memory, odds: Float[Tensor, "n 4"], pairs: Pairs, chosen: Int[Tensor, "k"], objects: int) -> None:
+    """Keeps what a step saw of the negatives, and what it got wrong."""
+    there, fooled = odds[:objects, HERE], odds[len(odds) - len(chosen) :, HERE]
+    memory["logit"][chosen] = 0.5 * (memory["logit"][chosen] + fooled)
+    memory["visits"][chosen] += 1
+    memory["median"] = memory["median"] + 0.1 * (there.median().double() - memory["median"])
     asked = pairs.near != UNCLEAR
-    wrong = (odds[asked, NEAR] > 0) != (pairs.near[asked] > 0)
-    return state._replace(median=median, step=state.step + 1), (_mean(there < 0), _mean(fooled > 0), _mean(wrong))
+    near = (odds[asked, NEAR] > 0) != (pairs.near[asked] > 0)
+    shares = torch.stack([_mean(there < 0), _mean(fooled > 0), _mean(near)])
+    memory["wrong"] = torch.cat((memory["wrong"], shares[None]))[-LAST:]
 
 
 def _loss(odds: Float[Tensor, "n"], answer: Int[Tensor, "n"], soft: float) -> Float[Tensor, ""]:
@@ -188,31 +161,5 @@ def _loss(odds: Float[Tensor, "n"], answer: Int[Tensor, "n"], soft: float) -> Fl
     return (F.binary_cross_entropy_with_logits(odds, target, reduction="none") * weight).sum()
 
 
-def _mean(wrong: Tensor) -> float:
-    return float(wrong.double().mean()) if len(wrong) else 0.0
-
-
-def _save(checkpoints: Checkpoints | NoCheckpoints, state: State, wrong: list[Shares]) -> None:
-    tensors = {f"net.{key}": value for key, value in state.net.state_dict().items()}
-    tensors |= {f"average.{key}": value for key, value in state.average.state_dict().items()}
-    tensors |= {f"velocity.{k}": value for k, value in enumerate(state.velocity)}
-    tensors |= {"logit": state.logit, "visits": state.visits}
-    checkpoints.save("verifier", tensors, {"step": state.step, "median": state.median, "wrong": wrong})
-
-
-def _restore(
-    checkpoints: Checkpoints | NoCheckpoints, negatives: int, device: torch.device
-) -> tuple[State, list[Shares]] | None:
-    found = checkpoints.load("verifier")
-    if found is None:
-        return None
-    tensors, meta = found
-    state = begin(ShiftNet().to(device), False, negatives)
-    for prefix, net in (("net.", state.net), ("average.", state.average)):
-        net.load_state_dict({key: tensors[prefix + key] for key in net.state_dict()})
-    for k, value in enumerate(state.velocity):
-        value.copy_(tensors[f"velocity.{k}"])
-    state.logit.copy_(tensors["logit"])
-    state.visits.copy_(tensors["visits"])
-    wrong = [tuple(shares) for shares in meta["wrong"]]
-    return state._replace(median=float(meta["median"]), step=int(meta["step"])), wrong
+def _mean(wrong: Tensor) -> Float[Tensor, ""]:
+    return wrong.double().mean() if len(wrong) else torch.zeros((), dtype=torch.float64)
