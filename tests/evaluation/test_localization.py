@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from records import records
 
-from foveate.attention.attend import content_key
 from foveate.attention.found import chart_spread
 from foveate.errors import BadInput, Interrupted
 from foveate.evaluation.localization import localize, measure
@@ -22,6 +21,7 @@ from foveate.evaluation.reliability import expected_calibration_error, reliabili
 from foveate.evaluation.turning import turn_scene
 from foveate.scenes import gaze
 from foveate.scenes.folder import Scene, Scenes, read_image
+from foveate.scenes.pixels import content_key
 
 
 @dataclass

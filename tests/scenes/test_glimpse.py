@@ -60,6 +60,7 @@ def test_eight_bit_sixteen_bit_and_float_images_are_the_same_image():
         np.zeros((4, 4), np.uint8),
         np.zeros((0, 4, 3), np.uint8),
         np.full((2, 2, 3), np.nan),
+        np.full((2, 2, 3), 255.0),
         np.zeros((2, 2, 3), np.int64),
     ],
 )

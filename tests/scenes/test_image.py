@@ -1,4 +1,5 @@
 import os
+import struct
 import subprocess
 import sys
 import warnings
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from foveate.errors import BadInput
-from foveate.scenes.image import BadImage, open_picture, read_header, read_image
+from foveate.scenes.image import LIMIT, BadImage, open_picture, read_header, read_image
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -108,6 +109,91 @@ def test_bomb_is_refused_by_its_header_alone(make, saved):
             reader(path)
 
 
+def test_the_limit_of_pixels_can_be_set(make, saved, monkeypatch):
+    path = saved("a.png", make.encode(make.photograph(), "PNG"))
+    monkeypatch.setenv(LIMIT, str(48 * 64))
+    assert read_image(path).shape == (48, 64, 3)
+    monkeypatch.setenv(LIMIT, str(48 * 64 - 1))
+    with pytest.raises(BadImage, match=f"48 pixels are more than .*{LIMIT}"):
+        read_header(path)
+    monkeypatch.setenv(LIMIT, "many")
+    with pytest.raises(BadInput, match=f"{LIMIT}=many"):
+        read_header(path)
+
+
+def test_a_jpeg_beyond_the_limit_is_read_reduced_and_only_so(make, saved, monkeypatch):
+    picture = make.photograph(512, 768)
+    monkeypatch.setenv(LIMIT, str(256 * 384))
+    path = saved("a.jpg", make.encode(picture, "JPEG", quality=95))
+    assert read_header(path).width == 768
+    reduced = open_picture(path, 100)
+    assert (reduced.width, reduced.height, reduced.pixels.shape) == (768, 512, (66, 100, 3))
+    for max_side in (None, 400):  # which is decoded in full
+        with pytest.raises(BadImage, match="768 x 512 pixels are more"):
+            open_picture(path, max_side)
+    for kind, options in (("JPEG", {"progressive": True}), ("PNG", {})):
+        with pytest.raises(BadImage, match="768 x 512 pixels are more"):
+            open_picture(saved("b", make.encode(picture, kind, **options)), 100)
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"%PDF-1.7\n", "a PDF document"),
+        (b"%!PS-Adobe-3.0", "a PostScript document"),
+        (b"8BPS\0\1", "a Photoshop document"),
+        (bytes(128) + b"DICM\2\0", "a DICOM file"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "a video"),
+        (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", "a video"),
+        (b"RIFF\0\0\1\0AVI LIST", "a video"),
+        (b"\x1aE\xdf\xa3\x9f", "a video"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "a raw camera file"),
+        (b"II*\0\x10\0\0\0CR\2\0", "a raw camera file"),
+        (b"FUJIFILMCCD-RAW 0201", "a raw camera file"),
+    ],
+)
+def test_what_is_often_taken_for_a_picture_is_called_by_its_name(saved, head, name):
+    path = saved("a.jpg", head + bytes(200))
+    with pytest.raises(BadImage, match=f"a.jpg: {name}: ") as caught:
+        read_image(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_raw_camera_file_is_never_its_thumbnail(make, saved):
+    thumbnail = bytes(range(96))
+    for extra in ([(50706, 1)], [(254, 1), (330, 8)], [(262, 32803)], [(262, 34892)]):
+        path = saved("a.dng", make.tiff(12, 8, 8, thumbnail, extra=extra))
+        for reader in (read_image, read_header):
+            with pytest.raises(BadImage, match="a raw camera file: develop it first"):
+                reader(path)
+
+
+def test_pages_of_a_tiff_are_counted_and_read_one_by_one(make, saved):
+    pages = [make.photograph(40 + 8 * k, 64, k) for k in range(3)]
+    first, *rest = map(Image.fromarray, pages)
+    path = saved("a.tif", make.encode(first, "TIFF", save_all=True, append_images=rest))
+    for k, page in enumerate(pages):
+        picture, header = open_picture(path, page=k), read_header(path, page=k)
+        np.testing.assert_array_equal(picture.pixels, page)
+        assert (picture.pages, header.pages, header.height) == (3, 3, 40 + 8 * k)
+    for page in (3, -1):
+        with pytest.raises(BadImage, match=f"page {page + 1} is asked for, and it has 3"):
+            open_picture(path, page=page)
+    assert open_picture(saved("b.png", make.encode(pages[0], "PNG"))).pages == 1
+
+
+def test_reduced_copies_in_a_tiff_are_no_pages_wherever_they_stand(make, saved):
+    small, large = (Image.fromarray(make.photograph(height, 2 * height)) for height in (8, 40))
+    for first, second in ((small, large), (large, small)):
+        data = bytearray(make.encode(first, "TIFF", save_all=True, append_images=[second], tiffinfo={254: 0}))
+        entries = [at for at in range(len(data)) if data.startswith(struct.pack("<HHI", 254, 4, 1), at)]
+        assert len(entries) == 2
+        data[entries[0 if first is small else 1] + 8] = 1  # NewSubfileType: a reduced copy of another picture
+        picture = open_picture(saved("a.tif", bytes(data)))
+        assert picture.pages == 1
+        np.testing.assert_array_equal(picture.pixels, np.asarray(large))
+
+
 def test_reading_leaves_every_process_wide_switch_and_filter_alone(make, saved):
     paths = [saved(name, data) for name, data in make.broken_images().items()]
     exif = b"Exif\0\0" + bytes.fromhex("0008000201120003")
@@ -177,11 +263,11 @@ print((peak_memory() - before) // 1024, picture.width * picture.height, picture.
 """
 
 
-def test_hundred_megapixels_take_the_memory_of_what_is_asked_for(make, saved, environment):
-    path = saved("large.jpg", make.encode(Image.new("L", (12000, 9000), 90), "JPEG", quality=50))
+def test_two_hundred_megapixels_take_the_memory_of_what_is_asked_for(make, saved, environment):
+    path = saved("large.jpg", make.encode(Image.new("L", (16320, 12240), 90), "JPEG", quality=50))
     small = saved("small.jpg", make.encode(make.photograph(), "JPEG"))
     command = [sys.executable, "-c", READ_AND_WEIGH, str(path), str(small)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
     kilobytes, pixels, shape = done.stdout.split(maxsplit=2)
-    assert int(pixels) == 108_000_000 and shape.strip() == "(768, 1024, 3)"
+    assert int(pixels) == 16320 * 12240 and shape.strip() == "(768, 1024, 3)"
     assert int(kilobytes) < 60_000

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from foveate.scenes.image import BadImage, read_image
+from foveate.scenes.pixels import content_key
 
 
 def grey(picture):
@@ -46,12 +47,33 @@ def test_every_range_of_grey_gives_the_same_picture(twins, saved):
     for name, data in files.items():
         found = read_image(saved("a", data))
         unit = found / np.iinfo(found.dtype).max
-        assert found.dtype == (np.uint8 if name in ("16-bit RGB PNG", "8-bit PNG") else np.uint16), name
+        assert found.dtype == (np.uint16 if "12" in name or "float" in name else np.uint8), name
         assert np.abs(unit - repeated(eight / 255)).max() < 2e-4, name
         small = read_image(saved("a", data), 16)
         reference = read_image(saved("b", files["8-bit PNG"]), 16)
         assert small.shape == reference.shape == (12, 16, 3)
         assert np.abs(small / np.iinfo(small.dtype).max - reference / 255).max() < 0.004, name
+
+
+@pytest.mark.parametrize("max_side", [None, 16])
+def test_eight_bits_of_grey_and_their_sixteen_bit_twins_are_one_picture_to_the_last_bit(twins, saved, max_side):
+    _, files = twins
+    eight = read_image(saved("a", files["8-bit PNG"]), max_side)
+    twin_names = [name for name in files if name.startswith("16-bit") and "RGB" not in name]
+    assert len(twin_names) == 5
+    for name in twin_names:
+        np.testing.assert_array_equal(read_image(saved("a", files[name]), max_side), eight, err_msg=name)
+
+
+def test_the_key_of_a_picture_is_that_of_its_values_however_they_are_stored(make):
+    eight = make.photograph()
+    sixteen = eight.astype(np.uint16) * 257
+    keys = {content_key(same) for same in (eight, sixteen, eight / 255, (eight / 255).astype(np.float32))}
+    assert len(keys) == 1
+    other = sixteen.copy()
+    other[0, 0, 0] ^= 1
+    different = (255 - eight, eight[:, ::-1], eight.reshape(64, 48, 3), other)
+    assert len(keys | {content_key(image) for image in different}) == 5
 
 
 def test_range_is_the_format_s_and_not_the_picture_s_own_maximum(make, saved):

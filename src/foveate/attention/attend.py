@@ -9,7 +9,6 @@ gives one): its result does not depend on what else is in the folder, on order, 
 under another name gets the same one.
 """
 
-import hashlib
 from collections.abc import Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -33,6 +32,7 @@ from foveate.runtime.memory import keep_large_blocks
 from foveate.runtime.progress import Progress
 from foveate.runtime.workers import map_images
 from foveate.scenes.glimpse import share_outside
+from foveate.scenes.pixels import content_key
 from foveate.scenes.pyramid import Pyramids
 
 
@@ -41,13 +41,6 @@ class Candidates(NamedTuple):
 
     trails: Float[Tensor, "steps n 4"]
     measured: Float[np.ndarray, "n measured"]
-
-
-def content_key(pixels: Shaped[np.ndarray, "..."]) -> str:
-    """A name for an image that depends on its pixels alone: BLAKE2 of its type, shape and values."""
-    digest = hashlib.blake2b(f"{pixels.dtype.str}{pixels.shape}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(pixels).data)
-    return digest.hexdigest()
 
 
 class Attention:

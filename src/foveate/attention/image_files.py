@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from foveate.attention.attend import content_key
 from foveate.attention.output import to_json
 from foveate.attention.tiles import Tile, cut, scales, together
 from foveate.errors import BadInput
 from foveate.runtime.progress import Tick
 from foveate.runtime.workers import map_images
 from foveate.scenes.image import Picture, open_picture
+from foveate.scenes.pixels import content_key
 
 
 @dataclass

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from foveate.attention.attend import content_key
 from foveate.errors import BadInput
 from foveate.evaluation.matching import ignored, match, overlaps
 from foveate.evaluation.outcome import Outcome, outcome
@@ -24,6 +23,7 @@ from foveate.evaluation.reliability import (
 from foveate.evaluation.turning import turn_image, turn_scene
 from foveate.scenes.folder import Scene, Scenes, open_picture
 from foveate.scenes.image import Picture
+from foveate.scenes.pixels import content_key
 
 THRESHOLDS = ("0.3", "0.5", "0.7")
 

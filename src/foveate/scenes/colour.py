@@ -5,6 +5,7 @@
 | grey, 1-bit, palette, YCbCr, CMYK, HSV, Lab | red, green, blue of 8 bits; profiles (ICC) are not applied |
 | transparency (alpha, or a transparent colour) | laid on white, as viewers do |
 | grey of 16 bits | 16 bits; the range is the format's (65535), never the picture's own maximum |
+| grey of 16 bits that is 8-bit grey x 257 | those 8 bits: the same picture in other bytes |
 | grey of k bits, 8 < k < 16 (TIFF's BitsPerSample, or a MaxSampleValue of 2^k - 1) | 16 bits; 2^k - 1 is white |
 | grey TIFF whose 0 is white | inverted |
 | colour of 16 bits | its upper 8 bits (Pillow keeps no more) |
@@ -16,15 +17,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt16
+from jaxtyping import Float, Shaped
 
 from foveate.scenes.formats import Kind
+from foveate.scenes.pixels import SLACK, narrowed
 
 WHITE = (255, 255, 255)
 
 _PHOTOMETRIC, _BITS, _MAX_SAMPLE = 262, 258, 281  # TIFF tags
 _DECLARED_RANGES = {2**bits - 1 for bits in range(9, 17)}
-_FLOAT_SLACK = 1e-3  # resampled float pictures overshoot [0, 1] a little
 
 
 class UnknownRange(ValueError):
@@ -94,17 +95,20 @@ def _reduced(image: Any, reduction: Reduction | None) -> Any:
     return image.resize((reduction.width, reduction.height), Image.Resampling.HAMMING, region)
 
 
-def _deep(image: Any, kind: Kind, reduction: Reduction | None) -> UInt16[np.ndarray, "height width 3"]:
+def _deep(image: Any, kind: Kind, reduction: Reduction | None) -> Shaped[np.ndarray, "height width 3"]:
     """Grey of more than 8 bits, by the rules of the module's table."""
     from PIL import Image
 
     values = np.asarray(image)
-    if image.mode == "F":
-        unit = _unit_floats(values)
-    else:
-        unit = values.astype(np.float32) / _declared_maximum(image, kind)
+    maximum = None if image.mode == "F" else _declared_maximum(image, kind)
+    if maximum == 65535 and (eight := narrowed(values.astype(np.uint16))).dtype == np.uint8:
+        values, maximum = eight, 255
+    unit = _unit_floats(values) if maximum is None else values.astype(np.float32) / maximum
     if kind is Kind.TIFF and image.tag_v2.get(_PHOTOMETRIC) == 0:
         unit = 1 - unit
+    if maximum == 255:
+        grey = Image.fromarray(np.rint(unit * 255).astype(np.uint8))
+        return np.repeat(np.asarray(_reduced(grey, reduction))[:, :, None], 3, axis=2)
     if reduction is not None:
         unit = np.asarray(_reduced(Image.fromarray(unit), reduction))
     grey = np.rint(np.clip(unit, 0, 1) * 65535).astype(np.uint16)
@@ -113,7 +117,7 @@ def _deep(image: Any, kind: Kind, reduction: Reduction | None) -> UInt16[np.ndar
 
 def _unit_floats(values: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:
     low, high = float(values.min()), float(values.max())
-    if not (low >= -_FLOAT_SLACK and high <= 1 + _FLOAT_SLACK):  # NaN fails every comparison
+    if not (low >= -SLACK and high <= 1 + SLACK):  # NaN fails every comparison
         raise UnknownRange(f"floating-point pixels from {low:g} to {high:g}: only those in [0, 1] have a known meaning")
     return values.astype(np.float32)
 

@@ -2,9 +2,10 @@
 
 import enum
 import struct
-from typing import BinaryIO
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
 
-HEAD = 64
+HEAD = 132
 """How many of a file's first bytes `kind_of` wants."""
 
 
@@ -43,6 +44,21 @@ _SIGNATURES = (
     (b"\0\0\0\x0cjP  \r\n\x87\n", Kind.JPEG2000),
 )
 
+RAW = "a raw camera file: develop it first"
+_VIDEO = "a video: take out frames as pictures"
+_OTHERS = (
+    (0, b"%PDF", "a PDF document: save its pages as pictures"),
+    (0, b"%!PS", "a PostScript document: save its pages as pictures"),
+    (0, b"8BPS", "a Photoshop document: export it as PNG or TIFF"),
+    (128, b"DICM", "a DICOM file: export its picture as PNG or TIFF"),
+    *((at, mark, RAW) for at, mark in ((8, b"CR\2"), (0, b"FUJIFILMCCD-RAW"), (0, b"FOVb"), (0, b"IIU\0"))),
+    *((0, mark, RAW) for mark in (b"IIRO", b"IIRS", b"MMOR")),
+    *((0, mark, _VIDEO) for mark in (b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"0&\xb2u", b"FLV\1")),
+    *((4, mark, _VIDEO) for mark in (b"moov", b"mdat", b"wide")),
+    (8, b"AVI ", _VIDEO),
+)
+"""Files that people take for pictures: where which bytes stand, what it is, and what to do."""
+
 _BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
@@ -61,13 +77,54 @@ def kind_of(head: bytes) -> Kind | None:
     return _iso_media(head) if head[4:8] == b"ftyp" else None
 
 
+def other_kind(head: bytes) -> str | None:
+    """What a file is whose first `HEAD` bytes these are, and what to do, where no picture can be read from it."""
+    for at, mark, name in _OTHERS:
+        if head[at:].startswith(mark):
+            return name
+    if head[4:8] != b"ftyp" or _iso_media(head) is not None:
+        return None
+    return RAW if head[8:12] == b"crx " else _VIDEO
+
+
 def _iso_media(head: bytes) -> Kind | None:
-    """AVIF and HEIC share a container: the brands of its first box tell them apart."""
+    """AVIF, HEIC, videos and some raw files share a container: the brands of its first box tell them apart."""
     length = min(int.from_bytes(head[:4], "big"), len(head))
     brands = {head[8:12]} | {head[at : at + 4] for at in range(16, length - 3, 4)}
     if brands & {b"avif", b"avis"}:
         return Kind.AVIF
     return Kind.HEIC if brands & _HEIC_BRANDS else None
+
+
+_SUBFILE, _OLD_SUBFILE, _PHOTOMETRIC, _SUB_DIRECTORIES, _DNG_VERSION = 254, 255, 262, 330, 50706
+_MOSAIC, _LINEAR_RAW = 32803, 34892  # photometric interpretations of what a sensor measured
+
+
+def tiff_pages(handle: BinaryIO) -> tuple[list[int], bool]:
+    """Which directories of a TIFF are pages, thumbnails and masks left out, and whether it is a raw camera file.
+
+    Raw files (DNG, NEF, ARW, ...) begin with a thumbnail, and keep what the sensor measured in directories below it.
+    """
+    directories = list(_directories(handle))
+    kinds = [each.get(_PHOTOMETRIC) for each in directories]
+    small = [bool(each.get(_SUBFILE, 0) & 0b101) or each.get(_OLD_SUBFILE) == 2 for each in directories]
+    hidden = bool(directories) and all(small) and _SUB_DIRECTORIES in directories[0]
+    raw = hidden or _MOSAIC in kinds or _LINEAR_RAW in kinds or any(_DNG_VERSION in each for each in directories)
+    return [number for number in range(len(small)) if not small[number] or all(small)], raw
+
+
+def _directories(handle: BinaryIO) -> Iterator[Mapping[int, Any]]:
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    handle.seek(0)
+    head = handle.read(8)
+    directory = ImageFileDirectory_v2(head + (handle.read(8) if 43 in head[2:4] else b""))
+    seen: set[int] = set()
+    while directory.next and directory.next not in seen:
+        seen.add(directory.next)
+        handle.seek(directory.next)
+        directory.load(handle)
+        yield dict(directory)
 
 
 def png_has_late_exif(handle: BinaryIO) -> bool:

@@ -2,14 +2,17 @@
 
 What is promised of `read_image`:
 
-- The content decides which format a file has; its name does not. Multi-picture files give their first picture.
+- The content decides which format a file has; its name does not. Multi-picture files give their first picture; other
+  pages of a TIFF can be asked for, and how many there are is told. Thumbnails are no pages.
+- What is no picture but is often taken for one (raw camera files, videos, PDF, DICOM) is refused by what it is.
 - The result is upright as a person sees it (EXIF orientation 1 to 8; broken or unknown EXIF counts as 1).
 - A truncated or damaged picture is a `BadImage`, never a half-grey one (as far as its format lets it be known: JPEG has
-  no check sums). So is a picture of more than `MAX_PIXELS` pixels, which are then not decoded, and whatever else goes
-  wrong in decoding one file.
+  no check sums). So is a picture of more than `MAX_PIXELS` pixels (FOVEATE_MAX_PIXELS in the environment sets another
+  limit), which are then not decoded, and whatever else goes wrong in decoding one file.
 - Nothing process-wide changes: plug-ins are called one by one, so Pillow's own switches stay as the caller left them.
-- With `max_side`, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, so that a 100-megapixel photograph takes the
-  memory of what is asked for (progressive ones keep their coefficients in memory whatever is asked).
+- With `max_side`, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, so that a 200-megapixel photograph takes the
+  memory of what is asked for, and counts for as many pixels (progressive ones keep their coefficients in memory
+  whatever is asked).
 
 How each kind of pixel becomes red, green and blue is told in `foveate.scenes.colour`.
 """
@@ -30,10 +33,12 @@ from jaxtyping import Shaped
 
 from foveate.errors import BadInput
 from foveate.scenes import colour
-from foveate.scenes.formats import HEAD, Kind, kind_of, png_has_late_exif
+from foveate.scenes.formats import HEAD, RAW, Kind, kind_of, other_kind, png_has_late_exif, tiff_pages
 
 MAX_PIXELS = 2**27
 """Pictures of more pixels than this (134 million) are refused as decompression bombs."""
+LIMIT = "FOVEATE_MAX_PIXELS"
+"""The environment variable that sets another limit."""
 
 _OPENERS = {
     Kind.JPEG: ("PIL.JpegImagePlugin", "JpegImageFile"),
@@ -65,12 +70,14 @@ class Picture:
         width, height: Size of the upright picture in full, in pixels.
         scale: Pixels of `pixels` per pixel of the full picture, the same in x and y: 1 unless `max_side` reduced it.
             A gaze in the full picture times `scale` is the gaze in `pixels`.
+        pages: How many pages the file has; this is one of them.
     """
 
     pixels: Shaped[np.ndarray, "height width 3"]
     width: int
     height: int
     scale: float
+    pages: int = 1
 
 
 @dataclass(frozen=True)
@@ -80,54 +87,61 @@ class Header:
     Attributes:
         width, height: Size of the upright picture in pixels.
         orientation: EXIF orientation, 1 to 8, that brought the stored rows upright.
+        pages: How many pages the file has.
     """
 
     width: int
     height: int
     orientation: int
+    pages: int = 1
 
 
-def read_image(path: str | os.PathLike, max_side: int | None = None) -> Shaped[np.ndarray, "height width 3"]:
+def read_image(
+    path: str | os.PathLike, max_side: int | None = None, page: int = 0
+) -> Shaped[np.ndarray, "height width 3"]:
     """The pixels of an image file; see the module's text for what is promised.
 
     Args:
         path: A regular file.
         max_side: The longest side wanted. A larger picture is reduced to it; see `open_picture` to know by how much.
+        page: Which of its pages, from 0.
 
     Raises:
         BadImage: The file is not a picture that can be used.
     """
-    return open_picture(path, max_side).pixels
+    return open_picture(path, max_side, page).pixels
 
 
-def open_picture(path: str | os.PathLike, max_side: int | None = None) -> Picture:
-    """As `read_image`, with the full size and the scale."""
+def open_picture(path: str | os.PathLike, max_side: int | None = None, page: int = 0) -> Picture:
+    """As `read_image`, with the full size, the scale and the number of pages."""
     if max_side is not None and max_side < 1:
         raise BadInput(f"max_side is {max_side}: a picture has at least one pixel")
-    with _opened(path) as (handle, kind, image):
+    with _opened(path, page) as (handle, kind, image, pages):
         if kind is Kind.PNG:
             _check_sums(handle)
         stored_width, stored_height = image.size
         scale = 1.0 if max_side is None else min(1.0, max_side / max(image.size))
-        pixels = colour.to_rgb(image, kind, None if scale == 1 else _reduce(image, kind, scale))
+        reduction = None if scale == 1 else _reduce(image, kind, scale)
+        _refuse_bomb(image.size, (stored_width, stored_height), os.fspath(path))
+        pixels = colour.to_rgb(image, kind, reduction)
         orientation = _orientation(image, kind)
     upright = np.ascontiguousarray(_UPRIGHT[orientation](pixels))
     width, height = (stored_height, stored_width) if orientation >= 5 else (stored_width, stored_height)
-    return Picture(upright, width, height, scale)
+    return Picture(upright, width, height, scale, pages)
 
 
-def read_header(path: str | os.PathLike) -> Header:
+def read_header(path: str | os.PathLike, page: int = 0) -> Header:
     """Upright size and orientation of an image file, without decoding its pixels.
 
     Raises:
         BadImage: The file is not a picture that can be used, as far as its header tells.
     """
-    with _opened(path) as (handle, kind, image):
+    with _opened(path, page) as (handle, kind, image, pages):
         if kind is Kind.PNG and "exif" not in image.info and png_has_late_exif(handle):
             image.load()  # the orientation stands behind the pixels
         orientation = _orientation(image, kind)
-        width, height = image.size
-    return Header(height, width, orientation) if orientation >= 5 else Header(width, height, orientation)
+        width, height = image.size[::-1] if orientation >= 5 else image.size
+    return Header(width, height, orientation, pages)
 
 
 def _reduce(image: Any, kind: Kind, scale: float) -> colour.Reduction:
@@ -147,21 +161,30 @@ def _reduce(image: Any, kind: Kind, scale: float) -> colour.Reduction:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike):
-    """(handle, kind, Pillow image) of a file; whatever a file makes Pillow raise comes out as BadImage."""
+def _opened(path: str | os.PathLike, page: int):
+    """(handle, kind, Pillow image, pages) of a file; whatever a file makes Pillow raise comes out as BadImage."""
     name = os.fspath(path)
     try:
         with _open_regular(name) as handle, _quiet():
-            kind = kind_of(handle.read(HEAD))
-            if kind is None:
-                empty = os.fstat(handle.fileno()).st_size == 0
-                raise BadImage(f"{name}: {'the file is empty' if empty else 'not an image of a known format'}")
+            head = handle.read(HEAD)
+            kind, other = kind_of(head), other_kind(head)
+            if kind is None or other is not None:
+                unknown = "not an image of a known format" if head else "the file is empty"
+                raise BadImage(f"{name}: {other or unknown}")
+            frames, raw = tiff_pages(handle) if kind is Kind.TIFF else ([0], False)
+            if raw:
+                raise BadImage(f"{name}: {RAW}")
+            if not 0 <= page < len(frames):
+                raise BadImage(f"{name}: page {page + 1} is asked for, and it has {len(frames)}")
             opener = _opener(kind, name)
             handle.seek(0)
             image = opener(handle, None)
-            _refuse_bomb(image.size, name)
-            yield handle, kind, image
-    except BadImage:
+            if frames[page]:
+                image.seek(frames[page])
+            least = 8 if kind is Kind.JPEG and "progressive" not in image.info else 1  # as small as it can be decoded
+            _refuse_bomb((-(-image.width // least), -(-image.height // least)), image.size, name)
+            yield handle, kind, image, len(frames)
+    except BadInput:
         raise
     except colour.UnknownRange as error:
         raise BadImage(f"{name}: {error}") from None
@@ -187,13 +210,16 @@ def _opener(kind: Kind, name: str) -> Callable[[BinaryIO, Any], Any]:
         raise BadImage(f"{name}: a {kind.value} picture; reading it needs {remedy}") from None
 
 
-def _refuse_bomb(size: tuple[int, int], name: str) -> None:
-    width, height = size
-    if width < 1 or height < 1:
-        raise BadImage(f"{name}: {width} x {height} pixels")
-    if width * height > MAX_PIXELS:
-        limit = f"{MAX_PIXELS / 1e6:.0f} million"
-        raise BadImage(f"{name}: {width} x {height} pixels are more than the limit of {limit}")
+def _refuse_bomb(decoded: tuple[int, int], full: tuple[int, int], name: str) -> None:
+    """Refuses a picture by the size that it is decoded at."""
+    limit = os.environ.get(LIMIT, str(MAX_PIXELS))
+    if not limit.isdecimal() or int(limit) < 1:
+        raise BadInput(f"{LIMIT}={limit}: a number of pixels is expected")
+    size = f"{full[0]} x {full[1]} pixels"
+    if min(full) < 1:
+        raise BadImage(f"{name}: {size}")
+    if decoded[0] * decoded[1] > int(limit):
+        raise BadImage(f"{name}: {size} are more than the limit of {int(limit) / 1e6:.0f} million ({LIMIT} sets it)")
 
 
 def _check_sums(handle: BinaryIO) -> None:

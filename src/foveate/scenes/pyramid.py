@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, Shaped, UInt16
 
-from foveate.errors import BadInput
+from foveate.scenes.pixels import as_uint16
 
 MAX_LEVELS = 16
 
@@ -40,9 +40,9 @@ class Pyramids:
         """Builds the pyramids of uint8, uint16 or float (in [0, 1]) images of any sizes.
 
         Raises:
-            BadInput: An image is not [height, width, 3], is empty, or has another type.
+            BadInput: An image is not [height, width, 3], is empty, has another type, or floats outside [0, 1].
         """
-        pyramids = [_reduce(_as_uint16(image)) for image in images]
+        pyramids = [_reduce(as_uint16(image)) for image in images]
         shape = (len(pyramids), MAX_LEVELS)
         offset, height, width = np.zeros(shape, np.int64), np.zeros(shape, np.int32), np.zeros(shape, np.int32)
         total = 0
@@ -81,20 +81,6 @@ class Pyramids:
         """A view of one level of one image."""
         start, h, w = self.offset[image, level], self.height[image, level], self.width[image, level]
         return self.buffer[start : start + 3 * h * w].reshape(h, w, 3)
-
-
-def _as_uint16(image: Shaped[np.ndarray, "..."]) -> UInt16[np.ndarray, "h w 3"]:
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise BadInput(f"an image must be [height, width, 3] and not empty, not {list(image.shape)}")
-    if image.dtype == np.uint8:
-        return image.astype(np.uint16) * np.uint16(257)
-    if image.dtype == np.uint16:
-        return image
-    if image.dtype in (np.float32, np.float64):
-        if not np.isfinite(image).all():
-            raise BadInput("an image holds NaN or infinite values")
-        return np.rint(np.clip(image, 0, 1) * 65535).astype(np.uint16)
-    raise BadInput(f"an image must be uint8, uint16 or float, not {image.dtype}")
 
 
 def _reduce(image: UInt16[np.ndarray, "h w 3"]) -> list[UInt16[np.ndarray, "_ _ 3"]]:
