@@ -51,12 +51,19 @@ class Pairs(NamedTuple):
     mirrored: Float[Tensor, "n"]
 
 
+class FedBack(NamedTuple):
+    """Gazes where predictions led, and the number of the object that each looks for."""
+
+    object: Int[Tensor, "n"]
+    gaze: Float[Tensor, "n 4"]
+
+
 def draw_pairs(
     pyramids: Pyramids,
     objects: Objects,
     canonical: Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]],
     settings: PairSettings,
-    fed_back: Objects | None,
+    fed_back: FedBack | None,
     count: int,
     seed: int,
     step: int,
@@ -69,7 +76,7 @@ def draw_pairs(
         objects: The annotated objects in them.
         canonical: Glimpse in [0, 1] -> v, as inference computes it.
         settings: How pairs are drawn.
-        fed_back: Gazes where predictions led: `image` holds the *object's* number here. None for the first step.
+        fed_back: Where predictions of the step before led; None for the first.
         count: Pairs in the minibatch.
         seed: The run's seed.
         step: The training step.
@@ -84,9 +91,9 @@ def draw_pairs(
     search = search_starts(settings, target, rng)
     whole = _whole_starts(pyramids, objects.image[which], target, rng)
     start = torch.where((origin < bounds[0])[:, None], near, torch.where((origin < bounds[1])[:, None], search, whole))
-    if fed_back is not None and len(fed_back.image):
-        again = torch.nonzero(origin >= bounds[2])[:, 0][: len(fed_back.image)]
-        which[again], start[again] = fed_back.image[: len(again)], fed_back.gaze[: len(again)]
+    if fed_back is not None and len(fed_back.object):
+        again = torch.nonzero(origin >= bounds[2])[:, 0][: len(fed_back.object)]
+        which[again], start[again] = fed_back.object[: len(again)], fed_back.gaze[: len(again)]
         target = objects.gaze[which]
 
     image = objects.image[which]
@@ -100,18 +107,17 @@ def draw_pairs(
     return Pairs(context, v, delta, start, target, which, mirrored)
 
 
-def feed_back(pairs: Pairs, predicted: Float[Tensor, "n 4"]) -> Objects:
+def feed_back(pairs: Pairs, predicted: Float[Tensor, "n 4"]) -> FedBack:
     """Where the predictions lead, for the next minibatch: gazes that still see their object in the context.
 
-    Some of the pairs have been fed back before, so a gaze is followed for several steps, as in inference. Here
-    `image` of the result is the *object's* number.
+    Some of the pairs have been fed back before, so a gaze is followed for several steps, as in inference.
     """
     same = torch.ones_like(pairs.mirrored)
     flip = torch.stack((same, pairs.mirrored, pairs.mirrored, same), -1)
     led = shiftnet.move(pairs.start, predicted.cpu() * flip)
     left = shiftnet.change_between(led, pairs.target)
     usable = (left[:, 2:].abs().amax(1) < 3.0) & (left[:, 0].abs() < 1.4) & torch.isfinite(left).all(1)
-    return Objects(pairs.object[usable], led[usable])
+    return FedBack(pairs.object[usable], led[usable])
 
 
 def _near_changes(settings: PairSettings, count: int, rng: torch.Generator) -> Float[Tensor, "n 4"]:

@@ -25,7 +25,7 @@ from foveate.scenes.pyramid import Pyramids
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 from foveate.training.labels import Objects
 from foveate.training.networks import Books, Recipe, train_network
-from foveate.training.pairs import Pairs, draw_pairs, feed_back
+from foveate.training.pairs import FedBack, Pairs, draw_pairs, feed_back
 from foveate.training.settings import ShiftNetSettings
 
 Canonical = Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]
@@ -78,7 +78,7 @@ def train_shiftnet(
     memory = {"object": torch.zeros(0, dtype=torch.int64), "gaze": torch.zeros(0, 4, dtype=torch.float64)}
 
     def draw(step: int) -> Pairs:
-        fed_back = Objects(memory["object"], memory["gaze"])
+        fed_back = FedBack(memory["object"], memory["gaze"])
         return draw_pairs(pyramids, objects, canonical, settings.pairs, fed_back, settings.batch, seed, step, device)
 
     def loss(net: ShiftNet, pairs: Pairs) -> Float[Tensor, ""]:
