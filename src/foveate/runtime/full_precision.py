@@ -30,15 +30,3 @@ def full_precision() -> Iterator[None]:
         for backend, precision in zip(_BACKENDS, named, strict=True):
             if backend.fp32_precision != precision:
                 backend.fp32_precision = precision
-
-
-@contextmanager
-def single_threaded_products() -> Iterator[int]:
-    """One thread a product inside, so that its last bits don't depend on how many there are; yields how many there
-    were."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)

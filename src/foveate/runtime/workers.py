@@ -1,11 +1,12 @@
-"""Images worked on side by side: one thread an image, one core a thread.
+"""Work side by side, one thread an item. How many threads anything here uses is decided in this file.
 
-Each image's arithmetic runs on one thread, so results do not depend on how many there are; PyTorch and the compiled
-loops let go of the interpreter while they work.
+Each item's arithmetic runs on one thread, so results do not depend on how many there are; PyTorch and the compiled
+loops let go of the interpreter while they work. A thread that torch has not been told about multiplies on as many as
+there are cores: two items side by side would then be four threads on two cores.
 """
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -15,27 +16,31 @@ import torch
 
 T = TypeVar("T")
 R = TypeVar("R")
+_here = threading.local()
 
 
 def default_workers() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Threads that work started here may use: one in a worker, else what torch uses.
+
+    That is the cores that this process may use, or fewer where OMP_NUM_THREADS or torch.set_num_threads says so.
+    """
+    return getattr(_here, "threads", 0) or torch.get_num_threads()
 
 
-def map_images(function: Callable[[T], R], items: Iterable[T], workers: int | None = None) -> Iterator[R]:
-    """Yields function(item) for every item, in order, a bounded number ahead.
+def map_images(function: Callable[[T], R], items: Iterable[T], workers: int | None = None) -> Generator[R]:
+    """Yields function(item) for every item (images, mostly), in order, a bounded number ahead.
 
     Args:
         function: Called in a worker thread.
         items: Taken one by one as workers become free, so that they may be read from disk on the way.
-        workers: Threads; as many as there are cores by default. 1 works in the calling thread.
+        workers: Threads; `default_workers()` by default. 1 works in the calling thread.
     """
     workers = workers or default_workers()
     with one_thread_each():
         if workers == 1:
             yield from map(function, items)
             return
-        pool = ThreadPoolExecutor(workers, initializer=_one_thread)
+        pool = ThreadPoolExecutor(workers, initializer=_worker)
         waiting: list[Future[R]] = []
         try:
             for item in items:
@@ -49,15 +54,22 @@ def map_images(function: Callable[[T], R], items: Iterable[T], workers: int | No
 
 
 @contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Arithmetic on one thread within, as before after."""
-    before = torch.get_num_threads(), numba.get_num_threads()
+def one_thread_each() -> Iterator[int]:
+    """Arithmetic on one thread within, as before after; gives how many threads `map_images` within may use."""
+    before = torch.get_num_threads(), numba.get_num_threads(), getattr(_here, "threads", 0)
+    _here.threads = default_workers()
     _one_thread()
     try:
-        yield
+        yield _here.threads
     finally:
         torch.set_num_threads(before[0])
         numba.set_num_threads(before[1])
+        _here.threads = before[2]
+
+
+def _worker() -> None:
+    _here.threads = 1
+    _one_thread()
 
 
 def _one_thread() -> None:

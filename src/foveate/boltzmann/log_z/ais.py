@@ -20,7 +20,8 @@ from foveate.boltzmann.log_z.chains import BLOCK, Runner, anneal
 from foveate.boltzmann.log_z.path import AnnealingPath, binary_path
 from foveate.boltzmann.log_z.weights import effective_sample_size, log_mean_exp, log_mean_stderr
 from foveate.errors import BadInput
-from foveate.runtime.full_precision import full_precision, single_threaded_products
+from foveate.runtime.full_precision import full_precision
+from foveate.runtime.workers import one_thread_each
 
 PILOT_STEPS = 1000
 """Steps of the chains that the adaptive schedule is made from."""
@@ -103,8 +104,8 @@ def pilot_spread(path: AnnealingPath, seed: int, steps: int = PILOT_STEPS, bins:
     """Standard deviation over a block of chains of d log p*_beta(v) / d beta, in equal bins of beta, from a quick
     run."""
     betas = schedules.linear(steps)
-    with full_precision(), single_threaded_products(), torch.no_grad():
-        runner = Runner(path, betas, range(BLOCK), seed, "pilot", threads=1)
+    with full_precision(), one_thread_each(), torch.no_grad():
+        runner = Runner(path, betas, range(BLOCK), seed, "pilot")
         step, before = runner.begin(None), torch.zeros(BLOCK, dtype=torch.float64)
         variance = torch.zeros(steps, dtype=torch.float64)
         while step < steps:

@@ -10,6 +10,7 @@ K to log p(v). Here both come without log Z, which `bracket.py` has.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 import torch
@@ -19,8 +20,9 @@ from torch import Tensor
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.log_z.weights import log_mean_exp
 from foveate.errors import BadInput
-from foveate.runtime.full_precision import full_precision, single_threaded_products
+from foveate.runtime.full_precision import full_precision
 from foveate.runtime.random import generator
+from foveate.runtime.workers import map_images
 
 _ROWS = 1000
 """Draws of h1 that are worked on at once."""
@@ -70,10 +72,14 @@ def bound_terms(
         if count < 1:
             raise BadInput(f"{name} = {count}: expected at least 1")
     rows = [torch.empty((0, 3), dtype=torch.float64)]
-    with full_precision(), single_threaded_products(), torch.no_grad():
-        for done, index in enumerate(ids, start=1):
-            v = patches[index].to(gdbn.grbm.W.device, torch.float32)
-            rows.append(_patch_terms(gdbn, v, index, samples, importance_samples, seed))
+
+    def of_patch(index: int) -> Tensor:
+        v = patches[index].to(gdbn.grbm.W.device, torch.float32)
+        return _patch_terms(gdbn, v, index, samples, importance_samples, seed)
+
+    with full_precision(), torch.no_grad(), closing(map_images(of_patch, ids)) as found:
+        for done, terms in enumerate(found, start=1):
+            rows.append(terms)
             tick(done)
     return BoundTerms(*torch.cat(rows).T.contiguous())
 

@@ -6,7 +6,6 @@ by the plain step, captured as a graph where there is CUDA.
 
 import itertools
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +17,9 @@ from foveate.boltzmann.log_z.fused import binary_visible_pass, gaussian_visible_
 from foveate.boltzmann.log_z.path import AnnealingPath
 from foveate.boltzmann.log_z.reference import PlainChains, captured_step, plain_step, visible_step
 from foveate.errors import BadInput
-from foveate.runtime.full_precision import full_precision, single_threaded_products
+from foveate.runtime.full_precision import full_precision
 from foveate.runtime.random import key
+from foveate.runtime.workers import default_workers, map_images, one_thread_each
 
 BLOCK = 50
 """Chains that move together. A chain has its place in its block whatever else runs: the last bits of a matrix product
@@ -98,8 +98,8 @@ def anneal(
         BadInput: No chains, or their ids don't ascend, or no start where one is needed.
     """
     _check(betas, chains, start)
-    with full_precision(), single_threaded_products() as threads, torch.no_grad():
-        runner = Runner(path, betas, chains, seed, stream, threads)
+    with full_precision(), one_thread_each(), torch.no_grad():
+        runner = Runner(path, betas, chains, seed, stream)
         step = runner.begin(start) if state is None else runner.go_on(state)
         while step < len(betas) - 1:
             until = min(step + segment_steps(path, len(runner.v)), len(betas) - 1)
@@ -120,8 +120,8 @@ def _check(betas: Tensor, chains: Sequence[int], start: Tensor | None) -> None:
 class Runner:
     """Whole blocks of chains, of which some are asked for; on a CPU fused, on a GPU one captured step."""
 
-    def __init__(self, path: AnnealingPath, betas: Tensor, chains: Sequence[int], seed: int, stream: str, threads: int):
-        self.path, self.betas, self.threads = path, betas, threads
+    def __init__(self, path: AnnealingPath, betas: Tensor, chains: Sequence[int], seed: int, stream: str):
+        self.path, self.betas = path, betas
         numbers = sorted({chain // BLOCK for chain in chains})
         place = {number: BLOCK * index for index, number in enumerate(numbers)}
         self.rows = torch.tensor([place[chain // BLOCK] + chain % BLOCK for chain in chains])
@@ -158,12 +158,9 @@ class Runner:
         return int(state.step)
 
     def advance(self, step: int, until: int) -> None:
-        if self.threads == 1 or len(self.parts) == 1:
-            for part in self.parts:
-                part.advance(step, until)
-            return
-        with ThreadPoolExecutor(min(self.threads, len(self.parts))) as pool:
-            list(pool.map(lambda part: part.advance(step, until), self.parts))
+        workers = min(default_workers(), len(self.parts))
+        for _ in map_images(lambda part: part.advance(step, until), self.parts, workers):
+            pass
 
     def state(self, step: int) -> State:
         v = self.v if self.path.precision_base is not None else self.v.to(torch.uint8)

@@ -16,8 +16,9 @@ from torch import Tensor
 from foveate.boltzmann.log_z.chains import segment_steps
 from foveate.boltzmann.log_z.fused import binary_visible_pass, swap_pass, tempered_hidden_pass
 from foveate.boltzmann.log_z.path import AnnealingPath
-from foveate.runtime.full_precision import full_precision, single_threaded_products
+from foveate.runtime.full_precision import full_precision
 from foveate.runtime.random import key
+from foveate.runtime.workers import one_thread_each
 
 ENSEMBLES = 4
 """Independent ensembles, which start in different places: at the activities given, at draws of the base, at fair
@@ -98,7 +99,7 @@ def temper(
         tick: Called with the sweeps done; may raise to stop.
         keep: Called just before it with the state from which to go on.
     """
-    with full_precision(), single_threaded_products(), torch.no_grad():
+    with full_precision(), one_thread_each(), torch.no_grad():
         path = path.to("cpu")
         if state is None:
             state = _begin(path, len(ladder), starts, draws, sweeps, seed)
