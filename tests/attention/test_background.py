@@ -6,7 +6,7 @@ from scipy.stats import multivariate_normal
 from sklearn.covariance import LedoitWolf
 
 from foveate.attention.background import fit_gaussian, log_ratio
-from foveate.attention.canonical import canonical_image, standardised
+from foveate.attention.canonical import canonical_image
 from foveate.boltzmann.dbn import GaussianDBN
 
 
@@ -47,7 +47,7 @@ def test_the_log_ratio_is_the_difference_of_both_log_densities():
     gdbn, rng = small_gdbn(), torch.Generator().manual_seed(3)
     glimpse = torch.rand(4, 3, 24, 24, generator=rng)
     v = (glimpse - gdbn.patch.mean.view(3, 1, 1)) / gdbn.patch.std.view(3, 1, 1)
-    assert torch.allclose(standardised(gdbn, glimpse), v.flatten(1))
+    assert torch.allclose(gdbn.standardise(glimpse), v.flatten(1))
     background = fit_gaussian(torch.randn(20, 1728, generator=rng))
     expected = -gdbn.grbm.free_energy(v.flatten(1)) - 5.0 - background.log_prob(v.flatten(1))
     assert torch.allclose(log_ratio(gdbn, 5.0, background, glimpse), expected, rtol=1e-5)
@@ -57,6 +57,6 @@ def test_the_canonical_image_is_the_conditional_mean_of_v(monkeypatch):
     monkeypatch.setenv("FOVEATE_PRECISION", "float32")
     gdbn = small_gdbn()
     glimpse = torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(4))
-    x = standardised(gdbn, glimpse)
+    x = gdbn.standardise(glimpse)
     mean = gdbn.grbm.visible_mean(gdbn.grbm.hidden_mean(x))
     assert torch.allclose(canonical_image(gdbn)(glimpse).flatten(1), (mean + x) / 2, atol=1e-4)

@@ -18,7 +18,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.canonical import standardised
 from foveate.boltzmann.dbn import GaussianDBN
 
 
@@ -69,5 +68,5 @@ def log_ratio(
     gdbn: GaussianDBN, object_log_z: float, background: Gaussian, glimpse: Float[Tensor, "n 3 24 24"]
 ) -> Float[Tensor, "n"]:
     """log p_object(x) - log p_background(x) of glimpses in [0, 1], nats, with p_object the GRBM's; on the CPU."""
-    x = standardised(gdbn, glimpse)
+    x = gdbn.standardise(glimpse)
     return -gdbn.grbm.free_energy(x).cpu() - object_log_z - background.log_prob(x.cpu())

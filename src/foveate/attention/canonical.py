@@ -20,12 +20,6 @@ from foveate.runtime.precision import look_dtype
 from foveate.scenes.glimpse import PATCH_SIZE
 
 
-def standardised(gdbn: GaussianDBN, glimpse: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n d"]:
-    """Pixels in [0, 1] -> the patch model's units, channel first, flat, on the model's device."""
-    mean, std = gdbn.patch.mean.view(3, 1, 1), gdbn.patch.std.view(3, 1, 1)
-    return ((glimpse.to(mean.device) - mean) / std).flatten(1)
-
-
 def canonical_image(gdbn: GaussianDBN) -> Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]:
     """The function from glimpses in [0, 1] to v; its weights are folded once, in the type of a look's products.
 
@@ -38,7 +32,7 @@ def canonical_image(gdbn: GaussianDBN) -> Callable[[Float[Tensor, "n 3 24 24"]],
     b, c = grbm.b.to(dtype), grbm.c.to(dtype)
 
     def canonical(glimpse: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n 3 24 24"]:
-        x = standardised(gdbn, glimpse)
+        x = gdbn.standardise(glimpse)
         hidden = torch.sigmoid(torch.addmm(c, x.to(dtype), up))
         v = (torch.addmm(b, hidden, down).float() + x) / 2
         return v.view(-1, 3, PATCH_SIZE, PATCH_SIZE)

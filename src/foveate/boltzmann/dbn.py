@@ -38,10 +38,26 @@ class PatchScale(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, mean: Float[Tensor, "3"] | None = None, std: Float[Tensor, "3"] | None = None) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(3))
-        self.register_buffer("std", torch.ones(3))
+        self.register_buffer("mean", torch.zeros(3) if mean is None else mean.clone())
+        self.register_buffer("std", torch.ones(3) if std is None else std.clone())
+
+    @classmethod
+    def of(cls, pixels: Float[Tensor, "batch 3 h w"]) -> "PatchScale":
+        """That of the patches themselves; flat ones, which have no deviation, buy no infinite likelihood."""
+        std, mean = torch.std_mean(pixels, dim=(0, 2, 3))
+        return cls(mean, std.clamp(min=0.02))
+
+    def standardise(self, pixels: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch visible"]:
+        """Pixels in [0, 1], [N, 3, h, w] or flattened channel first, to v [N, D], where the scale is."""
+        planes = pixels.to(self.mean.device).reshape(len(pixels), 3, -1)
+        return ((planes - self.mean[:, None]) / self.std[:, None]).reshape(len(pixels), -1)
+
+    def to_pixels(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
+        """v [N, D] back to flattened pixels; not clipped to [0, 1]."""
+        planes = v.reshape(len(v), 3, -1)
+        return (planes * self.std[:, None] + self.mean[:, None]).reshape(len(v), -1)
 
 
 class GaussianDBN(nn.Module):
@@ -65,14 +81,12 @@ class GaussianDBN(nn.Module):
         self.patch = PatchScale()
 
     def standardise(self, pixels: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch visible"]:
-        """Pixels in [0, 1], [N, 3, h, w] or flattened channel first, to v [N, D]."""
-        planes = pixels.reshape(len(pixels), 3, -1)
-        return ((planes - self.patch.mean[:, None]) / self.patch.std[:, None]).reshape(len(pixels), -1)
+        """`PatchScale.standardise`: pixels in [0, 1] to v on the model's device."""
+        return self.patch.standardise(pixels)
 
     def to_pixels(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
-        """v [N, D] back to flattened pixels; not clipped to [0, 1]."""
-        planes = v.reshape(len(v), 3, -1)
-        return (planes * self.patch.std[:, None] + self.patch.mean[:, None]).reshape(len(v), -1)
+        """`PatchScale.to_pixels`: v back to pixels."""
+        return self.patch.to_pixels(v)
 
     def reconstruct(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
         """One mean-field pass up and down the first layer: mu(h1) at h1 = E[h1 | v]."""

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from foveate.attention.canonical import standardised
 from foveate.attention.models import Models
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.demo.digits import DEMO_SPLITS, write_digit_scenes
@@ -166,7 +165,7 @@ def _bounds(
     """The importance-weighted bound of each model on the aligned patches of a gallery."""
     found = {}
     for name, gdbn in models.items():
-        patches = standardised(gdbn, aligned_patches(gallery.pyramids, gallery.objects))
+        patches = gdbn.standardise(aligned_patches(gallery.pyramids, gallery.objects))
         figures = evaluate_bound(gdbn, patches, **BOUND[preset], seed=seed, progress=progress)
         BoundStory(figures=figures, name=f"{name} on new digits").save(story)
         found[name] = float(figures["iw_bound"])

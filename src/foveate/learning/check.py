@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.canonical import standardised
 from foveate.attention.models import Models
 from foveate.boltzmann.log_z.ais import quick_log_z
 from foveate.boltzmann.log_z.bound import bound_terms
@@ -66,6 +65,6 @@ def verdict(before: Float[Tensor, " n"], after: Float[Tensor, " n"], tolerance: 
 def bounds(models: Models, gallery: Gallery, objects: Objects, seed: int) -> Float[Tensor, " n"]:
     """Importance-weighted bound of the patch model on each aligned patch, good enough to compare two models."""
     gdbn = models.gdbn
-    v = standardised(gdbn, aligned_patches(gallery.pyramids, objects))
+    v = gdbn.standardise(aligned_patches(gallery.pyramids, objects))
     weighted = bound_terms(gdbn, v, range(len(v)), 1, DRAWS, seed).weighted
     return weighted - quick_log_z(gdbn, v, ANNEALING, seed)

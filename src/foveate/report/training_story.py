@@ -15,7 +15,6 @@ from torch import Tensor
 
 from foveate.attention.attend import Found, attend_pyramids
 from foveate.attention.background import log_ratio
-from foveate.attention.canonical import standardised
 from foveate.attention.models import Models
 from foveate.attention.settings import AttendSettings
 from foveate.evaluation.localization import measure
@@ -139,7 +138,7 @@ def story_steps(
 ) -> list[Step]:
     """What the models saw and made of it at every gaze of a trail."""
     seen = glimpses(gallery.pyramids, torch.full((len(trail),), image), trail)
-    x = standardised(models.gdbn, seen)
+    x = models.gdbn.standardise(seen)
     mean = models.gdbn.grbm.visible_mean(models.gdbn.grbm.hidden_mean(x))
     reconstruction, v = models.gdbn.to_pixels(mean).cpu(), models.gdbn.to_pixels((mean + x) / 2).cpu()
     scores: list[float | None] = [None] * len(trail)

@@ -21,7 +21,6 @@ from torch import Tensor
 from foveate.attention.attend import find
 from foveate.attention.background import fit_gaussian
 from foveate.attention.calibration import Calibration, fit_calibration
-from foveate.attention.canonical import standardised
 from foveate.attention.evidence import MEASURED, Evidence, below_which_usual, capped
 from foveate.attention.logistic import Logistic, fit_logistic
 from foveate.attention.merge import merge
@@ -226,7 +225,7 @@ def _background(
     chosen = torch.randperm(len(negatives.image), generator=generator(seed, "background"))[:MOST]
     at = glimpses(gallery.pyramids, negatives.image[chosen], negatives.gaze[chosen])
     windows = _random_windows(gallery, images, settings.windows, seed)
-    return standardised(models.gdbn, torch.cat((at, windows))).cpu()
+    return models.gdbn.standardise(torch.cat((at, windows))).cpu()
 
 
 def _random_windows(gallery: Gallery, images: Sequence[int], count: int, seed: int) -> Float[Tensor, "n 3 24 24"]:

@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.canonical import canonical_image, standardised
+from foveate.attention.canonical import canonical_image
 from foveate.attention.evidence import Evidence
 from foveate.attention.models import Models, load_networks
 from foveate.attention.search import follow
 from foveate.attention.shiftnet import ShiftNet
-from foveate.boltzmann.dbn import GaussianDBN
+from foveate.boltzmann.dbn import GaussianDBN, PatchScale
 from foveate.boltzmann.training.greedy import train_gdbn
 from foveate.errors import BadInput
 from foveate.runtime.memory import keep_large_blocks
@@ -136,25 +136,20 @@ def patch_model(
     """
     if run.checkpoints.done("gdbn"):
         return GaussianDBN.load(run.path / "gdbn.safetensors").to(device)
-    patches = aligned_patches(gallery.pyramids, split.objects)
-    std, mean = torch.std_mean(patches, dim=(0, 2, 3))
-    std = std.clamp(min=0.02)  # flat patches buy no infinite likelihood
-    if like is not None:
-        mean, std = like.patch.mean.cpu().clone(), like.patch.std.cpu().clone()
-
+    scale = PatchScale.of(aligned_patches(gallery.pyramids, split.objects)) if like is None else like.patch
     def epoch(number: int) -> Float[Tensor, "n d"]:
         drawn = jittered_patches(gallery.pyramids, split.objects, settings.patches, settings.seed, number, unsure)
-        return ((drawn - mean.view(3, 1, 1)) / std.view(3, 1, 1)).flatten(1).to(device)
+        return scale.standardise(drawn).to(device)
 
     held_out = aligned_patches(gallery.pyramids, split.held_out_objects)
-    validation = ((held_out - mean.view(3, 1, 1)) / std.view(3, 1, 1)).flatten(1).to(device)
+    validation = scale.standardise(held_out).to(device)
     gdbn = train_gdbn(
         epoch,
         validation,
         settings.gdbn,
         seed=settings.seed,
-        mean=mean,
-        std=std,
+        mean=scale.mean,
+        std=scale.std,
         progress=progress,
         checkpoints=run.checkpoints,
         log=run.log,
@@ -284,7 +279,7 @@ def object_log_z(
     """The GRBM's log partition function, which turns free energies into densities."""
     from foveate.boltzmann.log_z.gaussian import grbm_log_z
 
-    patches = standardised(gdbn, aligned_patches(gallery.pyramids, objects))
+    patches = gdbn.standardise(aligned_patches(gallery.pyramids, objects))
     with progress.phase("log Z of the first layer", 1) as tick:
         estimate = grbm_log_z(gdbn.grbm, patches, chains=20, temperatures=temperatures, seed=seed)
         tick(1)
