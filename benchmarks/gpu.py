@@ -1,10 +1,10 @@
 """What a GPU is good for: the hot loops there and on the CPU of the same machine, from small to large.
 
-Annealing and HMC run as captured CUDA graphs, the rest as torch's ordinary calls. Wall-clock times (a GPU has no
+Annealing runs as captured CUDA graphs, the rest as torch's ordinary calls. Wall-clock times (a GPU has no
 processor time), each a median over rounds, after a first round that compiles. The floor of annealing is its two float32
 products on the GPU. Without a GPU it says so and ends with status 2.
 
-    python benchmarks/gpu.py [--rounds 5] [--only ais hmc pcd shiftnet attend]
+    python benchmarks/gpu.py [--rounds 5] [--only ais pcd shiftnet attend]
 """
 
 import statistics
@@ -14,15 +14,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from figures import Figures, parser
-from hmc import EPS, IMAGES, LEAPFROG, SCALE, Problem
 from untrained import write_untrained
 
 from foveate.attention.attend import Attention
-from foveate.attention.posterior import hmc, hmc_graph, hmc_kernels
-from foveate.attention.posterior.target import reference
 from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.log_z.chains import anneal
 from foveate.boltzmann.log_z.path import binary_path
@@ -40,7 +36,6 @@ from foveate.training.settings import ShiftNetSettings
 from foveate.training.shiftnet import pair_loss
 
 STEPS, FEW = 400, 20  # of annealing, a round; on the CPU
-TRANSITIONS = 10  # of HMC, a round
 
 
 def median_seconds(run: Callable[[], object], rounds: int) -> float:
@@ -94,45 +89,6 @@ def ais(figures: Figures, rounds: int) -> None:
             ours="GPU, captured",
             floor="two products (floor)",
             notes={"GPU, captured": f"mean log weights differ by {float(apart):.1e} nats from the CPU's"},
-        )
-
-
-def hamiltonian(figures: Figures, rounds: int) -> None:
-    problem = Problem(pyramid=True)
-    for copies in (1, 64):
-        chains = IMAGES * copies
-        which = np.tile(np.arange(IMAGES), copies)
-        targets = problem.targets.subset(which)
-        position, keys = problem.position.repeat(copies, 1), torch.arange(chains)
-        eps, scale = torch.full((chains,), EPS).double(), torch.full((chains, 4), SCALE).double()
-        start = hmc_kernels.init(position, targets)
-
-        def compiled(keys=keys, start=start, targets=targets, eps=eps, scale=scale) -> torch.Tensor:
-            moves = hmc_kernels.transitions(keys, 0, TRANSITIONS, start, targets, eps, scale, LEAPFROG)[1]
-            return moves.draws[-1]
-
-        values, notes, exact = {}, {}, compiled()
-        for name, dtype in (("float64", torch.float64), ("float32", torch.float32)):
-            plain = reference(targets, "cuda", dtype)
-            state = hmc.init(position.to("cuda", dtype), plain)
-            sizes = eps.to("cuda", dtype), scale.to("cuda", dtype)
-
-            def captured(plain=plain, state=state, sizes=sizes, keys=keys) -> torch.Tensor:
-                return hmc_graph.transitions(
-                    keys.cuda(), 0, TRANSITIONS, state, plain, *sizes, LEAPFROG
-                )[1].draws[-1].cpu()  # fmt: skip
-
-            values[f"GPU, {name}, captured"] = median_seconds(captured, rounds)
-            same = ((captured().double() - exact).abs().amax(1) < 1e-2).double().mean()
-            notes[f"GPU, {name}, captured"] = f"{float(same):.3f} of the chains end where the CPU's do"
-        values["CPU, one thread, compiled"] = median_seconds(compiled, min(rounds, 3))
-        figures.table(
-            f"HMC: {chains} chains on {IMAGES} images, {TRANSITIONS} transitions of {LEAPFROG} leapfrog steps, "
-            "capture included",
-            "ms a transition",
-            {name: 1e3 * each / TRANSITIONS for name, each in values.items()},
-            ours="GPU, float64, captured",
-            notes=notes,
         )
 
 
@@ -203,7 +159,7 @@ def attend(figures: Figures, rounds: int) -> None:
     )  # fmt: skip
 
 
-BENCHMARKS = {"ais": ais, "hmc": hamiltonian, "pcd": pcd, "shiftnet": shiftnet, "attend": attend}
+BENCHMARKS = {"ais": ais, "pcd": pcd, "shiftnet": shiftnet, "attend": attend}
 
 
 def main() -> None:

@@ -85,19 +85,19 @@ def test_energy_error_falls_with_the_square_of_the_step():
     assert ratios == pytest.approx([4, 4], rel=0.1)
 
 
-def test_forward_turned_round_and_forward_again_is_where_it_began():
+@pytest.mark.parametrize("steps", [1, 2, 7, 20])
+def test_forward_turned_round_and_forward_again_is_where_it_began(steps: int):
     n = 50
     momentum = normals(keys(n), 0, 4)
     low, high = MEAN - STD, MEAN + 0.7 * STD  # walls in the way
     box = Box(low.expand(n, 4), high.expand(n, 4))
     inside = torch.rand(n, 4, generator=generator(1), dtype=torch.float64)
     start = hmc.init(box.low + (0.05 + 0.9 * inside) * (box.high - box.low), correlated)
-    counts = torch.arange(n) % 20 + 1
-    end, turned = hmc.leapfrog(start, momentum, correlated, 0.15 * UNEVEN.expand(n, 4), counts, box)
-    back, turned_back = hmc.leapfrog(end, -turned, correlated, 0.15 * UNEVEN.expand(n, 4), counts, box)
+    end, turned = hmc.leapfrog(start, momentum, correlated, 0.15 * UNEVEN.expand(n, 4), steps, box)
+    back, turned_back = hmc.leapfrog(end, -turned, correlated, 0.15 * UNEVEN.expand(n, 4), steps, box)
     assert ((back.position - start.position) / STD).abs().max() < 1e-9
     assert (turned_back + momentum).abs().max() < 1e-9
-    assert ((end.position - start.position) / STD).abs().max() > 0.5
+    assert ((end.position - start.position) / STD).abs().max() > 0.03 * steps
 
 
 def test_scale_is_a_standard_deviation():
@@ -134,15 +134,6 @@ def test_a_chain_does_not_depend_on_its_company():
     together = run(list(range(n)))
     for rows in ([4], [8, 0], [3, 2, 1, 7, 5]):
         assert torch.equal(run(rows), together[rows])
-
-
-def test_chains_may_have_different_numbers_of_leapfrog_steps():
-    n, counts = 6, torch.tensor([1, 7, 3, 2, 5, 1])
-    state = hmc.init(exact_draws(n), correlated)
-    together, _ = hmc.step(Keyed(keys(n), 3), state, correlated, full(n, 0.2), UNEVEN.expand(n, 4), counts)
-    for i, count in enumerate(counts.tolist()):
-        alone, _ = hmc.step(Keyed(keys(n), 3), state, correlated, full(n, 0.2), UNEVEN.expand(n, 4), count)
-        assert torch.allclose(together.position[i], alone.position[i], rtol=1e-12)
 
 
 def cliff(q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -196,8 +187,12 @@ def test_step_sizes_come_to_the_acceptance_asked_for_whatever_they_were():
     n = 24
     step_size = torch.logspace(-3, 2, n, dtype=torch.float64)
     state = hmc.init(exact_draws(n), correlated)
-    state, adapted = hmc.warm_up(keys(n), state, correlated, step_size, UNEVEN.expand(n, 4), 5, 150, 0.2)
-    rate = torch.zeros(n, dtype=torch.float64)
+    averaging = DualAveraging.begin(step_size)
+    for t in range(150):
+        eps = averaging.step_size
+        state, info = hmc.step(Keyed(keys(n), t), state, correlated, eps, UNEVEN.expand(n, 4), 5, 0.2)
+        averaging = averaging.update(info.acceptance)
+    adapted, rate = averaging.final, torch.zeros(n, dtype=torch.float64)
     for t in range(150, 250):
         state, info = hmc.step(Keyed(keys(n), t), state, correlated, adapted, UNEVEN.expand(n, 4), 5, 0.2)
         rate += info.acceptance / 100

@@ -8,7 +8,6 @@ import torch
 from moving import full, keys, patches, random_gazes, targets_for, three_images
 
 from foveate.attention.posterior import hmc, hmc_kernels
-from foveate.attention.posterior.glimpse_density import glimpse_logdensity, glimpse_logdensity_reference
 from foveate.attention.posterior.hmc import Keyed
 from foveate.attention.posterior.prior import log_prior, log_prior_reference, log_priors, prior_rows
 from foveate.attention.posterior.target import gaze_targets, reference
@@ -22,19 +21,30 @@ def pyramids() -> Pyramids:
     return three_images()
 
 
+def targets_at(pyramids, gazes, seed: int = 0, pyramid: bool = True, index=None):
+    """Densities of chains at `gazes` under a prior that is flat between any bounds, and where they are in their charts.
+
+    The value and the gradient that they have are the density's in (log s, angle, tx / s, ty / s): a half-side is the
+    unit of every place.
+    """
+    index = np.zeros(len(gazes), np.int64) if index is None else index
+    mean, weight = patches(len(gazes), seed)
+    prior = GazePrior(scale_range=(1e-9, 1e9))
+    targets = gaze_targets(pyramids, index, gazes, mean, weight, prior, 1.0, pyramid)
+    return targets, to_chart(gazes, torch.from_numpy(targets.length))
+
+
 @pytest.mark.parametrize("pyramid", [True, False])
 @pytest.mark.parametrize("low_high", [(0.5, 12), (12, 48), (48, 200), (200, 3000)])
 def test_value_and_gradient_are_those_of_autograd_through_plain_torch(pyramids, low_high, pyramid: bool):
     gazes = random_gazes(24, *low_high, seed=3)
     gazes[:6, 2:] *= 0.02  # some at the corner, half outside
-    index = np.arange(24) % 3
-    mean, weight = patches(24)
-    value, gradient = glimpse_logdensity(pyramids, index, gazes, mean, weight, 1.0, pyramid)
-    expected, by_autograd = glimpse_logdensity_reference(pyramids, index, gazes, mean, weight, 1.0, pyramid)
-    assert torch.allclose(value, expected, rtol=1e-6)
-    # Float32 inside: relative to the largest entry of a gaze's gradient in units of s.
-    unit = torch.tensor([1.0, 1.0, 1.0, 1.0]) * torch.hypot(gazes[:, :1], gazes[:, 1:2])
-    assert ((gradient - by_autograd) * unit).abs().max() < 2e-4 * (by_autograd * unit).abs().max()
+    targets, position = targets_at(pyramids, gazes, 0, pyramid, np.arange(24) % 3)
+    found = hmc_kernels.init(position, targets)
+    expected, by_autograd = reference(targets)(position)
+    assert torch.allclose(found.logdensity, expected, rtol=1e-6)
+    # Float32 inside: relative to the largest entry of all gradients.
+    assert (found.gradient - by_autograd).abs().max() < 2e-4 * by_autograd.abs().max()
 
 
 @pytest.mark.parametrize("level", range(8))
@@ -42,29 +52,23 @@ def test_gradient_is_the_slope_of_the_value_at_every_level_of_the_pyramid(pyrami
     """Central differences of the float64 value at lambda = level + 1/3 (the last level of these images is 8)."""
     gazes = random_gazes(4, 1, 2, seed=level)
     gazes[:, :2] *= 12 * 2 ** (level + 1 / 3) / torch.hypot(gazes[:, :1], gazes[:, 1:2])
-    index, (mean, weight) = np.zeros(4, np.int64), patches(4, level)
-    gradient = glimpse_logdensity(pyramids, index, gazes, mean, weight)[1]
-    # Small, lest a sample cross into the next pixel, where bilinear interpolation has a kink.
-    h = 1e-7 * torch.hypot(gazes[:, 0], gazes[:, 1])
+    targets, position = targets_at(pyramids, gazes, level)
+    gradient, plain = hmc_kernels.init(position, targets).gradient, reference(targets)
+    h = 1e-7  # small, lest a sample cross into the next pixel, where bilinear interpolation has a kink
     for d in range(4):
-        shift = torch.zeros_like(gazes)
+        shift = torch.zeros_like(position)
         shift[:, d] = h
-        up = glimpse_logdensity_reference(pyramids, index, gazes + shift, mean, weight)[0]
-        down = glimpse_logdensity_reference(pyramids, index, gazes - shift, mean, weight)[0]
-        slope = (up - down) / (2 * h)
+        slope = (plain(position + shift)[0] - plain(position - shift)[0]) / (2 * h)
         assert torch.allclose(gradient[:, d], slope, rtol=1e-4, atol=float(1e-5 * gradient.abs().max()))
 
 
 def test_the_level_of_the_pyramid_is_part_of_the_gradient(pyramids):
-    """Growing and shrinking change the blur too: without that term the slope along a and b is another one."""
-    gazes = random_gazes(8, 20, 100, seed=5)
-    index, (mean, weight) = np.zeros(8, np.int64), patches(8)
-    gradient = glimpse_logdensity(pyramids, index, gazes, mean, weight)[1]
-    along = (gradient[:, :2] * gazes[:, :2]).sum(1)
-    h = 1e-7
-    factor = torch.tensor([1, 1, 0, 0]) * gazes
-    up, down = (glimpse_logdensity_reference(pyramids, index, gazes + k * factor, mean, weight)[0] for k in (h, -h))
-    assert torch.allclose(along, (up - down) / (2 * h), rtol=2e-3, atol=0.05)
+    """Growing and shrinking change the blur too: without that term the slope along log s is another one."""
+    targets, position = targets_at(pyramids, random_gazes(8, 20, 100, seed=5))
+    plain, h = reference(targets), torch.tensor([1e-7, 0, 0, 0])
+    slope = (plain(position + h)[0] - plain(position - h)[0]) / 2e-7
+    found = hmc_kernels.init(position, targets).gradient[:, 0]
+    assert torch.allclose(found, slope, rtol=2e-3, atol=0.05)
 
 
 ODD = {
@@ -78,15 +82,14 @@ ODD = {
 
 
 @pytest.mark.parametrize("pyramid", [True, False])
-def test_gradients_are_finite_everywhere_and_zero_where_nothing_is_seen(pyramids, pyramid: bool):
+def test_gradients_are_finite_everywhere_and_the_prior_s_alone_where_nothing_is_seen(pyramids, pyramid: bool):
     gazes = torch.tensor(list(ODD.values()), dtype=torch.float64)
-    mean, weight = patches(len(gazes))
-    index = np.zeros(len(gazes), np.int64)
-    value, gradient = glimpse_logdensity(pyramids, index, gazes, mean, weight, 1.0, pyramid)
-    assert torch.isfinite(value).all() and torch.isfinite(gradient).all()
-    assert (gradient[3:5] == 0).all()
-    expected = glimpse_logdensity_reference(pyramids, index, gazes, mean, weight, 1.0, pyramid)[0]
-    assert torch.allclose(value, expected, rtol=1e-6)
+    targets, position = targets_at(pyramids, gazes, 0, pyramid)
+    found = hmc_kernels.init(position, targets)
+    assert torch.isneginf(found.logdensity[0]) and torch.isfinite(found.logdensity[1:]).all()
+    assert torch.isfinite(found.gradient).all()
+    assert (found.gradient[3:5] == torch.tensor([2.0, 0, 0, 0])).all()  # the flat prior's, p(log s) growing as s^2
+    assert torch.allclose(found.logdensity[1:], reference(targets)(position)[0][1:], rtol=1e-6)
 
 
 @pytest.mark.parametrize("angle", [None, (0.4, 0.3), (-3.0, 1.5)])

@@ -15,19 +15,17 @@ result does not depend on its company.
 """
 
 import math
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from llvmlite import ir
-from numba import float32, njit, prange, types
+from numba import float32, njit, types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from foveate.scenes.glimpse import glimpses_reference
 from foveate.scenes.glimpse_loops import cell_of, level_of, tap
-from foveate.scenes.pyramid import Pyramids
 
 # Algebraic freedom for SIMD, but NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -223,73 +221,11 @@ def value_and_gradient(
     return -0.5 * misfit
 
 
-@no_type_check
-@njit(cache=True, parallel=True, nogil=True, error_model="numpy")
-def _batch(
-    buffer, offset, height, width, levels, fill, index, gazes, mean, weight, size, extent, pyramid, value, gradient
-):
-    for n in prange(len(gazes)):
-        m = index[n]
-        work = np.zeros(WORKSPACE, np.float32)
-        set_line(work, size, extent)
-        value[n] = value_and_gradient(
-            buffer, offset[m], height[m], width[m], levels[m] - 1, fill[m], gazes[n], mean[n],
-            weight[min(np.int64(n), len(weight) - 1)], size, extent, pyramid, work, gradient[n],
-        )  # fmt: skip
-
-
-def to_lanes(patch: Float[Tensor, "n 3 size size"], factor: float, extra: float = 0.0) -> np.ndarray:
-    """[n, 3, size, size] times `factor` as the kernel's lanes [n, size, 4 size], the fourth lane holding `extra`."""
-    lanes = torch.full((len(patch), *patch.shape[2:], 4), extra, dtype=torch.float32)
-    lanes[..., :3] = (patch.double() * factor).permute(0, 2, 3, 1)
-    return lanes.flatten(2).numpy()
-
-
-def glimpse_logdensity(
-    pyramids: Pyramids,
-    index: Int[np.ndarray, "n"],
-    gazes: Float[Tensor, "n 4"],
-    mean: Float[Tensor, "n 3 size size"],
-    weight: Float[Tensor, "#n 3 size size"],
-    extent: float = 1.0,
-    pyramid: bool = True,
-) -> tuple[Float[Tensor, "n"], Float[Tensor, "n 4"]]:
-    """log p(u) = -1/2 sum_i w_i (x_i(u) - m_i)^2 in nats, and its gradient in (a, b, tx, ty), float64.
-
-    Args:
-        pyramids: The images.
-        index: Which image each gaze looks at.
-        gazes: u in pixels.
-        mean: m, in units of pixels in [0, 1].
-        weight: w, inverse variances in those units, one for all gazes or one each.
-        extent: Half-side of the window in canonical units.
-        pyramid: False samples level 0 alone, as the paper does.
-    """
-    size = mean.shape[-1]
+def to_lanes(patch: Float[Tensor, "n 3 size size"], factor: float) -> np.ndarray:
+    """[n, 3, size, size] times `factor` as the kernel's lanes [n, size, 4 size], zeros in the fourth lane."""
+    size = patch.shape[-1]
     if size > MAX_SIZE:
         raise ValueError(f"a patch of {size} x {size} is larger than the kernel's {MAX_SIZE} x {MAX_SIZE}")
-    value, gradient = np.empty(len(gazes)), np.empty((len(gazes), 4))
-    places, gazes64 = np.asarray(index, np.int64), np.ascontiguousarray(gazes.detach().double().numpy())
-    means, weights = to_lanes(mean, 65535.0), to_lanes(weight, 65535.0**-2)
-    how = (places, gazes64, means, weights, size, float(extent), pyramid)
-    arguments: tuple[Any, ...] = (*pyramids.arrays, *how, value, gradient)
-    _batch(*arguments)
-    return torch.from_numpy(value), torch.from_numpy(gradient)
-
-
-def glimpse_logdensity_reference(
-    pyramids: Pyramids,
-    index: Int[np.ndarray, "n"],
-    gazes: Float[Tensor, "n 4"],
-    mean: Float[Tensor, "n 3 size size"],
-    weight: Float[Tensor, "#n 3 size size"],
-    extent: float = 1.0,
-    pyramid: bool = True,
-) -> tuple[Float[Tensor, "n"], Float[Tensor, "n 4"]]:
-    """`glimpse_logdensity` by autograd through `glimpses_reference`, on the gazes' device and in their precision."""
-    with torch.enable_grad():
-        gazes = gazes.detach().requires_grad_()
-        seen = glimpses_reference(pyramids, index, gazes, mean.shape[-1], extent, pyramid)
-        value = -0.5 * (weight * (seen - mean).square()).sum((1, 2, 3))
-        (gradient,) = torch.autograd.grad(value.sum(), gazes)
-    return value.detach(), gradient
+    lanes = torch.zeros((len(patch), size, size, 4), dtype=torch.float32)
+    lanes[..., :3] = (patch.double() * factor).permute(0, 2, 3, 1)
+    return lanes.flatten(2).numpy()

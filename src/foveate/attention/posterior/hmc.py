@@ -35,7 +35,7 @@ LogDensityAndGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 DIVERGENCE = 1000.0  # nats of energy error beyond which a trajectory has left the level set for good (as Stan has it)
 
 
-class State(NamedTuple):
+class HMCState(NamedTuple):
     """Where the chains are.
 
     Attributes:
@@ -49,7 +49,7 @@ class State(NamedTuple):
     gradient: Float[Tensor, "chains dims"]
 
 
-class Info(NamedTuple):
+class HMCInfo(NamedTuple):
     """What happened in a transition, chain by chain.
 
     Attributes:
@@ -73,11 +73,10 @@ class Keyed(NamedTuple):
     Attributes:
         keys: One 63-bit key a chain (`foveate.runtime.random.key` of the seed and what the chain is for).
         transition: Which transition of the chain this is. The same pair gives the same numbers, whatever the batch.
-            A tensor where that is counted on the device.
     """
 
     keys: Int64[Tensor, " chains"]
-    transition: int | Int64[Tensor, ""]
+    transition: int
 
     def draw(self, dims: int) -> tuple[Tensor, Tensor, Tensor]:
         """(momentum [chains, dims], uniform for acceptance [chains], uniform for the step size [chains])."""
@@ -98,22 +97,22 @@ def lanes(dims: int) -> int:
     return dims + dims % 2 + 2
 
 
-def init(position: Float[Tensor, "chains dims"], logdensity_and_grad: LogDensityAndGradient) -> State:
+def init(position: Float[Tensor, "chains dims"], logdensity_and_grad: LogDensityAndGradient) -> HMCState:
     """The state at `position`. A chain whose density is undefined there has -inf and leaves at the first chance."""
     logdensity, gradient = _evaluate(position, logdensity_and_grad)
-    return State(position, logdensity, gradient)
+    return HMCState(position, logdensity, gradient)
 
 
 def step(
     randomness: Keyed,
-    state: State,
+    state: HMCState,
     logdensity_and_grad: LogDensityAndGradient,
     step_size: Float[Tensor, " chains"],
     scale: Float[Tensor, "chains dims"],
-    n_leapfrog: int | Int64[Tensor, " chains"],
+    n_leapfrog: int,
     jitter: float = 0.0,
     box: Box | None = None,
-) -> tuple[State, Info]:
+) -> tuple[HMCState, HMCInfo]:
     """One transition of every chain.
 
     Args:
@@ -122,10 +121,9 @@ def step(
         logdensity_and_grad: The targets; row n of its argument belongs to chain n.
         step_size: eps of each chain, in units of `scale`.
         scale: Standard deviation of each coordinate as the kinetic energy assumes it (not a variance).
-        n_leapfrog: Leapfrog steps, for all chains or for each.
+        n_leapfrog: Leapfrog steps.
         jitter: The step size is multiplied by a uniform number in [1 - jitter, 1 + jitter], drawn anew for each
-        transition
-            and chain, which breaks the resonance of trajectories with periodic orbits.
+            transition and chain, which breaks the resonance of trajectories with periodic orbits.
         box: Hard bounds, kept by reflection.
     """
     momentum, uniform, wobble = randomness.draw(state.position.shape[1])
@@ -145,45 +143,32 @@ def step(
     def choose(new: Tensor, old: Tensor) -> Tensor:
         return torch.where(accepted.view(-1, *[1] * (new.ndim - 1)), new, old)
 
-    chosen = State(*(choose(new, old) for new, old in zip(end, state, strict=True)))
-    return chosen, Info(acceptance, accepted, diverged, energy, error)
+    chosen = HMCState(*(choose(new, old) for new, old in zip(end, state, strict=True)))
+    return chosen, HMCInfo(acceptance, accepted, diverged, energy, error)
 
 
 def leapfrog(
-    state: State,
+    state: HMCState,
     momentum: Float[Tensor, "chains dims"],
     logdensity_and_grad: LogDensityAndGradient,
     step: Float[Tensor, "chains dims"],
-    n_leapfrog: int | Int64[Tensor, " chains"],
+    n_leapfrog: int,
     box: Box | None = None,
-) -> tuple[State, Float[Tensor, "chains dims"]]:
+) -> tuple[HMCState, Float[Tensor, "chains dims"]]:
     """Follows the Hamiltonian; `step` is eps * scale. Returns the end and its momentum (not negated)."""
     position, logdensity, gradient = state
-    counts = None  # where all go as far, no tensor's largest value has to be looked at
-    if not isinstance(n_leapfrog, int):
-        counts = torch.as_tensor(n_leapfrog, device=position.device).expand(len(position))
-    for i in range(n_leapfrog if counts is None else int(counts.max())):
-        kicked = momentum + 0.5 * step * gradient
-        moved, kicked = _reflect(position + step * kicked, kicked, box)
-        new_logdensity, new_gradient = _evaluate(moved, logdensity_and_grad)
-        kicked = kicked + 0.5 * step * new_gradient
-        if counts is None:
-            position, momentum, logdensity, gradient = moved, kicked, new_logdensity, new_gradient
-            continue
-        going = i < counts
-        position, momentum = _where(going, moved, position), _where(going, kicked, momentum)
-        logdensity, gradient = torch.where(going, new_logdensity, logdensity), _where(going, new_gradient, gradient)
-    return State(position, logdensity, gradient), momentum
+    for _ in range(n_leapfrog):
+        momentum = momentum + 0.5 * step * gradient
+        position, momentum = _reflect(position + step * momentum, momentum, box)
+        logdensity, gradient = _evaluate(position, logdensity_and_grad)
+        momentum = momentum + 0.5 * step * gradient
+    return HMCState(position, logdensity, gradient), momentum
 
 
 def _evaluate(position: Tensor, logdensity_and_grad: LogDensityAndGradient) -> tuple[Tensor, Tensor]:
     logdensity, gradient = logdensity_and_grad(position)
     undefined = torch.isnan(logdensity) | (logdensity == math.inf) | ~torch.isfinite(position).all(1)
     return logdensity.masked_fill(undefined, -math.inf), torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def _where(going: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    return torch.where(going.unsqueeze(1), new, old)
 
 
 def _reflect(position: Tensor, momentum: Tensor, box: Box | None) -> tuple[Tensor, Tensor]:
@@ -244,24 +229,3 @@ class DualAveraging(NamedTuple):
     def final(self) -> Float[Tensor, " chains"]:
         """For after the warm-up."""
         return torch.exp(self.log_average)
-
-
-def warm_up(
-    keys: Int64[Tensor, " chains"],
-    state: State,
-    logdensity_and_grad: LogDensityAndGradient,
-    step_size: Float[Tensor, " chains"],
-    scale: Float[Tensor, "chains dims"],
-    n_leapfrog: int,
-    transitions: int,
-    jitter: float = 0.0,
-    box: Box | None = None,
-    target: float = 0.8,
-) -> tuple[State, Float[Tensor, " chains"]]:
-    """Transitions 0 to `transitions` with each chain's step size adapting. Returns the state and the step sizes."""
-    averaging = DualAveraging.begin(step_size)
-    for t in range(transitions):
-        eps = averaging.step_size
-        state, info = step(Keyed(keys, t), state, logdensity_and_grad, eps, scale, n_leapfrog, jitter, box)
-        averaging = averaging.update(info.acceptance, target)
-    return state, averaging.final

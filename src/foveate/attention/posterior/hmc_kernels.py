@@ -22,7 +22,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from foveate.attention.posterior.glimpse_density import FAST, WORKSPACE, set_line, value_and_gradient
-from foveate.attention.posterior.hmc import DIVERGENCE, Info, State
+from foveate.attention.posterior.hmc import DIVERGENCE, HMCInfo, HMCState
 from foveate.attention.posterior.prior import log_prior
 from foveate.attention.posterior.target import GazeTargets
 from foveate.runtime.random import normal_pair_at, uniform_at
@@ -142,13 +142,13 @@ def _transitions(
                 draws[t, n, d] = position[n, d]
 
 
-def init(position: Float[Tensor, "chains 4"], targets: GazeTargets) -> State:
+def init(position: Float[Tensor, "chains 4"], targets: GazeTargets) -> HMCState:
     """The state at chart coordinates `position`."""
     position = position.double().contiguous()
     value, gradient = np.empty(len(position)), np.empty((len(position), 4))
     arguments: tuple[Any, ...] = (*targets.tables, position.numpy(), value, gradient)
     _evaluate_all(*arguments)
-    return State(position, torch.from_numpy(value), torch.from_numpy(gradient))
+    return HMCState(position, torch.from_numpy(value), torch.from_numpy(gradient))
 
 
 class Moves(NamedTuple):
@@ -160,20 +160,20 @@ class Moves(NamedTuple):
     """
 
     draws: Float[Tensor, "transitions chains 4"]
-    info: Info
+    info: HMCInfo
 
 
 def transitions(
     keys: Int64[Tensor, " chains"],
     first: int,
     count: int,
-    state: State,
+    state: HMCState,
     targets: GazeTargets,
     step_size: Float[Tensor, " chains"],
     scale: Float[Tensor, "chains 4"],
     n_leapfrog: int,
     jitter: float = 0.0,
-) -> tuple[State, Moves]:
+) -> tuple[HMCState, Moves]:
     """Transitions `first` to `first + count` of every chain; arguments as of `hmc.step`."""
     chains = len(keys)
     position, value, gradient = (np.array(part.double().numpy(), order="C") for part in state)
@@ -185,8 +185,8 @@ def transitions(
     happened = (acceptance, accepted, diverged, energy, energy_error, draws)
     arguments: tuple[Any, ...] = (*targets.tables, *how, *chains_now, *happened)
     _transitions(*arguments)
-    info = Info(*map(torch.from_numpy, (acceptance, accepted, diverged, energy, energy_error)))
-    return State(*map(torch.from_numpy, (position, value, gradient))), Moves(torch.from_numpy(draws), info)
+    info = HMCInfo(*map(torch.from_numpy, (acceptance, accepted, diverged, energy, energy_error)))
+    return HMCState(*map(torch.from_numpy, (position, value, gradient))), Moves(torch.from_numpy(draws), info)
 
 
 def _double(x: Tensor) -> np.ndarray:

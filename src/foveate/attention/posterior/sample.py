@@ -55,7 +55,7 @@ _NARROWEST = 1e-5
 class _Chains:
     """All chains of all gazes between two sweeps; gaze g's are rows g * chains to (g + 1) * chains."""
 
-    state: hmc.State
+    state: hmc.HMCState
     targets: GazeTargets
     visible: Tensor
     hidden: Tensor
@@ -162,7 +162,7 @@ class _Sampler:
         position = torch.minimum(torch.maximum(position, low), high)
         x = self._see(targets, from_chart(position, length))
         hidden = self.patch.sample_hidden(self.patch_keys, 0, x)
-        state = hmc.State(position, torch.zeros(n), torch.zeros(n, 4))
+        state = hmc.HMCState(position, torch.zeros(n), torch.zeros(n, 4))
         if self.around is None:
             scale = self._fisher_scale(pyramids, gazes).repeat_interleave(settings.chains, 0)
         else:
@@ -188,7 +188,7 @@ class _Sampler:
                 chains = _with(chains, scale=self._scale_from(torch.stack(visited[len(visited) // 3 :]), chains.scale))
         return chains
 
-    def sweep(self, chains: _Chains, sweep: int) -> tuple[_Chains, hmc.Info]:
+    def sweep(self, chains: _Chains, sweep: int) -> tuple[_Chains, hmc.HMCInfo]:
         """v given h1 and u, h1 given v, then moves of u. The info's fields are [moves, chains]."""
         settings, patch = self.settings, self.patch
         first = sweep * settings.moves
@@ -212,7 +212,7 @@ class _Sampler:
         """u of every chain."""
         return from_chart(chains.state.position, torch.from_numpy(chains.targets.length))
 
-    def _ratio_moves(self, chains: _Chains, first: int, log_ratio: LogRatio) -> tuple[_Chains, hmc.Info]:
+    def _ratio_moves(self, chains: _Chains, first: int, log_ratio: LogRatio) -> tuple[_Chains, hmc.HMCInfo]:
         settings = self.settings
         density = ratio_density(chains.targets, self.patch, log_ratio, settings.temperature)
         if self.around is not None:
@@ -224,7 +224,7 @@ class _Sampler:
                 settings.jitter, chains.targets.box,
             )  # fmt: skip
             infos.append(info)
-        info = hmc.Info(*(torch.stack(parts) for parts in zip(*infos, strict=True)))
+        info = hmc.HMCInfo(*(torch.stack(parts) for parts in zip(*infos, strict=True)))
         return _with(chains, state=state), info
 
     def patch_seen(self, chains: _Chains, sweep: int) -> _Chains:
