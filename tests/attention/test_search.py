@@ -1,10 +1,12 @@
 """Claims about searching images, and about what was found being an object."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
-from foveate.attention.search import converge, look, start_gazes, whole_image_start
+from foveate.attention.search import follow, look, start_gazes, whole_image_start
 from foveate.attention.settings import SearchSettings
 from foveate.attention.shiftnet import ShiftNet, move
 from foveate.scenes import gaze
@@ -47,18 +49,16 @@ def test_the_single_start_covers_the_image_with_its_context():
     assert box[0] <= 0 and box[1] <= 0 and box[2] >= 400 and box[3] >= 300
 
 
-def test_converging_is_looking_and_moving_again_and_again(net):
+def test_following_is_looking_and_moving_again_and_again(net):
     rng = np.random.default_rng(1)
     pyramids = Pyramids.from_images([rng.integers(0, 256, (80, 90, 3)).astype(np.uint8)])
     starts = start_gazes(90, 80, SearchSettings(angles=1))[:5]
     index = torch.zeros(5, dtype=torch.int64)
     canonical = lambda glimpse: glimpse - 0.5  # noqa: E731
-    trails = converge(net, canonical, pyramids, index, starts, 2)
-    assert torch.equal(trails.gazes[0], starts) and trails.gazes.shape == (3, 5, 4)
-    first = look(net, canonical, pyramids, index, starts)
-    assert torch.allclose(trails.gazes[1], move(starts, first.change))
-    last = look(net, canonical, pyramids, index, trails.gazes[2])
-    assert torch.allclose(trails.last_change, last.change) and torch.allclose(trails.features, last.features)
+    trail = follow(net, canonical, pyramids, index, starts, 2)
+    assert torch.equal(trail[0], starts) and trail.shape == (3, 5, 4)
+    for before, after in pairwise(trail):
+        assert torch.allclose(after, move(before, look(net, canonical, pyramids, index, before).change))
 
 
 def test_labels_ask_for_overlap_and_for_the_angle():

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from foveate.attention import shiftnet
-from foveate.attention.search import converge
+from foveate.attention.search import follow
 from foveate.attention.settings import CLOSER
 from foveate.attention.shiftnet import ShiftNet, change_between, middle, move, to_gaze, window
 from foveate.errors import BadInput
@@ -203,6 +203,6 @@ def test_a_fine_network_learns_where_a_disc_is_to_a_fraction_of_its_radius(scene
     assert fine.closer == CLOSER
     away = torch.tensor([0.1, 0.0, 0.2, -0.15], dtype=torch.float64).expand(len(objects.image), 4)
     start = gaze.compose(objects.gaze, to_gaze(away))
-    end = converge(fine, plain, pyramids, objects.image, start, 2).gazes[-1]
+    end = follow(fine, plain, pyramids, objects.image, start, 2)[-1]
     distance = [torch.hypot(*(u[:, 2:] - objects.gaze[:, 2:]).T) / gaze.scale(objects.gaze) for u in (start, end)]
     assert distance[1].mean() < 0.6 * distance[0].mean()

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from foveate.attention.evidence import HERE, NEAR
 from foveate.attention.found import Found, found
-from foveate.attention.merge import merge, votes
+from foveate.attention.merge import merge
 from foveate.attention.models import Models
 from foveate.attention.posterior.refine import Refined, Resting, refine, refine_many
-from foveate.attention.search import follow, look, sound, start_gazes, whole_image_start, whole_image_starts
+from foveate.attention.search import follow, look, sound, start_gazes, votes, whole_image_start, whole_image_starts
 from foveate.attention.settings import AttendSettings, SearchSettings
 from foveate.attention.shiftnet import UNIT, ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN

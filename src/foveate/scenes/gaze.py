@@ -114,13 +114,19 @@ def iou(boxes: Float[Tensor, "n 4"], others: Float[Tensor, "m 4"]) -> Float[Tens
 
 def iou_of_pairs(boxes: Float[Tensor, "*#batch 4"], others: Float[Tensor, "*#batch 4"]) -> Float[Tensor, "*batch"]:
     """Intersection over union of each box with its other; 0 where both are empty."""
-    low, high = torch.maximum(boxes[..., :2], others[..., :2]), torch.minimum(boxes[..., 2:], others[..., 2:])
-    common = (high - low).clamp(min=0).prod(-1)
-    union = _area(boxes) + _area(others) - common
+    common = intersection(boxes, others)
+    union = area(boxes) + area(others) - common
     return torch.where(union > 0, common / union, torch.zeros_like(union))
 
 
-def _area(boxes: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
+def intersection(boxes: Float[Tensor, "*#batch 4"], others: Float[Tensor, "*#batch 4"]) -> Float[Tensor, "*batch"]:
+    """Area that each box shares with its other."""
+    low, high = torch.maximum(boxes[..., :2], others[..., :2]), torch.minimum(boxes[..., 2:], others[..., 2:])
+    return (high - low).clamp(min=0).prod(-1)
+
+
+def area(boxes: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
+    """Area of each box (x0, y0, x1, y1)."""
     return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
 
 

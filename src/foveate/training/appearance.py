@@ -95,17 +95,12 @@ def _other_surroundings(
     u = gaze.from_scale_angle(s, (uniform[1] - 0.5) * 6.28, w * uniform[2], h * uniform[3])
     seen = gaze.to_boxes(torch.cat((u[..., :2] * CONTEXT_EXTENT, u[..., 2:]), -1))
     shown = torch.stack((torch.zeros_like(w), torch.zeros_like(h), w, h), -1)
-    outside = 1 - _overlap(seen, shown)
+    outside = 1 - gaze.intersection(seen, shown) / gaze.area(seen)
     boxes = torch.zeros(len(pyramids), 4, dtype=torch.float64)
     boxes[objects.image] = gaze.to_boxes(objects.gaze)  # one object of each image is enough to keep away from most
-    best = (_overlap(seen, boxes[image]) * 3 + outside).argmin(1, keepdim=True)
+    object_shown = gaze.intersection(seen, boxes[image]) / gaze.area(seen)
+    best = (object_shown * 3 + outside).argmin(1, keepdim=True)
     return image[:, 0], u.gather(1, best[..., None].expand(-1, -1, 4))[:, 0]
-
-
-def _overlap(box: Float[Tensor, "*n 4"], other: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:
-    """Share of each box that lies in the other of its pair."""
-    low, high = torch.maximum(box[..., :2], other[..., :2]), torch.minimum(box[..., 2:], other[..., 2:])
-    return (high - low).clamp(min=0).prod(-1) / (box[..., 2:] - box[..., :2]).prod(-1)
 
 
 def _random_crop(
