@@ -185,7 +185,7 @@ class Problem:
         return process, folder / "answer.npz"
 
 
-def compare(name: str, value: torch.Tensor, gradient: torch.Tensor, exact: hmc.State) -> None:
+def compare(name: str, value: torch.Tensor, gradient: torch.Tensor, exact: hmc.HMCState) -> None:
     error = (value - exact.logdensity).abs().max() / exact.logdensity.abs().max()
     slope = (gradient - exact.gradient).abs().max() / exact.gradient.abs().max()
     print(f"  {name} against ours: value {float(error):.1e}, gradient {float(slope):.1e} of the largest")

@@ -6,14 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from foveate.attention.calibration import Calibration, fit_calibration
 from foveate.attention.logistic import Logistic, fit_logistic, sigmoid
 from foveate.errors import BadInput
-
-METHODS = ["logistic", "isotonic"]
 
 
 @pytest.fixture(autouse=True)
@@ -22,12 +19,11 @@ def floating_point_trouble_is_an_error():
         yield
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_scores_separated_by_tens_of_thousands_of_nats_give_probabilities_near_zero_and_one(method):
+def test_scores_separated_by_tens_of_thousands_of_nats_give_probabilities_near_zero_and_one():
     rng = np.random.default_rng(0)
     scores = np.concatenate([rng.normal(-30000, 1, 500), rng.normal(2000, 1, 500)])
     labels = np.repeat([0, 1], 500)
-    calibration = fit_calibration(scores, labels, method)
+    calibration = fit_calibration(scores, labels)
     probability = calibration.probability(scores)
     assert np.isfinite(probability).all()
     assert probability[:500].max() < 0.01 and probability[500:].min() > 0.99
@@ -36,7 +32,6 @@ def test_scores_separated_by_tens_of_thousands_of_nats_give_probabilities_near_z
     assert np.isfinite(extreme).all() and (np.diff(extreme[:-1]) >= 0).all() and extreme[-1] == 0.0
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("scores", "labels", "constant"),
     [
@@ -46,8 +41,8 @@ def test_scores_separated_by_tens_of_thousands_of_nats_give_probabilities_near_z
         (np.zeros(0), np.zeros(0, int), 0.5),
     ],
 )
-def test_one_class_or_equal_scores_fall_back_on_the_smoothed_share_and_say_so(scores, labels, constant, method):
-    calibration = fit_calibration(scores, labels, method)
+def test_one_class_or_equal_scores_fall_back_on_the_smoothed_share_and_say_so(scores, labels, constant):
+    calibration = fit_calibration(scores, labels)
     np.testing.assert_allclose(calibration.probability(np.array([-1e6, 0.0, 1e6])), constant, rtol=1e-12)
     assert "whatever the score" in calibration.note
 
@@ -99,45 +94,31 @@ def test_a_few_monstrous_scores_do_not_flatten_the_rest():
     assert probability[0] < 0.01 and probability[1] > 0.99
 
 
-def test_isotonic_agrees_with_scikit_learn_on_the_same_targets():
-    rng = np.random.default_rng(4)
-    scores = np.round(rng.normal(0, 50, 600))
-    labels = rng.random(600) < sigmoid(scores / 30)
-    target = np.where(labels, (labels.sum() + 1) / (labels.sum() + 2), 1 / ((~labels).sum() + 2))
-    theirs = IsotonicRegression(out_of_bounds="clip").fit(scores, target)
-    queries = np.linspace(-200, 200, 999)
-    ours = fit_calibration(scores, labels, "isotonic").probability(queries)
-    np.testing.assert_allclose(ours, theirs.predict(queries), atol=1e-9)
-
-
-@pytest.mark.parametrize("method", METHODS)
 @settings(max_examples=60, deadline=None)
 @given(
     scores=hnp.arrays(np.float64, st.integers(2, 30), elements=st.floats(-1e300, 1e300, allow_subnormal=False)),
     bits=st.integers(0, 2**30 - 1),
 )
-def test_any_finite_scores_and_labels_give_a_monotone_map_into_the_unit_interval(method, scores, bits):
+def test_any_finite_scores_and_labels_give_a_monotone_map_into_the_unit_interval(scores, bits):
     labels = np.array([(bits >> i) & 1 for i in range(len(scores))])
-    calibration = fit_calibration(scores, labels, method)
+    calibration = fit_calibration(scores, labels)
     probability = calibration.probability(np.sort(scores))
     assert ((probability >= 0) & (probability <= 1)).all()
     assert (np.diff(probability) >= 0).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_order_of_the_photographs_changes_no_bit(method):
+def test_the_order_of_the_photographs_changes_no_bit():
     rng = np.random.default_rng(5)
     scores, labels = rng.normal(0, 4000, 300), rng.integers(0, 2, 300)
     order = rng.permutation(300)
-    one, other = fit_calibration(scores, labels, method), fit_calibration(scores[order], labels[order], method)
+    one, other = fit_calibration(scores, labels), fit_calibration(scores[order], labels[order])
     assert (one.probability(scores) == other.probability(scores)).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_saved_calibration_reads_back_exactly(method):
+def test_a_saved_calibration_reads_back_exactly():
     rng = np.random.default_rng(6)
     scores, labels = rng.normal(0, 4000, 300), rng.integers(0, 2, 300)
-    calibration = fit_calibration(scores, labels, method)
+    calibration = fit_calibration(scores, labels)
     again = Calibration.from_tensors({"other.tensor": torch.zeros(3), **calibration.tensors()})
     assert (again.probability(scores) == calibration.probability(scores)).all()
     assert (again.positives, again.negatives) == (calibration.positives, calibration.negatives)
@@ -162,10 +143,9 @@ def test_the_regression_agrees_with_scikit_learn_under_the_same_penalty():
     rng = np.random.default_rng(7)
     features = rng.normal(size=(500, 4)) * (1.0, 3000.0, 0.01, 20.0) + (5.0, -9000.0, 0.0, 1.0)
     labels = (features[:, 0] - 5 + (features[:, 1] + 9000) / 3000 + rng.normal(size=500)) > 0
-    weights = rng.random(500) + 0.1
-    ours = fit_logistic(features, labels, l2=0.7, weights=weights)
+    ours = fit_logistic(features, labels, l2=0.7)
     standard = (features - ours.mean) / ours.scale
-    theirs = LogisticRegression(C=1 / 0.7, tol=1e-10, max_iter=10000).fit(standard, labels, sample_weight=weights)
+    theirs = LogisticRegression(C=1 / 0.7, tol=1e-10, max_iter=10000).fit(standard, labels)
     np.testing.assert_allclose(ours.weight, theirs.coef_[0], atol=1e-5)
     np.testing.assert_allclose(ours.logit(features), theirs.decision_function(standard), atol=1e-4)
 
@@ -187,15 +167,6 @@ def test_constant_and_duplicated_features_do_no_harm():
     features = np.stack([useful, useful, np.full(300, 7.1)], axis=1)
     model = fit_logistic(features, labels, l2=1.0)
     assert model.weight[0] == pytest.approx(model.weight[1], rel=1e-6) and abs(model.weight[2]) < 1e-9
-
-
-def test_a_weight_of_two_counts_as_a_gaze_given_twice():
-    rng = np.random.default_rng(10)
-    features, labels = rng.normal(size=(60, 2)), rng.integers(0, 2, 60)
-    weights = rng.integers(1, 4, 60)
-    weighted = fit_logistic(features, labels, 1.0, weights)
-    repeated = fit_logistic(np.repeat(features, weights, axis=0), np.repeat(labels, weights), 1.0)
-    np.testing.assert_allclose(weighted.logit(features), repeated.logit(features), atol=1e-7)
 
 
 def test_one_class_gives_a_constant_and_nonsense_is_refused():

@@ -42,26 +42,15 @@ class Gaussian:
 
 
 def fit_gaussian(x: Float[Tensor, "n d"]) -> Gaussian:
-    """Fits mean and Ledoit-Wolf covariance; the shrinkage keeps it invertible for any number of vectors.
+    """Fits mean and Ledoit-Wolf covariance (scikit-learn's), which any number of vectors makes invertible."""
+    from sklearn.covariance import ledoit_wolf
 
-    With S the sample covariance, m = tr S / D and d^2 = |S - m I|^2 / D,
-    b^2 = min(d^2, sum_n |x_n x_n' - S|^2 / (N^2 D)), the estimate is (b^2 / d^2) m I + (1 - b^2 / d^2) S.
-    """
     x = x.double()
-    n, d = x.shape
-    mean = x.mean(0)
-    centred = x - mean
-    covariance = centred.T @ centred / n
-    level = covariance.trace() / d
-    square = covariance.square().sum()
-    distance = (square - d * level**2) / d
-    noise = (centred.square().sum(1).square().sum() / n - square) / (n * d)
-    share = (torch.minimum(noise, distance) / distance).nan_to_num(1.0).clamp(0, 1)
-    shrunk = (1 - share) * covariance
-    shrunk.diagonal().add_(share * level + 1e-6)
-    factor = torch.linalg.cholesky(shrunk)
-    whiten = torch.linalg.solve_triangular(factor, torch.eye(d, dtype=torch.float64), upper=False)
-    return Gaussian(mean.float(), whiten.float())
+    covariance = torch.from_numpy(ledoit_wolf(x.numpy())[0])
+    covariance.diagonal().add_(1e-6)
+    factor = torch.linalg.cholesky(covariance)
+    whiten = torch.linalg.solve_triangular(factor, torch.eye(len(factor), dtype=torch.float64), upper=False)
+    return Gaussian(x.mean(0).float(), whiten.float())
 
 
 def log_ratio(

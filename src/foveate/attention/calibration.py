@@ -10,8 +10,7 @@ probabilistic outputs" (Newton's method with a line search); Zadrozny and Elkan 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,24 +21,20 @@ from torch import Tensor
 from foveate.attention.logistic import minimise_logistic, sigmoid
 from foveate.errors import BadInput
 
-Method = Literal["logistic", "isotonic"]
-PREFIX = "calibration."
+NAME = "calibration.logistic"
 
 
 @dataclass(frozen=True)
 class Calibration:
     """A non-decreasing map from a score in nats to P(object | score).
 
-    Logistic: P = sigmoid(intercept + slope * (score - location) / scale), slope >= 0. Isotonic: linear between `knots`,
-    constant beyond the first and the last.
+    P = sigmoid(intercept + slope * (score - location) / scale), slope >= 0.
 
     Attributes:
         location: Median of the scores it was fitted on, nats.
         scale: Their interquartile range (the standard deviation where that is 0, 1 where that is 0 too), nats.
         slope: Logit per `scale`; 0 says that the score tells nothing.
         intercept: Logit at `location`.
-        knots: Scores at which `values` are given, rising; empty for the logistic.
-        values: Probabilities at the knots, non-decreasing.
         positives: How many objects it was fitted on.
         negatives: How many gazes without an object it was fitted on.
         note: Why the fit is a fallback, empty where it is none.
@@ -49,8 +44,6 @@ class Calibration:
     scale: float
     slope: float
     intercept: float
-    knots: ndarray = field(default_factory=lambda: np.zeros(0))
-    values: ndarray = field(default_factory=lambda: np.zeros(0))
     positives: int = 0
     negatives: int = 0
     note: str = ""
@@ -70,9 +63,7 @@ class Calibration:
         scores = _as_float64(scores)
         unknown = np.isnan(scores)
         finite = np.clip(np.where(unknown, 0.0, scores), -1e300, 1e300)
-        if len(self.knots):
-            probability = np.interp(finite, self.knots, self.values)
-        elif self.slope > 0.0:
+        if self.slope > 0.0:
             # Each standardised score is held within 1e6 of the middle, so that slope times it can't overflow either.
             standard = np.clip(finite / self.scale - self.location / self.scale, -1e6, 1e6)
             probability = sigmoid(self.intercept + self.slope * standard)
@@ -81,13 +72,9 @@ class Calibration:
         return np.where(unknown, 0.0, probability)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Plain float64 tensors that `from_tensors` reads back exactly; names begin with "calibration."."""
+        """A plain float64 tensor, "calibration.logistic", that `from_tensors` reads back exactly."""
         numbers = [self.location, self.scale, self.slope, self.intercept, self.positives, self.negatives]
-        return {
-            PREFIX + "logistic": torch.tensor(numbers, dtype=torch.float64),
-            PREFIX + "knots": torch.from_numpy(np.array(self.knots, dtype=np.float64)),
-            PREFIX + "values": torch.from_numpy(np.array(self.values, dtype=np.float64)),
-        }
+        return {NAME: torch.tensor(numbers, dtype=torch.float64)}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Calibration":
@@ -96,36 +83,30 @@ class Calibration:
         Raises:
             BadInput: A tensor is missing, has another shape, is not finite, or would make the map decrease.
         """
-        try:
-            numbers, knots, values = (
-                tensors[PREFIX + name].detach().cpu().to(torch.float64).numpy().copy()
-                for name in ("logistic", "knots", "values")
-            )
-        except KeyError as missing:
-            raise BadInput(f"no tensor {missing.args[0]}: the model was saved without a calibration") from None
-        if numbers.shape != (6,) or knots.ndim != 1 or knots.shape != values.shape:
-            raise BadInput(f"calibration tensors of shapes {numbers.shape}, {knots.shape}, {values.shape} don't fit")
-        if not all(np.isfinite(part).all() for part in (numbers, knots, values)):
+        if NAME not in tensors:
+            raise BadInput(f"no tensor {NAME}: the model was saved without a calibration")
+        numbers = tensors[NAME].detach().cpu().to(torch.float64).numpy()
+        if numbers.shape != (6,):
+            raise BadInput(f"a calibration tensor of shape {numbers.shape} doesn't fit")
+        if not np.isfinite(numbers).all():
             raise BadInput("a calibration tensor holds a value that is not finite")
         location, scale, slope, intercept, positives, negatives = numbers.tolist()
-        if scale <= 0.0 or slope < 0.0 or (np.diff(knots) < 0.0).any() or (np.diff(values) < 0.0).any():
+        if scale <= 0.0 or slope < 0.0:
             raise BadInput("the calibration's probability would fall as the score rises")
-        return cls(location, scale, slope, intercept, knots, values, int(positives), int(negatives))
+        return cls(location, scale, slope, intercept, int(positives), int(negatives))
 
 
 def fit_calibration(
     scores: Real[ndarray, " n"] | Real[Tensor, " n"],
     labels: Bool[ndarray, " n"] | Int[ndarray, " n"] | Bool[Tensor, " n"] | Int[Tensor, " n"],
-    method: Method = "logistic",
 ) -> Calibration:
     """Fit P(object | score) on gazes of photographs that trained nothing.
 
     Platt's uniform prior on each class's share of wrong labels is one observation of either label, so that perfectly
     separated scores have a finite optimum. He spreads the two over all scores of the class, as targets
     (N+ + 1) / (N+ + 2) and 1 / (N- + 2); a tail of negatives thousands of nats away then pulls the slope towards 0.
-    Isotonic regression has no slope and takes these targets. The logistic takes the labels as they are and the two
-    observations at the class's edge, the 5 % of its scores nearest the other class; scores farther out than four
-    spreads count as four (a wrong label there would outweigh all others).
+    Here labels stay as they are and the two observations are at the class's edge, the 5 % of its scores nearest the
+    other class; scores farther out than four spreads count as four (a wrong label there would outweigh all others).
 
     Where scores would fall with the object's probability, the optimum under slope >= 0 is slope 0. With one class only,
     or scores that are all equal, nothing can be learnt from the score: the probability is the constant
@@ -134,7 +115,6 @@ def fit_calibration(
     Args:
         scores: Log-ratios in nats, finite.
         labels: True or 1 where the gaze is on an object.
-        method: "logistic" (two parameters) or "isotonic" (any rising curve; wants some hundreds of gazes).
 
     Raises:
         BadInput: A score is not finite, a label is neither 0 nor 1, or the lengths differ.
@@ -157,17 +137,12 @@ def fit_calibration(
         note = "all scores equal" if positives and negatives else "one class only"
         note += f": the probability is {share:.3f} whatever the score"
         return Calibration(location, scale, 0.0, _logit(share), positives=positives, negatives=negatives, note=note)
-    if method == "isotonic":
-        targets = np.where(labels == 1.0, (positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0))
-        knots, values = _isotonic(scores, targets)
-        return Calibration(location, scale, 0.0, 0.0, knots, values, positives, negatives)
-    standard, targets = _with_edges(scores / scale - location / scale, labels)
-    (slope,), intercept = minimise_logistic(standard[:, None], targets, np.ones(len(standard)), 0.0)
+    slope, intercept, targets = _fit_near_edge(scores / scale - location / scale, labels)
     if slope <= 0.0:
         share = float(targets.mean())
         note = f"higher scores were no likelier to be objects: the probability is {share:.3f} whatever the score"
         return Calibration(location, scale, 0.0, _logit(share), positives=positives, negatives=negatives, note=note)
-    return Calibration(location, scale, float(slope), float(intercept), positives=positives, negatives=negatives)
+    return Calibration(location, scale, slope, intercept, positives=positives, negatives=negatives)
 
 
 def _median_and_spread(scores: ndarray) -> tuple[float, float]:
@@ -182,41 +157,22 @@ def _median_and_spread(scores: ndarray) -> tuple[float, float]:
     return float(middle), float(spread) if spread > 0.0 else 1.0
 
 
-def _with_edges(standard: ndarray, labels: ndarray) -> tuple[ndarray, ndarray]:
-    """Standardised scores held near the edge between the classes, and Platt's two observations at either side of it."""
+def _fit_near_edge(standard: ndarray, labels: ndarray) -> tuple[float, float, ndarray]:
+    """Slope and intercept over standardised scores, and the labels they were fitted on.
+
+    Scores are held near the edge between the classes, and Platt's two observations are at either side of it.
+    """
     objects, others = standard[labels == 1.0], standard[labels == 0.0]
     low, high = np.quantile(objects, 0.05), np.quantile(others, 0.95)
     middle, gap = (low + high) / 2.0, abs(high - low)
     above = 4.0 * max(gap, np.subtract(*np.quantile(objects, (0.75, 0.25))))
     below = 4.0 * max(gap, np.subtract(*np.quantile(others, (0.75, 0.25))))
-    if above <= 0.0 or below <= 0.0:
-        held = standard
-    else:
-        held = np.clip(standard, middle - below, middle + above)
-    return np.concatenate([held, [low, low, high, high]]), np.concatenate([labels, [0.0, 1.0, 0.0, 1.0]])
-
-
-def _isotonic(scores: ndarray, targets: ndarray) -> tuple[ndarray, ndarray]:
-    """Least squares under monotonicity by pooling adjacent violators; scores rise.
-
-    Each pooled block gives two knots, its first and last score, so that between blocks the map is linear.
-    """
-    first, last, total, count = [], [], [], []
-    distinct, start = np.unique(scores, return_index=True)
-    for score, group in zip(distinct, np.split(targets, start[1:]), strict=True):
-        first.append(score)
-        last.append(score)
-        total.append(group.sum())
-        count.append(len(group))
-        while len(total) > 1 and total[-2] * count[-1] >= total[-1] * count[-2]:
-            total[-2:] = [total[-2] + total[-1]]
-            count[-2:] = [count[-2] + count[-1]]
-            last[-2:] = [last[-1]]
-            first.pop()
-    knots = np.stack([first, last], axis=1).ravel()
-    values = np.repeat(np.maximum.accumulate(np.array(total) / np.array(count)), 2)
-    keep = np.concatenate([[True], np.diff(knots) > 0.0])
-    return knots[keep], values[keep]
+    held = np.clip(standard, middle - below, middle + above) if above > 0.0 and below > 0.0 else standard
+    points = np.concatenate([held, [low, low, high, high]]) - middle
+    targets = np.concatenate([labels, [0, 1, 0, 1]]).astype(np.int64)
+    unit = float(np.abs(points).max())  # the optimum is found in numbers of order one
+    (slope,), intercept = minimise_logistic(points[:, None] / unit, targets, 0.0)
+    return slope / unit, intercept - slope * middle / unit, targets
 
 
 def _logit(probability: float) -> float:

@@ -1,6 +1,6 @@
-"""Logistic regression by Newton's method, for ranking gazes by several measured features.
+"""Logistic regression (scikit-learn's), for ranking gazes by several measured features.
 
-Small on purpose: a handful of features and some thousands of gazes, in float64, with the optimum reached to rounding.
+A handful of features and some thousands of gazes, in float64, with the optimum reached to rounding.
 """
 
 from collections.abc import Mapping
@@ -70,50 +70,42 @@ class Logistic:
 
 
 def fit_logistic(
-    features: Real[ndarray, "n features"],
-    labels: Bool[ndarray, " n"] | Int[ndarray, " n"] | Float[ndarray, " n"],
-    l2: float = 1.0,
-    weights: Real[ndarray, " n"] | None = None,
+    features: Real[ndarray, "n features"], labels: Bool[ndarray, " n"] | Int[ndarray, " n"], l2: float = 1.0
 ) -> Logistic:
-    """Minimise sum_n w_n [log(1 + exp f_n) - y_n f_n] + l2 / 2 |weight|^2 over weight and bias.
+    """Minimise sum_n [log(1 + exp f_n) - y_n f_n] + l2 / 2 |weight|^2 over weight and bias.
 
-    Features are standardised first (weighted mean and deviation), so one l2 suits nats, votes and angles alike; the
+    Features are standardised first (mean and standard deviation), so one l2 suits nats, votes and angles alike; the
     bias is not penalised. With one class only the optimum lies at infinity: the weights are then 0 and the bias is the
-    logit of (W+ + 1) / (W + 2), W the sums of weights.
+    logit of (N+ + 1) / (N + 2).
 
     Args:
         features: One row a gaze, finite.
-        labels: 1 where the gaze is on an object; values between are soft labels.
-        l2: Penalty, > 0 where the classes can be separated.
-        weights: One non-negative number a gaze; 1 where left out.
+        labels: 1 where the gaze is on an object, else 0.
+        l2: Penalty, > 0.
 
     Raises:
-        BadInput: A feature is not finite, a label is outside [0, 1], a weight is negative, or l2 is.
+        BadInput: A feature is not finite, there are none, or a label is neither 0 nor 1.
     """
-    features = np.asarray(features, dtype=np.float64)
-    labels = np.asarray(labels, dtype=np.float64)
-    weights = np.ones(len(labels)) if weights is None else np.asarray(weights, dtype=np.float64)
+    features, labels = np.asarray(features, dtype=np.float64), np.asarray(labels).astype(np.int64)
     if not np.isfinite(features).all():
         row, column = np.argwhere(~np.isfinite(features))[0]
         raise BadInput(f"feature {column} of gaze {row} is {features[row, column]}: features must be finite")
-    if len(features) != len(labels) or ((labels < 0.0) | (labels > 1.0)).any():
-        raise BadInput("labels must be one number in [0, 1] for each row of features")
-    if (weights < 0.0).any() or not np.isfinite(weights).all() or not l2 >= 0.0:
-        raise BadInput(f"weights must be finite and not negative, and l2 ({l2}) not negative")
-    total, positive = weights.sum(), (weights * labels).sum()
-    if total <= 0.0:
-        raise BadInput("no gaze of positive weight to fit the ranking on")
-    mean = weights @ features / total
+    if not len(features):
+        raise BadInput("no gaze to fit the ranking on")
+    if len(features) != len(labels) or not np.isin(labels, (0, 1)).all():
+        raise BadInput("labels must be 0 or 1, one for each row of features")
+    total, positive = len(labels), labels.sum()
+    mean = features.sum(axis=0) / total
     centred = features - mean
-    largest = np.maximum(np.abs(centred).max(axis=0, initial=0.0), np.finfo(np.float64).tiny)
-    scale = largest * np.sqrt(weights @ (centred / largest) ** 2 / total)
+    largest = np.maximum(np.abs(centred).max(axis=0), np.finfo(np.float64).tiny)
+    scale = largest * np.sqrt(((centred / largest) ** 2).sum(axis=0) / total)
     # What is left of a constant after subtracting its mean is rounding, not a feature.
     scale = np.where(scale > 1e-12 * np.maximum(np.abs(mean), 1e-290), scale, 1.0)
-    if positive <= 0.0 or positive >= total:
+    if positive in (0, total):
         share = (positive + 1.0) / (total + 2.0)
         return Logistic(mean, scale, np.zeros(features.shape[1]), float(np.log(share) - np.log1p(-share)))
-    weight, bias = minimise_logistic(centred / scale, labels, weights, l2)
-    return Logistic(mean, scale, weight, float(bias))
+    weight, bias = minimise_logistic(centred / scale, labels, l2)
+    return Logistic(mean, scale, weight, bias)
 
 
 def sigmoid(logits: Float[ndarray, "*shape"]) -> Float[ndarray, "*shape"]:
@@ -123,46 +115,11 @@ def sigmoid(logits: Float[ndarray, "*shape"]) -> Float[ndarray, "*shape"]:
 
 
 def minimise_logistic(
-    features: Float[ndarray, "n features"],
-    targets: Float[ndarray, " n"],
-    weights: Float[ndarray, " n"],
-    l2: float,
+    features: Float[ndarray, "n features"], labels: Int[ndarray, " n"], l2: float
 ) -> tuple[Float[ndarray, " features"], float]:
-    """Newton's method with halved steps on the objective of `fit_logistic`, features taken as they are.
+    """Coefficients and bias at the optimum of `fit_logistic`'s objective, features taken as they are."""
+    from sklearn.linear_model import LogisticRegression
 
-    Levenberg's damping keeps the Hessian invertible when features are collinear or all probabilities are saturated.
-
-    Returns:
-        The coefficients and the bias.
-    """
-    design = np.concatenate([features, np.ones((len(features), 1))], axis=1)
-    penalty = np.full(design.shape[1], float(l2))
-    penalty[-1] = 0.0
-    share = np.clip((weights * targets).sum() / weights.sum(), 1e-12, 1.0 - 1e-12)
-    theta = np.zeros(design.shape[1])
-    theta[-1] = np.log(share) - np.log1p(-share)
-    value, damping = _objective(design, targets, weights, penalty, theta), 1e-10
-    for _ in range(200):
-        probability = sigmoid(design @ theta)
-        gradient = design.T @ (weights * (probability - targets)) + penalty * theta
-        curvature = (design.T * (weights * probability * (1.0 - probability))) @ design + np.diag(penalty)
-        ridge = damping * max(np.trace(curvature) / len(theta), 1e-300)
-        step = np.linalg.lstsq(curvature + ridge * np.eye(len(theta)), gradient, rcond=None)[0]
-        candidate = theta - step
-        proposed = _objective(design, targets, weights, penalty, candidate)
-        if proposed <= value:
-            theta, gain, value = candidate, value - proposed, proposed
-            damping = max(damping * 0.1, 1e-12)
-            if gain <= 1e-15 * abs(value) and np.abs(step).max() <= 1e-9 * (1.0 + np.abs(theta).max()):
-                break
-        elif damping > 1e6:
-            break
-        else:
-            damping = max(damping * 10.0, 1e-6)
-    return theta[:-1], float(theta[-1])
-
-
-def _objective(design: ndarray, targets: ndarray, weights: ndarray, penalty: ndarray, theta: ndarray) -> float:
-    logits = design @ theta
-    loss = np.maximum(logits, 0.0) - targets * logits + np.log1p(np.exp(-np.minimum(np.abs(logits), 300.0)))
-    return float(weights @ loss + 0.5 * (penalty * theta) @ theta)
+    penalty = 1.0 / l2 if l2 > 0.0 else np.inf
+    fit = LogisticRegression(C=penalty, solver="newton-cg", tol=1e-12, max_iter=1000).fit(features, labels)
+    return fit.coef_[0], float(fit.intercept_[0])
