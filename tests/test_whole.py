@@ -20,8 +20,8 @@ from foveate.demo.digits import KNOWN, write_digit_scenes
 from foveate.errors import BadInput
 from foveate.learning.learn import learn
 from foveate.learning.settings import LearnSettings, Trust
-from foveate.report import write_report
 from foveate.report.learning_story import tell_learning
+from foveate.report.page import write_report
 from foveate.runtime.progress import Quiet
 from foveate.scenes.folder import read_image, read_scenes
 from foveate.storage.config import to_table, write_toml

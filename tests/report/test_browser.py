@@ -148,7 +148,7 @@ def test_the_slider_changes_what_is_seen(browser, page):
     assert first["name"] == "Start" and first["spread"] == "none" and first["drawn"] == 1
     slide(browser, 4)
     later = player(browser)
-    assert later["name"] == "ConvNet step 4 of 6" and later["drawn"] == 5
+    assert later["name"] == "ShiftNet step 4 of 6" and later["drawn"] == 5
     for part in ("path", "patch", "score", "words", "colour"):
         assert len({first[part], later[part], end[part]}) == 3, part
     red, green, blue = colours(first["colour"])

@@ -8,8 +8,8 @@ import pytest
 
 from foveate.report.charts import MINUS, Row, Series, labels, lines, number, percent, ranking, reliability, ticks
 from foveate.report.curves import phases, thinned
-from foveate.report.gallery import positions, step_names
-from foveate.report.overlay import close_up, ellipse_path, gaze_path, wedge_path
+from foveate.report.drawing import close_up, colours, ellipse_path, gaze_path, hex_colour, wedge_path
+from foveate.report.gallery import step_names
 from foveate.report.story import Spread, Step
 
 DASH = "\N{EN DASH}"
@@ -22,7 +22,7 @@ def points(path: str) -> np.ndarray:
 def test_the_ellipse_holds_95_per_cent_of_a_gaussian():
     rng = np.random.default_rng(0)
     covariance = np.array([[900.0, 500.0], [500.0, 400.0]])
-    outline = points(ellipse_path(Spread([100.0, 50.0], covariance, 0.0, 0.1)))
+    outline = points(ellipse_path(Spread([100.0, 50.0], covariance.tolist(), 0.0, 0.1, 0.1)))
     # every point of the outline lies at the same Mahalanobis distance, the chi-square quantile
     away = outline - [100.0, 50.0]
     square = (away @ np.linalg.inv(covariance) * away).sum(axis=1)
@@ -33,7 +33,7 @@ def test_the_ellipse_holds_95_per_cent_of_a_gaussian():
 
 
 def test_the_wedge_opens_around_the_top_of_the_window():
-    spread = Spread([100.0, 100.0], [[1.0, 0.0], [0.0, 1.0]], math.pi / 2, math.radians(10))
+    spread = Spread([100.0, 100.0], [[1.0, 0.0], [0.0, 1.0]], math.pi / 2, math.radians(10), 0.1)
     corners = points(wedge_path(spread, 50.0))
     assert tuple(corners[0]) == (100.0, 100.0)
     # turned a quarter clockwise the top is on the right; the outer points are at +-19.6 degrees from it
@@ -42,10 +42,17 @@ def test_the_wedge_opens_around_the_top_of_the_window():
     np.testing.assert_allclose(np.hypot(*(corners[1:] - 100).T), 50, atol=0.2)
 
 
+def test_the_square_is_turned_clockwise_and_its_tick_points_inwards_from_the_top():
+    upright = points(gaze_path([10, 0, 50, 40]))
+    assert upright.tolist() == [[40, 30], [60, 30], [60, 50], [40, 50], [50, 30], [50, 33.4]]
+    # a quarter turn, x towards y: the top edge of the object is now on the right of the picture
+    assert points(gaze_path([0, 10, 50, 40]))[4:].tolist() == [[60, 40], [56.6, 40]]
+
+
 def test_what_cannot_be_drawn_is_left_out():
     assert gaze_path([math.nan, 0, 1, 1]) == "" and gaze_path([1e9, 0, 1, 1]) == ""
-    assert ellipse_path(Spread([0.0, 0.0], [[math.nan, 0.0], [0.0, 1.0]], 0.0, 0.1)) == ""
-    assert wedge_path(Spread([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]], math.nan, 0.1), 5.0) == ""
+    assert ellipse_path(Spread([0.0, 0.0], [[math.nan, 0.0], [0.0, 1.0]], 0.0, 0.1, 0.1)) == ""
+    assert wedge_path(Spread([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]], math.nan, 0.1, 0.1), 5.0) == ""
 
 
 def test_a_close_up_stays_on_the_photograph_and_shows_the_window():
@@ -56,11 +63,11 @@ def test_a_close_up_stays_on_the_photograph_and_shows_the_window():
 
 def test_many_small_moves_share_the_last_quarter_of_the_colours():
     steps = [Step([1, 0, 0, 0], kind) for kind in ["start"] + 6 * ["convnet"] + 30 * ["hmc"]]
-    places = positions(steps)
-    assert places[0] == 0 and places[-1] == 1 and places == sorted(places)
-    assert places[6] == pytest.approx(0.75, abs=0.02)
-    assert positions(steps[:3]) == [0.0, 0.5, 1.0] and positions(steps[:1]) == [0.0] and positions([]) == []
-    assert step_names(steps)[3] == "ConvNet step 3 of 6"
+    inks = colours(steps)
+    assert inks[0] == hex_colour(0) and inks[6] == hex_colour(0.75) and inks[-1] == hex_colour(1)
+    assert colours(steps[:3]) == [hex_colour(place) for place in (0, 0.5, 1)]
+    assert colours(steps[:1]) == [hex_colour(0)] and colours([]) == []
+    assert step_names(steps)[3] == "ShiftNet step 3 of 6"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +112,7 @@ def test_the_best_stands_at_the_top_and_brackets_reach_their_ends():
 
 
 def test_the_reliability_diagram_says_its_bins():
-    assert "80\u202f% stated, 75\u202f% right of 40" in str(reliability([[0.8, 0.75, 40]], "Honesty"))
+    assert "80\u202f% stated, 75\u202f% correct of 40" in str(reliability([[0.8, 0.75, 40]], "Honesty"))
 
 
 def test_training_and_validation_share_a_chart_and_resumed_steps_count_once():
@@ -116,7 +123,7 @@ def test_training_and_validation_share_a_chart_and_resumed_steps_count_once():
     ]
     records += ["not a record", {"phase": "once", "loss": 1.0}]
     found = phases(records)
-    assert [phase.name for phase in found] == ["First layer: Gaussian-binary RBM", "ConvNet"]
+    assert [phase.name for phase in found] == ["First layer: Gaussian-binary RBM", "ShiftNet"]
     (chart,) = found[0].charts
     assert chart.title == "loss" and [name for name, _ in chart.legend] == ["training", "validation"]
     assert "to 40 at 4" in str(chart.svg)

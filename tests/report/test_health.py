@@ -4,8 +4,15 @@ import pytest
 import torch
 
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.report.health import chain_finding, diversity_finding, examine, memory_finding, run_chains, unit_findings
-from foveate.report.model import distinct
+from foveate.report.model import (
+    chain_finding,
+    distinct,
+    diversity_finding,
+    examine,
+    overfitting_finding,
+    run_chains,
+    unit_findings,
+)
 
 
 @pytest.fixture
@@ -26,12 +33,12 @@ def by_name(findings, name):
 
 def test_units_that_never_change_are_found(sound):
     gdbn, v = sound
-    assert by_name(unit_findings(gdbn, v), "Units of the first").good
+    assert by_name(unit_findings(gdbn, v), "Hidden units of the first").good
     gdbn.grbm.c[:10] = 1e4
-    finding = by_name(unit_findings(gdbn, v), "Units of the first")
+    finding = by_name(unit_findings(gdbn, v), "Hidden units of the first")
     assert not finding.good and finding.value == pytest.approx(0.5) and finding.text.startswith("50.0")
     gdbn.grbm.c[:10] = -1e4
-    assert by_name(unit_findings(gdbn, v), "Units of the first").text.split(", ")[1].startswith("50.0")
+    assert by_name(unit_findings(gdbn, v), "Hidden units of the first").text.split(", ")[1].startswith("50.0")
 
 
 def test_chains_that_do_not_move_are_found(sound):
@@ -55,9 +62,9 @@ def test_samples_that_all_look_alike_are_found():
 
 def test_patches_learned_by_heart_are_found(sound):
     gdbn, v = sound
-    assert memory_finding(gdbn, v[:100], v[100:]).good
+    assert overfitting_finding(gdbn, v[:100], v[100:]).good
     strange = 4 * torch.randn(100, 30, generator=torch.Generator().manual_seed(3))
-    finding = memory_finding(gdbn, v[:100], strange)
+    finding = overfitting_finding(gdbn, v[:100], strange)
     gap = gdbn.grbm.free_energy(strange).mean() - gdbn.grbm.free_energy(v[:100]).mean()
     assert not finding.good and f"{float(gap):+.0f}" in finding.text
 

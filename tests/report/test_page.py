@@ -12,18 +12,10 @@ import torch
 
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput
-from foveate.report import (
-    BoundStory,
-    LearnStory,
-    LocalizationStory,
-    PatchStory,
-    ScenesStory,
-    SceneStory,
-    Step,
-    TrainingStory,
-    write_report,
-)
-from foveate.report.sections import bound
+from foveate.report.page import write_report
+from foveate.report.results import BoundStory, LearnStory, LocalizationStory, TrainingStory
+from foveate.report.sections import bound, wilson
+from foveate.report.story import PatchStory, ScenesStory, SceneStory, Step
 
 EVIL = "</script><script>window.hacked=1</script>.png"
 
@@ -107,9 +99,9 @@ def test_every_identifier_is_used_once_and_every_reference_leads_somewhere(read:
 def test_all_sections_are_there(read: Reader):
     words = " ".join(read.words)
     for expected in (
-        "What alignment brings out", "What was trained on what", "Watch it look", "Successes and failures",
-        "Two stages", "How well it finds them", "Learned where nobody had pointed", "The demo's table",
-        "How good a density model it is", "What it has learned to see", "How training went", "Health",
+        "Effect of alignment", "Training data", "Inference, step by step", "Successes and failures",
+        "Two stages", "Localization", "Learning without annotations", "The demo's table",
+        "Density of held-out patches", "The patch model", "Training curves", "Health",
         "Showing 24 of 5,000", "Round 3 was undone:", "96.2\u202f%", "3,798.5",
     ):  # fmt: skip
         assert expected in words, expected
@@ -122,6 +114,15 @@ def test_a_wide_bracket_is_said(tmp_path):
     assert "The bracket is wide" not in write_report(tmp_path).read_text()
     BoundStory(figures | {"log_z_upper": 75.0}).save(story)
     assert "The bracket is wide" in write_report(tmp_path).read_text()
+
+
+def test_the_interval_of_a_share_is_wilsons():
+    """Against the roots of (p - q)^2 = z^2 q (1 - q) / n, which define it; it stays within 0 and 1."""
+    for share, n in ((0.962, 4980), (0.5, 24), (1.0, 3), (0.0, 7)):
+        z2 = 1.959963984540054**2
+        roots = np.sort(np.roots([1 + z2 / n, -(2 * share + z2 / n), share**2]).real)
+        np.testing.assert_allclose(wilson(share, n), roots, atol=1e-9)
+        assert -1e-12 <= wilson(share, n)[0] <= share <= wilson(share, n)[1] <= 1 + 1e-12
 
 
 def test_a_bracket_holds_its_own_bound():
@@ -137,13 +138,13 @@ def test_a_bracket_holds_its_own_bound():
     [
         (
             LocalizationStory({"photos": 0, "objects": 0, "top1": {"0.5": None}, "by_step": []}),
-            "How well it finds them",
+            "Localization",
         ),
-        (BoundStory({"bound": None, "log_z": None}), "How good a density model it is"),
-        (LearnStory([], bound_before=1.0), "Learned where nobody had pointed"),
-        (TrainingStory({"scenes": 3}), "What was trained on what"),
-        (ScenesStory([SceneStory("a", np.zeros((4, 5, 3), np.uint8), 5, 4)], 1), "Where it looked"),
-        (PatchStory(torch.rand(1, 3, 24, 24)), "What alignment brings out"),
+        (BoundStory({"bound": None, "log_z": None}), "Density of held-out patches"),
+        (LearnStory([], bound_before=1.0), "Learning without annotations"),
+        (TrainingStory({"scenes": 3}), "Training data"),
+        (ScenesStory([SceneStory("a", np.zeros((4, 5, 3), np.uint8), 5, 4)], 1), "Attended images"),
+        (PatchStory(torch.rand(1, 3, 24, 24), 1), "Effect of alignment"),
     ],
 )
 def test_a_chapter_alone_makes_a_page_of_its_section_alone(tmp_path, chapter, heading):
@@ -153,7 +154,7 @@ def test_a_chapter_alone_makes_a_page_of_its_section_alone(tmp_path, chapter, he
 
 
 def test_a_run_that_has_just_begun_has_a_page(tmp_path):
-    (tmp_path / "config.toml").write_text('seed = 3\n[scenes]\ncategory = "<b>face</b>"\n')
+    (tmp_path / "config.toml").write_text('seed = 3\ncategory = "<b>face</b>"\n')
     (tmp_path / "metrics.jsonl").write_text('{"phase": "grbm", "epoch": 0, "loss": 1.0}\n{"phase": "grbm", "ep')
     page = Reader(write_report(tmp_path))
     assert "Looking for “<b>face</b>”" in " ".join(page.words) and not page.of("b")

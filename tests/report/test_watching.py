@@ -48,7 +48,7 @@ def test_the_page_follows_the_log_and_the_last_one_stands_still(run, monkeypatch
     assert ["from 1 at 1 to 0.5 at 2" in page for page in pages] == [False, False, False, True, True, True]
     assert pages[3] == pages[4], "nothing has happened, so nothing is written"
     assert ['http-equiv="refresh"' in page for page in pages[1:]] == [True] * 4 + [False]
-    assert "The run goes on" in pages[4] and "The run goes on" not in pages[5]
+    assert "The run is still going on" in pages[4] and "The run is still going on" not in pages[5]
 
 
 def test_a_run_that_is_whole_is_told_once(run, monkeypatch):
@@ -94,7 +94,7 @@ def curves(folder):
 @pytest.mark.filterwarnings("ignore")  # what TensorBoard and protobuf say of each other
 def test_tensorboard_shows_every_figure_of_the_log_as_it_grows(run, tmp_path):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install 'foveate[tensorboard]'")
-    from foveate.report.events import EventFile
+    from foveate.report.watching import EventFile
 
     run.log({"phase": "grbm", "epoch": 1, "loss": 2.0, "validation": {"loss": 3.0}, "name": "no figure", "nan": None})
     events = EventFile(run.path, tmp_path / "board")
@@ -117,7 +117,7 @@ def test_tensorboard_shows_every_figure_of_the_log_as_it_grows(run, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_a_log_that_a_resumed_run_cut_is_told_from_the_beginning(run, tmp_path):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install 'foveate[tensorboard]'")
-    from foveate.report.events import EventFile
+    from foveate.report.watching import EventFile
 
     log = run.path / "metrics.jsonl"
     lines = [json.dumps({"phase": "rbm", "epoch": epoch, "loss": float(epoch)}) + "\n" for epoch in range(4)]
@@ -133,7 +133,7 @@ def test_a_log_that_a_resumed_run_cut_is_told_from_the_beginning(run, tmp_path):
 
 
 def test_without_tensorboard_it_says_what_to_install(run, tmp_path, monkeypatch):
-    from foveate.report.events import EventFile
+    from foveate.report.watching import EventFile
 
     real = builtins.__import__
 

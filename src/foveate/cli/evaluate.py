@@ -72,7 +72,7 @@ def bound(
     """
     from foveate.boltzmann.dbn import GaussianDBN
     from foveate.evaluation.bound import evaluate_bound, merge_bounds
-    from foveate.report import BoundStory
+    from foveate.report.results import BoundStory
     from foveate.runtime.devices import resolve
     from foveate.storage.run import Run
 
@@ -135,7 +135,7 @@ def localization(
     """
     from foveate.cli.models import attend_settings, load_attention
     from foveate.evaluation.localization import localize
-    from foveate.report import LocalizationStory
+    from foveate.report.results import LocalizationStory
     from foveate.scenes.listing import mark_output
 
     if plot is not None and Path(plot).suffix.lower() not in PLOTS:
@@ -150,8 +150,7 @@ def localization(
     for name, reason in result.unreadable.items():
         note(f"{name}: {reason}")
     name = _name_of(scenes, select) + (f", turned {turn:g} degrees" if turn % 360 else "")
-    story = LocalizationStory(result.figures, name, reliability=result.figures["calibration"]["reliability"])
-    kept = keep(run, story)
+    kept = keep(run, LocalizationStory(result.figures, name))
     print_figures(result.figures, common.json)
     if plot is not None:
         draw(result.figures, name, Path(plot))

@@ -23,8 +23,8 @@ def report(
         watch: Make it again whenever the run has got further, until the run is finished; the page reloads itself.
         tensorboard: A folder for the training curves as TensorBoard's event files; with --watch they grow.
     """
-    from foveate.report import write_report
-    from foveate.report.events import EventFile
+    from foveate.report.page import write_report
+    from foveate.report.watching import EventFile
     from foveate.report.watching import watch as follow
     from foveate.storage.run import Run
 

@@ -133,7 +133,7 @@ def tell(story: Path, models: Any, gallery: Any, split: Any, attend: Any) -> Non
 
 def make_page(path: Path) -> None:
     """Make the page of a run, and say where it is."""
-    from foveate.report import write_report
+    from foveate.report.page import write_report
 
     note(f"page: {write_report(path)}")
 

@@ -22,9 +22,9 @@ from foveate.evaluation.bound import evaluate_bound
 from foveate.learning.learn import learn
 from foveate.learning.settings import PRESETS as LEARNING
 from foveate.learning.settings import LearnSettings
-from foveate.report import write_report
 from foveate.report.learning_story import tell_learning
-from foveate.report.results import BoundStory, TableStory
+from foveate.report.page import write_report
+from foveate.report.results import BoundStory, LearnStory, TableStory
 from foveate.report.training_story import tell_scenes, tell_training
 from foveate.runtime.progress import Progress
 from foveate.scenes.folder import Scenes, read_scenes
@@ -77,6 +77,9 @@ def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dic
         story, {"source": source.gdbn, "learned": learned.gdbn, "oracle": oracle}, new, preset, seed, progress
     )
     gap = (bounds["learned"] - bounds["source"]) / (bounds["oracle"] - bounds["source"])
+    for rounds in LearnStory.load_all(story):
+        ends = {"bound_before": bounds["source"], "bound_after": bounds["learned"], "bound_oracle": bounds["oracle"]}
+        replace(rounds, **ends).save(story)
     figures = {**table, **{f"{name} (nats a new digit)": value for name, value in bounds.items()}, "gap closed": gap}
     rows = [[name, round(value, 3)] for name, value in figures.items()]
     TableStory(["figure", "value"], rows, "On scenes that trained nothing.", "The demo's table").save(story)

@@ -14,6 +14,8 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 36
 MINUS = "\N{MINUS SIGN}"
 
 Number = float | int
+Mark = tuple[float, str]
+"""A tick: a figure, and what stands beside it."""
 
 
 @dataclass
@@ -44,8 +46,6 @@ def number(value: Number | None, digits: int = 3) -> str:
     size = abs(value)
     if float(value).is_integer() and size < 1e9:
         text = f"{size:,.0f}"
-    elif size >= 10 ** (digits - 1):
-        text = f"{size:,.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
     elif size >= 1e-3:
         text = f"{size:,.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
         text = text.rstrip("0").rstrip(".") if "." in text else text
@@ -80,10 +80,15 @@ def labels(values: Sequence[Number], shares: bool = False) -> list[str]:
     return texts
 
 
-def marks(low: Number, high: Number, about: int = 4, shares: bool = False) -> list[tuple[float, str]]:
+def marks(low: Number, high: Number, about: int = 4, shares: bool = False) -> list[Mark]:
     """Ticks, each with its label."""
     values = ticks(low, high, about)
     return list(zip(values, labels(values, shares), strict=True))
+
+
+def place(value: Number, low: Number, high: Number, first: Number, last: Number) -> float:
+    """Where between first and last a figure stands that lies between low and high."""
+    return round(first + (value - low) / ((high - low) or 1.0) * (last - first), 2)
 
 
 def padded(values: Sequence[Number]) -> tuple[float, float]:
@@ -105,39 +110,31 @@ def without_outliers(values: Sequence[Number]) -> list[Number]:
 class Plane:
     """A plotting area: from figures to places in it, and its axes."""
 
-    def __init__(self, x: tuple[float, float], y: tuple[float, float], width: int = WIDTH, height: int = HEIGHT):
-        self.low, self.high, self.width, self.height = (x[0], y[0]), (x[1], y[1]), width, height
+    def __init__(self, x: tuple[float, float], y: tuple[float, float]):
+        self._x, self._y = x, y
 
     def x(self, value: Number) -> float:
         """Place of a figure from left to right."""
-        share = (value - self.low[0]) / ((self.high[0] - self.low[0]) or 1.0)
-        return round(LEFT + share * (self.width - LEFT - RIGHT), 2)
+        return place(value, *self._x, LEFT, WIDTH - RIGHT)
 
     def y(self, value: Number) -> float:
         """Place of a figure from the top."""
-        share = (value - self.low[1]) / ((self.high[1] - self.low[1]) or 1.0)
-        return round(self.height - BOTTOM - share * (self.height - TOP - BOTTOM), 2)
+        return place(value, *self._y, HEIGHT - BOTTOM, TOP)
 
-    def axes(self, x_label: str, shares: bool = False, whole_x: bool = True) -> str:
+    def axes(self, x_marks: Sequence[Mark], y_marks: Sequence[Mark], x_name: str = "") -> str:
         """Grid, ticks and the horizontal axis's name."""
-        parts = []
-        for value, text in marks(self.low[1], self.high[1], shares=shares):
-            place = self.y(value)
-            parts.append(f'<line class="grid" x1="{LEFT}" x2="{self.width - RIGHT}" y1="{place}" y2="{place}"/>')
-            parts.append(f'<text class="tick" x="{LEFT - 8}" y="{place + 4}" text-anchor="end">{text}</text>')
-        for value, text in marks(self.low[0], self.high[0], 5):
-            if whole_x and not float(value).is_integer():
-                continue
-            place, base = self.x(value), self.height - BOTTOM
-            parts.append(f'<line class="axis" x1="{place}" x2="{place}" y1="{base}" y2="{base + 4}"/>')
-            parts.append(f'<text class="tick" x="{place}" y="{base + 17}" text-anchor="middle">{text}</text>')
-        base = self.height - BOTTOM
-        parts.append(f'<line class="axis" x1="{LEFT}" x2="{self.width - RIGHT}" y1="{base}" y2="{base}"/>')
-        middle = (LEFT + self.width - RIGHT) / 2
-        parts.append(
-            f'<text class="name" x="{middle}" y="{self.height - 3}" text-anchor="middle">{escape(x_label)}</text>'
-        )
-        return "".join(parts)
+        left, right, base = LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM
+        parts = [f'<line class="axis" x1="{left}" x2="{right}" y1="{base}" y2="{base}"/>']
+        for value, text in y_marks:
+            at = self.y(value)
+            parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{at}" y2="{at}"/>')
+            parts.append(f'<text class="tick" x="{left - 8}" y="{at + 4}" text-anchor="end">{text}</text>')
+        for value, text in x_marks:
+            at = self.x(value)
+            parts.append(f'<line class="axis" x1="{at}" x2="{at}" y1="{base}" y2="{base + 4}"/>')
+            parts.append(f'<text class="tick" x="{at}" y="{base + 17}" text-anchor="middle">{escape(text)}</text>')
+        middle = f'x="{(left + right) / 2}" y="{HEIGHT - 3}" text-anchor="middle"'
+        return "".join(parts) + (f'<text class="name" {middle}>{escape(x_name)}</text>' if x_name else "")
 
 
 def frame(inside: str, words: str, width: int = WIDTH, height: int = HEIGHT) -> Markup:
@@ -170,7 +167,8 @@ def lines(
     x_range = (float(min(xs)), float(max(xs))) if min(xs) < max(xs) else (min(xs) - 0.5, max(xs) + 0.5)
     low, high = (0.0, 1.0) if shares else padded(without_outliers(ys))
     plane = Plane(x_range, (low, high))
-    parts = [plane.axes(x_label, shares, whole)]
+    x_marks = [mark for mark in marks(*x_range, 5) if not whole or float(mark[0]).is_integer()]
+    parts = [plane.axes(x_marks, marks(low, high, shares=shares), x_label)]
     for one in series:
         places = [(plane.x(x), plane.y(min(max(y, low), high))) for x, y in zip(one.x, one.y, strict=True)]
         path = " ".join(f"{x},{y}" for x, y in places)
@@ -195,13 +193,13 @@ def reliability(bins: Sequence[Sequence[Number]], words: str) -> Markup:
     """
     plane = Plane((0.0, 1.0), (0.0, 1.0))
     most = max(count for _, _, count in bins) or 1
-    parts = [plane.axes("probability stated", shares=True, whole_x=False)]
+    parts = [plane.axes(marks(0, 1, 5), marks(0, 1, shares=True), "stated probability")]
     corner = f'x1="{plane.x(0)}" y1="{plane.y(0)}" x2="{plane.x(1)}" y2="{plane.y(1)}"'
     parts.append(f'<line class="ideal" {corner}/>')
     places = [(plane.x(stated), plane.y(right), 3 + 8 * math.sqrt(count / most)) for stated, right, count in bins]
     parts.append(f'<polyline class="line a thin" points="{" ".join(f"{x},{y}" for x, y, _ in places)}"/>')
     parts += [f'<circle class="bubble a" cx="{x}" cy="{y}" r="{radius:.1f}"/>' for x, y, radius in places]
-    told = "; ".join(f"{percent(stated)} stated, {percent(right)} right of {number(n)}" for stated, right, n in bins)
+    told = "; ".join(f"{percent(stated)} stated, {percent(right)} correct of {number(n)}" for stated, right, n in bins)
     return frame("".join(parts), f"{words}: {told}.")
 
 
@@ -225,20 +223,20 @@ def ranking(rows: Sequence[Row], unit: str, words: str) -> Markup:
     height = pitch * len(rows) + 30
     base = height - 26
 
-    def place(value: Number) -> float:
-        return round(6 + (value - low) / (high - low) * (width - 12), 2)
+    def at(value: Number) -> float:
+        return place(value, low, high, 6, width - 6)
 
     parts = []
     for value, text in marks(low, high):
-        parts.append(f'<line class="grid" x1="{place(value)}" x2="{place(value)}" y1="4" y2="{base}"/>')
-        parts.append(f'<text class="tick" x="{place(value)}" y="{base + 17}" text-anchor="middle">{text}</text>')
+        parts.append(f'<line class="grid" x1="{at(value)}" x2="{at(value)}" y1="4" y2="{base}"/>')
+        parts.append(f'<text class="tick" x="{at(value)}" y="{base + 17}" text-anchor="middle">{text}</text>')
     for index, row in enumerate(rows):
         y, tone = pitch * index + 32, "a" if row.strong else "d"
-        parts.append(f'<line class="stalk {tone}" x1="0" x2="{place(row.value)}" y1="{y}" y2="{y}"/>')
+        parts.append(f'<line class="stalk {tone}" x1="0" x2="{at(row.value)}" y1="{y}" y2="{y}"/>')
         if row.low is not None and row.high is not None:
-            a, b = place(row.low), place(row.high)
+            a, b = at(row.low), at(row.high)
             parts.append(f'<path class="bracket {tone}" d="M{a} {y - 8}V{y + 8}M{b} {y - 8}V{y + 8}M{a} {y}H{b}"/>')
-        parts.append(f'<circle class="dot {tone}" cx="{place(row.value)}" cy="{y}" r="4.5"/>')
+        parts.append(f'<circle class="dot {tone}" cx="{at(row.value)}" cy="{y}" r="4.5"/>')
         style = "label strong" if row.strong else "label"
         parts.append(f'<text class="{style}" x="0" y="{y - 14}">{escape(row.name)}</text>')
         parts.append(f'<text class="{style}" x="{width}" y="{y - 14}" text-anchor="end">{number(row.value, 4)}</text>')
@@ -247,29 +245,21 @@ def ranking(rows: Sequence[Row], unit: str, words: str) -> Markup:
 
 
 def stacks(rounds: Sequence[tuple[str, Number, Number]], words: str) -> Markup:
-    """Two counts stacked, column by column: (name, accepted, rejected)."""
-    most = max(accepted + rejected for _, accepted, rejected in rounds) or 1
+    """Two counts stacked, column by column: (name, used, not used)."""
+    most = max(used + unused for _, used, unused in rounds) or 1
     plane = Plane((0.0, float(len(rounds))), (0.0, most * 1.08))
     wide = min(46.0, 0.62 * (plane.x(1) - plane.x(0)))
-    columns = []
-    for index, (name, accepted, rejected) in enumerate(rounds):
-        middle = round(plane.x(index + 0.5), 1)
-        for tone, low, high in (("a", 0, accepted), ("warn", accepted, accepted + rejected)):
+    y_marks = [mark for mark in marks(0, most * 1.08) if float(mark[0]).is_integer()]
+    parts = [plane.axes([(index + 0.5, name) for index, (name, _, _) in enumerate(rounds)], y_marks)]
+    for index, (_, used, unused) in enumerate(rounds):
+        left = plane.x(index + 0.5) - wide / 2
+        for tone, low, high in (("a", 0, used), ("warn", used, used + unused)):
             top, tall = plane.y(high), plane.y(low) - plane.y(high)
             if tall > 0:
-                box = f'x="{middle - wide / 2:.1f}" y="{top}" width="{wide:.1f}" height="{tall:.2f}"'
-                columns.append(f'<rect class="fill {tone}" {box} rx="2"/>')
-        columns.append(
-            f'<text class="tick" x="{middle}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{escape(name)}</text>'
-        )
-    grid = "".join(
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{plane.y(v)}" y2="{plane.y(v)}"/>'
-        f'<text class="tick" x="{LEFT - 8}" y="{plane.y(v) + 4}" text-anchor="end">{number(v)}</text>'
-        for v in ticks(0, most * 1.08)
-        if float(v).is_integer()
-    )
-    told = "; ".join(f"{name}: {number(a)} taught, {number(r)} rejected" for name, a, r in rounds)
-    return frame(grid + "".join(columns), f"{words}: {told}.")
+                box = f'x="{left:.1f}" y="{top}" width="{wide:.1f}" height="{tall:.2f}"'
+                parts.append(f'<rect class="fill {tone}" {box} rx="2"/>')
+    told = "; ".join(f"{name}: {number(used)} used, {number(unused)} not" for name, used, unused in rounds)
+    return frame("".join(parts), f"{words}: {told}.")
 
 
 def span(before: Number, after: Number, whole: Number, words: str) -> Markup:
@@ -278,19 +268,18 @@ def span(before: Number, after: Number, whole: Number, words: str) -> Markup:
     width, height, y = 440, 86, 42
     names = (("before", before, "d"), ("learned", after, "a"), ("locations known", whole, "b"))
 
-    def place(value: Number) -> float:
-        return round(8 + (value - low) / (high - low) * (width - 16), 2)
+    def at(value: Number) -> float:
+        return place(value, low, high, 8, width - 8)
 
-    parts = [f'<line class="rail" x1="{place(before)}" x2="{place(whole)}" y1="{y}" y2="{y}"/>']
-    parts.append(f'<line class="rail done" x1="{place(before)}" x2="{place(after)}" y1="{y}" y2="{y}"/>')
-    for index, (name, value, tone) in enumerate(names):
-        at, high_up = place(value), index == 1
-        parts.append(f'<circle class="dot {tone}" cx="{at}" cy="{y}" r="7"/>')
-        anchor = "start" if at < width / 3 else "end" if at > 2 * width / 3 else "middle"
-        x = at + {"start": -7, "end": 7, "middle": 0}[anchor]
-        text = f"{escape(name)} {number(value, 4)}"
-        parts.append(
-            f'<text class="label" x="{x}" y="{y - 18 if high_up else y + 28}" text-anchor="{anchor}">{text}</text>'
-        )
+    parts = [
+        f'<line class="{style}" x1="{at(before)}" x2="{at(end)}" y1="{y}" y2="{y}"/>'
+        for style, end in (("rail", whole), ("rail done", after))
+    ]
+    for name, value, tone in names:
+        x, above = at(value), tone == "a"
+        anchor, shift = ("start", -7) if x < width / 3 else ("end", 7) if x > 2 * width / 3 else ("middle", 0)
+        spot = f'x="{x + shift}" y="{y - 18 if above else y + 28}" text-anchor="{anchor}"'
+        parts.append(f'<circle class="dot {tone}" cx="{x}" cy="{y}" r="7"/>')
+        parts.append(f'<text class="label" {spot}>{name} {number(value, 4)}</text>')
     told = ", ".join(f"{name} {number(value, 4)}" for name, value, _ in names)
     return frame("".join(parts), f"{words}: {told}.", width, height)

@@ -1,40 +1,35 @@
 """Training curves from the records of metrics.jsonl, whatever figures they hold.
 
-A record names its phase, its step or epoch, and figures. A figure of training and the same one of
-validation share a chart.
+A record names its phase, its step or epoch, and figures. A figure of training and the same one of validation share a
+chart.
 """
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from foveate.report.charts import Plot, Series, lines
 
-AXES = ("epoch", "step", "round", "iteration", "update")
-FIRST = (
-    "iw_bound", "bound", "log_density", "log_likelihood", "top1", "accuracy", "recall", "loss", "free_energy",
-    "reconstruction", "error", "sigma", "active", "acceptance",
-)  # fmt: skip
-LAST = ("seconds", "time", "rate", "momentum", "decay", "memory")
-SETS = re.compile(r"(?:^|[_. ])(training|train|validation|valid|val|held_out|heldout|test)(?=$|[_. ])")
-SET_NAMES = {
-    "train": "training", "valid": "validation", "val": "validation", "held_out": "held out", "heldout": "held out",
-}  # fmt: skip
+AXES = ("epoch", "step", "round")
+FIRST = ("bound", "gain", "top1", "loss", "free_energy", "error", "sigma", "active")
+"""Words of figures whose charts come first, in this order."""
+LAST = ("seconds", "rate", "memory")
+SETS = re.compile(r"(?:^|[_. ])(training|train|validation|held_out)(?=$|[_. ])")
+SET_NAMES = {"train": "training", "held_out": "held out"}
 MOST_POINTS = 240
 SHOWN_FIRST = 3
-
 
 PHASES = {
     "grbm": "First layer: Gaussian-binary RBM",
     "rbm": "Second layer: binary RBM",
-    "shiftnet": "ConvNet",
-    "fine": "ConvNet, looking closer",
-    "background": "Background",
-    "learn": "Learning",
+    "shiftnet": "ShiftNet",
+    "fine": "ShiftNet, small steps",
+    "verifier": "Verifier",
+    "learn": "Learning without annotations",
 }
 
 
@@ -47,7 +42,7 @@ class Phase:
     more: list[Plot]
 
 
-def phases(records: list[Any]) -> list[Phase]:
+def phases(records: Sequence[Any]) -> list[Phase]:
     """The phases in the order they began, each with a chart for every figure that has at least two points."""
     by_phase: dict[str, list[dict[str, Any]]] = {}
     for record in records:
@@ -55,58 +50,58 @@ def phases(records: list[Any]) -> list[Phase]:
             by_phase.setdefault(str(record.get("phase", "training")), []).append(record)
     found = []
     for name, rows in by_phase.items():
-        charts = [chart for chart in _charts(rows) if chart is not None]
-        if charts:
+        if charts := _charts(rows):
             found.append(Phase(PHASES.get(name, readable(name)), charts[:SHOWN_FIRST], charts[SHOWN_FIRST:]))
     return found
 
 
 def readable(name: str) -> str:
     """A key as words."""
-    return re.sub(r"[_.]+", " ", str(name)).strip() or str(name)
+    return re.sub(r"[_.]+", " ", name).strip() or name
 
 
-def _charts(rows: list[dict[str, Any]]) -> list[Plot | None]:
-    axis = next((axis for axis in AXES if any(is_number(row.get(axis)) for row in rows)), None)
+def axis_of(record: dict[str, Any]) -> str | None:
+    """What a record counts: epochs, steps or rounds."""
+    return next((axis for axis in AXES if is_number(record.get(axis))), None)
+
+
+def _charts(rows: list[dict[str, Any]]) -> list[Plot]:
     curves: dict[str, dict[float, float]] = {}
-    for index, row in enumerate(rows):
-        place = row.get(axis, None) if axis else index
-        if not isinstance(place, int | float) or not is_number(place):
-            continue
-        for key, value in figures(row).items():
-            if key not in AXES and key.split(".")[-1] not in ("phase", "total", "done"):
-                curves.setdefault(key, {})[float(place)] = value  # of records twice there, after resuming, the later
+    axis = next(filter(None, map(axis_of, rows)), "")
+    for row in rows:
+        found = figures(row)
+        for key, value in found.items():
+            if axis in found and key not in AXES:
+                # Of a step that was logged twice, the second time after resuming, the later.
+                curves.setdefault(key, {})[found[axis]] = value
     groups: dict[str, list[tuple[str, dict[float, float]]]] = {}
     for key, points in curves.items():
         match = SETS.search(key)
         base = SETS.sub("", key).strip("_. ") if match else key
-        which = SET_NAMES.get(match[1], match[1]) if match else ""
-        groups.setdefault(base or key, []).append((which, points))
-    ordered = sorted(groups.items(), key=lambda item: _rank(item[0]))
-    return [_chart(base, curves, axis or "record") for base, curves in ordered]
+        groups.setdefault(base or key, []).append((SET_NAMES.get(match[1], match[1]) if match else "", points))
+    plots = [_chart(base, groups[base], axis) for base in sorted(groups, key=_rank)]
+    return [plot for plot in plots if plot is not None]
 
 
 def _chart(base: str, curves: list[tuple[str, dict[float, float]]], axis: str) -> Plot | None:
-    series = []
-    order = {"training": 0, "": 0, "validation": 1}
+    series, order = [], {"training": 0, "": 0, "validation": 1}
     for tone, (which, points) in zip("abcd", sorted(curves, key=lambda curve: order.get(curve[0], 2)), strict=False):
         if len(points) >= 2 and len(set(points.values())) > 1:
-            x, y = thinned(sorted(points.items()))
-            series.append(Series(which, x, y, tone))
+            series.append(Series(which, *thinned(sorted(points.items())), tone))
     if not series:
         return None
     title = readable(base)
-    chart: Markup = lines(series, axis, words=title)
     legend = [(one.name, one.tone) for one in series if one.name] if len(series) > 1 else []
-    return Plot(title, chart, legend=legend, only=series[0].name if len(series) == 1 else "")
+    only = series[0].name if len(series) == 1 else ""
+    return Plot(title, lines(series, axis, words=title), legend=legend, only=only)
 
 
-def thinned(points: list[tuple[float, float]], most: int = MOST_POINTS) -> tuple[list[float], list[float]]:
-    """At most `most` points: means of runs of neighbours, so that a noisy curve is smoothed, not skipped over."""
+def thinned(points: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """At most `MOST_POINTS`: means of runs of neighbours, so that a noisy curve is smoothed, not skipped over."""
     array = np.array(points, dtype=float)
-    if len(array) > most:
+    if len(array) > MOST_POINTS:
         first, last = array[0].copy(), array[-1].copy()
-        array = np.stack([part.mean(axis=0) for part in np.array_split(array, most)])
+        array = np.stack([part.mean(axis=0) for part in np.array_split(array, MOST_POINTS)])
         array[0], array[-1] = first, last
     return array[:, 0].tolist(), array[:, 1].tolist()
 
@@ -128,6 +123,5 @@ def figures(row: dict[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def _rank(base: str) -> tuple[int, int, str]:
-    last = any(word in base for word in LAST)
     place = next((index for index, word in enumerate(FIRST) if word in base), len(FIRST))
-    return int(last), place, base
+    return int(any(word in base for word in LAST)), place, base

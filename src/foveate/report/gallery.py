@@ -1,22 +1,33 @@
-"""Attended scenes as the page draws them: a trail on each photograph, and what the player needs of each step."""
+"""Attended scenes as the page shows them: cards with the trail on each photograph, and what the player needs."""
 
 import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup, escape
 from PIL import Image
 
-from foveate.attention.overlay import trail_colour
 from foveate.report.charts import number, percent
-from foveate.report.overlay import close_up, ellipse_path, finite, gaze_path, scale, wedge_path
+from foveate.report.drawing import (
+    close_up,
+    colours,
+    finite,
+    gaze_path,
+    hex_colour,
+    photograph,
+    posterior_marks,
+    scale,
+    stroke,
+    trail_marks,
+    truth_marks,
+)
 from foveate.report.pictures import data_uri, jpeg
-from foveate.report.story import FoundGaze, SceneStory, Step, numbers
+from foveate.report.story import Numbers, SceneStory, Step
 from foveate.storage.files import strict
 
-KINDS = {"start": "Start", "convnet": "ConvNet step", "hmc": "HMC"}
+KINDS = {"start": "Start", "convnet": "ShiftNet step", "hmc": "HMC"}
 PATCH_ROWS = ("glimpse", "v", "reconstruction")
+PLUS_MINUS, DEGREE = "\N{PLUS-MINUS SIGN}", "\N{DEGREE SIGN}"
 
 
 @dataclass
@@ -27,121 +38,61 @@ class Photographs:
 
     def add(self, scene: SceneStory) -> str:
         """The identifier under which the page's figures use the photograph."""
-        self.uris.append((data_uri(bytes(scene.thumbnail)), scene.width, scene.height))  # type: ignore[arg-type]
+        self.uris.append((data_uri(bytes(scene.thumbnail)), scene.width, scene.height))
         return f"photo-{len(self.uris) - 1}"
 
 
-def hex_colour(position: float | int) -> str:
-    """Colour at a position of a trail, 0 to 1, as the page writes it."""
-    return "#{:02x}{:02x}{:02x}".format(*trail_colour(position))
-
-
-def positions(steps: list[Step]) -> list[float]:
-    """Where each step stands in its trail's colours, 0 to 1.
-
-    The many small moves of HMC share the last quarter, so that the few big ones of the ConvNet can be told apart.
-    """
-    slow = sum(step.kind == "hmc" for step in steps)
-    quick = len(steps) - slow - 1
-    weights = [quick / (3.0 * slow) if step.kind == "hmc" and quick > 0 else 1.0 for step in steps]
-    ends = np.cumsum(weights) - weights[0] if steps else np.zeros(0)
-    return (ends / max(float(ends[-1]), 1e-9)).tolist() if len(ends) else []
-
-
 def step_names(steps: list[Step]) -> list[str]:
-    """ "Start", "ConvNet step 2 of 6", "HMC 3 of 12"."""
-    totals = {kind: sum(step.kind == kind for step in steps) for kind in {step.kind for step in steps}}
-    seen: dict[str, int] = {}
-    names = []
-    for step in steps:
-        seen[step.kind] = seen.get(step.kind, 0) + 1
-        name = KINDS.get(step.kind, step.kind)
-        names.append(name if step.kind == "start" else f"{name} {seen[step.kind]} of {totals[step.kind]}")
-    return names
+    """ "Start", "ShiftNet step 2 of 6", "HMC 3 of 12"."""
+    kinds = [step.kind for step in steps]
+    return [
+        KINDS[kind] + ("" if kind == "start" else f" {kinds[: index + 1].count(kind)} of {kinds.count(kind)}")
+        for index, kind in enumerate(kinds)
+    ]
 
 
-def sprite(steps: list[Step]) -> tuple[str, list[str]] | None:
+def sprite(steps: list[Step]) -> tuple[str | None, list[str]]:
     """All small pictures of the steps in one: a column a step, a row each for glimpse, v, reconstruction if there.
 
     JPEG blocks are 8 x 8 and colours are not subsampled, so pictures whose sides are multiples of 8 don't bleed.
     """
-    rows = [row for row in PATCH_ROWS if any(getattr(step, row) is not None for step in steps)]
-    if not rows:
-        return None
-    shape = next(getattr(step, row).shape for step in steps for row in rows if getattr(step, row) is not None)
-    blank = np.full(shape, 128, dtype=np.uint8)
-    grid = [np.concatenate([_sized(getattr(step, row), blank) for step in steps], axis=1) for row in rows]
-    return data_uri(jpeg(Image.fromarray(np.concatenate(grid, axis=0)), quality=90)), rows
-
-
-def _sized(picture: Any, blank: np.ndarray) -> np.ndarray:
-    return blank if picture is None or picture.shape != blank.shape else picture
+    shown = {row: [getattr(step, row) for step in steps] for row in PATCH_ROWS}
+    shown = {row: patches for row, patches in shown.items() if any(patch is not None for patch in patches)}
+    if not shown:
+        return None, []
+    blank = np.full((24, 24, 3), 128, dtype=np.uint8)
+    rows = [np.hstack([blank if patch is None else patch for patch in patches]) for patches in shown.values()]
+    return data_uri(jpeg(Image.fromarray(np.vstack(rows)))), list(shown)
 
 
 def verdict(scene: SceneStory) -> str:
     """What came of it, in words."""
     if scene.success is None:
-        best = scene.found[0].probability if scene.found else None
-        return "nothing found" if not scene.found else f"probability {percent(best)}" if best is not None else ""
+        return f"probability {percent(scene.found[0].probability)}" if scene.found else "nothing found"
     if scene.truths is None:
-        return "taught" if scene.success else "rejected"
+        return "used" if scene.success else "not used"
     overlap = f", IoU {scene.iou:.2f}" if scene.iou is not None else ""
     return ("found" if scene.success else "missed") + overlap
+
+
+def where(u: Numbers) -> str:
+    """A gaze in words."""
+    if not finite(u):
+        return "a gaze that is not finite"
+    a, b, x, y = u
+    turn = math.degrees(math.atan2(b, a))
+    return (
+        f"centre ({number(round(x))}, {number(round(y))}), half-side {number(round(scale(u), 1))}, "
+        f"angle {number(round(turn, 1))}{DEGREE}"
+    )
 
 
 def description(scene: SceneStory) -> str:
     """A sentence that stands for the picture."""
     words = [f"Photograph {scene.name}, {scene.width} by {scene.height} pixels"]
-    if scene.steps and finite(scene.steps[0].u) and finite(scene.steps[-1].u):
-        first, last = numbers(scene.steps[0].u), numbers(scene.steps[-1].u)
-        turn = math.degrees(math.atan2(last[1], last[0]))
-        words.append(
-            f"the gaze starts at ({number(round(first[2]))}, {number(round(first[3]))}) with half-side "
-            f"{number(round(scale(first)))} and ends at ({number(round(last[2]))}, {number(round(last[3]))}) with "
-            f"half-side {number(round(scale(last)))}, turned {number(round(turn))} degrees"
-        )
-    words.append(verdict(scene))
-    return ", ".join(word for word in words if word) + "."
-
-
-def stroke(path: str, style: str, colour: str = "") -> str:
-    """A line with a dark casing under it, so that it shows on any photograph."""
-    if not path:
-        return ""
-    ink = f' style="stroke:{colour}"' if colour else ""
-    return f'<path class="casing {style}" d="{path}"/><path class="ink {style}" d="{path}"{ink}/>'
-
-
-def truth_marks(scene: SceneStory) -> str:
-    """The annotated gazes."""
-    return "".join(stroke(gaze_path(truth), "truth") for truth in scene.truths or [])
-
-
-def posterior_marks(found: FoundGaze | None) -> str:
-    """The ellipse of the centre and the wedge of the angle."""
-    if found is None or found.spread is None:
-        return ""
-    wedge, ellipse = wedge_path(found.spread, 0.92 * scale(found.u)), ellipse_path(found.spread)
-    marks = f'<path class="wedge" d="{wedge}"/>' if wedge else ""
-    return marks + (f'<path class="ellipse" d="{ellipse}"/>' if ellipse else "")
-
-
-def trail_marks(steps: list[Step], chosen: list[int]) -> str:
-    """The windows of some of the steps, coloured by their place in the whole trail, the last one boldest."""
-    marks, places = [], positions(steps)
-    for index in chosen:
-        style = "last" if index == chosen[-1] else "first" if index == 0 else "between"
-        marks.append(stroke(gaze_path(steps[index].u), style, hex_colour(places[index])))
-    return "".join(marks)
-
-
-def picture(photo: str, view: tuple[float, float, float, float], marks: str, words: str) -> Markup:
-    """A photograph, or a part of it, with marks drawn on it."""
-    box = " ".join(f"{value:.1f}".removesuffix(".0") for value in view)
-    return Markup(
-        f'<svg class="photo" viewBox="{box}" role="img" aria-label="{escape(words)}">'
-        f'<use href="#{photo}"/>{marks}</svg>'
-    )
+    if scene.steps:
+        words.append(f"start: {where(scene.steps[0].u)}; end: {where(scene.steps[-1].u)}")
+    return "; ".join([*words, verdict(scene)]) + "."
 
 
 def card(scene: SceneStory, photo: str, key: int | None) -> dict[str, Any]:
@@ -153,88 +104,70 @@ def card(scene: SceneStory, photo: str, key: int | None) -> dict[str, Any]:
         key: Its number in the player; None if it isn't there.
     """
     chosen = [index for index, step in enumerate(scene.steps) if step.kind != "hmc" or index == len(scene.steps) - 1]
-    found = scene.found[0] if scene.found else None
     marks = truth_marks(scene) + trail_marks(scene.steps, chosen)
-    if not scene.steps and found is not None:
-        marks += stroke(gaze_path(found.u), "last", hex_colour(1.0))
-    words = description(scene)
-    view = (0.0, 0.0, float(scene.width), float(scene.height))
+    if not scene.steps and scene.found:
+        marks += stroke(gaze_path(scene.found[0].u), "last", hex_colour(1))
     return {
         "name": scene.name,
-        "svg": picture(photo, view, marks, words),
+        "svg": photograph(photo, (0, 0, scene.width, scene.height), marks, description(scene)),
         "verdict": verdict(scene),
         "success": scene.success,
         "note": scene.note,
         "key": key,
-        "wide": scene.width >= scene.height,
     }
 
 
 def two_stages(scene: SceneStory, photo: str) -> dict[str, Any] | None:
-    """The ConvNet's big steps beside HMC's small adjustments; None if the scene has not both."""
+    """The ShiftNet's big steps beside HMC's small adjustments; None if the scene has not both."""
     steps = scene.steps
     quick = [index for index, step in enumerate(steps) if step.kind != "hmc"]
     slow = [index for index, step in enumerate(steps) if step.kind == "hmc"]
-    if not quick or len(slow) < 2:
+    if not quick or len(slow) < 2 or not all(finite(step.u) for step in steps):
         return None
-    found = scene.found[0] if scene.found else None
-    moved = math.dist(numbers(steps[quick[0]].u)[2:], numbers(steps[quick[-1]].u)[2:])
-    adjusted = max(math.dist(numbers(steps[quick[-1]].u)[2:], numbers(steps[index].u)[2:]) for index in slow)
-    if not (math.isfinite(moved) and math.isfinite(adjusted)):
-        return None
-    view = close_up([steps[index].u for index in [quick[-1], *slow]], scene.width, scene.height)
-    whole = (0.0, 0.0, float(scene.width), float(scene.height))
-    last = steps[slow[-1]].u
-    spread_words = ""
-    if found is not None and found.spread is not None and math.isfinite(found.spread.angle_std):
-        spread_words = f" Posterior standard deviation of the angle {math.degrees(found.spread.angle_std):.1f} degrees."
+    arrived = steps[quick[-1]].u
+    moved = math.dist(steps[quick[0]].u[2:], arrived[2:])
+    adjusted = max(math.dist(arrived[2:], steps[index].u[2:]) for index in slow)
+    view = close_up([arrived, *(steps[index].u for index in slow)], scene.width, scene.height)
+    sure = "".join(f" {name}: {text}." for name, text in certainty(scene))
+    whole, truth = (0, 0, scene.width, scene.height), truth_marks(scene)
+    quick_words, slow_words = f"ShiftNet steps on {description(scene)}", f"HMC on {scene.name}, close up.{sure}"
     return {
         "name": scene.name,
-        "quick": picture(
-            photo,
-            whole,
-            truth_marks(scene) + trail_marks(steps, quick),
-            f"ConvNet steps on {scene.name}: {description(scene)}",
-        ),
-        "slow": picture(
-            photo,
-            view,
-            truth_marks(scene) + posterior_marks(found) + trail_marks(steps, slow),
-            f"Close-up of HMC's moves on {scene.name}, around ({last[2]:.0f}, {last[3]:.0f}).{spread_words}",
-        ),
+        "quick": photograph(photo, whole, truth + trail_marks(steps, quick), quick_words),
+        "slow": photograph(photo, view, truth + posterior_marks(scene) + trail_marks(steps, slow), slow_words),
         "quick_words": f"{len(quick) - 1} steps, {number(round(moved))} pixels",
         "slow_words": f"{len(slow)} moves, up to {number(round(adjusted, 1))} pixels",
     }
 
 
-def certainty(found: FoundGaze | None) -> list[tuple[str, str]]:
-    """How sure the inference is of what it found, in words."""
-    if found is None:
+def certainty(scene: SceneStory) -> list[tuple[str, str]]:
+    """How sure the inference is of the best gaze, in words: its probability, posterior standard deviations."""
+    if not scene.found:
         return []
-    rows = []
-    if found.probability is not None:
-        rows.append(("P(object)", percent(found.probability, 1)))
-    spread, std = found.spread, found.std
+    rows, spread = [("P(object)", percent(scene.found[0].probability, 1))], scene.found[0].spread
     if spread is not None:
-        deviations = np.sqrt(np.diag(np.array(spread.covariance, dtype=float)).clip(min=0.0))
-        rows.append(
-            ("Centre", " and ".join(f"\N{PLUS-MINUS SIGN}{number(float(one), 2)}" for one in deviations) + " px")
-        )
-        rows.append(("Angle", f"\N{PLUS-MINUS SIGN}{number(math.degrees(spread.angle_std), 2)}\N{DEGREE SIGN}"))
-        if spread.log_scale_std is not None:
-            rows.append(("Scale", f"\N{PLUS-MINUS SIGN}{percent(spread.log_scale_std, 1)}"))
-    elif std is not None:
-        rows.append(
-            ("Centre", " and ".join(f"\N{PLUS-MINUS SIGN}{number(one, 2)}" for one in numbers(std)[2:]) + " px")
-        )
+        x, y = np.sqrt(np.diag(np.array(spread.covariance, dtype=float)).clip(min=0.0)).tolist()
+        rows.append(("Centre", f"{PLUS_MINUS}{number(x, 2)} and {PLUS_MINUS}{number(y, 2)} px"))
+        rows.append(("Angle", f"{PLUS_MINUS}{number(math.degrees(spread.angle_std), 2)}{DEGREE}"))
+        rows.append(("Scale", f"{PLUS_MINUS}{percent(spread.log_scale_std, 1)}"))
     return rows
 
 
 def player_scene(scene: SceneStory, photo: str) -> dict[str, Any]:
     """What the player needs of a scene, as strict JSON."""
-    steps = scene.steps
-    small, places = sprite(steps), positions(steps)
-    found = scene.found[0] if scene.found else None
+    small, rows = sprite(scene.steps)
+    steps = [
+        {
+            "name": name,
+            "kind": step.kind,
+            "path": gaze_path(step.u),
+            "colour": colour,
+            "score": step.score,
+            "words": where(step.u),
+            "has": [getattr(step, row) is not None for row in rows],
+        }
+        for step, name, colour in zip(scene.steps, step_names(scene.steps), colours(scene.steps), strict=True)
+    ]
     return strict(
         {
             "name": scene.name,
@@ -242,33 +175,11 @@ def player_scene(scene: SceneStory, photo: str) -> dict[str, Any]:
             "view": [0, 0, scene.width, scene.height],
             "verdict": verdict(scene),
             "success": scene.success,
-            "sure": certainty(found),
+            "sure": certainty(scene),
             "truth": truth_marks(scene),
-            "posterior": posterior_marks(found),
-            "sprite": small[0] if small else None,
-            "rows": small[1] if small else [],
-            "steps": [
-                {
-                    "name": name,
-                    "kind": step.kind,
-                    "path": gaze_path(step.u),
-                    "colour": hex_colour(places[index]),
-                    "score": step.score,
-                    "words": _gaze_words(step.u),
-                    "has": [getattr(step, row) is not None for row in (small[1] if small else [])],
-                }
-                for index, (step, name) in enumerate(zip(steps, step_names(steps), strict=True))
-            ],
+            "posterior": posterior_marks(scene),
+            "sprite": small,
+            "rows": rows,
+            "steps": steps,
         }
-    )
-
-
-def _gaze_words(u: Any) -> str:
-    a, b, x, y = numbers(u)
-    if not finite(u):
-        return "a gaze that is not finite"
-    turn = math.degrees(math.atan2(b, a))
-    return (
-        f"centre ({number(round(x))}, {number(round(y))}), half-side {number(round(scale(u), 1))}, "
-        f"turned {number(round(turn, 1))}\N{DEGREE SIGN}"
     )

@@ -14,10 +14,9 @@ from foveate.boltzmann.dbn import GaussianDBN
 from foveate.learning.learn import Round
 from foveate.report.results import LearnRound, LearnStory
 from foveate.report.story import FoundGaze, SceneStory
-from foveate.report.training_story import CROP, picture, story_steps
+from foveate.report.training_story import CROP, scene_mean, story_steps
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
-from foveate.scenes import gaze
 from foveate.scenes.glimpse import glimpses
 from foveate.training.gallery import Gallery
 
@@ -29,10 +28,10 @@ STEPS = 8  # of the network, redone for the page
 def tell_learning(
     folder: Path, source: Models, learned: Models, new: Gallery, rounds: Sequence[Round], progress: Progress
 ) -> LearnStory:
-    """Saves the story of learning; the bounds on a set of known patches are filled in by who has such a set."""
+    """Saves the story of learning; its bounds on known patches are filled in by who has such patches."""
     before = [source, *(done.models for done in rounds)]
-    with progress.phase("telling the rounds", len(rounds) + 1) as tick:
-        told = []
+    told = []
+    with progress.phase("the rounds, for the page", len(rounds) + 1) as tick:
         for done, models in zip(rounds, before, strict=False):
             told.append(_round(models, new, done))
             tick(len(told))
@@ -40,7 +39,7 @@ def tell_learning(
         rejected = [(name, why) for name, why in zip(new.names, last, strict=False) if why]
         story = LearnStory(
             rounds=told,
-            start_mean=_scene_mean(new),
+            start_mean=scene_mean(new),
             samples_before=_samples(source.gdbn),
             samples_after=_samples(learned.gdbn),
             rejected=rejected,
@@ -57,15 +56,14 @@ def _round(models: Models, new: Gallery, done: Round) -> LearnRound:
     crops = glimpses(new.pyramids, chosen, done.attended.u[chosen], CROP)
     refused = [k for k, why in enumerate(done.verdict.reasons) if why]
     shown = sorted(teaches[: SHOWN - min(len(refused), SHOWN // 2)] + refused[: SHOWN // 2])
-    bound = done.bound_before if done.undone else done.bound_after
     return LearnRound(
         number=done.number,
-        attended_mean=crops.mean(0).clamp(0, 1) if len(crops) else None,
+        attended_mean=crops.mean(0) if len(crops) else None,
         scenes=[_scene(models, new, k, done) for k in shown],
         accepted=len(teaches),
         rejected=len(refused),
         reasons=dict(Counter(done.verdict.reasons[k] for k in refused)),
-        bound=bound,
+        bound=done.bound_before if done.undone else done.bound_after,
         undone=done.undone,
         bound_before=done.bound_before,
     )
@@ -73,7 +71,7 @@ def _round(models: Models, new: Gallery, done: Round) -> LearnRound:
 
 def _scene(models: Models, new: Gallery, image: int, done: Round) -> SceneStory:
     """A scene with the trail of the network from the single start, and the gaze that the search ended on."""
-    pixels, why = picture(new, image), done.verdict.reasons[image]
+    pixels, why = new.pyramids.level(image, 0), done.verdict.reasons[image]
     start = whole_image_start(pixels.shape[1], pixels.shape[0])
     index = torch.tensor([image])
     trail = follow(models.shiftnet, models.canonical, new.pyramids, index, start, STEPS)[:, 0]
@@ -90,20 +88,10 @@ def _scene(models: Models, new: Gallery, image: int, done: Round) -> SceneStory:
         steps=story_steps(models, new, image, trail, kinds),
         found=found,
         success=not why,
-        note=f"does not teach: {why}" if why else "",
+        note=f"not used: {why}" if why else "",
     )
-
-
-def _scene_mean(new: Gallery, most: int = 300) -> Float[Tensor, "3 side side"]:
-    """The average of whole scenes: what is known before anything is attended."""
-    count = min(len(new.names), most)
-    starts = torch.cat(
-        [whole_image_start(int(new.pyramids.width[k, 0]), int(new.pyramids.height[k, 0])) for k in range(count)]
-    )
-    wide = gaze.compose(starts, torch.tensor([3.0, 0.0, 0.0, 0.0], dtype=torch.float64))
-    return glimpses(new.pyramids, torch.arange(count), wide, CROP).mean(0).clamp(0, 1)
 
 
 def _samples(gdbn: GaussianDBN) -> Float[Tensor, "n 3 24 24"]:
     drawn = gdbn.sample(SAMPLES, generator(0, "samples"), 200)
-    return gdbn.to_pixels(drawn).cpu().reshape(-1, 3, 24, 24).clamp(0, 1)
+    return gdbn.to_pixels(drawn).cpu().reshape(-1, 3, 24, 24)

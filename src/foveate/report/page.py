@@ -1,7 +1,7 @@
-"""RUN/report.html: everything known of a run as one file that asks nothing of anybody; and RUN/README.md, its card.
+"""RUN/report.html: everything known of a run as one file that works offline; and RUN/README.md, its card.
 
-The page is made from whatever there is; sections whose material is missing are left out. Pictures lie in it as data,
-style and script too; a content policy forbids any request, and any script but the page's own.
+The page is made from whatever there is; a section is left out where the run has nothing for it. Pictures lie in it as
+data, style and script too; a content policy forbids any request, and any script but the page's own.
 """
 
 import base64
@@ -19,13 +19,14 @@ from foveate.errors import BadInput
 from foveate.report import learning, sections
 from foveate.report.charts import number, percent
 from foveate.report.curves import phases, readable
-from foveate.report.export import model_card
 from foveate.report.gallery import Photographs
 from foveate.report.model import examined_model
+from foveate.report.model_card import model_card
 from foveate.report.results import BoundStory, LearnStory, LocalizationStory, TableStory, TrainingStory
 from foveate.report.story import PatchStory, ScenesStory
 from foveate.storage.config import read_toml
 from foveate.storage.files import read_lines, write_atomic
+from foveate.storage.run import CONFIG, METRICS, STORY
 
 LIMIT = 9_500_000
 """Bytes the page stays under, by showing fewer scenes if it must."""
@@ -34,7 +35,7 @@ SHOWN = (24, 12, 6, 3, 1)
 
 
 @dataclass
-class Material:
+class Contents:
     """What was found in a RUN folder."""
 
     path: Path
@@ -42,7 +43,7 @@ class Material:
     config_text: str = ""
     records: list[dict[str, Any]] = field(default_factory=list)
     scenes: list[ScenesStory] = field(default_factory=list)
-    patches: PatchStory | None = None
+    patches: list[PatchStory] = field(default_factory=list)
     localization: list[LocalizationStory] = field(default_factory=list)
     bounds: list[BoundStory] = field(default_factory=list)
     learned: list[LearnStory] = field(default_factory=list)
@@ -66,119 +67,82 @@ def write_report(run_path: Path | str, out: Path | str | None = None, reload: in
     """
     path = Path(run_path)
     target = Path(out) if out is not None else path / "report.html"
-    material = gather(path)
-    write_atomic(target, render(material, reload))
-    if out is None and material.config:
-        write_atomic(path / "README.md", card(material))
+    contents = gather(path)
+    write_atomic(target, render(contents, reload))
+    if out is None and contents.config:
+        found, bounds = ({one.name: one.figures for one in kind} for kind in (contents.localization, contents.bounds))
+        write_atomic(path / "README.md", model_card(contents.config, found, bounds))
     return target
 
 
-def card(material: Material) -> str:
-    """The model's card, with the figures that the page has."""
-    localization = {story.name: story.figures for story in material.localization}
-    return model_card(material.config, localization, {story.name: story.figures for story in material.bounds})
-
-
-def gather(path: Path) -> Material:
-    """Reads what there is to tell.
+def gather(path: Path) -> Contents:
+    """Reads what there is to show.
 
     Raises:
         BadInput: As `write_report`.
     """
     if not path.is_dir():
         raise BadInput(f"{path}: not a RUN folder" if path.exists() else f"{path}: no such RUN folder")
-    story = path / "story"
-    found = Material(
+    story, config, metrics = path / STORY, path / CONFIG, path / METRICS
+    if not any(story.glob("*")) and not any(place.exists() for place in (config, metrics, path / "gdbn.safetensors")):
+        raise BadInput(f"{path}: nothing to report (no config.toml, metrics.jsonl, gdbn.safetensors or story in it)")
+    return Contents(
         path,
+        config=read_toml(config) if config.is_file() else {},
+        config_text=config.read_text(encoding="utf-8") if config.is_file() else "",
+        records=read_lines(metrics)[0] if metrics.is_file() else [],
         scenes=ScenesStory.load_all(story),
-        patches=next(iter(PatchStory.load_all(story)), None),
+        patches=PatchStory.load_all(story),
         localization=LocalizationStory.load_all(story),
         bounds=BoundStory.load_all(story),
         learned=LearnStory.load_all(story),
         tables=TableStory.load_all(story),
         training=TrainingStory.load_all(story),
     )
-    if (path / "config.toml").is_file():
-        found.config = read_toml(path / "config.toml")
-        found.config_text = (path / "config.toml").read_text(encoding="utf-8")
-    if (path / "metrics.jsonl").is_file():
-        found.records = read_lines(path / "metrics.jsonl")[0]
-    known = ("config", "records", "scenes", "patches", "localization", "bounds", "learned", "tables", "training")
-    if not any(getattr(found, name) for name in known) and not (path / "gdbn.safetensors").is_file():
-        raise BadInput(f"{path}: nothing to report (no config.toml, metrics.jsonl, gdbn.safetensors or story in it)")
-    return found
 
 
-def render(material: Material, reload: int | None = None) -> bytes:
+def render(contents: Contents, reload: int | None = None) -> bytes:
     """The page in UTF-8; with as many scenes as keep it under its limit."""
-    model = examined_model(material.path, material.patches)
-    content = b""
+    patches = next(iter(contents.patches), None)
+    model = examined_model(contents.path, patches)
+    page = b""
     for shown in SHOWN:
-        content = _render(material, model, shown, reload)
-        if len(content) < LIMIT:
+        photographs = Photographs()
+        scenes, player = sections.scene_sets(contents.scenes, photographs, shown)
+        learned = [learning.learned(story, photographs, min(8, shown)) for story in contents.learned]
+        page = _fill(
+            title=_title(contents),
+            reload=reload,
+            run=contents.path.resolve().name,
+            written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
+            headline=sections.headline(contents.localization, contents.bounds, contents.learned, contents.training),
+            averages=sections.averages(patches),
+            facts=sections.facts(contents.training, contents.config),
+            rejected=sections.rejections(contents.training),
+            player=player,
+            sets=scenes,
+            photographs=photographs.uris,
+            localization=[sections.localization(story) for story in contents.localization],
+            model=model,
+            phases=phases(contents.records),
+            bounds=[sections.bound(story) for story in contents.bounds],
+            learned=learned,
+            tables=contents.tables,
+            config=contents.config_text,
+        )
+        if len(page) < LIMIT:
             break
-    return content
+    return page
 
 
-def _render(material: Material, model: dict[str, Any] | None, shown: int, reload: int | None) -> bytes:
-    photographs = Photographs()
-    scenes, player = sections.scene_sets(material.scenes, photographs, shown)
-    learned = [learning.learned(story, photographs, min(8, shown)) for story in material.learned]
-    facts = sections.facts(material.training, material.config)
-    script, style = _part("player.js"), _part("page.css")
-    context = {
-        "title": _title(material),
-        "reload": reload,
-        "run": material.path.resolve().name,
-        "written": datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
-        "tiles": sections.tiles(material.localization, material.bounds, material.learned, material.training),
-        "hero": sections.hero(material.patches),
-        "facts": facts,
-        "rejected": sections.rejections(material.training),
-        "player": player,
-        "sets": scenes,
-        "photographs": photographs.uris,
-        "localization": [sections.localization(story) for story in material.localization],
-        "model": model,
-        "phases": phases(material.records),
-        "bounds": [sections.bound(story) for story in material.bounds],
-        "learned": learned,
-        "tables": material.tables,
-        "config": material.config_text,
-        "script": Markup(script),
-        "script_hash": _hash(script),
-        "style": Markup(style),
-    }
-    return _environment().get_template("page.html").render(context).encode("utf-8", errors="replace")
+def _title(contents: Contents) -> str:
+    told = (story.facts.get("category") for story in contents.training)
+    category = next(filter(None, [*told, contents.config.get("category")]), None)
+    quoted = f"\N{LEFT DOUBLE QUOTATION MARK}{category}\N{RIGHT DOUBLE QUOTATION MARK}"
+    return f"Looking for {quoted}" if category else "Report"
 
 
-def _title(material: Material) -> str:
-    category = next((t.facts["category"] for t in material.training if t.facts.get("category")), None)
-    category = category or _find(material.config, "category")
-    return (
-        f"Looking for \N{LEFT DOUBLE QUOTATION MARK}{category}\N{RIGHT DOUBLE QUOTATION MARK}" if category else "Report"
-    )
-
-
-def _find(tree: Any, key: str) -> str | None:
-    """The first text under this key, however deep."""
-    if not isinstance(tree, dict):
-        return None
-    if isinstance(tree.get(key), str) and tree[key]:
-        return tree[key]
-    return next((found for item in tree.values() if (found := _find(item, key))), None)
-
-
-def _part(name: str) -> str:
-    return (files("foveate.report") / name).read_text(encoding="utf-8")
-
-
-def _hash(script: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"'sha256-{digest}'"
-
-
-def _environment() -> jinja2.Environment:
+def _fill(**context: Any) -> bytes:
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_part),
         autoescape=True,
@@ -187,11 +151,18 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, percent=percent, readable=readable, cell=_cell)
-    return environment
+    script, style = _part("player.js"), _part("page.css")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    own = {"script": Markup(script), "script_hash": f"'sha256-{digest}'", "style": Markup(style)}
+    return environment.get_template("page.html").render(context | own).encode("utf-8", errors="replace")
+
+
+def _part(name: str) -> str:
+    return (files("foveate.report") / "template" / name).read_text(encoding="utf-8")
 
 
 def _cell(value: Any) -> str:
     """A figure or a word of a table."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return number(value, 4) if isinstance(value, int | float) else "\N{EN DASH}" if value is None else str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number(value, 4)
+    return "\N{EN DASH}" if value is None else str(value)

@@ -1,40 +1,34 @@
-"""The chapters of the story that are figures: localization, bound, learning, tables, what training went by."""
+"""What a run keeps of figures: localization, bounds, learning, tables, training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from foveate.report.pictures import Picture, Stack, as_picture
-from foveate.report.story import REJECTED_SHOWN, Chapter, Number, Numbers, SceneStory, mixed
-from foveate.storage.files import strict
+from foveate.report.pictures import Picture
+from foveate.report.story import Number, SceneStory, mixed, to_pictures
+from foveate.report.story_files import StoryFile
 
 ROUND_SCENES_SHOWN = 8
+SAMPLES_KEPT = 64
+REJECTED_SHOWN = 200
 
 
 @dataclass
-class LocalizationStory(Chapter):
-    """How well objects are found.
+class LocalizationStory(StoryFile):
+    """How well objects are found: what `evaluate localization --json` prints.
 
     Args:
-        figures: What `evaluate localization --json` prints.
+        figures: The dictionary.
         name: What was measured ("dev_helen", "dev_afw, turned 30 degrees").
-        top1_by_iou: Share of photographs whose best gaze is right, by IoU threshold ("0.30": 0.98, ...).
-        reliability: Bins of stated probabilities: [mean stated, share that was right, count] each.
     """
 
     figures: dict[str, Any]
     name: str = ""
-    top1_by_iou: dict[str, Any] | None = None
-    reliability: Sequence[Numbers] | Stack | None = None
     file: ClassVar[str] = "localization"
-
-    def __post_init__(self):
-        self.figures, self.top1_by_iou = strict(self.figures), strict(self.top1_by_iou)
-        self.reliability = strict(self.reliability)
 
 
 @dataclass
-class BoundStory(Chapter):
+class BoundStory(StoryFile):
     """What `evaluate bound --json` prints, with `baselines` where they were asked for.
 
     Args:
@@ -46,13 +40,10 @@ class BoundStory(Chapter):
     name: str = ""
     file: ClassVar[str] = "bound"
 
-    def __post_init__(self):
-        self.figures = strict(self.figures)
-
 
 @dataclass
 class LearnRound:
-    """One round of learning where nobody has pointed.
+    """One round of learning without annotations.
 
     Args:
         number: 1 for the first.
@@ -61,9 +52,9 @@ class LearnRound:
         accepted, rejected: Counts of scenes.
         reasons: Why scenes were rejected, with counts.
         bound: Importance-weighted bound of the models that stayed, on attended patches of scenes held out in the round,
-            nats a standardised patch.
-        bound_before: The same of the models before the round, on the same patches.
+            nats per standardised patch.
         undone: Why the round was undone; empty if it was kept.
+        bound_before: The same of the models before the round, on the same patches.
     """
 
     number: int
@@ -77,14 +68,12 @@ class LearnRound:
     bound_before: Number | None = None
 
     def __post_init__(self):
-        self.attended_mean = None if self.attended_mean is None else as_picture(self.attended_mean)
+        to_pictures(self, "attended_mean")
         self.scenes = mixed(self.scenes, ROUND_SCENES_SHOWN)
-        self.reasons, self.bound = strict(self.reasons), strict(self.bound)
-        self.bound_before = strict(self.bound_before)
 
 
 @dataclass
-class LearnStory(Chapter):
+class LearnStory(StoryFile):
     """Learning from scenes whose object locations are unknown.
 
     Args:
@@ -93,7 +82,7 @@ class LearnStory(Chapter):
         bound_before, bound_after, bound_oracle: Nats over pixels, on the same held-out aligned patches of the new kind;
             the oracle is the model trained with the locations known.
         samples_before, samples_after: Patches drawn from the models, [N, 3, 24, 24]; at most 64 are kept.
-        rejected: [name, reason] of scenes that did not teach in the last round; at most 200 are kept.
+        rejected: [name, reason] of scenes that were not used in the last round; at most 200 are kept.
         rejected_total: How many those are.
         name: What was learned.
     """
@@ -103,26 +92,33 @@ class LearnStory(Chapter):
     bound_before: Number | None = None
     bound_after: Number | None = None
     bound_oracle: Number | None = None
-    samples_before: Stack | None = None
-    samples_after: Stack | None = None
+    samples_before: Picture | None = None
+    samples_after: Picture | None = None
     rejected: Sequence[Sequence[str]] = field(default_factory=list)
     rejected_total: int = 0
     name: str = ""
     file: ClassVar[str] = "learn"
 
     def __post_init__(self):
-        self.start_mean = None if self.start_mean is None else as_picture(self.start_mean)
-        for part in ("samples_before", "samples_after"):
-            if getattr(self, part) is not None:
-                setattr(self, part, as_picture(getattr(self, part)[:64]))
-        for part in ("bound_before", "bound_after", "bound_oracle"):
-            setattr(self, part, strict(getattr(self, part)))
-        self.rejected_total = max(int(self.rejected_total), len(self.rejected))
-        self.rejected = [[str(name), str(reason)] for name, reason in self.rejected[:REJECTED_SHOWN]]
+        to_pictures(self, "start_mean")
+        to_pictures(self, "samples_before", "samples_after", most=SAMPLES_KEPT)
+        self.rejected = self.rejected[:REJECTED_SHOWN]
+
+    @property
+    def bounds(self) -> tuple[Number, Number, Number] | None:
+        """Source, learned, oracle; None where one is not known."""
+        before, after, oracle = self.bound_before, self.bound_after, self.bound_oracle
+        return None if before is None or after is None or oracle is None else (before, after, oracle)
+
+    @property
+    def gap_closed(self) -> float | None:
+        """Share of the gap closed, (learned - source) / (oracle - source); None where a bound is not known."""
+        before, after, oracle = self.bounds or (0.0, 0.0, 0.0)
+        return (after - before) / (oracle - before) if oracle != before else None
 
 
 @dataclass
-class TableStory(Chapter):
+class TableStory(StoryFile):
     """A table of the page, such as the demo's: source, learned, oracle.
 
     Args:
@@ -138,30 +134,23 @@ class TableStory(Chapter):
     name: str = ""
     file: ClassVar[str] = "table"
 
-    def __post_init__(self):
-        self.columns, self.rows = strict(self.columns), strict(self.rows)
-
 
 @dataclass
-class TrainingStory(Chapter):
-    """What was trained on what, and what was left out of it.
+class TrainingStory(StoryFile):
+    """The training data, and what was left out of it.
 
     Args:
-        facts: Shown as they are, in order: {"scenes": 870, "objects": 870, "category": "face", "seconds": 3210.5, ...}.
-        rejected: [name, reason] of pictures, objects or windows that were not used; at most 200 are kept.
+        facts: Shown as they are, in order: {"scenes": 870, "objects": 870, "category": "face", ...}.
+        rejected: [name, reason] of images, objects or windows that were not used; at most 200 are kept.
         rejected_total: How many those are.
-        reasons: Counts by reason ({"unreadable": 3, "background window that scores like an object": 41}).
         name: Which training, if there are several.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
     rejected: Sequence[Sequence[str]] = field(default_factory=list)
     rejected_total: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
     name: str = ""
     file: ClassVar[str] = "training"
 
     def __post_init__(self):
-        self.facts, self.reasons = strict(self.facts), strict(self.reasons)
-        self.rejected_total = max(int(self.rejected_total), len(self.rejected))
-        self.rejected = [[str(name), str(reason)] for name, reason in self.rejected[:REJECTED_SHOWN]]
+        self.rejected = self.rejected[:REJECTED_SHOWN]

@@ -1,17 +1,16 @@
-"""From the story's chapters to what the page's template shows."""
+"""From what a run has kept to what the page's template shows."""
 
+import math
 from typing import Any
 
+from foveate.attention.overlay import INTERVAL_95
 from foveate.report.charts import Plot, Row, Series, lines, number, percent, ranking, reliability
 from foveate.report.curves import readable
-from foveate.report.export import figure_at
-from foveate.report.figures import average, wall
-from foveate.report.gallery import Photographs, card, player_scene, two_stages
-from foveate.report.learning import gap_closed
-from foveate.report.pictures import as_picture, data_uri, jpeg, picture_uri
-from foveate.report.results import BoundStory, LearnStory, LocalizationStory, TrainingStory
-from foveate.report.story import REJECTED_SHOWN, PatchStory, ScenesStory, mixed
-from foveate.storage.files import strict
+from foveate.report.gallery import DEGREE, Photographs, card, player_scene, two_stages
+from foveate.report.model_card import figure_at
+from foveate.report.pictures import data_uri, jpeg, picture_uri, wall
+from foveate.report.results import REJECTED_SHOWN, BoundStory, LearnStory, LocalizationStory, TrainingStory
+from foveate.report.story import WALL_SHOWN, PatchStory, ScenesStory, mixed
 
 BASELINES = {
     "diagonal": "Diagonal Gaussian",
@@ -19,21 +18,20 @@ BASELINES = {
     "ppca": "Probabilistic PCA",
     "ledoit_wolf": "Full covariance (Ledoit-Wolf)",
 }
-GAUSSIAN = (0.6827, 0.9545)
+GAUSSIAN = (0.6827, 0.9545)  # within one and within two standard deviations
+WALL_COLUMNS = 15
+STAGES_SHOWN = 4
 
 
-def hero(patches: PatchStory | None) -> dict[str, Any] | None:
-    """The headline: the average of whole scenes, of shaken windows and of aligned ones, and the wall of crops."""
-    if patches is None or not len(as_picture(patches.patches)):
+def averages(patches: PatchStory | None) -> dict[str, Any] | None:
+    """The average of whole scenes and of aligned windows, and the wall of aligned crops."""
+    crops = None if patches is None else patches.patches if patches.crops is None else patches.crops
+    if patches is None or crops is None or not len(crops):
         return None
-    crops = patches.crops if patches.crops is not None and len(patches.crops) else patches.patches  # type: ignore[arg-type]
-    aligned = patches.aligned_mean if patches.aligned_mean is not None else average(crops)  # type: ignore[arg-type]
-    tall = as_picture(crops)  # type: ignore[arg-type]
-    shown = tall[: (len(tall) // 15) * 15 or len(tall)][:120]
+    shown = crops[: len(crops) // WALL_COLUMNS * WALL_COLUMNS or len(crops)][:WALL_SHOWN]
     means = [
         ("scenes", patches.scene_mean, "Whole scenes", "All scenes as they are, each scaled to one square."),
-        ("shaken", patches.jittered_mean, "Shaken windows", "Windows near the object, at random."),
-        ("aligned", aligned, "Aligned windows", "The same objects, each through its own gaze."),
+        ("aligned", patches.aligned_mean, "Aligned windows", "The same objects, each through its own gaze."),
     ]
     return {
         "means": [
@@ -41,7 +39,7 @@ def hero(patches: PatchStory | None) -> dict[str, Any] | None:
             for key, mean, title, text in means
             if mean is not None
         ],
-        "wall": data_uri(jpeg(wall(shown, min(15, len(shown)), gap=0).convert("RGB"), 84)),
+        "wall": data_uri(jpeg(wall(shown, WALL_COLUMNS, gap=0), 84)),
         "shown": len(shown),
         "total": patches.total,
     }
@@ -56,9 +54,9 @@ def scene_sets(stories: list[ScenesStory], photographs: Photographs, shown: int)
             photo = photographs.add(scene)
             key = len(player) if scene.steps else None
             if scene.steps:
-                player.append(player_scene(scene, photo) | {"set": story.name})
+                player.append(player_scene(scene, photo))
             cards.append(card(scene, photo, key))
-            if len(stages) < 4 and scene.success is not False and (pair := two_stages(scene, photo)):
+            if len(stages) < STAGES_SHOWN and scene.success is not False and (pair := two_stages(scene, photo)):
                 stages.append(pair)
         good = [item for item in cards if item["success"] is not False]
         bad = [item for item in cards if item["success"] is False]
@@ -88,106 +86,95 @@ def _columns(good: int, bad: int, across: int = 6) -> tuple[int, int]:
 
 
 def facts(training: list[TrainingStory], config: dict[str, Any]) -> list[tuple[str, Any]]:
-    """What was trained on what: training's own facts first, then what the configuration says of seed and version."""
-    rows = [(key, value) for story in training for key, value in story.facts.items()]
-    known = {key for key, _ in rows}
+    """The training data: training's own facts first, then what the configuration says of seed and version."""
+    rows = {key: value for story in training for key, value in story.facts.items()}
     for key, value in config.items():
-        name = "folder of scenes" if key == "scenes" and isinstance(value, str) else key
-        if name not in known and isinstance(value, str | int | float):
-            rows.append((name, value))
-    return rows
+        name = "folder of scenes" if key == "scenes" else key
+        if name not in rows and isinstance(value, str | int | float):
+            rows[name] = value
+    return list(rows.items())
 
 
 def rejections(training: list[TrainingStory]) -> dict[str, Any] | None:
     """What was left out of training, and why."""
     rows = [row for story in training for row in story.rejected]
-    reasons: dict[str, int] = {}
-    for story in training:
-        for reason, count in story.reasons.items():
-            reasons[reason] = reasons.get(reason, 0) + count
-    total = sum(story.rejected_total for story in training)
-    return {"rows": rows, "total": total, "reasons": reasons} if rows or any(reasons.values()) else None
+    return {"rows": rows, "total": sum(story.rejected_total for story in training)} if rows else None
 
 
 def localization(story: LocalizationStory) -> dict[str, Any]:
     """Charts and figures of `evaluate localization`."""
     figures = story.figures
-    plots = [_by_step(figures), _by_threshold(story), _reliability(story)]
+    plots = [_by_step(figures), _by_threshold(figures), _reliability(figures)]
+    wrong = figures.get("wrong") or []
     return {
         "name": story.name,
         "charts": [plot for plot in plots if plot is not None],
         "rows": _localization_rows(figures),
-        "calibration": _shares(figures),
-        "wrong": [str(name) for name in (figures.get("wrong") or [])[:REJECTED_SHOWN]],
-        "wrong_total": len(figures.get("wrong") or []),
+        "coverage": _coverage(figures),
+        "wrong": wrong[:REJECTED_SHOWN],
+        "wrong_total": len(wrong),
     }
 
 
 def _by_step(figures: dict[str, Any]) -> Plot | None:
-    rows = [row for row in figures.get("by_step") or [] if row[1] is not None]
+    rows = figures.get("by_step") or []
     if len(rows) < 2:
         return None
     curve = Series("", [row[0] for row in rows], [row[1] for row in rows])
-    svg = lines([curve], "inference step", shares=True, dots=len(rows) < 20, words="Best gaze right")
-    return Plot("Best gaze right, by step", svg, "IoU above 0.5 with a truth; step 0 is the start.")
+    svg = lines([curve], "inference step", shares=True, dots=len(rows) < 20, words="Top-1 accuracy")
+    return Plot("Top-1 accuracy, by step", svg, "The best gaze has IoU > 0.5 with an object; step 0 is the start.")
 
 
-def _by_threshold(story: LocalizationStory) -> Plot | None:
-    tables = [
-        ("best gaze of a photograph", story.top1_by_iou or story.figures.get("top1"), "a"),
-        ("every object", story.figures.get("recall"), "b"),
-    ]
+def _by_threshold(figures: dict[str, Any]) -> Plot | None:
     series = []
-    for name, table, tone in tables:
-        points = sorted((float(at), value) for at, value in (table or {}).items() if value is not None)
+    for name, key, tone in (("top-1 accuracy", "top1", "a"), ("recall", "recall", "b")):
+        points = sorted((float(at), value) for at, value in (figures.get(key) or {}).items() if value is not None)
         if len(points) > 1:
-            series.append(Series(name, [at for at, _ in points], [value for _, value in points], tone))
+            series.append(Series(name, [x for x, _ in points], [y for _, y in points], tone))
     if not series:
         return None
     svg = lines(series, "IoU at least", shares=True, dots=True, words="Share found", whole=False)
-    return Plot("Found, by overlap asked for", svg, legend=[(one.name, one.tone) for one in series])
+    return Plot("By IoU threshold", svg, legend=[(one.name, one.tone) for one in series])
 
 
-def _reliability(story: LocalizationStory) -> Plot | None:
-    rows = story.reliability or figure_at(story.figures, "calibration", "reliability") or []
-    bins = [[float(value) for value in row] for row in rows if None not in row and row[2] > 0]
+def _reliability(figures: dict[str, Any]) -> Plot | None:
+    rows = figure_at(figures, "calibration", "reliability") or []
+    bins = [row for row in rows if None not in row and row[2] > 0]
     if not bins:
         return None
-    ece = figure_at(story.figures, "calibration", "ece")
+    ece = figure_at(figures, "calibration", "ece")
     text = f"Expected calibration error {number(ece)}. " if ece is not None else ""
-    svg = reliability(bins, "Probabilities stated and how often they were right")
-    return Plot("Are the probabilities honest?", svg, f"{text}On the diagonal they are; areas are counts.")
+    svg = reliability(bins, "Stated probabilities and the share that was correct")
+    return Plot("Calibration of the probabilities", svg, f"{text}Perfect on the diagonal; areas are counts.")
 
 
 def _localization_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
-        ("Photographs", number(figures.get("photos"))),
+        ("Images", number(figures.get("photos"))),
         ("Annotated objects", number(figures.get("objects"))),
-        ("Best gaze right (IoU > 0.5)", percent(figure_at(figures, "top1", "0.5"), 1)),
-        ("Objects found (IoU > 0.5)", percent(figure_at(figures, "recall", "0.5"), 1)),
-        ("False positives a photograph", number(figures.get("false_positives_per_photo"))),
-        ("Angle error, median / 90\u202f%", _pair(figures.get("angle_error_degrees"), "\N{DEGREE SIGN}")),
-        ("Centre error in half-sides, median / 90\u202f%", _pair(figures.get("centre_error"), "")),
-        ("Scale error, median / 90\u202f%", _pair(figures.get("scale_error"), "")),
-        ("Seconds a photograph", number(figures.get("seconds_per_photo"))),
+        ("Top-1 accuracy (IoU > 0.5)", percent(figure_at(figures, "top1", "0.5"), 1)),
+        ("Recall (IoU > 0.5)", percent(figure_at(figures, "recall", "0.5"), 1)),
+        ("False positives per image", number(figures.get("false_positives_per_photo"))),
+        ("Angle error, median / p90", _pair(figures.get("angle_error_degrees"), DEGREE)),
+        ("Centre error in half-sides, median / p90", _pair(figures.get("centre_error"))),
+        ("Scale error, median / p90", _pair(figures.get("scale_error"))),
+        ("Seconds per image", number(figures.get("seconds_per_photo"))),
     ]
-    return [(name, text) for name, text in rows if text.strip("\N{EN DASH}\N{DEGREE SIGN} /")]
+    return [(name, text) for name, text in rows if text.strip(f"\N{EN DASH}{DEGREE} /")]
 
 
-def _pair(value: Any, unit: str) -> str:
-    values = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else [value]
-    return " / ".join(number(item) + unit for item in values if isinstance(item, int | float))
+def _pair(errors: dict[str, Any] | None, unit: str = "") -> str:
+    return " / ".join(number(value) + unit for value in (errors or {}).values())
 
 
-def _shares(figures: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Shares of truths within one and two posterior deviations, and what a Gaussian would give."""
-    usual = f"{percent(GAUSSIAN[0])} and {percent(GAUSSIAN[1])}"
+def _coverage(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Shares of truths within one and two posterior standard deviations, and what a Gaussian would give."""
     rows = []
     for name in ("centre", "angle", "scale"):
-        found = figure_at(figures, "calibration", name)
-        if isinstance(found, list) and len(found) == 2 and None not in found:
-            rows.append((name, percent(found[0]), percent(found[1]), usual))
-    return rows
+        shares = figure_at(figures, "calibration", name) or [None]
+        if None not in shares:
+            rows.append((name, percent(shares[0]), percent(shares[1])))
+    return [*rows, ("if calibrated (Gaussian)", percent(GAUSSIAN[0]), percent(GAUSSIAN[1]))] if rows else []
 
 
 def bound(story: BoundStory) -> dict[str, Any]:
@@ -195,23 +182,18 @@ def bound(story: BoundStory) -> dict[str, Any]:
     figures = story.figures
     value, log_z = figures.get("bound"), figures.get("log_z")
     lower, upper = figures.get("log_z_lower"), figures.get("log_z_upper")
-    rows, wide = [], False
-    if value is not None:
-        low = high = None
-        if log_z is not None and lower is not None and upper is not None:
-            # The reverse estimate is noisy too and may fall below the forward one, which the bound was had with.
-            low, high = value + log_z - max(upper, log_z), value + log_z - min(lower, log_z)
-            wide = high - low > max(5.0, 0.02 * abs(value))
-        rows.append(Row("GDBN, bound", value, low, high, strong=True))
-        if (tighter := figures.get("iw_bound")) is not None:
-            ends = (None, None) if low is None or high is None else (low + tighter - value, high + tighter - value)
-            rows.append(Row("GDBN, importance-weighted", tighter, *ends, strong=True))
+    rows, below, above = [], 0.0, 0.0
+    if log_z is not None and lower is not None and upper is not None:
+        # The reverse estimate is noisy too and may fall below the forward one, which the bound was had with.
+        below, above = max(upper, log_z) - log_z, log_z - min(lower, log_z)
+    for name, nats in (("GDBN, bound", value), ("GDBN, importance-weighted bound", figures.get("iw_bound"))):
+        if nats is not None:
+            bracket = (nats - below, nats + above) if below or above else (None, None)
+            rows.append(Row(name, nats, *bracket, strong=True))
     if figures.get("grbm_log_density") is not None:
         rows.append(Row("First layer alone", figures["grbm_log_density"], strong=True))
     for key, nats in (figures.get("baselines") or {}).items():
-        if isinstance(nats, int | float):
-            rows.append(Row(BASELINES.get(str(key), readable(key)), nats))
-    chart = ranking(rows, "nats a patch", "Mean log density of held-out patches") if rows else None
+        rows.append(Row(BASELINES.get(key, readable(key)), nats))
     offset = figures.get("pixel_offset")
     details = [
         ("Patches", number(figures.get("n"))),
@@ -220,35 +202,46 @@ def bound(story: BoundStory) -> dict[str, Any]:
         ("log Z between", f"{number(lower, 5)} and {number(upper, 5)}" if None not in (lower, upper) else ""),
         ("Standard error of log Z", number(figures.get("log_z_stderr"))),
         ("Effective sample size", f"{number(figures.get('ess'))} of {number(figures.get('chains'))} chains"),
-        ("Temperatures", number(figures.get("temperatures"))),
+        ("Intermediate distributions", number(figures.get("temperatures"))),
         ("Bound in nats over pixels", number(value + offset, 5) if value is not None and offset is not None else ""),
     ]
-    details = [(name, text) for name, text in details if text and not text.startswith("\N{EN DASH}")]
-    return {"name": story.name, "chart": chart, "details": details, "wide": wide}
+    return {
+        "name": story.name,
+        "chart": ranking(rows, "nats per patch", "Mean log density of held-out patches") if rows else None,
+        "details": [(name, text) for name, text in details if text and not text.startswith("\N{EN DASH}")],
+        "wide": value is not None and below + above > max(5.0, 0.02 * abs(value)),
+    }
 
 
-def tiles(
+def headline(
     places: list[LocalizationStory], bounds: list[BoundStory], learns: list[LearnStory], training: list[TrainingStory]
-) -> list[dict[str, str]]:
+) -> list[tuple[str, str]]:
     """At most four figures for the top of the page."""
     found = []
     for story in places[:2]:
-        if (top1 := figure_at(story.figures, "top1", "0.5")) is not None:
-            found.append(
-                {"figure": percent(top1, 1), "text": f"best gaze right{', ' + story.name if story.name else ''}"}
-            )
+        top1, n = figure_at(story.figures, "top1", "0.5"), story.figures.get("photos_with_objects")
+        if top1 is not None:
+            low, high = wilson(top1, n) if n else (None, None)
+            sure = f" (n\xa0=\xa0{number(n)}, 95\u202f% interval {percent(low, 1)} to {percent(high, 1)})" if n else ""
+            found.append((percent(top1, 1), f"top-1 accuracy{', ' + story.name if story.name else ''}{sure}"))
     for story in bounds[:1]:
-        value = (
-            story.figures.get("iw_bound") if story.figures.get("iw_bound") is not None else story.figures.get("bound")
-        )
+        value = story.figures.get("iw_bound", story.figures.get("bound"))
         if value is not None:
-            found.append({"figure": number(value, 4), "text": "nats a patch, held out (lower bound)"})
+            found.append((number(value, 4), "nats per held-out patch (lower bound on log density)"))
     for story in learns[:1]:
-        if (closed := gap_closed(story)) is not None:
-            found.append({"figure": percent(closed), "text": "of the gap to known locations closed by learning"})
+        if story.gap_closed is not None:
+            found.append((percent(story.gap_closed), "of the gap to known locations closed by learning"))
     for story in training[:1]:
-        for key in ("objects", "scenes"):
-            if isinstance(story.facts.get(key), int):
-                found.append({"figure": number(story.facts[key]), "text": f"{key} trained on"})
-                break
-    return strict(found[:4])
+        if "objects" in story.facts:
+            found.append((number(story.facts["objects"]), "objects trained on"))
+    return found[:4]
+
+
+def wilson(share: float | int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a probability of which a share was seen in n trials.
+
+    Wilson (1927): (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n), z = 1.96.
+    """
+    z2 = INTERVAL_95**2 / n
+    half = math.sqrt(z2 * share * (1 - share) + z2 * z2 / 4)
+    return (share + z2 / 2 - half) / (1 + z2), (share + z2 / 2 + half) / (1 + z2)

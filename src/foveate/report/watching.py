@@ -1,25 +1,26 @@
-"""A page that follows a run while it trains."""
+"""A run that is followed while it trains: its page, and its curves as TensorBoard's event files."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from foveate.errors import BadInput
+from foveate.report.curves import AXES, axis_of, figures
 from foveate.report.page import write_report
 from foveate.runtime.progress import Progress
+from foveate.storage.files import CannotWrite, read_lines, reason
 from foveate.storage.run import CONFIG, METRICS, is_whole
 
-POLL = 0.5
-"""Seconds between two looks at the run."""
-
-REST = 10
-"""How many times as long as a page takes to make nothing is made after it: training has the machine."""
-
-RELOAD = 5
-"""Seconds after which a page of an unfinished run loads itself again."""
+POLL = 0.5  # seconds between two looks at the run
+REST = 10  # times as long as a page takes to write, none is written after it: training has the machine
+RELOAD = 5  # seconds after which a page of an unfinished run loads itself again
+MISSING = "TensorBoard is not installed: pip install 'foveate[tensorboard]'"
+SUFFIX = ".foveate"  # how the names of our event files end
 
 
 def watch(run: Path, progress: Progress, also: Callable[[], None] = lambda: None) -> Path:
-    """Writes the page of a run whenever its metrics.jsonl has grown, until the run is whole.
+    """Writes the page of a run whenever its metrics.jsonl has grown, until the run is finished.
 
     Args:
         run: A RUN folder, perhaps just made.
@@ -55,3 +56,52 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+class EventFile:
+    """A folder's event file, which holds the records of a run's metrics.jsonl; it may go on growing with them.
+
+    A figure's tag is `phase/figure`, its step the record's epoch, step or round. What an earlier `EventFile` wrote into
+    the folder is replaced.
+
+    Args:
+        run: A RUN folder.
+        folder: Where the event file is made; `tensorboard --logdir` is given this folder, or one above it.
+
+    Raises:
+        BadInput: TensorBoard isn't installed.
+        CannotWrite: The folder can't be written.
+    """
+
+    def __init__(self, run: Path, folder: Path):
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise BadInput(MISSING) from error
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for old in folder.glob(f"events.out.tfevents.*{SUFFIX}"):
+                old.unlink()
+            self._writer = SummaryWriter(str(folder), filename_suffix=SUFFIX)
+        except OSError as error:
+            raise CannotWrite(f"can't write {folder}: {reason(error)}") from error
+        self._metrics, self._written = run / METRICS, 0
+
+    def update(self) -> None:
+        """Writes the records that have come since; from the beginning again where a resumed run has dropped some."""
+        records: list[Any] = read_lines(self._metrics)[0] if self._metrics.is_file() else []
+        if len(records) < self._written:
+            self._written = 0
+        for place, record in enumerate(records[self._written :], start=self._written):
+            if isinstance(record, dict):
+                axis = axis_of(record)
+                step, tag = int(record[axis]) if axis else place, str(record.get("phase", "training"))
+                for name, value in figures(record).items():
+                    if name not in AXES:
+                        self._writer.add_scalar(f"{tag}/{name}", value, step)
+        self._written = len(records)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._writer.close()

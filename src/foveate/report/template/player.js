@@ -5,36 +5,22 @@
   if (!root || !scenes.length) return;
   const get = (id) => document.getElementById(id);
   const stage = get("stage"), slider = get("step"), list = get("scene-list"), play = get("play");
-  const space = stage.namespaceURI;
   const rows = ["glimpse", "v", "reconstruction"];
   const named = { glimpse: "Glimpse", v: "Canonical image v", reconstruction: "Reconstruction" };
-  const kinds = { start: "Start", convnet: "ConvNet", hmc: "HMC" };
+  const kinds = { start: "Start", convnet: "ShiftNet", hmc: "HMC" };
   let scene = scenes[0], now = 0, timer = null;
 
   const number = (value) => value.toLocaleString("en", { maximumFractionDigits: Math.abs(value) < 10 ? 2 : Math.abs(value) < 1000 ? 1 : 0 }).replace("-", "\u2212");
 
-  function line(step, style, opacity) {
-    const group = document.createElementNS(space, "g");
-    group.setAttribute("opacity", opacity);
-    for (const kind of ["casing", "ink"]) {
-      const path = document.createElementNS(space, "path");
-      path.setAttribute("class", `${kind} ${style}`);
-      path.setAttribute("d", step.path);
-      if (kind === "ink") path.style.stroke = step.colour;
-      group.append(path);
-    }
-    return group;
-  }
+  const line = (step, style, opacity) => `<g opacity="${opacity}"><path class="casing ${style}" d="${step.path}"/><path class="ink ${style}" d="${step.path}" style="stroke:${step.colour}"/></g>`;
 
   function drawTrail() {
-    const trail = get("stage-trail");
-    trail.replaceChildren();
-    scene.steps.slice(0, now).forEach((step, index) => {
+    const marks = scene.steps.slice(0, now + 1).map((step, index) => {
       const age = now - index;
       const faded = step.kind === "hmc" ? Math.max(0.1, 0.6 - 0.12 * age) : Math.max(0.6, 1 - 0.05 * age);
-      if (step.path) trail.append(line(step, index === 0 ? "first" : "between", faded.toFixed(2)));
+      return !step.path ? "" : age ? line(step, index ? "between" : "first", faded.toFixed(2)) : line(step, "last", 1);
     });
-    if (scene.steps[now].path) trail.append(line(scene.steps[now], "last", 1));
+    get("stage-trail").innerHTML = marks.join(""); // numbers and our own marks only, never a name
     get("stage-posterior").style.display = now === scene.steps.length - 1 ? "" : "none";
   }
 
@@ -75,7 +61,7 @@
       dot.style.background = scene.steps[now].colour;
     }
     const known = scene.steps.filter((step) => step.score !== null);
-    graph.setAttribute("aria-label", `Score by step: from ${number(known[0].score)} at the first to ${number(known[known.length - 1].score)} at the last.`);
+    graph.setAttribute("aria-label", `Log-ratio by step: from ${number(known[0].score)} at the first to ${number(known[known.length - 1].score)} at the last.`);
   }
 
   function show(step) {
@@ -116,7 +102,7 @@
     list.value = which;
     stage.setAttribute("viewBox", scene.view.join(" "));
     get("stage-photo").setAttribute("href", `#${scene.photo}`);
-    get("stage-truth").innerHTML = scene.truth; // numbers and our own marks only, never a name
+    get("stage-truth").innerHTML = scene.truth;
     get("stage-posterior").innerHTML = scene.posterior;
     const verdict = get("scene-verdict");
     verdict.textContent = scene.verdict;
