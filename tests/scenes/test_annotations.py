@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from foveate.errors import BadInput
 from foveate.scenes.annotations import FACE_POINTS, choose_category, of_document
-from foveate.scenes.keypoints import check_canonical
 from foveate.scenes.layouts import coco
+from foveate.scenes.layouts.keypoints import check_canonical
 from foveate.scenes.layouts.shapes import Unusable
 
 

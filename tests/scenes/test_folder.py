@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from foveate.errors import BadInput
 from foveate.scenes.folder import parse_select, read_image, read_scenes
-from foveate.scenes.names import Resolver
+from foveate.scenes.layouts.names import Resolver
 
 
 @pytest.fixture
@@ -180,7 +180,8 @@ def test_names_that_lead_outside_are_missing_even_if_the_file_is_there(scenes_of
 def test_missing_images_are_named_and_too_many_of_them_refused(scenes_of, png):
     files = {"images/1/x.png": png, "images/2/x.png": png, "a.png": png, "b.png": png}
     found = scenes_of(annotated(["a.png", "b.png", "x.png"]), files)
-    assert found.problems == ["1 of 3 images are missing: x.png (could be images/1/x.png or images/2/x.png)"]
+    line = "1 of 3 images are missing: x.png (could be images/1/x.png or images/2/x.png)"
+    assert found.problems[0] == line and "2 images of the folder are in no annotation file" in found.problems[1]
     with pytest.raises(BadInput, match=r"3 of 4 images are missing: c\.png; d\.png; e\.png"):
         scenes_of(annotated(["a.png", "c.png", "d.png", "e.png"]), files)
 
@@ -188,7 +189,7 @@ def test_missing_images_are_named_and_too_many_of_them_refused(scenes_of, png):
 def test_missing_images_and_unusable_annotations_are_told_each_in_a_line(scenes_of, png):
     document = annotated(["a.png", "b.png", "c.png"], [(10, 8, 20, 20), (10, 8, 20, 20), (0, 0, 0, 0)])
     document["annotations"].append({"id": 9, "image_id": 9, "category_id": 0, "bbox": [10, 8, 20, 20]})
-    missing, strays, unusable = scenes_of(document, {"a.png": png, "b.png": png}).problems
+    missing, strays, unusable, _ = scenes_of(document, {"a.png": png, "b.png": png}).problems
     assert strays == "1 of 4 annotations are of images that are not listed: id 9"
     assert "id 2" in unusable and missing == "1 of 3 images are missing: c.png"
     document["images"] += [{"id": 10, "file_name": "d.png"}, {"id": 11, "file_name": "e.png"}]
@@ -256,7 +257,8 @@ def test_unreadable_pictures_are_named_and_skipped_until_they_are_most(scenes_of
     good = {name: png for name in names}
     found = scenes_of(annotated(names), good | {"b.png": b""})
     assert [scene.name for scene in found.scenes] == ["a.png", "c.png", "d.png"]
-    assert len(found.problems) == 1 and found.problems[0].endswith("b.png: the file is empty")
+    unreadable = [line for line in found.problems if "can't be used" in line]
+    assert len(unreadable) == 1 and unreadable[0].endswith("b.png: the file is empty")
     with pytest.raises(BadInput, match=r"3 of 4 images can't be used; the first: .*a\.png: the file is empty"):
         scenes_of(annotated(names), good | {"a.png": b"", "b.png": b"", "c.png": b"x"})
 

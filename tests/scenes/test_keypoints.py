@@ -7,7 +7,7 @@ import torch
 
 from foveate.scenes import gaze
 from foveate.scenes.annotations import FACE_POINTS
-from foveate.scenes.keypoints import fit
+from foveate.scenes.layouts.keypoints import fit
 
 NAMES = sorted(FACE_POINTS)
 

@@ -51,8 +51,9 @@ class PatchScale(nn.Module):
 
     def standardise(self, pixels: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch visible"]:
         """Pixels in [0, 1], [N, 3, h, w] or flattened channel first, to v [N, D], where the scale is."""
-        planes = pixels.to(self.mean.device).reshape(len(pixels), 3, -1)
-        return ((planes - self.mean[:, None]) / self.std[:, None]).reshape(len(pixels), -1)
+        flat = pixels.to(self.mean.device).flatten(1)
+        planes = flat.unflatten(1, (3, flat.shape[1] // 3))  # a size that is told: there may be no patch at all
+        return ((planes - self.mean[:, None]) / self.std[:, None]).flatten(1)
 
     def to_pixels(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
         """v [N, D] back to flattened pixels; not clipped to [0, 1]."""

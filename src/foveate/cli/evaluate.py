@@ -19,6 +19,7 @@ from foveate.cli.options import (
     Resume,
     Select,
     Starts,
+    Unannotated,
     note,
     print_figures,
     progress,
@@ -114,6 +115,7 @@ def localization(
     *,
     select: Select = None,
     category: Category = None,
+    unannotated: Unannotated = None,
     turn: float = 0.0,
     starts: Starts = "many",
     max_gazes: MaxGazes = None,
@@ -142,7 +144,7 @@ def localization(
         raise BadInput(f"--plot {plot}: a name that ends in {', '.join(PLOTS)} is expected")
     settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
     attention = load_attention(run, common)
-    read = annotated_scenes(scenes, select, category, run)
+    read = annotated_scenes(scenes, select, category, run, unannotated)
     with progress().phase("evaluate localization", len(read.scenes)) as tick:
         everything = dataclasses.replace(settings, min_probability=0.0)  # top1 counts the best gaze, however unlikely
         stated = settings.min_probability
@@ -185,7 +187,9 @@ def draw(figures: dict[str, Any], name: str, target: Path) -> None:
     note(f"plot: {target}")
 
 
-def annotated_scenes(folder: str, select: str | None, category: str | None, run: str) -> Any:
+def annotated_scenes(
+    folder: str, select: str | None, category: str | None, run: str, unannotated: Unannotated = None
+) -> Any:
     """Annotated scenes, read with the canonical points that the run was trained with; of several kinds, its own.
 
     Raises:
@@ -197,7 +201,7 @@ def annotated_scenes(folder: str, select: str | None, category: str | None, run:
 
     config = Run.open(run, needs=()).config
     known = config.get("category")
-    recipe = Recipe(select=select, category=category, canonical=config.get("canonical"))
+    recipe = Recipe(select=select, category=category, canonical=config.get("canonical"), unannotated=unannotated)
     read = read_annotated(folder, recipe, usual=known)
     if read.layout == "images":
         raise BadInput(f"{folder}: it has no annotations, so there is nothing to evaluate against")

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from foveate.cli.options import (
     Common,
     ConfigFile,
+    Group,
     Overrides,
     Overwrite,
     Preset,
@@ -31,6 +32,7 @@ def learn(
     out: str,
     preset: Preset | None = None,
     select: Select = None,
+    group: Group = None,
     config: ConfigFile = None,
     set_: Overrides = None,
     replay: str | None = None,
@@ -63,7 +65,7 @@ def learn(
     started = time.monotonic()
     resolve(common.device)  # it must be there before anything is claimed
     source = Run.open(run)
-    recipe = gather(config, preset, select, None, set_, common)
+    recipe = gather(config, preset, select, None, set_, common, group=group)
     with Run.claim(out, overwrite, resume) as learned:
         if learned.begun:
             recipe, mixed_in = agree(learned, "learn", recipe), replaying.go_on(learned, replay, no_replay)

@@ -21,6 +21,7 @@ from foveate.runtime import signals
 
 COMMANDS = {
     "demo": ("demo:demo", "The whole story on scenes that it makes: train, attend, learn, evaluate."),
+    "check": ("check:check", "Say what a folder of annotated images holds, and what is doubtful about it."),
     "train": ("train:train", "Learn one kind of object from annotated scenes."),
     "attend": ("attend:attend", "Find the objects in images, and say how sure that is."),
     "learn": ("learn:learn", "Go on learning from scenes whose object locations are unknown."),

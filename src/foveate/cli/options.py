@@ -36,6 +36,15 @@ Overrides = Annotated[
 ]
 Category = Annotated[str | None, Parameter(help="The kind of object, where several are annotated.")]
 
+Unannotated = Annotated[
+    Literal["empty", "ignore"] | None,
+    Parameter(help="What images without annotation are, where others have some; empty, and told, if not said."),
+]
+Group = Annotated[
+    str | None,
+    Parameter(help="What is held out together: folder, or a REGEX whose first group in an image's name names it."),
+]
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)

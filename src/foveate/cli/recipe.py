@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from foveate import __version__
 from foveate.cli.models import training_settings
@@ -33,6 +33,8 @@ class Recipe:
         select: Slice of the scenes.
         category: Kind of object, where several are annotated.
         canonical: Where named keypoints lie in the canonical window, name -> [x, y].
+        unannotated: What images without annotation are, where others have some.
+        group: What is held out together.
         settings: Nested settings over the preset's, with where they come from.
         said: Names of what the user stated, in a file or on the command line.
     """
@@ -42,6 +44,8 @@ class Recipe:
     select: str | None = None
     category: str | None = None
     canonical: dict[str, list[float]] | None = None
+    unannotated: Literal["empty", "ignore"] | None = None
+    group: str | None = None
     settings: list[tuple[dict[str, Any], str]] = field(default_factory=list)
     said: set[str] = field(default_factory=set)
 
@@ -52,6 +56,8 @@ _TYPES: dict[str, tuple[type, str]] = {
     "select": (str, "a text START:STOP"),
     "category": (str, "a text"),
     "canonical": (dict, "a table of name = [x, y]"),
+    "unannotated": (str, "empty or ignore"),
+    "group": (str, "folder or a regular expression"),
     "settings": (dict, "a table"),
 }
 
@@ -63,8 +69,9 @@ def gather(
     category: str | None,
     set_: list[str] | None,
     common: Common,
+    **more: str | None,
 ) -> Recipe:
-    """The recipe that a configuration file and the command line describe.
+    """The recipe that a configuration file and the command line describe; `more` are further entries of the latter.
 
     Raises:
         BadInput: The file can't be read, or an entry is unknown or of the wrong type.
@@ -72,7 +79,7 @@ def gather(
     recipe = Recipe()
     if config is not None:
         _take(recipe, _checked(config), config)
-    line = {"preset": preset, "seed": common.seed, "select": select, "category": category}
+    line = {"preset": preset, "seed": common.seed, "select": select, "category": category, **more}
     _take(recipe, {name: value for name, value in line.items() if value is not None}, "the command line")
     if set_:
         _take(recipe, {"settings": parse_overrides(set_)}, "--set")
@@ -147,6 +154,8 @@ def recorded(command: str, scenes: str, recipe: Recipe, settings: Any, **more: A
             "select": recipe.select,
             "category": recipe.category,
             "canonical": recipe.canonical,
+            "unannotated": recipe.unannotated,
+            "group": recipe.group,
             **more,
             "settings": to_table(settings),
         }
@@ -164,7 +173,7 @@ def agree(run: Any, command: str, recipe: Recipe) -> Recipe:
         raise BadInput(f"{run.target} was begun by foveate {kept.get('command')}, not {command}")
     begun = Recipe()
     _take(begun, {name: value for name, value in kept.items() if name in _TYPES}, f"{run.target}/config.toml")
-    for name in sorted(recipe.said & {"preset", "seed", "select", "category", "canonical"}):
+    for name in sorted(recipe.said & (_TYPES.keys() - {"settings"})):
         if getattr(begun, name) != getattr(recipe, name):
             raise BadInput(
                 f"{run.target} was begun with {name} = {getattr(begun, name)!r}, not {getattr(recipe, name)!r}"
@@ -214,6 +223,8 @@ def _checked(config: str) -> dict[str, Any]:
     for name, point in table.get("canonical", {}).items():
         if not (isinstance(point, list) and len(point) == 2 and all(isinstance(x, (int, float)) for x in point)):
             raise BadInput(f"{config}: canonical.{name}: expected [x, y], got {point!r}")
+    if table.get("unannotated") not in (None, "empty", "ignore"):
+        raise BadInput(f"{config}: unannotated: expected empty or ignore, got {table['unannotated']!r}")
     if table.get("seed", 0) < 0:
         raise BadInput(f"{config}: seed: expected a number of 0 or more, got {table['seed']}")
     return table

@@ -11,11 +11,13 @@ from foveate.cli.options import (
     Category,
     Common,
     ConfigFile,
+    Group,
     Overrides,
     Overwrite,
     Preset,
     Resume,
     Select,
+    Unannotated,
     note,
     print_figures,
     progress,
@@ -36,6 +38,8 @@ def train(
     preset: Preset | None = None,
     select: Select = None,
     category: Category = None,
+    unannotated: Unannotated = None,
+    group: Group = None,
     config: ConfigFile = None,
     set_: Overrides = None,
     resume: Resume = False,
@@ -63,7 +67,7 @@ def train(
 
     started = time.monotonic()
     resolve(common.device)  # it must be there before anything is claimed
-    recipe = gather(config, preset, select, category, set_, common)
+    recipe = gather(config, preset, select, category, set_, common, unannotated=unannotated, group=group)
     if print_config:
         settings = settings_of(recipe, PRESETS)
         read = read_annotated(scenes, recipe)
@@ -142,15 +146,28 @@ def _counts(read: "Scenes") -> dict[str, int]:
     return {"images": len(read.scenes), "objects": sum(len(scene.gazes) for scene in read.scenes)}
 
 
-def _read(folder: str, recipe: Recipe, annotated: bool, usual: str | None = None) -> "Scenes":
+def read_quietly(folder: str, recipe: Recipe, annotated: bool, usual: str | None = None) -> "Scenes":
+    """The scenes of a recipe; nothing is said of what is doubtful about them."""
     from foveate.scenes.folder import parse_select, read_scenes
 
     select = parse_select(recipe.select) if recipe.select else None
     canonical = {name: (point[0], point[1]) for name, point in (recipe.canonical or {}).items()} or None
     with progress().phase("read scenes") as tick:
-        read = read_scenes(
-            folder, select, recipe.category, canonical, annotated, tick=lambda done: tick(done), usual=usual
-        )
-    for problem in read.problems:
-        note(problem)
+        return read_scenes(
+            folder, select, recipe.category, canonical, annotated, lambda done: tick(done), usual, recipe.unannotated,
+            recipe.group,
+        )  # fmt: skip
+
+
+def _read(folder: str, recipe: Recipe, annotated: bool, usual: str | None = None) -> "Scenes":
+    from foveate.scenes.doubts import Refused
+
+    try:
+        read = read_quietly(folder, recipe, annotated, usual)
+    except Refused as error:
+        for line in error.doubts.lines():
+            note(line)
+        raise
+    for line in [*read.problems, *([read.grouping] if read.grouping else [])]:
+        note(line)
     return read

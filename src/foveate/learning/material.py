@@ -53,7 +53,7 @@ class Material(NamedTuple):
         held_out = self._new_held_out(teaches, settings)
         if self.old is not None:
             count, annotated = len(self.new.names), torch.unique(self.old.objects.image).tolist()
-            apart = set(hold_out(self.old.names, settings.held_out, self.old_seed)[1])
+            apart = set(hold_out(self.old.held_together(), settings.held_out, self.old_seed)[1])
             images += [count + k for k in annotated]
             held_out += [count + k for k in annotated if k in apart]
             gallery = join(gallery, self.old)
@@ -63,7 +63,8 @@ class Material(NamedTuple):
 
     def _new_held_out(self, teaches: Sequence[int], settings: TrainSettings) -> list[int]:
         """Those of the new scenes held out that teach; FEWEST by the same hash where they are fewer, half at most."""
-        apart = set(hold_out(self.new.names, settings.held_out, settings.seed)[1])
+        groups = self.new.held_together()
+        apart = set(hold_out(groups, settings.held_out, settings.seed)[1])
         count = min(max(len(apart & set(teaches)), FEWEST), len(teaches) // 2)
-        _, first = hold_out([self.new.names[k] for k in teaches], count / len(teaches), settings.seed)
+        _, first = hold_out([groups[k] for k in teaches], count / len(teaches), settings.seed)
         return [teaches[k] for k in first]

@@ -12,7 +12,7 @@ from typing import Literal
 
 from foveate.errors import BadInput
 from foveate.scenes.doubts import Doubts
-from foveate.scenes.keypoints import Points, fit
+from foveate.scenes.layouts.keypoints import Points, fit
 from foveate.scenes.layouts.shapes import FULL, HALF_TURN, Document, Frame, Kind, Outline, Shape
 
 FACE_POINTS: dict[str, tuple[float, float]] = {
@@ -45,6 +45,7 @@ class Annotation:
         angle_period: How far the gaze's angle is known: 360 in full, 180 or 90 up to turns by as many degrees, 0 not at
             all.
         extent: The rectangle that was drawn, or that holds what was; None stands for the whole picture.
+        drawn: Whether it was; it is a guess around keypoints otherwise.
         cut: Sides of the picture at which the extent ends because the picture does. (Before it is known where in the
             picture it lies: those at which it may.)
         kind: An object; a crowd, whose objects are not told apart; or unsure (can't be used, marked as difficult).
@@ -54,6 +55,7 @@ class Annotation:
     gaze: Frame | None
     angle_period: int
     extent: Outline | None
+    drawn: bool
     cut: tuple[Side, ...]
     kind: Kind
     source: str
@@ -90,11 +92,12 @@ def choose_category(document: Document, category: str | None, usual: str | None)
             return category
         annotated = ", ".join(counted) or "none"
         raise BadInput(f"{document.place}: nothing is called {category!r}; annotated are: {annotated}")
-    if len(counts) > 1 and usual in counts:
-        for each in counted:
-            document.doubts.add("categories", each, chosen=usual)
-        return usual
     if len(counts) > 1:
+        chosen = f": {usual!r} is used" if usual in counts else ", one has to be chosen (--category NAME)"
+        for each in counted:
+            document.doubts.add("categories", each, chosen=chosen)
+        if usual in counts:
+            return usual
         listed = ", ".join(counted)
         raise BadInput(f"{document.place}: several kinds of object are annotated, choose one category: {listed}")
     return next(iter(counts), None)
@@ -136,15 +139,14 @@ def of_document(document: Document, category: str | None, canonical: Points) -> 
     doubts, total = document.doubts, len(objects) + len(others)
     for number, shape in others:
         region = shape.outline if isinstance(shape.outline, Outline) else _around(shape.keypoints)
-        found[number].append(Annotation(None, FULL, region, _may_be_cut(shape), shape.kind, shape.source))
+        found[number].append(Annotation(None, FULL, region, *_drawn(shape), shape.kind, shape.source))
         where = f"{document.entries[number].file_name}, {shape.source}"
         doubts.add("crowds" if shape.kind == "crowd" else "difficult", where, total=total)
     doubts.state("crowds", remedy=_REMEDY if 2 * doubts.count("crowds") > total else "")
     windows = _windows([shape for _, shape in objects], canonical, document)
     for (number, shape), window in zip(objects, windows, strict=True):
         kind: Kind = "unsure" if window.gaze is None else "object"
-        cut = _may_be_cut(shape)
-        found[number].append(Annotation(window.gaze, window.period, window.extent, cut, kind, shape.source))
+        found[number].append(Annotation(window.gaze, window.period, window.extent, *_drawn(shape), kind, shape.source))
         if window.doubt:
             where = f"{document.entries[number].file_name}, {shape.source}"
             doubts.add(window.doubt, where + (f": {window.reason}" if window.reason else ""), total=len(objects))
@@ -238,9 +240,10 @@ def _around(keypoints: Points | str | None) -> Outline | None:
     return Outline.between(min(x) - margin, min(y) - margin, max(x) + margin, max(y) + margin)
 
 
-def _may_be_cut(shape: Shape) -> tuple[Side, ...]:
-    """All sides where an outline was drawn, unless its file says that it is whole."""
-    return SIDES if isinstance(shape.outline, Outline) and shape.truncated is not False else ()
+def _drawn(shape: Shape) -> tuple[bool, tuple[Side, ...]]:
+    """Whether an outline was drawn, and the sides at which it may be cut: all, unless its file says it is whole."""
+    drawn = isinstance(shape.outline, Outline)
+    return drawn, SIDES if drawn and shape.truncated is not False else ()
 
 
 def _refuse_mostly_unusable(doubts: Doubts, total: int, place: str) -> None:

@@ -6,11 +6,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from foveate.errors import BadInput
+
 SHOWN = 3
 """Examples that are kept of each kind."""
 
 SENTENCES = {
     # what the folder holds
+    "unknown_layout": "{what}",
     "missing": "{count} of {total} images are missing",
     "unreadable": "{count} of {total} images can't be used",
     "names": "{count} of {total} images have another spelling on disk (letter case, or the Unicode form of accents)",
@@ -20,6 +23,9 @@ SENTENCES = {
     "unlisted_images": "{count} images of the folder are in no annotation file and are left out",
     "unpaired": "{count} annotation files belong to no image of the folder",
     "splits": "the images of {count} splits are read together; to read one alone, name its folder or file",
+    "broken_files": "{count} of {total} annotation files can't be read, and their images are left out",
+    "sorted_corners": "the corners of all {count} oriented boxes begin at the same side of the image, as programs sort "
+    "them: the angles are taken as known up to quarter turns",
     "unread_files": "{count} annotation files beside those that are read are left out",
     "raw": "{count} raw camera files are left out: develop them first",
     "pages": "{count} images have several pages or frames, of which the first is used",
@@ -30,7 +36,7 @@ SENTENCES = {
     "made on the picture {taken}",
     # what the annotations say
     "unlisted_annotations": "{count} of {total} annotations are of images that are not listed",
-    "categories": "{count} kinds of object are annotated, {chosen!r} is used",
+    "categories": "{count} kinds of object are annotated{chosen}",
     "crowds": "{count} of {total} annotations are crowds (iscrowd) and are left out{remedy}",
     "difficult": "{count} of {total} annotations are marked as difficult or to be ignored, and are left out",
     "unusable": "{count} of {total} annotations have no usable window and are left out",
@@ -122,3 +128,16 @@ class Doubts:
     def lines(self) -> list[str]:
         """A line each, for people."""
         return [doubt.line() for doubt in self.found()]
+
+
+class Refused(BadInput):
+    """A folder that can't be used as a whole.
+
+    Attributes:
+        figures: What was found before: layout, images, objects.
+        doubts: What was doubtful before.
+    """
+
+    def __init__(self, reason: str, figures: dict[str, Any], doubts: Doubts):
+        super().__init__(reason)
+        self.figures, self.doubts = figures, doubts

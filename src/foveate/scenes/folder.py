@@ -11,105 +11,27 @@ know every picture's upright size; pixels are not, so that memory stays small wh
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from typing import Literal
-
-import numpy as np
-from jaxtyping import Float
 
 from foveate.errors import BadInput
 from foveate.scenes.annotations import FACE_POINTS, Annotation, choose_category, of_document
-from foveate.scenes.doubts import Doubts
+from foveate.scenes.doubts import Doubts, Refused
+from foveate.scenes.examination import examine
+from foveate.scenes.formats import RAW
+from foveate.scenes.groups import group, sources
 from foveate.scenes.image import open_picture, read_image
-from foveate.scenes.keypoints import check_canonical
-from foveate.scenes.layouts.find import read_document
-from foveate.scenes.layouts.shapes import Document, Frame
-from foveate.scenes.listing import list_images
-from foveate.scenes.names import Resolver, is_spelled
+from foveate.scenes.layouts.find import read_document, unknown
+from foveate.scenes.layouts.keypoints import check_canonical
+from foveate.scenes.layouts.names import Resolver, is_spelled
+from foveate.scenes.layouts.pairing import Survey, below
+from foveate.scenes.layouts.shapes import Document
+from foveate.scenes.listing import list_images, scan
 from foveate.scenes.placing import Listed, place
+from foveate.scenes.scene import Scene, Scenes
 
 __all__ = ["Scene", "Scenes", "list_images", "open_picture", "parse_select", "read_image", "read_scenes"]
 
 Unannotated = Literal["empty", "ignore"]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One picture and what is annotated in it.
-
-    Attributes:
-        name: Path below the folder, with forward slashes; unique.
-        path: Where the file is.
-        width, height: Size of the upright picture in pixels.
-        annotations: One record each, in pixels of the upright picture.
-        annotated: Whether somebody looked at it: if so and there is no object, it is known to be empty.
-        group: What belongs together when scenes are held out; the name if empty.
-    """
-
-    name: str
-    path: str
-    width: int
-    height: int
-    annotations: tuple[Annotation, ...] = ()
-    annotated: bool = False
-    group: str = ""
-
-    @property
-    def state(self) -> Literal["objects", "empty", "unannotated"]:
-        """With objects, empty, or never looked at."""
-        if any(annotation.kind == "object" for annotation in self.annotations):
-            return "objects"
-        return "empty" if self.annotated else "unannotated"
-
-    @cached_property
-    def objects(self) -> list[Annotation]:
-        """The annotations that are objects."""
-        return [annotation for annotation in self.annotations if annotation.kind == "object"]
-
-    @cached_property
-    def gazes(self) -> Float[np.ndarray, "objects 4"]:
-        """(a, b, tx, ty) of every object."""
-        return np.array([annotation.gaze for annotation in self.objects], dtype=np.float64).reshape(-1, 4)
-
-    @cached_property
-    def ignore(self) -> Float[np.ndarray, "regions 4"]:
-        """Boxes (x0, y0, x1, y1) of regions that are neither object nor background: crowds, unusable annotations."""
-        whole = (0.0, 0.0, float(self.width), float(self.height))
-        regions = [
-            whole if annotation.extent is None else annotation.extent.upright()
-            for annotation in self.annotations
-            if annotation.kind != "object"
-        ]
-        return np.array(regions, dtype=np.float64).reshape(-1, 4)
-
-    def moved(self, frame: Frame, width: int, height: int) -> "Scene":
-        """What is annotated, in the pixels of another picture of this one, to which a frame carries those here."""
-        annotations = tuple(annotation.moved(frame) for annotation in self.annotations)
-        return Scene(self.name, self.path, width, height, annotations, self.annotated, self.group)
-
-
-@dataclass
-class Scenes:
-    """The pictures of a folder, sorted by name.
-
-    Attributes:
-        scenes: Those that can be used.
-        category: Name of the kind of object, None without annotations.
-        layout: Name of the layout of its annotation files, "images" without any.
-        doubts: What a person should know.
-    """
-
-    scenes: list[Scene]
-    category: str | None = None
-    layout: str = "images"
-    doubts: Doubts = field(default_factory=Doubts)
-
-    @property
-    def problems(self) -> list[str]:
-        """What a person should know, a line each."""
-        return self.doubts.lines()
 
 
 def parse_select(text: str) -> slice:
@@ -134,6 +56,7 @@ def read_scenes(
     tick: Callable[[int], None] | None = None,
     usual: str | None = None,
     unannotated: Unannotated | None = None,
+    rule: str | None = None,
 ) -> Scenes:
     """Reads a SCENES folder.
 
@@ -148,6 +71,7 @@ def read_scenes(
         usual: Name of the kind to use where several are annotated, this one among them, and `category` names none.
         unannotated: What pictures that nobody annotated are, where others are annotated: known to be empty, or left
             out. Unless it is said they are taken as empty, and told.
+        rule: What belongs together when scenes are held out: "folder", or a regular expression (`groups.group`).
 
     Raises:
         BadInput: The folder, or its annotations as a whole, can't be used; most of the pictures are missing or
@@ -157,31 +81,52 @@ def read_scenes(
     if not os.path.isdir(folder):
         raise BadInput(f"{folder}: not a folder")
     points = None if canonical is None else check_canonical(canonical, "canonical points")
-    document = read_document(folder) if annotated else None
-    if document is None:
-        if annotated and category is not None:
-            raise BadInput(f"{folder}: it has no annotations, so no category {category!r}")
-        document = Document("images", folder)
-        kind, listed = None, [Listed(_below(folder, path)) for _, path in list_images(folder)]
-    else:
+    survey = Survey.of(folder, listing := scan(folder))
+    document = read_document(survey) if annotated else None
+    if document is None and annotated and category is not None:
+        raise BadInput(f"{folder}: it has no annotations, so no category {category!r}")
+    document = document or Document("images", folder)
+    if document.layout == "images" and annotated and (what := unknown(survey)) is not None:
+        document.doubts.add("unknown_layout", None, what=what)
+    for path, what in listing.named:
+        document.doubts.add("raw" if what == RAW else "no_photographs", f"{below(folder, path)}: {what}")
+    try:
         kind = choose_category(document, category, usual)
         annotations = of_document(document, kind, {**FACE_POINTS, **document.canonical, **(points or {})})
-        listed = _unannotated(_resolve(document, annotations, folder), unannotated, document.doubts)
-    listed.sort(key=lambda each: each.name)
+        if document.layout == "images":
+            listed = [Listed(name) for name in survey.images]
+        else:
+            listed = _unannotated(_resolve(document, annotations, survey), unannotated, document.doubts)
+        placed = place(_selected(listed, select, folder), folder, document.doubts, tick)
+        names = [each.name for each, _, _ in placed]
+        paths = [os.path.join(folder, name) for name in names]
+        groups, grouping = group(names, paths, rule)
+    except BadInput as error:
+        objects = sum(shape.kind == "object" for entry in document.entries for shape in entry.shapes)
+        figures = {"layout": document.layout, "images": len(document.entries), "objects": objects}
+        raise Refused(str(error), figures, document.doubts) from None
+    scenes = [
+        Scene(each.name, path, header.width, header.height, found, each.annotated, of)
+        for (each, header, found), path, of in zip(placed, paths, groups, strict=True)
+    ]
+    examine(scenes, document.doubts)
+    if grouping is None and (several := sources(names)):
+        document.doubts.add("neighbours", None, len(names), total=len(names), groups=several)
+    return Scenes(scenes, kind, document.layout, document.doubts, grouping)
+
+
+def _selected(listed: list[Listed], select: slice | None, folder: str) -> list[Listed]:
+    """Those that a selection of the files sorted by name holds.
+
+    Raises:
+        BadInput: There are none.
+    """
+    listed = sorted(listed, key=lambda each: each.name)
     chosen = listed if select is None else listed[select]
     if not chosen:
         reason = f"the selection holds none of {len(listed)} images" if listed else "no images"
         raise BadInput(f"{folder}: {reason}")
-    placed = place(chosen, folder, document.doubts, tick)
-    scenes = [
-        Scene(each.name, os.path.join(folder, each.name), header.width, header.height, found, each.annotated)
-        for each, header, found in placed
-    ]
-    return Scenes(scenes, kind, document.layout, document.doubts)
-
-
-def _below(folder: str, path: str) -> str:
-    return Path(os.path.relpath(path, folder)).as_posix()
+    return chosen
 
 
 def _unannotated(listed: list[Listed], rule: Unannotated | None, doubts: Doubts) -> list[Listed]:
@@ -196,13 +141,13 @@ def _unannotated(listed: list[Listed], rule: Unannotated | None, doubts: Doubts)
     return [each for each in listed if each.annotated] if rule == "ignore" else listed
 
 
-def _resolve(document: Document, annotations: list[list[Annotation]], folder: str) -> list[Listed]:
+def _resolve(document: Document, annotations: list[list[Annotation]], survey: Survey) -> list[Listed]:
     """The file of every entry, with the entries that name it.
 
     Entries that name one file exactly are one picture. Entries that only resemble a file's name get it if no other
     entry does: two pictures of one base name from different folders are not the same picture.
     """
-    resolver, doubts, total = Resolver(folder), document.doubts, len(document.entries)
+    resolver, doubts, total = Resolver(survey.folder), document.doubts, len(document.entries)
     files: dict[str, list[int]] = {}
     inexact = []
     for number, entry in enumerate(document.entries):
@@ -240,12 +185,16 @@ def _resolve(document: Document, annotations: list[list[Annotation]], folder: st
         doubts.add("missing", name, total=total)
     if 2 * len(missing) > total:
         line = next(doubt.line() for doubt in doubts.found() if doubt.kind == "missing")
-        raise BadInput(f"{folder}: {line}")
+        raise BadInput(f"{survey.folder}: {line}")
+    for name in survey.images:
+        if name not in files:
+            doubts.add("unlisted_images", name)
     return [
         Listed(
             name,
             any(document.entries[number].annotated for number in numbers),
             [(document.entries[number].size, annotations[number]) for number in numbers],
+            document.entries[numbers[0]].header,
         )
         for name, numbers in files.items()
     ]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from foveate.errors import BadInput
-from foveate.scenes.formats import HEAD, SUFFIXES, kind_of
+from foveate.scenes.formats import HEAD, SUFFIXES, kind_of, other_kind
 
 OUTPUT_MARK = ".foveate-output"
 
@@ -33,6 +33,8 @@ class Listing:
         links: Links to folders, which are not followed, and broken links.
         outputs: Folders left out because foveate wrote them.
         unreadable: Folders and files that may not be read.
+        others: The files among the ignored ones that are not hidden.
+        named: Those of kinds that people take for pictures (raw camera files, PDF, video), with what they are.
     """
 
     images: list[tuple[str, str]] = field(default_factory=list)
@@ -40,6 +42,8 @@ class Listing:
     links: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    named: list[tuple[str, str]] = field(default_factory=list)
 
     def summary(self) -> str:
         """One line for a person: how many images, and what was passed over."""
@@ -50,7 +54,8 @@ class Listing:
             (len(self.unreadable), "unreadable", "unreadable"),
         )
         counts = [f"{count} {one if count == 1 else many}" for count, one, many in passed if count]
-        return ", ".join([f"{len(self.images)} image{'' if len(self.images) == 1 else 's'}", *counts])
+        said = [f"{len(self.images)} image{'' if len(self.images) == 1 else 's'}", *counts]
+        return ", ".join(said) + "".join(f"; {path} is {what}" for path, what in self.named[:3])
 
 
 def list_images(argument: str | os.PathLike) -> list[tuple[str, str]]:
@@ -92,6 +97,8 @@ def scan_all(arguments: Iterable[str | os.PathLike]) -> Listing:
         total.links += found.links
         total.outputs += found.outputs
         total.unreadable += found.unreadable
+        total.others += found.others
+        total.named += found.named
     return total
 
 
@@ -138,12 +145,18 @@ def _take(path: str, entry: os.DirEntry, found: Listing) -> None:
         found.images.append((path, path))
     else:
         found.ignored += 1
+        found.others.append(path)
 
 
 def _is_image(path: str, found: Listing) -> bool:
     try:
         with open(path, "rb") as handle:
-            return kind_of(handle.read(HEAD)) is not None
+            head = handle.read(HEAD)
     except OSError:
         found.unreadable.append(path)
         return False
+    if kind_of(head) is not None:
+        return True
+    if (what := other_kind(head)) is not None:
+        found.named.append((path, what))
+    return False

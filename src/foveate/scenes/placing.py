@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from foveate.errors import BadInput
 from foveate.scenes.annotations import Annotation, Side
 from foveate.scenes.doubts import Doubts
-from foveate.scenes.frames import SAME, STORED, Chosen, Told, choose, key
+from foveate.scenes.examination import Boxes
+from foveate.scenes.formats import RAW
 from foveate.scenes.image import BadImage, Header, read_header
+from foveate.scenes.layouts.frames import SAME, STORED, Chosen, Told, choose, key
 from foveate.scenes.layouts.shapes import Frame
 
 NEAR = 0.8
@@ -30,11 +32,13 @@ class Listed:
         annotated: Whether somebody looked at it.
         entries: Of each entry that names it: the size that its annotations speak of, and the annotations, whose `cut`
             says at which sides they may be cut.
+        header: Of the file, where it is known.
     """
 
     name: str
     annotated: bool = False
     entries: list[tuple[tuple[float, float] | None, list[Annotation]]] = field(default_factory=list)
+    header: Header | None = None
 
 
 Placed = tuple[Listed, Header, tuple[Annotation, ...]]
@@ -58,11 +62,16 @@ def place(
     unusable: list[str] = []
     for count, each in enumerate(listed, start=1):
         try:
-            usable.append((each, read_header(os.path.join(folder, each.name))))
+            header = each.header or read_header(os.path.join(folder, each.name))
         except BadImage as error:
             unusable.append(str(error))
+        else:
+            usable.append((each, header))
+            if header.pages > 1:
+                doubts.add("pages", f"{each.name} ({header.pages})")
         if tick is not None:
             tick(count)
+    boxes = Boxes()
     frames = choose(told for each, header in usable for told in _told(each, header) if told.outlines)
     placed: list[Placed] = []
     for each, header in usable:
@@ -71,9 +80,14 @@ def place(
         except BadImage as error:
             unusable.append(f"{os.path.join(folder, each.name)}: {error}")
         else:
+            for annotation in found:
+                if annotation.kind == "object" and annotation.extent is not None and annotation.drawn:
+                    where = f"{each.name}, {annotation.source}"
+                    boxes.see(annotation.extent.upright(), header.width, header.height, where)
             placed.append((each, header, _settled(found, each.name, header, doubts)))
+    boxes.tell(doubts)
     for line in unusable:
-        doubts.add("unreadable", line, total=len(listed))
+        doubts.add("raw" if line.endswith(RAW) else "unreadable", line, total=len(listed))
     if 2 * len(unusable) > len(listed):
         raise BadInput(f"{len(unusable)} of {len(listed)} images can't be used; the first: {unusable[0]}")
     total = sum(a.kind == "object" for each in listed for _, of_entry in each.entries for a in of_entry)

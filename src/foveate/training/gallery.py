@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from foveate.errors import BadInput, FoveateError
@@ -33,6 +33,7 @@ class Gallery(NamedTuple):
         objects: Where objects are annotated, in pixels of the pyramids.
         ignore: For each image, boxes (x0, y0, x1, y1) that are neither object nor background.
         problems: A line for every scene that could not be read.
+        groups: What each scene belongs to when scenes are held out; None where each stands alone.
     """
 
     pyramids: Pyramids
@@ -40,6 +41,11 @@ class Gallery(NamedTuple):
     objects: Objects
     ignore: list[Float[Tensor, "regions 4"]]
     problems: list[str]
+    groups: list[str] | None = None
+
+    def held_together(self) -> list[str]:
+        """The group of each scene; those of one group are on one side of a hold-out."""
+        return self.names if self.groups is None else self.groups
 
     def of(self, image: int) -> Float[Tensor, "k 4"]:
         """The gazes of one image's objects."""
@@ -120,7 +126,12 @@ def join(first: Gallery, second: Gallery) -> Gallery:
         torch.cat((first.objects.periods(), second.objects.periods())),
     )
     return Gallery(
-        pyramids, first.names + second.names, objects, first.ignore + second.ignore, first.problems + second.problems
+        pyramids,
+        first.names + second.names,
+        objects,
+        first.ignore + second.ignore,
+        first.problems + second.problems,
+        first.held_together() + second.held_together(),
     )
 
 
@@ -137,7 +148,9 @@ def take(gallery: Gallery, images: Sequence[int]) -> Gallery:
     where = [torch.nonzero(gallery.objects.image == image)[:, 0] for image in rows]
     image = torch.tensor([number for number, each in enumerate(where) for _ in each], dtype=torch.int64)
     objects = gallery.objects.take(torch.cat([*where, torch.zeros(0, dtype=torch.int64)]))._replace(image=image)
-    return Gallery(some, [gallery.names[k] for k in rows], objects, [gallery.ignore[k] for k in rows], [])
+    together = gallery.held_together()
+    names, groups = [gallery.names[k] for k in rows], [together[k] for k in rows]
+    return Gallery(some, names, objects, [gallery.ignore[k] for k in rows], [], groups)
 
 
 def _gather(pictures: list[Picture], scenes: list[Scene], problems: list[str]) -> Gallery:
@@ -155,6 +168,7 @@ def _gather(pictures: list[Picture], scenes: list[Scene], problems: list[str]) -
         objects,
         ignore,
         problems,
+        [s.group or s.name for s in scenes],
     )
 
 
@@ -165,11 +179,29 @@ def _read(scene: Scene, largest: int) -> Picture | str:
         return str(error)
 
 
-def hold_out(names: Sequence[str], share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Numbers of the scenes that train, and of those that validate and calibrate: by a hash of each name.
+def hold_out(groups: Sequence[str], share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Numbers of the scenes that train, and of those that validate and calibrate: by a hash of each group's name.
 
-    At least one scene is on either side when there are two.
+    Whole groups are held out, until they hold the share; one that would make it half as much again is passed over. At
+    least one scene is on either side when there are two.
+
+    Args:
+        groups: Of each scene; its own name where it stands alone.
+        share: Of the scenes, to be held out.
+        seed: Of the hash.
     """
-    order: Int[np.ndarray, "n"] = np.argsort([key(seed, "held out", name) for name in names], kind="stable")
-    count = min(max(round(share * len(names)), 1), max(len(names) - 1, 0))
-    return sorted(order[count:].tolist()), sorted(order[:count].tolist())
+    members: dict[str, list[int]] = {}
+    for number, name in enumerate(groups):
+        members.setdefault(name, []).append(number)
+    if len(members) == 1 and len(groups) > 1:
+        return hold_out([f"{name} {number}" for number, name in enumerate(groups)], share, seed)
+    order = sorted(members, key=lambda name: key(seed, "held out", name))
+    count = min(max(round(share * len(groups)), 1), max(len(groups) - 1, 0))
+    held_out: list[int] = []
+    for name in order:
+        if len(held_out) < count and len(held_out) + len(members[name]) <= 1.5 * count:
+            held_out += members[name]
+    if count and not held_out:
+        held_out = min((members[name] for name in order), key=len)
+    apart = set(held_out)
+    return [number for number in range(len(groups)) if number not in apart], sorted(held_out)

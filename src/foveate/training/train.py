@@ -26,6 +26,7 @@ from foveate.errors import BadInput
 from foveate.runtime.memory import keep_large_blocks
 from foveate.runtime.progress import Progress
 from foveate.scenes import gaze
+from foveate.scenes.examination import FEWEST
 from foveate.scenes.folder import Scenes
 from foveate.training.evidence import train_evidence
 from foveate.training.gallery import Gallery, hold_out, join, load_gallery
@@ -56,7 +57,6 @@ class RunFolder(Protocol):
     def load_tensors(self, name: str) -> dict[str, Tensor]: ...
 
 
-FEWEST = 6  # scenes with an object, below which nothing can be learnt and checked
 
 
 class Split(NamedTuple):
@@ -102,7 +102,7 @@ def prepare(scenes: Scenes, settings: TrainSettings, progress: Progress) -> tupl
     with_object = len(torch.unique(gallery.objects.image))
     if with_object < FEWEST:
         raise BadInput(f"{with_object} scenes with an annotated object: at least {FEWEST} are needed")
-    fit, held_out = hold_out(gallery.names, settings.held_out, settings.seed)
+    fit, held_out = hold_out(gallery.held_together(), settings.held_out, settings.seed)
     split = Split(fit, held_out, gallery.subset(fit), gallery.subset(held_out))
     if not len(split.held_out_objects.image) or not len(split.objects.image):
         raise BadInput("the scenes held out for validation, or those left, hold no object: give more annotated scenes")

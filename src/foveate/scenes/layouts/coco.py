@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from foveate.errors import BadInput
-from foveate.scenes.keypoints import check_canonical
 from foveate.scenes.layouts.documents import load_json
+from foveate.scenes.layouts.keypoints import check_canonical
 from foveate.scenes.layouts.segmentation import of_segmentation, turned_rectangle
 from foveate.scenes.layouts.shapes import (
     FULL,

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from foveate.errors import BadInput
-from foveate.scenes.names import is_file
+from foveate.scenes.layouts.names import is_file
 
 MAX_BYTES = 2**30
 """Annotation files larger than this are refused."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from foveate.scenes.doubts import Doubts
+from foveate.scenes.image import Header
 
 Frame = tuple[float, float, float, float]
 """A gaze (a, b, tx, ty) read as a map of pixels: (x, y) -> (a x - b y + tx, b x + a y + ty)."""
@@ -114,6 +115,7 @@ class Entry:
         below: Folder below SCENES that the name is relative to; "" for SCENES itself.
         other_name: A second name to look for, where the layout defines one.
         identity: The image's id in its file, where it has one.
+        header: Of the image, where the reader needed it.
     """
 
     file_name: str
@@ -123,6 +125,7 @@ class Entry:
     below: str = ""
     other_name: str | None = None
     identity: int | str | None = None
+    header: Header | None = None
 
 
 @dataclass

@@ -1,0 +1,92 @@
+"""What a folder's annotations look like as a whole: doubts that no single one of them shows."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from foveate.errors import BadInput
+from foveate.scenes.doubts import Doubts
+from foveate.scenes.scene import Scene
+
+FEWEST = 6
+"""Images with an object below which nothing can be learned and checked."""
+FEW = 30
+ELONGATED = 4.0
+TINY = 8.0
+"""Pixels across a window below which it shows little."""
+HUGE = 0.95
+"""Share of the picture's shorter side from which on a window fills it."""
+SLACK = 0.02
+"""Share of its own side by which a box may reach out of its picture unnoticed: tools round."""
+
+
+class Boxes:
+    """Looks at boxes as they were drawn, those that lie outside their picture among them."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[float, float, float, float, float, float]] = []
+        self._where: list[str] = []
+
+    def see(self, box: tuple[float, float, float, float], width: int, height: int, where: str) -> None:
+        """Takes in an upright box (x0, y0, x1, y1) of a picture of this size."""
+        self._seen.append((*box, float(width), float(height)))
+        self._where.append(where)
+
+    def tell(self, doubts: Doubts) -> None:
+        """Whether they reach out of their pictures, may be corners, or percent."""
+        if not self._seen:
+            return
+        x0, y0, x1, y1, width, height = np.array(self._seen).T
+        sides, total = np.stack([x1 - x0, y1 - y0]), len(x0)
+        slack = np.maximum(2.0, SLACK * sides)
+        out = (x1 > width + slack[0]) | (y1 > height + slack[1]) | (x0 < -slack[0]) | (y0 < -slack[1])
+        fits = (sides[0] > x0) & (sides[1] > y0) & (sides[0] <= width + 1) & (sides[1] <= height + 1)
+        if out.any():
+            kind = "corners" if fits.mean() > 0.95 and (x0 >= 0).all() and (y0 >= 0).all() else "reach_out"
+            self._add(doubts, kind, out, total)
+        within = (x1 <= 100.5) & (y1 <= 100.5) & (width > 200) & (height > 200)
+        if total >= 5 and within.all() and x1.max() > 75 and y1.max() > 75:
+            self._add(doubts, "percent", within, total)
+        ratio = sides.max(0) / np.maximum(sides.min(0), 1e-9)
+        if (ratio > ELONGATED).any():
+            self._add(doubts, "elongated", ratio > ELONGATED, total)
+            doubts.state("elongated", ratio=ELONGATED)
+
+    def _add(self, doubts: Doubts, kind: str, which: np.ndarray, total: int) -> None:
+        for number in np.flatnonzero(which).tolist():
+            doubts.add(kind, self._where[number], total=total)
+
+
+def examine(scenes: Sequence[Scene], doubts: Doubts) -> None:
+    """Adds doubts about the objects of all scenes together: their sizes, their angles, their number."""
+    angles: list[float] = []
+    total, known = sum(len(scene.objects) for scene in scenes), True
+    for scene in scenes:
+        for annotation in scene.objects:
+            a, b, _, _ = annotation.gaze or (0.0, 0.0, 0.0, 0.0)
+            side = 2 * math.hypot(a, b)
+            if side < TINY:
+                doubts.add("tiny", f"{scene.name}, {annotation.source}", total=total, pixels=TINY)
+            if side > HUGE * min(scene.width, scene.height):
+                doubts.add("huge", f"{scene.name}, {annotation.source}", total=total)
+            angles.append(math.degrees(math.atan2(b, a)))
+            known = known and annotation.angle_period == 360
+    if len(angles) >= 10 and known and max(angles) - min(angles) < 0.5:
+        doubts.add("angles", None, total, degrees=round(angles[0]) % 360)
+    with_objects = sum(scene.state == "objects" for scene in scenes)
+    if total and with_objects < FEW:
+        doubts.add("few", None, with_objects, least=FEWEST)
+
+
+def require_objects(scenes: Sequence[Scene], doubts: Doubts, place: str) -> None:
+    """Checks that there is something to learn from.
+
+    Raises:
+        BadInput: Too few images have an object.
+    """
+    count = sum(scene.state == "objects" for scene in scenes)
+    if count >= FEWEST:
+        return
+    why = next((f" ({line})" for line in doubts.lines()), "") if count == 0 else ""
+    raise BadInput(f"{place}: {count} images with an annotated object, at least {FEWEST} are needed to train{why}")

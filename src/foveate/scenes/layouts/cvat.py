@@ -1,0 +1,105 @@
+"""CVAT's own XML 1.1, for images: one `annotations.xml`.
+
+The rotation of a box or an ellipse is in degrees clockwise about its centre, and told in full.
+"""
+
+import math
+from typing import Any
+
+from foveate.errors import BadInput
+from foveate.scenes.layouts.documents import load_xml
+from foveate.scenes.layouts.polygons import ROUND, outline_of_polygons, outline_of_runs, ring_of_numbers
+from foveate.scenes.layouts.shapes import ANY, FULL, Document, Entry, Outline, Shape, Unusable, parsed, with_area
+
+_NO_WINDOW = {"polyline": "a polyline", "points": "points without names", "cuboid": "a cuboid", "tag": "a tag"}
+
+
+def read(path: str, below: str = "") -> Document:
+    """What an XML file of CVAT tells.
+
+    Args:
+        path: The file.
+        below: Folder below SCENES that names of images are relative to.
+
+    Raises:
+        BadInput: The file can't be used.
+    """
+    root = load_xml(path)
+    if root.tag != "annotations":
+        raise BadInput(f"{path}: not CVAT's annotations (its root is {root.tag[:40]!r})")
+    images = root.findall("image")
+    if not images and root.find("track") is not None:
+        raise BadInput(f"{path}: tracks of a video; export it from CVAT as 'CVAT for images 1.1', with the images")
+    told = Document("cvat", path)
+    labels = root.iterfind("meta//label/name")
+    told.categories = list(dict.fromkeys((label.text or "").strip() for label in labels))
+    for image in images:
+        shapes = [shape for number, each in enumerate(image, start=1) if (shape := _shape(each, number)) is not None]
+        name = image.get("name") or ""
+        if not name:
+            raise BadInput(f"{path}: an image has no name")
+        told.entries.append(Entry(name, _size(image), shapes, annotated=bool(shapes), below=below))
+    return told
+
+
+def _size(image: Any) -> tuple[float, float] | None:
+    try:
+        width, height = (parsed(image.get(side), side) for side in ("width", "height"))
+    except Unusable:
+        return None
+    return (width, height) if width >= 1 and height >= 1 else None
+
+
+def _shape(element: Any, count: int) -> Shape | None:
+    """The shape of an element; None of a tag, which says something of the image as a whole."""
+    if element.tag == "tag":
+        return None
+    shape = Shape((element.get("label") or "").strip() or "object", f"shape {count} ({element.tag})", "")
+    try:
+        if element.tag == "skeleton":
+            shape.keypoints, shape.outline = _skeleton(element), "it is a skeleton"
+        else:
+            shape.outline, shape.period = _outline(element)
+    except Unusable as reason:
+        shape.outline = str(reason)
+    return shape
+
+
+def _outline(element: Any) -> tuple[Outline, int]:
+    def told(*names: str) -> list[float]:
+        return [parsed(element.get(name), f"{element.tag} {name}") for name in names]
+
+    turn = math.radians(parsed(element.get("rotation", "0"), "rotation"))
+    match element.tag:
+        case "box":
+            box = with_area(Outline.between(*told("xtl", "ytl", "xbr", "ybr")), "its box")
+            return (Outline.turned(box.x, box.y, box.width, box.height, turn) if turn else box), FULL
+        case "ellipse":
+            x, y, across, down = told("cx", "cy", "rx", "ry")
+            ellipse = with_area(Outline.turned(x, y, 2 * across, 2 * down, turn), "its ellipse")
+            return ellipse, ANY if max(across, down) < ROUND * min(across, down) and not turn else FULL
+        case "polygon":
+            corners = (element.get("points") or "").replace(",", ";").split(";")
+            return outline_of_polygons([ring_of_numbers([parsed(x, "polygon") for x in corners], "polygon")])
+        case "mask":
+            left, top, width, height = told("left", "top", "width", "height")
+            runs = [int(parsed(run, "mask")) for run in (element.get("rle") or "").split(",")]
+            return outline_of_runs(_counts(runs), int(height), int(width), columns=False, left=left, top=top)
+    raise Unusable(f"{_NO_WINDOW.get(element.tag, 'a ' + element.tag[:20])} has no window")
+
+
+def _counts(runs: list[int]) -> Any:
+    import numpy as np
+
+    return np.array(runs, dtype=np.int64)
+
+
+def _skeleton(element: Any) -> dict[str, tuple[float, float]]:
+    """Labelled points by name; those marked as outside the picture are none."""
+    found = {}
+    for each in element.iterfind("points"):
+        if each.get("outside") == "1":
+            continue
+        x, _, y = (each.get("points") or "").partition(",")
+        found[(each.get("label") or "").strip()] = (parsed(x, "points"), parsed(y, "points"))
+    return found

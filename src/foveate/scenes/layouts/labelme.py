@@ -1,0 +1,151 @@
+"""labelme: one JSON file an image, beside it.
+
+Rectangles, circles, polygons and masks are objects of the kind that their label names. Oriented rectangles (four
+corners, upper left first, then clockwise) tell their angle in full. Points are keypoints, their labels the names: of
+the object whose `group_id` they share, else of an object of their own. Lines have no window.
+"""
+
+import base64
+import io
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from foveate.errors import BadInput
+from foveate.scenes.layouts.documents import load_json
+from foveate.scenes.layouts.pairing import Pairs, Survey
+from foveate.scenes.layouts.polygons import (
+    goes_clockwise,
+    outline_of_polygons,
+    outline_of_runs,
+    rectangle_of,
+    upright_most,
+)
+from foveate.scenes.layouts.shapes import (
+    ANY,
+    FULL,
+    QUARTER_TURN,
+    Document,
+    Entry,
+    Outline,
+    Shape,
+    Unusable,
+    number,
+    short,
+    with_area,
+)
+
+ORIENTED = ("rotation", "oriented_rectangle", "rotated_rectangle", "rotated_box")
+"""Names that labelme and its kin have for oriented rectangles."""
+MAX_MASK = 2**27
+"""Pixels of the largest mask that is decoded."""
+
+
+def is_labelme(document: Any) -> bool:
+    """Whether a JSON document looks like this layout."""
+    return isinstance(document, dict) and isinstance(document.get("shapes"), list) and "imagePath" in document
+
+
+def read(survey: Survey, files: list[str]) -> Document:
+    """What the JSON files of a folder tell; images without one are not annotated."""
+    told = Document("labelme", survey.folder)
+    pairs, seen = Pairs(survey.images), set[str]()
+    for place in files:
+        image = pairs.of(place)
+        try:
+            document = load_json(survey.path(place))
+            if not is_labelme(document):
+                raise BadInput(f"{survey.path(place)}: not a labelme file (shapes and imagePath are expected)")
+        except BadInput as error:
+            told.doubts.add("broken_files", str(error), total=len(files))
+            seen.add(image or "")  # nobody knows what is in it: it is no empty image
+            continue
+        name = image or document["imagePath"]
+        if not isinstance(name, str) or not name:
+            told.doubts.add("unpaired", place)
+            continue
+        seen.add(name)
+        told.entries.append(Entry(name, _size(document), _shapes(document["shapes"]), below=place.rpartition("/")[0]))
+    told.entries += [Entry(image, annotated=False) for image in survey.images if image not in seen]
+    return told
+
+
+def _size(document: Mapping[str, Any]) -> tuple[float, float] | None:
+    try:
+        width, height = (number(document.get(f"image{side}"), side) for side in ("Width", "Height"))
+    except Unusable:
+        return None
+    return (width, height) if width >= 1 and height >= 1 else None
+
+
+def _shapes(entries: list[Any]) -> list[Shape]:
+    shapes: list[Shape] = []
+    by_group: dict[Any, Shape] = {}
+    points: dict[Any, dict[str, tuple[float, float]]] = {}
+    for count, entry in enumerate(entries, start=1):
+        if not isinstance(entry, dict):
+            continue
+        label, group, kind = entry.get("label"), short(entry.get("group_id")), entry.get("shape_type", "polygon")
+        label = label if isinstance(label, str) and label else "object"
+        shape = Shape(label, f"shape {count} ({short(kind)})", "")
+        try:
+            corners = _corners(entry.get("points"))
+            if kind == "point" and len(corners) == 1:
+                points.setdefault(group, {})[label] = (float(corners[0, 0]), float(corners[0, 1]))
+                continue
+            shape.outline, shape.period = _outline(kind, corners, entry)
+        except Unusable as reason:
+            shape.outline = str(reason)
+        shapes.append(shape)
+        by_group.setdefault(group, shape)
+    for group, found in points.items():
+        owner = by_group.get(group) if group != "None" else None
+        if owner is None:
+            shapes.append(Shape("object", f"points of group {group}", "it is points", FULL, found))
+        else:
+            owner.keypoints = found
+    return shapes
+
+
+def _corners(points: Any) -> np.ndarray:
+    pairs = isinstance(points, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in points)
+    if not pairs or not points:
+        raise Unusable(f"points {short(points)} are not pairs")
+    return np.array([[number(x, "points"), number(y, "points")] for x, y in points])
+
+
+def _outline(kind: Any, corners: np.ndarray, entry: Mapping[str, Any]) -> tuple[Outline, int]:
+    if kind in ("rectangle", "mask") and len(corners) in (2, 4):
+        (x0, y0), (x1, y1) = corners.min(0).tolist(), corners.max(0).tolist()
+        if kind == "mask":
+            return _of_mask(entry.get("mask"), x0, y0)
+        return with_area(Outline.between(x0, y0, x1, y1), "its rectangle"), FULL
+    if kind == "circle" and len(corners) == 2:
+        radius = math.dist(*corners.tolist())
+        x, y = corners[0].tolist()
+        return with_area(Outline(x, y, 2 * radius, 2 * radius), "its circle"), ANY
+    if kind in ORIENTED and (rectangle := rectangle_of(corners)) is not None:
+        return (rectangle, FULL) if goes_clockwise(corners) else (upright_most(rectangle), QUARTER_TURN)
+    if kind in ("polygon", None, *ORIENTED):
+        return outline_of_polygons([corners])
+    raise Unusable(f"a {short(kind)} has no window")
+
+
+def _of_mask(data: Any, left: float, top: float) -> tuple[Outline, int]:
+    """A mask is a small picture as text (PNG in base64), whose upper left corner is the first of the points."""
+    from PIL.PngImagePlugin import PngImageFile
+
+    try:
+        image = PngImageFile(io.BytesIO(base64.b64decode(data, validate=True)))
+        if image.width * image.height > MAX_MASK:
+            raise Unusable(f"its mask of {image.width} x {image.height} is too large")
+        cells = np.asarray(image.convert("L")) > 0
+    except Unusable:
+        raise
+    except Exception:  # decoders raise nearly anything on damaged data
+        raise Unusable("its mask can't be read") from None
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], cells.ravel(), [False]))))
+    runs = np.diff(np.concatenate(([0], edges, [cells.size])))
+    return outline_of_runs(runs, *cells.shape, columns=False, left=left, top=top)

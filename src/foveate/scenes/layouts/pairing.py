@@ -1,0 +1,75 @@
+"""What lies in a folder, and which image an annotation file belongs to where there is one a picture."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from foveate.scenes.listing import Listing
+
+
+@dataclass
+class Survey:
+    """The files of a folder, as paths below it with forward slashes.
+
+    Attributes:
+        folder: The folder.
+        images: Its images, sorted.
+        others: Its other files that are not hidden, sorted, by suffix in lower case.
+        broken: Why files that may be annotations could not be read.
+    """
+
+    folder: str
+    images: list[str] = field(default_factory=list)
+    others: dict[str, list[str]] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, folder: str, listing: Listing) -> "Survey":
+        """What a walk through the folder has found."""
+        found = cls(folder, sorted(below(folder, path) for _, path in listing.images))
+        for path in sorted(below(folder, path) for path in listing.others):
+            found.others.setdefault(os.path.splitext(path)[1].lower(), []).append(path)
+        return found
+
+    def path(self, place: str) -> str:
+        """Where a file of the folder is."""
+        return os.path.join(self.folder, place)
+
+    def seen(self) -> str:
+        """The kinds of files that are there, in words: "12 .jpg, 3 .csv"."""
+        counts = Counter(os.path.splitext(place)[1].lower() or "without suffix" for place in self.images)
+        counts += Counter({suffix or "without suffix": len(places) for suffix, places in self.others.items()})
+        return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(6)) or "nothing"
+
+
+class Pairs:
+    """Finds the image of an annotation file: one of the same name but for the suffix, in the folder most alike."""
+
+    def __init__(self, images: Iterable[str]):
+        self._by_stem: dict[str, list[str]] = {}
+        for place in images:
+            base = place.rpartition("/")[2]
+            for name in {base, os.path.splitext(base)[0]}:  # x.json and x.jpg.json belong to x.jpg
+                self._by_stem.setdefault(name, []).append(place)
+
+    def of(self, annotations: str) -> str | None:
+        """The image of an annotation file; None if there is none, or several are as near."""
+        stem = os.path.splitext(annotations.rpartition("/")[2])[0]
+        folders = annotations.split("/")[:-1]
+        near = {place: _shared(place.split("/")[:-1], folders) for place in self._by_stem.get(stem, [])}
+        best = [place for place in near if near[place] == max(near.values())]
+        return best[0] if len(best) == 1 else None
+
+
+def below(folder: str, path: str) -> str:
+    """A path in a folder as one below it, with forward slashes."""
+    return os.path.relpath(path, folder).replace(os.sep, "/")
+
+
+def _shared(first: list[str], second: list[str]) -> tuple[bool, int]:
+    """Whether two folders are the same, and how many parts they share at their beginnings and at their ends."""
+    head = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+    ends = zip(reversed(first[head:]), reversed(second[head:]), strict=False)
+    return first == second, head + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ends))
