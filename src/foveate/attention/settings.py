@@ -28,6 +28,15 @@ class SearchSettings:
 
 
 @settings
+class ProposalSettings:
+    """Which of the periphery's answers are proposals."""
+
+    most: AtLeast1 = 40  # of one picture
+    floor: Annotated[float, Field(gt=0, lt=1)] = 0.05  # of their probability
+    overlap: Annotated[float, Field(gt=0, le=1)] = 0.4  # from which the less probable of two is dropped
+
+
+@settings
 class GazePrior:
     """p(u), the same for all gazes up to their images' sizes.
 

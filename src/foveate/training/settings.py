@@ -129,6 +129,26 @@ class ClutterSettings:
 
 
 @settings
+class PeripherySettings:
+    """How the periphery is trained."""
+
+    steps: AtLeast1 = 6000  # minibatches
+    batch: AtLeast1 = 32  # patches in each
+    pools: AtLeast1 = 4  # how often patches are made anew
+    patches: AtLeast1 = 4000  # that are made each time
+    mirror: bool = True  # patches may be mirrored (not of objects that have a handedness, as digits do)
+    sideways: SidewaysSettings = field(default_factory=lambda: SidewaysSettings(share=0.6, most=1.2))
+    clutter: AtLeast0 = 100  # pictures without an object beside the scenes
+    rate: Positive = 4e-3  # of AdamW, after a warm-up, then along a cosine to zero
+    warm_up: AtLeast1 = 100  # steps
+    weight_decay: NotNegative = 0.02
+    clip: Positive = 5.0  # largest norm of a gradient
+    decay: BelowOne = 0.998  # of the averaged weights, which are the result
+    report_every: AtLeast1 = 100  # steps between records
+    checkpoint_every: AtLeast1 = 500  # steps between checkpoints
+
+
+@settings
 class VerifierPairSettings:
     """How pairs are drawn: how many of each origin a minibatch holds, and how far from its place a gaze is."""
 

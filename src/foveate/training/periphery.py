@@ -1,0 +1,180 @@
+"""Training of the periphery: AdamW on patches that are made in pools.
+
+A pool of patches is made, used for its share of the steps, and makes room for the next, so memory stays that of one.
+What a step sees depends on the seed, its number and the scenes alone.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+from torch.optim import AdamW
+
+from foveate.attention.periphery import CONTRAST, GREY, STRIDE, Periphery, standard
+from foveate.runtime.precision import look_dtype
+from foveate.runtime.progress import Progress, Quiet
+from foveate.runtime.random import generator
+from foveate.scenes.pyramid import Pyramids
+from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
+from foveate.training.clutter import clutter
+from foveate.training.gallery import Gallery
+from foveate.training.labels import Objects
+from foveate.training.networks import Books, Recipe, train_network
+from foveate.training.periphery_loss import periphery_loss, targets
+from foveate.training.periphery_patches import Patches, make_patches
+from foveate.training.periphery_views import SIDE, Source
+from foveate.training.settings import ClutterSettings, PeripherySettings
+from foveate.training.sideways import sideways
+
+WITHOUT_COLOUR = 0.15  # share of patches
+GAIN, TINT, BIAS = 0.25, 0.08, 0.1  # standard deviations of log contrast, of each channel's, and of brightness
+MODERATE = 40.0  # half-side of objects at which side views are made, pixels
+
+
+class Batch(NamedTuple):
+    """What one step sees: patches as the network takes them, their objects, and blocks in which nothing is asked."""
+
+    planes: Float[Tensor, "n 3 128 128"]
+    objects: Float[Tensor, "n 16 5"]
+    ignored: Bool[Tensor, "n 32 32"]
+
+
+def train_periphery(
+    gallery: Gallery,
+    images: Sequence[int],
+    settings: PeripherySettings,
+    seed: int,
+    progress: Progress | None = None,
+    checkpoints: Checkpoints | NoCheckpoints | None = None,
+    log: Callable[[dict[str, Any]], None] = lambda record: None,
+    start: Periphery | None = None,
+    device: str | torch.device = "cpu",
+) -> Periphery:
+    """Trains a network from scratch, or from `start`; goes on from a checkpoint where there is one.
+
+    Args:
+        gallery: The scenes.
+        images: Numbers of those to learn from.
+        settings: How.
+        seed: Of the weights, the patches and their order.
+        progress: Shows how far it is, and may stop it.
+        checkpoints: Where the state is kept.
+        log: Takes one record every `report_every` steps.
+        start: A network whose weights training starts from.
+        device: Where the network is trained.
+
+    Returns:
+        The averaged network.
+    """
+    progress, device = progress or Quiet(), torch.device(device)
+    pools: dict[int, Patches] = {}
+
+    def draw(step: int) -> Batch:
+        pool = step * settings.pools // settings.steps
+        if pool not in pools:
+            pools.clear()  # before the next is made
+            sources = sources_of(gallery, images, settings, seed, pool, progress)
+            pools[pool] = make_patches(sources, settings.patches, seed, pool, progress)
+        return Batch(*(part.to(device) for part in draw_batch(pools[pool], settings, seed, step)))
+
+    def loss(net: Periphery, batch: Batch) -> Float[Tensor, ""]:
+        with torch.autocast(device.type, torch.bfloat16, enabled=look_dtype(device) == torch.bfloat16):
+            outputs = net(batch.planes)
+        told = targets(batch.objects, batch.ignored, SIDE // STRIDE)
+        return periphery_loss(outputs, batch.objects, told, net.harmonic)
+
+    net = Periphery(period_of(gallery.subset(images))).channels_last()
+    if start is None:
+        net.reset(generator(seed, "periphery"))
+    else:
+        net.load_state_dict(start.state_dict())
+    books = Books(
+        "periphery", "periphery", progress, checkpoints or NoCheckpoints(), log, settings.report_every,
+        settings.checkpoint_every,
+    )  # fmt: skip
+    return train_network(net.to(device), draw, loss, _recipe(settings), books).eval()
+
+
+def _recipe(settings: PeripherySettings) -> Recipe:
+    return Recipe(
+        lambda parameters: AdamW(parameters, lr=settings.rate, weight_decay=settings.weight_decay),
+        settings.steps,
+        settings.rate,
+        settings.warm_up,
+        settings.clip,
+        settings.decay,
+    )
+
+
+def period_of(objects: Objects) -> int:
+    """The period of the angle that a network for these objects tells: the longest of theirs, degrees."""
+    return int(objects.periods().max()) if len(objects.image) else 360
+
+
+def sources_of(
+    gallery: Gallery, images: Sequence[int], settings: PeripherySettings, seed: int, pool: int, progress: Progress
+) -> list[Source]:
+    """What the patches of one pool are made of: the scenes, side views of some of them, and clutter."""
+    sources = [Source(gallery, images)]
+    if settings.sideways.share > 0:
+        copies = sideways(_moderate(gallery), list(images), settings.sideways, seed + pool, progress)
+        sources.append(Source(copies, range(len(copies.names))))
+    if settings.clutter:
+        empty = clutter(gallery, images, settings.clutter, seed + pool, ClutterSettings(), progress)
+        sources.append(Source(empty, range(len(empty.names))))
+    return sources
+
+
+def _moderate(gallery: Gallery) -> Gallery:
+    """The gallery from the level on at which objects are of a moderate size; no pixel is copied."""
+    p, s = gallery.pyramids, torch.linalg.vector_norm(gallery.objects.gaze[:, :2], dim=1)
+    wanted = math.log2(float(s.median()) / MODERATE) if len(s) else 0.0
+    level = int(min(max(wanted, 0), int(p.levels.min()) - 1))
+    offset, height, width = (each[:, level:] for each in (p.offset, p.height, p.width))
+    pyramids = Pyramids(p.buffer, offset, height, width, p.levels - level, p.fill)
+    shrink = 2.0**-level
+    objects = gallery.objects._replace(gaze=gallery.objects.gaze * shrink)
+    return gallery._replace(pyramids=pyramids, objects=objects, ignore=[each * shrink for each in gallery.ignore])
+
+
+def draw_batch(patches: Patches, settings: PeripherySettings, seed: int, step: int) -> Batch:
+    """What step number `step` sees of a pool: some of its patches, turned by right angles, mirrored, in other light."""
+    rng = generator(seed, "periphery batch", step)
+    rows = torch.randint(len(patches.pixels), (settings.batch,), generator=rng)
+    turns = torch.randint(8 if settings.mirror else 4, (settings.batch,), generator=rng)
+    pixels, objects, ignored = patches.pixels[rows], patches.objects[rows], patches.ignored[rows]
+    for k in range(1, 8):
+        some = torch.nonzero(turns == k)[:, 0]
+        pixels[some], ignored[some] = turned(pixels[some], k), turned(ignored[some], k)
+        objects[some] = turned_objects(objects[some], k)
+    planes = _relit(standard(pixels, torch.float32), rng)
+    return Batch(planes.contiguous(memory_format=torch.channels_last), objects, ignored)
+
+
+def turned(planes: Shaped[Tensor, "*n side side"], k: int) -> Shaped[Tensor, "*n side side"]:
+    """Planes after k quarter turns clockwise, those of k - 4 and a mirror image before them from 4 on."""
+    return (planes.flip(-1) if k >= 4 else planes).rot90(-(k % 4), (-2, -1))
+
+
+def turned_objects(objects: Float[Tensor, "n k 5"], k: int) -> Float[Tensor, "n k 5"]:
+    """Where the objects of patches are after `turned`; the mirror image of an object is taken for an object."""
+    a, b, x, y, period = objects.unbind(-1)
+    if k >= 4:
+        b, x = -b, SIDE - x
+    for _ in range(k % 4):
+        a, b, x, y = -b, a, SIDE - y, x
+    return torch.stack((a, b, x, y, period), -1)
+
+
+def _relit(planes: Float[Tensor, "n 3 h w"], rng: torch.Generator) -> Float[Tensor, "n 3 h w"]:
+    """Other contrast, tint and brightness, some without colour; in the bounds that pixels have."""
+    n = len(planes)
+    grey = torch.nonzero(torch.rand(n, generator=rng) < WITHOUT_COLOUR)[:, 0]
+    planes[grey] = planes[grey].mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    gain = torch.exp(GAIN * torch.randn(n, 1, 1, 1, generator=rng) + TINT * torch.randn(n, 3, 1, 1, generator=rng))
+    bias = BIAS * 255 / CONTRAST * torch.randn(n, 1, 1, 1, generator=rng)
+    mean = planes.mean((1, 2, 3), keepdim=True)
+    return torch.addcmul(mean + bias - mean * gain, planes, gain).clamp_(-GREY / CONTRAST, (255 - GREY) / CONTRAST)
