@@ -123,3 +123,10 @@ def test_two_thousand_gazes_take_a_fraction_of_a_second():
     merge(gazes, scores)
     votes(gazes)
     assert time.process_time() - start < 1.0
+
+
+def test_no_more_are_kept_than_asked_for():
+    gazes, scores = crowd(80, seed=3), np.random.default_rng(3).normal(size=80)
+    every = merge(gazes, scores)
+    for most in (0, 1, 5, 1000):
+        np.testing.assert_array_equal(merge(gazes, scores, most=most).kept, every.kept[:most])

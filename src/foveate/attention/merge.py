@@ -39,6 +39,7 @@ def merge(
     scores: Real[ndarray, " n"] | Real[Tensor, " n"],
     iou: float = 0.3,
     inside: float = 0.7,
+    most: int | None = None,
 ) -> Merged:
     """Merges duplicates by the rule of this module.
 
@@ -47,6 +48,7 @@ def merge(
         scores: Confidence, any scale; a score that is not a number comes last.
         iou: Overlap of upright squares from which two gazes are one object; above 1 merges none by overlap.
         inside: Share of the smaller square inside the larger from which they are one object; above 1 merges none.
+        most: How many gazes to keep; those that come after are not looked at. All by default.
     """
     gazes, scores = (np.asarray(values, dtype=np.float64) for values in (gazes, scores))
     order = np.lexsort((*gazes.T[::-1], np.where(np.isnan(scores), np.inf, -scores)))
@@ -56,11 +58,13 @@ def merge(
     for i in range(len(boxes)):
         if owner[i] >= 0:
             continue
+        if len(kept) == most:
+            break
         overlap = gaze.iou_of_pairs(boxes[i], boxes).numpy()
         share = (gaze.intersection(boxes[i], boxes) / torch.minimum(area[i], area)).numpy()
         mine = ((overlap >= iou) | (share >= inside)) & (overlap > most)
         owner[mine], most[mine] = len(kept), overlap[mine]
         owner[i], most[i] = len(kept), np.inf
         kept.append(i)
-    votes = np.bincount(owner, minlength=len(kept)).astype(np.float64)
+    votes = np.bincount(owner[owner >= 0], minlength=len(kept)).astype(np.float64)
     return Merged(order[kept].astype(np.int64), votes)

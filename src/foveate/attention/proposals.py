@@ -72,7 +72,7 @@ def propose(
     ]
     gazes, logit = (torch.cat(parts) for parts in zip(*found, strict=True))
     best = torch.argsort(logit, descending=True, stable=True)[:CANDIDATES]
-    kept = merge(gazes[best], logit[best], iou=settings.overlap, inside=2.0).kept[: settings.most]
+    kept = merge(gazes[best], logit[best], settings.overlap, inside=2.0, most=settings.most).kept
     chosen = best[torch.from_numpy(kept)]
     return Proposals(gazes[chosen], torch.sigmoid(logit[chosen]))
 
