@@ -1,8 +1,8 @@
-"""Attention on one's own photographs: each with what was found in it, and the aligned crops of the best.
+"""Attention on your own images: each with the gazes found in it, and the aligned crops of the best three.
 
     python examples/own_photographs.py [RUN FOLDER [PICTURE.png]]
 
-Without a RUN and a folder it takes what `make demo` has made. The picture is a sheet of at most twelve photographs.
+Without a RUN and a folder it uses those that `make demo` has made. The figure shows at most twelve images.
 """
 
 import math
@@ -19,7 +19,7 @@ SHOWN, ACROSS, PHOTO, CROP, GAP = 12, 3, 360, 112, 12
 
 
 def cell(image, gazes) -> Image.Image:
-    """A photograph with its gazes, and beside it the crops of the best three."""
+    """An image with its gazes, and the crops of the best three."""
     picture = Image.new("RGB", (PHOTO + CROP + 2 * GAP, PHOTO + GAP), "white")
     picture.paste(ImageOps.pad(draw_overlay(image, gazes), (PHOTO, PHOTO), color="#eeeeee"))
     for place, gaze in enumerate(gazes[:3]):
@@ -28,14 +28,14 @@ def cell(image, gazes) -> Image.Image:
 
 
 def describe(gaze) -> str:
-    """Where the gaze is, in words."""
+    """Position, size, angle and probability of a gaze, as text."""
     a, b, x, y = gaze.u
     size, angle = 2 * math.hypot(a, b), math.degrees(math.atan2(b, a))
-    return f"at ({x:.0f}, {y:.0f}), {size:.0f} pixels wide, turned by {angle:.0f} degrees, P {gaze.probability:.2f}"
+    return f"at ({x:.0f}, {y:.0f}), {size:.0f} pixels wide, angle {angle:.0f} degrees, P {gaze.probability:.2f}"
 
 
 def main(run: str = "demo/run", folder: str = "demo/scenes/test-known", out: str = "own_photographs.png") -> None:
-    """Attends, prints, draws."""
+    """Attends, prints, plots."""
     if not Path(run).is_dir():
         sys.exit(f"no {run} here: run `make demo` first, or name a RUN and a folder of photographs")
     attention = foveate.load(run)

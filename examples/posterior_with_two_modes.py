@@ -1,9 +1,9 @@
-"""A posterior over a gaze with two modes: two objects that look alike, and a model that knows one look.
+"""A posterior over gazes with two modes: two similar objects, and a model with one appearance.
 
     python examples/posterior_with_two_modes.py [PICTURE.png]
 
-The patch model is the simplest there is: an RBM without couplings, whose mean is the object. Where is the object? In
-two places, and the posterior says so. Draws of Hamiltonian Monte Carlo are compared with the density summed on a grid.
+The patch model is the simplest possible: an RBM with W = 0, whose mean is the object. The image shows the object
+twice, so the posterior has two modes. Draws of Hamiltonian Monte Carlo are compared with the density summed on a grid.
 """
 
 import math
@@ -25,7 +25,7 @@ from foveate.scenes.pyramid import Pyramids
 SIDE, SCALE, PLACES, HEIGHT = 24, 30.0, (60.0, 96.0), 50.0
 REGION = (44.0, 42.0, 112.0, 58.0)
 TEMPERATURE = 200.0
-"""Pixels are no independent witnesses: so many count as one. Without it a mode would be a hundredth of a pixel wide."""
+"""Divides the log-likelihood, since pixels are not independent. Without it a mode would be 0.01 pixels wide."""
 SETTINGS = PosteriorSettings(
     chains=8, warm_up=200, draws=1500, dispersion=0.3, temperature=TEMPERATURE,
     prior=GazePrior(log_scale=(math.log(SCALE), 0.05), angle=(0.0, 0.05), region=REGION),
@@ -33,12 +33,12 @@ SETTINGS = PosteriorSettings(
 
 
 def gaze(x: torch.Tensor, y: torch.Tensor, log_s: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-    """[..., 4] gazes at places, sizes and angles."""
+    """Gazes [..., 4] from centres, log half-sides and angles."""
     return from_scale_angle(log_s.exp(), angle, x, y)
 
 
 def paint(places: tuple[float, ...]) -> np.ndarray:
-    """The same digit at several places, on grey."""
+    """The same digit at several positions, on grey."""
     picture = np.full((100, 156, 3), 0.2)
     for x in places:
         draw(picture, handwriting()[0][13], np.array([SCALE, 0.0, x, HEIGHT]), np.array([0.95, 0.75, 0.3]))
@@ -46,14 +46,14 @@ def paint(places: tuple[float, ...]) -> np.ndarray:
 
 
 def expects(picture: np.ndarray, u: torch.Tensor) -> PatchConditionals:
-    """A patch model that knows one look: what the gaze [1, 4] sees of the picture."""
+    """A patch model with one appearance: the glimpse of the gaze u [1, 4] in the image."""
     seen = glimpses(Pyramids.from_images([picture]), np.zeros(1, np.int64), u, SIDE)
     blank, mean, std = torch.zeros(3 * SIDE * SIDE), torch.full((3,), 0.4), torch.full((3,), 0.2)
     return PatchConditionals(blank[:, None], ((seen - 0.4) / 0.2).flatten(), torch.zeros(1), blank, mean, std)
 
 
 def summed(pyramids: Pyramids, model: PatchConditionals, x: torch.Tensor) -> torch.Tensor:
-    """The posterior density of the centre's x, everything else summed out on a grid."""
+    """The posterior density of the centre's x, with the other coordinates summed out on a grid."""
     y, away = torch.linspace(REGION[1], REGION[3], 13), torch.linspace(-0.15, 0.15, 7)
     parts = torch.meshgrid(x, y, math.log(SCALE) + away, away, indexing="ij")
     u = gaze(*parts).double().reshape(-1, 4)
@@ -65,7 +65,7 @@ def summed(pyramids: Pyramids, model: PatchConditionals, x: torch.Tensor) -> tor
 
 
 def main(out: str = "posterior_with_two_modes.png") -> None:
-    """Samples, sums, draws."""
+    """Samples, sums, plots."""
     picture = np.clip(paint(PLACES) + np.random.default_rng(0).normal(0, 0.03, (100, 156, 3)), 0, 1)
     pyramids = Pyramids.from_images([picture])
     model = expects(paint(PLACES[:1]), torch.tensor([[SCALE, 0.0, PLACES[0], HEIGHT]], dtype=torch.float64))

@@ -1,9 +1,9 @@
-"""An RBM on handwritten digits, and log Z in three ways: summed over all states, annealed forward, annealed in reverse.
+"""An RBM on handwritten digits, and log Z in three ways: exact sum, forward annealing, reverse annealing.
 
     python examples/rbm_on_digits.py [PICTURE.png]
 
-A machine of 64 visible and 16 hidden units has 2^16 states of its hidden layer, few enough to be summed. The picture
-shows data, samples of the machine, and how the two ends of the bracket close in on the sum as annealing gets longer.
+An RBM of 64 visible and 16 hidden units has 2^16 states of its hidden layer, few enough for an exact sum. The figure
+shows data, samples of the RBM, and how both ends of the bracket converge to the exact value as annealing gets longer.
 """
 
 import sys
@@ -23,18 +23,18 @@ TEMPERATURES = (10, 30, 100, 300, 1000)
 
 
 def train(v: torch.Tensor) -> BernoulliRBM:
-    """A machine of 16 hidden units, by persistent contrastive divergence."""
+    """An RBM of 16 hidden units, by persistent contrastive divergence."""
     return train_rbm(BernoulliRBM(v.shape[1], 16), v, method="pcd", epochs=EPOCHS, seed=0, batch_size=50)
 
 
 def tiles(v: torch.Tensor, across: int = 8) -> np.ndarray:
-    """Vectors of 64 as one picture of 8 x 8 digits, with paper between them."""
+    """Vectors of 64 as one image of 8 x 8 digits, with a border around each."""
     digits = torch.nn.functional.pad(v[: across * across].reshape(-1, 8, 8), (1, 1, 1, 1))
     return digits.reshape(across, across, 10, 10).transpose(1, 2).reshape(10 * across, 10 * across).numpy()
 
 
 def main(out: str = "rbm_on_digits.png") -> None:
-    """Trains, measures, draws."""
+    """Trains, evaluates, plots."""
     images = torch.tensor(load_digits().images, dtype=torch.float32).reshape(-1, 64)
     v = (images > 7).float()
     data, held_out = v[:1400], v[1400:]
@@ -42,7 +42,7 @@ def main(out: str = "rbm_on_digits.png") -> None:
     exact = log_z_exact(rbm)
     brackets = [bracket_log_z(rbm, data, chains=50, temperatures=count) for count in TEMPERATURES]
     nats = float(-rbm.free_energy(held_out).mean()) - exact
-    print(f"log Z is {exact:.2f}; a held-out digit has {nats:.2f} nats")
+    print(f"log Z is {exact:.2f}; {nats:.2f} nats per held-out digit")
     for count, bracket in zip(TEMPERATURES, brackets, strict=True):
         print(f"{count:5d} temperatures: {bracket.lower:.2f} to {bracket.upper:.2f}")
 
@@ -57,7 +57,7 @@ def main(out: str = "rbm_on_digits.png") -> None:
         found, errors = [end.log_z for end in ends], [2 * end.stderr for end in ends]
         label = f"{name} annealing, ± 2 standard errors"
         right.errorbar(TEMPERATURES, found, errors, color=colour, capsize=4, marker="o", label=label)
-    right.set(xscale="log", xlabel="temperatures", ylabel="log Z, nats", title=f"{nats:.1f} nats a held-out digit")
+    right.set(xscale="log", xlabel="temperatures", ylabel="log Z, nats", title=f"{nats:.1f} nats per held-out digit")
     right.legend(frameon=False)
     figure.savefig(out, dpi=120)
 
