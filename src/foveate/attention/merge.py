@@ -54,7 +54,7 @@ def merge(
     order = np.lexsort((*gazes.T[::-1], np.where(np.isnan(scores), np.inf, -scores)))
     boxes = gaze.to_boxes(torch.from_numpy(gazes[order]))
     area, kept = gaze.area(boxes), []
-    owner, most = np.full(len(boxes), -1), np.full(len(boxes), -1.0)  # of each gaze, and its overlap with that one
+    owner, reach = np.full(len(boxes), -1), np.full(len(boxes), -1.0)  # of each gaze, and its overlap with that one
     for i in range(len(boxes)):
         if owner[i] >= 0:
             continue
@@ -62,9 +62,9 @@ def merge(
             break
         overlap = gaze.iou_of_pairs(boxes[i], boxes).numpy()
         share = (gaze.intersection(boxes[i], boxes) / torch.minimum(area[i], area)).numpy()
-        mine = ((overlap >= iou) | (share >= inside)) & (overlap > most)
-        owner[mine], most[mine] = len(kept), overlap[mine]
-        owner[i], most[i] = len(kept), np.inf
+        mine = ((overlap >= iou) | (share >= inside)) & (overlap > reach)
+        owner[mine], reach[mine] = len(kept), overlap[mine]
+        owner[i], reach[i] = len(kept), np.inf
         kept.append(i)
     votes = np.bincount(owner[owner >= 0], minlength=len(kept)).astype(np.float64)
     return Merged(order[kept].astype(np.int64), votes)
