@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from records import records
 from scipy.ndimage import map_coordinates
 
 from foveate.attention.output import coco, crop, draw_overlay, output_name, to_json
 from foveate.attention.overlay import TRAIL, trail_colour
 from foveate.errors import BadInput
-from foveate.evaluation.turning import turn_gazes, turn_image
+from foveate.evaluation.turning import turn_image, turn_scene
 from foveate.scenes import gaze
+from foveate.scenes.folder import Scene
 
 
 def found(u, probability=0.9, std=(1.0, 1.0, 2.0, 2.0), trail=None, **more):
@@ -115,8 +117,8 @@ def test_aligned_crops_of_a_turned_photograph_are_the_same(degrees):
     """Exactly for quarter turns; within resampling else."""
     image, u = photograph(), np.array([at(22.3, 12, 81.7, 60.2)])
     before = np.asarray(crop(image, u[0], 64), dtype=float)
-    turned = turn_image(image, degrees)
-    after = np.asarray(crop(turned, turn_gazes(u, 160, 120, degrees)[0], 64), dtype=float)
+    (moved,) = turn_scene(Scene("a.png", "a.png", 160, 120, records(u)), degrees).gazes
+    after = np.asarray(crop(turn_image(image, degrees), moved, 64), dtype=float)
     assert np.abs(before - after).max() <= (1 if degrees % 90 == 0 else 5)
 
 

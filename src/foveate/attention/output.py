@@ -14,7 +14,7 @@ from PIL import Image
 from foveate.attention.found import of_posterior
 from foveate.attention.overlay import as_bytes, draw_overlay
 from foveate.errors import BadInput
-from foveate.scenes.warp import mean_colour, warp
+from foveate.scenes.warp import warp
 
 __all__ = ["coco", "crop", "draw_overlay", "output_name", "to_json"]
 
@@ -136,7 +136,7 @@ def crop(image: Shaped[ndarray, "height width 3"], u: Any, size: int) -> Image.I
         raise BadInput(f"gaze {[a, b, x, y]} can't be cropped: it must be finite, with a half-side above 0")
     linear = np.array([[a, -b], [b, a]]) * (2.0 / size)
     shift = np.array([x - a + b, y - b - a])
-    pixels = warp(image, linear, shift, size, size, mean_colour(image))
+    pixels = warp(image, linear, shift, size, size)
     return Image.fromarray(as_bytes(pixels))
 
 

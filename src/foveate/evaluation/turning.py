@@ -30,7 +30,7 @@ def turn_image(
 ) -> Shaped[ndarray, "new_height new_width 3"]:
     """The photograph turned clockwise on a canvas grown to hold it; what it doesn't cover is its mean colour.
 
-    Lossless for multiples of 90 degrees, bicubic otherwise; same type as the photograph's.
+    Lossless for multiples of 90 degrees, by cubic splines otherwise; same type as the photograph's.
 
     Raises:
         BadInput: `degrees` is not finite.
