@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 from records import records
 
+from foveate.attention.attend import Attention
 from foveate.attention.found import chart_spread
+from foveate.attention.settings import AttendSettings
 from foveate.errors import BadInput, Interrupted
 from foveate.evaluation.localization import localize, measure
 from foveate.evaluation.matching import ignored, match, overlaps
@@ -45,10 +47,10 @@ def objects(*gazes):
 
 
 def test_overlaps_are_those_of_the_upright_squares():
-    rng = np.random.default_rng(0)
-    u, v = rng.normal(0, 20, (9, 4)), rng.normal(0, 20, (6, 4))
-    boxes = [gaze.to_boxes(torch.from_numpy(part)) for part in (u, v)]
-    np.testing.assert_allclose(overlaps(u, v), gaze.iou(*boxes).numpy(), atol=1e-12)
+    turned, beside, inside, apart = at(10, 30, 50, 50), at(10, 0, 60, 50), at(5, -70, 50, 50), at(10, 0, 70, 50)
+    found = overlaps(objects(turned), objects(beside, inside, apart, turned))
+    np.testing.assert_allclose(found, [[200 / 600, 100 / 400, 0.0, 1.0]], atol=1e-12)
+    assert overlaps(objects(), objects(beside)).shape == (0, 1)
 
 
 def test_matching_is_one_to_one_and_the_most_confident_chooses_first():
@@ -86,7 +88,20 @@ def test_unlikely_gazes_count_for_the_best_gaze_but_not_for_recall_or_false_posi
     figures = measure(outcomes, min_probability=0.5)
     assert figures["top1"]["0.5"] == 1.0 and figures["recall"]["0.5"] == 0.0
     assert figures["false_positives_per_photo"] == 0.0 and figures["angle_error_degrees"]["median"] is None
-    assert figures["calibration"]["ece"] is None
+    assert figures["calibration"]["ece"] is None and figures["calibration"]["reliability"] == []
+    assert figures["min_probability"] == 0.5
+
+
+@pytest.mark.parametrize("least", [0.0, 0.1, 0.5, 0.95])
+def test_the_calibration_error_is_that_of_the_reliability_beside_it(least):
+    rng = np.random.default_rng(4)
+    founds = [Found(at(20, 0, 100 * k, 50), score=p, probability=p) for k, p in enumerate(rng.random(60))]
+    truths = objects(*(one.u for one in founds if rng.random() < 0.6))
+    figures = measure([outcome("a", founds, truths)], least)
+    rows = figures["calibration"]["reliability"]
+    assert sum(count for _, _, count in rows) == sum(one.probability >= least for one in founds)
+    error = sum(count * abs(stated - right) for stated, right, count in rows) / sum(count for _, _, count in rows)
+    assert figures["calibration"]["ece"] == pytest.approx(error)
 
 
 def test_a_gaze_in_a_crowd_is_no_false_positive_and_judges_no_probability():
@@ -197,13 +212,16 @@ def test_the_calibration_error_is_zero_for_true_probabilities_and_known_for_fals
     assert reliability(np.array([0.0, 1.0, 0.95]), np.array([False, True, False])) == [[0.0, 0.0, 1], [0.975, 0.5, 2]]
 
 
-class Oracle:
+HALF = AttendSettings(min_probability=0.5)
+
+
+class Oracle(Attention):
     """Finds a bright disc by its pixels, so that what is measured goes through reading and turning."""
 
     def __init__(self):
         self.batches, self.keys = [], []
 
-    def attend(self, images, names, settings):
+    def attend(self, images, names=None, settings=None):
         self.batches.append([image.shape[:2] for image in images])
         self.keys += names
         founds = []
@@ -229,7 +247,7 @@ def disc_scenes(folder):
 @pytest.mark.parametrize("turn", [0, 30, 90, 180])
 def test_turned_photographs_are_measured_against_turned_truths(tmp_path, turn):
     scenes, oracle, told = disc_scenes(tmp_path), Oracle(), []
-    result = localize(oracle, scenes, SimpleNamespace(min_probability=0.5), turn, lambda *at: told.append(at), batch=3)
+    result = localize(oracle, scenes, HALF, turn, lambda *at: told.append(at), batch=3)
     assert result.figures["recall"]["0.7"] == 1.0 and result.figures["centre_error"]["p90"] < 0.01
     assert result.figures["angle_error_degrees"]["median"] == pytest.approx(turn, abs=1e-6)
     assert [len(batch) for batch in oracle.batches] == [3, 1]
@@ -241,7 +259,7 @@ def test_random_numbers_are_keyed_on_the_pixels_and_not_on_the_name(tmp_path):
     scenes, oracle = disc_scenes(tmp_path), Oracle()
     (tmp_path / "copy.png").write_bytes((tmp_path / "0.png").read_bytes())
     scenes.scenes.append(replace(scenes.scenes[0], name="copy.png", path=str(tmp_path / "copy.png")))
-    localize(oracle, scenes, SimpleNamespace(min_probability=0.5))
+    localize(oracle, scenes, HALF)
     first, *others, copy = oracle.keys
     assert first == copy == content_key(read_image(tmp_path / "0.png")) and len({first, *others}) == 4
 
@@ -250,8 +268,8 @@ def test_random_numbers_are_keyed_on_the_pixels_and_not_on_the_name(tmp_path):
 def test_photographs_are_reduced_as_attend_does_it_and_figures_stay_those_of_the_full_size(tmp_path, turn):
     scenes, oracle = disc_scenes(tmp_path), Oracle()
     scenes.scenes[3] = replace(scenes.scenes[3], annotations=records([], [80.0, 0, 120, 40]))
-    reduced = localize(oracle, scenes, SimpleNamespace(min_probability=0.5, largest=60), turn)
-    full = localize(Oracle(), scenes, SimpleNamespace(min_probability=0.5, largest=120), turn)
+    reduced = localize(oracle, scenes, replace(HALF, largest=60), turn)
+    full = localize(Oracle(), scenes, replace(HALF, largest=120), turn)
     assert max(oracle.batches[0][0]) < 80
     assert reduced.figures["recall"]["0.7"] == full.figures["recall"]["0.7"] == 1.0
     assert reduced.figures["centre_error"]["p90"] < 0.1 and reduced.figures["scale_error"]["p90"] < 1.15
@@ -261,12 +279,12 @@ def test_photographs_are_reduced_as_attend_does_it_and_figures_stay_those_of_the
 def test_a_photograph_that_can_not_be_read_is_named_and_left_out(tmp_path):
     scenes = disc_scenes(tmp_path)
     (tmp_path / "1.png").write_bytes(b"no picture")
-    result = localize(Oracle(), scenes, SimpleNamespace(min_probability=0.5))
+    result = localize(Oracle(), scenes, HALF)
     assert list(result.unreadable) == ["1.png"] and result.figures["photos"] == 3
     for i in range(4):
         (tmp_path / f"{i}.png").write_bytes(b"no picture")
     with pytest.raises(BadInput, match="none of the 4"):
-        localize(Oracle(), scenes, SimpleNamespace(min_probability=0.5))
+        localize(Oracle(), scenes, HALF)
 
 
 def test_progress_can_stop_the_run(tmp_path):
@@ -274,7 +292,7 @@ def test_progress_can_stop_the_run(tmp_path):
         raise Interrupted(2)
 
     with pytest.raises(Interrupted):
-        localize(Oracle(), disc_scenes(tmp_path), SimpleNamespace(min_probability=0.5), progress=stop)
+        localize(Oracle(), disc_scenes(tmp_path), HALF, progress=stop)
 
 
 def test_the_plot_shows_the_figures_and_survives_there_being_none(tmp_path):

@@ -1,6 +1,5 @@
 """`foveate evaluate bound` and `foveate evaluate localization`: how good a run is."""
 
-import dataclasses
 import io
 import os
 import warnings
@@ -146,9 +145,7 @@ def localization(
     attention = load_attention(run, common)
     read = annotated_scenes(scenes, select, category, run, unannotated)
     with progress().phase("evaluate localization", len(read.scenes)) as tick:
-        everything = dataclasses.replace(settings, min_probability=0.0)  # top1 counts the best gaze, however unlikely
-        stated = settings.min_probability
-        result = localize(attention, read, everything, turn, lambda done, total: tick(done, total), stated)
+        result = localize(attention, read, settings, turn, tick)
     for name, reason in result.unreadable.items():
         note(f"{name}: {reason}")
     name = _name_of(scenes, select) + (f", turned {turn:g} degrees" if turn % 360 else "")

@@ -79,12 +79,16 @@ def evaluate_bound(
     """
     progress = progress or Quiet()
     v = checked_patches(patches, gdbn.grbm.n_visible)
-    part, parts = _checked_shard(shard)
-    _check_counts(chains=chains, temperatures=temperatures, samples=samples, importance_samples=importance_samples)
-    settings = {
-        "chains": chains, "temperatures": temperatures, "samples": samples, "importance_samples": importance_samples,
-        "seed": seed, "schedule": schedule, "grbm": grbm,
+    part, parts = shard
+    if not 1 <= part <= parts:
+        raise BadInput(f"shard {part}/{parts}: expected I/N with I from 1 to N")
+    counts = {
+        "chains": chains, "temperatures": temperatures, "samples": samples, "importance_samples": importance_samples
     }  # fmt: skip
+    for name, count in counts.items():
+        if count < 1:
+            raise BadInput(f"{name} = {count}: expected at least 1")
+    settings = {**counts, "seed": seed, "schedule": schedule, "grbm": grbm}
     identity = {"content": _fingerprint(gdbn, v), **settings, "shard": [part, parts]}
     state = EvaluationState(state_file, identity, resume)
     ids = [chain for chain in range(chains) if chain // BLOCK % parts == part - 1]
@@ -143,12 +147,15 @@ def checked_patches(patches: Tensor | np.ndarray, dim: int) -> Float[Tensor, "n 
     Raises:
         BadInput: No patches, another D, integers, or values that are not finite; the text says which.
     """
-    v = torch.from_numpy(np.ascontiguousarray(patches)) if isinstance(patches, np.ndarray) else patches.detach().cpu()
-    if not v.is_floating_point():
-        raise BadInput(f"patches are {v.dtype}, expected standardised float32")
-    if v.ndim < 2 or len(v) == 0 or v[0].numel() != dim:
-        raise BadInput(f"patches have shape {list(v.shape)}, expected [N, {dim}] with N at least 1")
-    v = v.reshape(len(v), dim).to(torch.float32).contiguous()
+    if isinstance(patches, Tensor) and patches.is_floating_point():
+        patches = patches.detach().float()
+    array = patches if isinstance(patches, np.ndarray) else patches.cpu().numpy()
+    if array.dtype.kind != "f":
+        raise BadInput(f"patches are {array.dtype}, expected standardised float32")
+    if array.ndim < 2 or len(array) == 0 or array[0].size != dim:
+        raise BadInput(f"patches have shape {list(array.shape)}, expected [N, {dim}] with N at least 1")
+    with np.errstate(over="ignore"):  # what float32 doesn't hold is infinite, and named below
+        v = torch.from_numpy(array.reshape(len(array), dim).astype(np.float32))  # in this machine's byte order
     bad = torch.nonzero(~torch.isfinite(v).all(1)).flatten()
     if len(bad):
         raise BadInput(f"patches: row {int(bad[0])} has values that are not finite ({len(bad)} of {len(v)} rows have)")
@@ -223,19 +230,6 @@ def _told(figures: dict[str, Any], progress: Progress) -> dict[str, Any]:
     for line in figures["warnings"]:
         progress.say(f"warning: {line}")
     return figures
-
-
-def _checked_shard(shard: tuple[int, int]) -> tuple[int, int]:
-    part, parts = shard
-    if not 1 <= part <= parts:
-        raise BadInput(f"shard {part}/{parts}: expected I/N with I from 1 to N")
-    return part, parts
-
-
-def _check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise BadInput(f"{name} = {count}: expected at least 1")
 
 
 def _fingerprint(gdbn: GaussianDBN, v: Tensor) -> str:

@@ -17,11 +17,8 @@ from foveate.storage.files import strict
 def figures_of(states: list[EvaluationState]) -> dict[str, Any]:
     """Everything that is printed, from the states of all shards."""
     contexts = [_set(state, "context")[1] for state in states]
-    context = contexts[0]
-    terms = _gathered_terms(states)
-    bracket = _gathered_bracket(states)
-    variational, weighted = terms.variational, terms.weighted
-    log_z = bracket.forward.log_z
+    context, terms, bracket = contexts[0], _gathered_terms(states), _gathered_bracket(states)
+    variational, weighted, log_z = terms.variational, terms.weighted, bracket.forward.log_z
     figures: dict[str, Any] = {
         "n": context["n"],
         "dim": context["dim"],

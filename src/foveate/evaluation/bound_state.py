@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _FORMAT = "foveate.evaluation"
-_SEPARATOR = "/"
 
 
 class EvaluationState(NoCheckpoints):
@@ -32,8 +31,7 @@ class EvaluationState(NoCheckpoints):
     def __init__(self, path: str | os.PathLike | None, identity: Mapping[str, Any], resume: bool = False):
         self.path = None if path is None else Path(path)
         self.identity = dict(identity)
-        self._sets: dict[str, dict[str, Tensor]] = {}
-        self._meta: dict[str, Any] = {}
+        self._sets: dict[str, tuple[dict[str, Tensor], dict[str, Any]]] = {}
         self._finished: list[str] = []
         self._earlier, self._opened = 0.0, time.monotonic()
         if self.path is not None and self.path.exists():
@@ -52,9 +50,16 @@ class EvaluationState(NoCheckpoints):
 
     def save(self, name: str, tensors: "Mapping[str, Tensor]", meta: Mapping[str, Any] | None = None) -> None:
         """Replace the set `name`, and write the file."""
-        self._sets[name] = dict(tensors)
-        self._meta[name] = dict(meta or {})
-        self._write()
+        self._sets[name] = dict(tensors), dict(meta or {})
+        if self.path is None:
+            return
+        said = {name: meta for name, (_, meta) in self._sets.items()}
+        record = {
+            "format": _FORMAT, "identity": self.identity, "meta": said, "finished": self._finished,
+            "seconds": self.seconds(),
+        }  # fmt: skip
+        every = {f"{name}/{field}": t for name, (tensors, _) in self._sets.items() for field, t in tensors.items()}
+        save_tensors(self.path, every, record)
 
     def finish(
         self, name: str, tensors: "Mapping[str, Tensor] | None" = None, meta: Mapping[str, Any] | None = None
@@ -62,13 +67,11 @@ class EvaluationState(NoCheckpoints):
         """Mark the set `name` as done, and write the file."""
         if name not in self._finished:
             self._finished.append(name)
-        self.save(name, self._sets.get(name, {}) if tensors is None else tensors, meta)
+        self.save(name, self._sets.get(name, ({}, {}))[0] if tensors is None else tensors, meta)
 
     def load(self, name: str) -> "tuple[dict[str, Tensor], dict[str, Any]] | None":
         """The set `name` and what was said with it, or None."""
-        if name not in self._sets:
-            return None
-        return self._sets[name], self._meta.get(name, {})
+        return self._sets.get(name)
 
     def done(self, name: str) -> bool:
         """Whether `finish(name)` was called."""
@@ -83,20 +86,11 @@ class EvaluationState(NoCheckpoints):
         for name, value in self.identity.items():
             if record["identity"].get(name) != value:
                 raise BadInput(f"{path}: of another evaluation ({name} differs)")
+        self._sets = {name: ({}, meta) for name, meta in record["meta"].items()}
         for full_name, tensor in load_tensors(path).items():
-            name, field = full_name.rsplit(_SEPARATOR, 1)
-            self._sets.setdefault(name, {})[field] = tensor
-        self._meta, self._finished, self._earlier = record["meta"], record["finished"], record["seconds"]
-        for name in self._meta:
-            self._sets.setdefault(name, {})
-
-    def _write(self) -> None:
-        if self.path is None:
-            return
-        tensors = {name + _SEPARATOR + field: t for name, fields in self._sets.items() for field, t in fields.items()}
-        record = {"format": _FORMAT, "identity": self.identity, "meta": self._meta, "finished": self._finished,
-                  "seconds": self.seconds()}  # fmt: skip
-        save_tensors(self.path, tensors, record)
+            name, field = full_name.rsplit("/", 1)
+            self._sets[name][0][field] = tensor
+        self._finished, self._earlier = record["finished"], record["seconds"]
 
 
 def _record(path: Path) -> dict[str, Any]:

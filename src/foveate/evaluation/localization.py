@@ -5,24 +5,20 @@ Photographs are attended as `foveate attend` does it: reduced to the same size, 
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
+from foveate.attention.attend import Attention
+from foveate.attention.settings import AttendSettings
 from foveate.errors import BadInput
 from foveate.evaluation.matching import ignored, match, overlaps
 from foveate.evaluation.outcome import Outcome, outcome
-from foveate.evaluation.reliability import (
-    coverage,
-    error_in_chart,
-    expected_calibration_error,
-    reliability,
-)
+from foveate.evaluation.reliability import coverage, error_in_chart, expected_calibration_error, reliability
 from foveate.evaluation.turning import turn_image, turn_scene
 from foveate.scenes.folder import Scene, Scenes, open_picture
-from foveate.scenes.image import Picture
 from foveate.scenes.pixels import content_key
 
 THRESHOLDS = ("0.3", "0.5", "0.7")
@@ -44,12 +40,11 @@ class Localization:
 
 
 def localize(
-    attention: Any,
+    attention: Attention,
     scenes: Scenes,
-    settings: Any,
+    settings: AttendSettings,
     turn: float | int = 0.0,
-    progress: Callable[[int, int], None] | None = None,
-    min_probability: float | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     batch: int = 8,
 ) -> Localization:
     """Attend every photograph of annotated scenes and measure.
@@ -58,49 +53,46 @@ def localize(
     in `unreadable` and left out of every figure.
 
     Args:
-        attention: Has `attend(images, names, settings)`, a list of founds for each image.
+        attention: What looks.
         scenes: Annotated.
-        settings: Passed on to `attend`; photographs are reduced to its `largest`, if it has one.
+        settings: How. Gazes below its `min_probability` are asked for too, so that top1 and by_step know the best gaze
+            of a photograph even if it is an unlikely one; they count for nothing else.
         turn: Degrees by which photographs and truths are turned first, clockwise.
         progress: Told (photographs done, of how many); may raise to stop.
-        min_probability: From which probability a gaze counts for recall, false positives and calibration; that of
-            `settings` where left out. Give it where `settings` asks for every gaze, so that top1 and by_step know the
-            best gaze of a photograph even if it is an unlikely one.
         batch: Photographs attended together.
 
     Raises:
         BadInput: No photograph could be read.
     """
     outcomes, unreadable, total = [], {}, len(scenes.scenes)
+    every = replace(settings, min_probability=0.0)
     for first in range(0, total, batch):
-        if progress is not None:
-            progress(first, total)
+        progress(first, total)
         some, images, begun = [], [], time.perf_counter()
         for scene in scenes.scenes[first : first + batch]:
             try:
-                picture = open_picture(scene.path, getattr(settings, "largest", None))
+                picture = open_picture(scene.path, settings.largest)
                 images.append(picture.pixels)
-                some.append(_reduced(scene, picture))
+                height, width = picture.pixels.shape[:2]
+                some.append(scene.moved((picture.scale, 0.0, 0.0, 0.0), width, height))
             except BadInput as reason:
                 unreadable[scene.name] = str(reason)
         reading = time.perf_counter() - begun
-        outcomes += _attend(attention, some, images, settings, turn, reading)
-    if progress is not None:
-        progress(total, total)
+        outcomes += _attend(attention, some, images, every, turn, reading)
+    progress(total, total)
     if unreadable and not outcomes:
         raise BadInput(f"none of the {total} photographs can be read; the first: {next(iter(unreadable.values()))}")
-    threshold = getattr(settings, "min_probability", 0.0) if min_probability is None else min_probability
-    return Localization(measure(outcomes, float(threshold)), outcomes, unreadable)
-
-
-def _reduced(scene: Scene, picture: Picture) -> Scene:
-    """The scene in the pixels in which its photograph is attended."""
-    height, width = picture.pixels.shape[:2]
-    return scene.moved((picture.scale, 0.0, 0.0, 0.0), width, height)
+    figures = {**measure(outcomes, settings.min_probability), "max_gazes": settings.max_gazes}
+    return Localization(figures, outcomes, unreadable)
 
 
 def _attend(
-    attention: Any, scenes: list[Scene], images: list, settings: Any, turn: float | int, reading: float
+    attention: Attention,
+    scenes: list[Scene],
+    images: list[ndarray],
+    settings: AttendSettings,
+    turn: float | int,
+    reading: float,
 ) -> list[Outcome]:
     """One batch; its seconds are shared out evenly, turning not counted."""
     if not scenes:
@@ -128,9 +120,11 @@ def measure(outcomes: Sequence[Outcome], min_probability: float = 0.0) -> dict[s
     - by_step: top1 at 0.5 along the best gaze's trail; where a trail has ended its last gaze stays.
     - angle_error_degrees, scale_error, centre_error: of gazes matched at 0.5; angles wrapped, scale as
       max(s / s*, s* / s), the centre's distance in true half-sides.
-    - calibration: see `reliability.coverage` (n gazes with a stated spread); ece of gazes of `min_probability` or more,
-      ten bins of equal width; reliability: [mean stated, share right, count] a bin, over all gazes.
+    - calibration: see `reliability.coverage` (n gazes with a stated spread); and of all gazes of `min_probability` or
+      more, those in ignored regions not, in ten bins of equal width: reliability, [mean stated, share right, count] a
+      bin, and ece, the expected calibration error of these very bins.
     - wrong: photographs that top1 at 0.5 counts as misses, and those without an object in which one was stated.
+    - min_probability: as given. (`localize` adds the `max_gazes` that it asked for.)
     """
     credited = [_credit(one, min_probability) for one in outcomes]
     objects, full = sum(len(one.truths) for one in outcomes), [one for one in outcomes if len(one.truths)]
@@ -155,21 +149,21 @@ def measure(outcomes: Sequence[Outcome], min_probability: float = 0.0) -> dict[s
         "calibration": _calibration(outcomes, credited, pairs, error),
         "seconds_per_photo": float(np.mean(seconds)) if seconds else None,
         "wrong": [one.name for one in outcomes if one.name in missed | invented],
+        "min_probability": min_probability,
     }
 
 
 def _credit(one: Outcome, min_probability: float) -> dict[str, Any]:
-    """For each gaze of a photograph: counted or not, its object by threshold (-1 none), false or not."""
+    """For each gaze of a photograph: its object by threshold (-1 none), false or not, right and to be judged or not."""
     counted = one.probability >= min_probability
     overlap = overlaps(one.gazes, one.truths)
     owners = {}
     for threshold in THRESHOLDS:
         owners[threshold] = np.full(len(one.gazes), -1)
         owners[threshold][counted] = match(overlap[counted], float(threshold))
-    anyone = match(overlap, 0.5)
+    right = owners["0.5"] >= 0
     crowd = ignored(one.gazes, one.ignore)
-    false = counted & (owners["0.5"] < 0) & ~crowd
-    return {**owners, "counted": counted, "false": false, "right": anyone >= 0, "judged": (anyone >= 0) | ~crowd}
+    return {**owners, "false": counted & ~right & ~crowd, "right": right, "judged": counted & (right | ~crowd)}
 
 
 def _best_overlap(one: Outcome, gazes: ndarray) -> ndarray:
@@ -215,12 +209,11 @@ def _calibration(
     none = np.zeros(0)
     probability = np.concatenate([none, *(o.probability[c["judged"]] for o, c in zip(outcomes, credited, strict=True))])
     right = np.concatenate([none, *(c["right"][c["judged"]] for c in credited)]) > 0
-    counted = np.concatenate([none, *(c["counted"][c["judged"]] for c in credited)]) > 0
     return {
         **coverage(error[stated], pairs["spread"][stated], pairs["believed"][stated]),
         "n": int(stated.sum()),
         "stuck": int((stated & ~pairs["believed"]).sum()),
-        "ece": expected_calibration_error(probability[counted], right[counted]),
+        "ece": expected_calibration_error(probability, right),
         "reliability": reliability(probability, right),
     }
 

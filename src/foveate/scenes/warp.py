@@ -1,7 +1,7 @@
 """Pictures seen through an affine map, resampled without aliasing: turned photographs and aligned crops for people.
 
-The patch model looks through `scenes.glimpse`, bilinear and fast. What people look at is resampled here: by cubic splines
-(scipy), and, where the picture shrinks, averaged over blocks and over samples inside every output pixel.
+The patch model looks through `scenes.glimpse`, bilinear and fast. What people look at is resampled here: by cubic
+splines (scipy), and, where the picture shrinks, averaged over blocks and over samples inside every output pixel.
 """
 
 import math
