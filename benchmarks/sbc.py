@@ -2,7 +2,7 @@
 
 Claim: ranks of the truth are uniform, by chi-square, for the paper's target, the one with v integrated out, and the
 one with h1 summed out too (the default); each of (log s, angle, tx, ty), a projection of v, and the number of hidden
-units that are on. `foveate.evaluation.sbc` says how scenes come from the model exactly. p-values of eighteen tests: the
+units that are on. `exact_scenes` says how scenes come from the model exactly. p-values of eighteen tests: the
 least of them is below 0.003 one time in twenty.
 
     python benchmarks/sbc.py [SCENES] [SEED]
@@ -11,10 +11,10 @@ least of them is below 0.003 one time in twenty.
 import sys
 import time
 
+import exact_scenes as sbc
 import torch
 
 from foveate.attention.settings import PosteriorSettings
-from foveate.evaluation import sbc
 
 NAMES = ("log s", "angle", "tx", "ty", "v", "h1")
 KEPT = 5

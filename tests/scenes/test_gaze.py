@@ -79,7 +79,9 @@ def test_angles_are_in_the_half_open_interval_and_differences_wrap():
     assert math.isclose(math.degrees(gaze.angle_difference(degrees[1], degrees[0])), 2.0, abs_tol=1e-3)
 
 
-def test_a_gaze_s_box_is_upright_and_iou_that_of_areas():
+def test_a_box_gives_its_inscribed_square_and_iou_that_of_areas():
+    u = gaze.from_boxes(torch.tensor([[10.0, 20.0, 50.0, 40.0]]))
+    assert torch.equal(gaze.to_boxes(u), torch.tensor([[20.0, 20.0, 40.0, 40.0]]))
     assert torch.equal(gaze.to_boxes(torch.tensor([0.0, -10.0, 30.0, 40.0])), torch.tensor([20.0, 30.0, 40.0, 50.0]))
     boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [5.0, 5.0, 5.0, 5.0]])
     others = torch.tensor([[1.0, 1.0, 3.0, 3.0], [0.0, 0.0, 2.0, 2.0], [9.0, 9.0, 9.5, 9.5], [5.0, 5.0, 5.0, 5.0]])

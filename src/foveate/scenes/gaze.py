@@ -94,6 +94,13 @@ def from_keypoints(
     return torch.cat((turn[..., :2], shift), dim=-1)
 
 
+def from_boxes(boxes: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
+    """The upright gaze whose window is the square inscribed in each box (x0, y0, x1, y1), at its centre."""
+    x0, y0, x1, y1 = boxes.unbind(-1)
+    half_side = torch.minimum(x1 - x0, y1 - y0) / 2
+    return torch.stack((half_side, torch.zeros_like(half_side), (x0 + x1) / 2, (y0 + y1) / 2), dim=-1)
+
+
 def to_boxes(u: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
     """The upright square (x0, y0, x1, y1) around the gaze's centre with half-side s: what IoU is measured on."""
     s = scale(u)

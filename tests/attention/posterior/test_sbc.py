@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
+import exact_scenes as sbc
 import numpy as np
 import pytest
 import torch
 
 from foveate.attention.settings import PosteriorSettings
-from foveate.evaluation import sbc
 
 SCENES, KEPT = 120, 4
 SETTINGS = PosteriorSettings(chains=4, warm_up=50, draws=100, dispersion=0.1)
