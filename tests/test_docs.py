@@ -237,6 +237,49 @@ def test_the_guide_builds_without_a_warning_and_asks_nothing_of_a_network(tmp_pa
     assert not re.search(r"url\(['\"]?(https?:)?//|@import", styles)
 
 
+NOT_THE_FIELDS_WORDS = (
+    r"a line of JSON an image|a JSON line an image|a line an image", r"nats a (patch|face|vector|digit)",
+    r"(false positives|milliseconds|ms|seconds|gazes) an? (photograph|image|picture)", r"best gaze right",
+    r"told by\W+--help|tells the rest", r"trained on what", r"gone of the way", r"tell(s)? no (gaze|box|angle)",
+    r"asked of the network|asks nothing of", r"the model dreams", r"held out by itself", r"from a probability of",
+    r"if (nothing else|not|nothing) (is )?said", r"goes over the file", r"once the new one is whole",
+    r"whether (stated|the stated) probabilities are true", r"nobody ha[sd] pointed", r"\btaught\b|\bteach(es)? \w+",
+    r"not believed|may be believed", r"not themselves in a mirror", r"no TOML|no JSON\b", r"is to be seen here",
+    r"good to (thirty|\d+)", r"no name in it", r"chance beginnings", r"two doors",
+    r"(?<!standard )\bdeviations?\b", r"true deviations|stated spread", r"the real thing", r"see that all is well",
+    r"\bgo(es)? on\b", r"\bcame to rest|com(es|ing) to rest", r"comes of it", r"nothing worth the name",
+    r"fault of foveate", r"can be had|is had\b", r"\bturned (box|square|photograph|picture|object)",
+)  # fmt: skip
+"""Wordings that have better ones in the words of the field (the guide's glossary), and that do not come back."""
+
+
+def help_texts():
+    """(command, its help) as a terminal shows them, spaces and frames taken away."""
+    for name in ["", *cli.COMMANDS]:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            assert cli.run([*name.split(), "--help"]) == 0
+        yield f"foveate {name} --help", re.sub(r"[│╭╮╰╯─\s]+", " ", out.getvalue())
+
+
+def test_readers_meet_the_words_of_the_field():
+    pages = [*PAGES, ROOT / "benchmarks" / "README.md", ROOT / "src" / "foveate" / "report" / "template" / "page.html"]
+    texts = [(page_id(page), " ".join(prose(page).split())) for page in pages]
+    met = [
+        f"{place}: ...{text[max(0, found.start() - 40) : found.end() + 20]}..."
+        for place, text in [*texts, *help_texts()]
+        for wording in NOT_THE_FIELDS_WORDS
+        for found in re.finditer(wording, text, re.IGNORECASE)
+    ]
+    assert not met, "\n".join(met)
+
+
+def test_every_term_of_the_glossary_is_linked_where_a_reader_begins():
+    for page in (ROOT / "README.md", ROOT / "docs" / "index.md", ROOT / "docs" / "first-steps.md"):
+        assert "glossary.md)" in page.read_text(encoding="utf-8"), page
+    terms = re.findall(r"^\| ([\w ]+) \|", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(terms) == 11 and {"SCENES", "RUN", "gaze", "glimpse", "ShiftNet", "temper", "nats"} < set(terms)
+
+
 def test_every_page_has_its_place_in_the_navigation():
     listed = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(listed) == sorted(page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:])

@@ -159,7 +159,7 @@ def test_a_pickle_in_a_patches_file_is_never_opened(run_path, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["{p}", "--select", "0:1"], "--select takes images of a folder"),
+        (["{p}", "--select", "0:1"], "--select needs a folder of images"),
         (["{p}", "--resume"], "--state"),
         (["{p}", "--shard", "3/2"], "--shard 3/2"),
         (["{p}x"], "no such file or folder"),
@@ -230,7 +230,7 @@ def test_scenes_without_annotations_are_nothing_to_evaluate_against(fakes, run_p
     (scenes / "annotations.json").unlink()
     for what in ("localization", "bound"):
         assert evaluate(what, run_path, scenes) == 2
-        assert "it has no annotations" in capfd.readouterr().err.splitlines()[-1]
+        assert "no annotations to evaluate against" in capfd.readouterr().err.splitlines()[-1]
 
 
 def test_localization_is_plotted_into_the_run_or_where_it_is_asked(fakes, run_path, scenes, tmp_path, capfd):
@@ -259,4 +259,4 @@ def test_a_run_that_can_not_be_written_to_is_evaluated_all_the_same(fakes, run_p
     (run_path / "story").touch()
     assert evaluate("localization", run_path, scenes, "--json", "--plot", tmp_path / "p.svg") == 0
     out, err = capfd.readouterr()
-    assert json.loads(out)["photos"] == 3 and "not kept for the page" in err and (tmp_path / "p.svg").is_file()
+    assert json.loads(out)["photos"] == 3 and "not added to the page" in err and (tmp_path / "p.svg").is_file()

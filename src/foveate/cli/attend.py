@@ -1,4 +1,4 @@
-"""`foveate attend`: where the objects are, how sure that is."""
+"""`foveate attend`: finds objects in images."""
 
 import os
 import time
@@ -50,25 +50,25 @@ def attend(
     overwrite: Overwrite = False,
     common: Common = Common(),  # noqa: B008 it is frozen
 ) -> None:
-    """Find the objects in images, and say how sure that is.
+    """Find objects in images, with probabilities and posteriors.
 
-    Writes JSON Lines, a line an image, in the order of the arguments and of the names below them. An image that
-    can't be read gives a line with an error, and the run goes on. What an image gives depends on its pixels, the run,
-    the options and the seed alone.
+    Writes one JSON line per image, in the order of the arguments and of the file names in each folder. An image that
+    can't be read gives a line with an error, and the run continues. The result of an image depends only on its pixels,
+    the RUN, the options and the seed.
 
     Args:
         run: A RUN folder.
-        first: An image, or a folder of images (what a file holds decides, not its name).
-        more: More of them.
-        out: The file of results; - or /dev/stdout to see them pass by.
+        first: An image, or a folder of images (recognised by content, not by name).
+        more: More images or folders.
+        out: JSON Lines file to write; - or /dev/stdout for standard output.
         coco: Also write the results as a COCO file.
-        overlays: Folder for the images with the gazes drawn on them.
-        crops: Folder for the aligned crops, one an object.
-        shard: I/N does the I-th of N equal shares of the images, for N processes or machines.
-        workers: Images worked on at a time; one a core if nothing is said.
-        tiles: Attend images larger than the setting `largest` in tiles of that size too, for the sake of small objects.
-        ray: Work on a Ray cluster: its address; auto for the one that this machine belongs to; local for one of its
-            own. Images, RUN and output folders lie under the same paths on every machine.
+        overlays: Folder for images with the gazes drawn on them.
+        crops: Folder for aligned crops, one per object.
+        shard: I/N processes the I-th of N equal shares of the images.
+        workers: Images processed in parallel. [default: one per core]
+        tiles: Also attend tiles of images larger than the setting `largest`, to find small objects.
+        ray: Address of a Ray cluster; auto for the cluster of this machine; local for its cores. Images, RUN and output
+            folders need the same paths on every machine.
     """
     from foveate.cli.models import attend_settings
     from foveate.scenes.listing import scan_all
@@ -83,9 +83,9 @@ def attend(
     lines = (partial(_on_ray, address=ray) if ray else _here)(run, settings, common, workers, tiles)
     with Results(out, resume, overwrite) as results:
         if results.streaming and common.json:
-            raise BadInput("--json and --out to stdout both want stdout; write the results to a file")
+            raise BadInput("--json and --out both write to stdout: write the results to a file")
         if results.done:
-            note(f"{len(results.done)} done by an earlier run")
+            note(f"{len(results.done)} already done by an earlier run")
         pictures = Pictures(overlays, crops)
         counts = _attend_all(lines, images, results, pictures, keep=coco is not None)
         if ray or results.done:

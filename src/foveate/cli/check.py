@@ -1,4 +1,4 @@
-"""`foveate check`: what a folder of annotated images holds, and what is doubtful about it."""
+"""`foveate check`: what a folder of annotated images contains, and what looks wrong."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,9 @@ def check(
     config: ConfigFile = None,
     common: Common = Common(),  # noqa: B008 it is frozen
 ) -> None:
-    """Read a folder of images as train would, and say what it holds and what is doubtful about it.
+    """Report what a folder of annotated images contains, and what looks wrong, before anything is trained.
 
-    Trains nothing and takes seconds. The exit status is 0 if the folder can be trained on, 2 if not.
+    Takes seconds. The exit status is 0 if the folder can be trained on, 2 if not.
 
     Args:
         scenes: A folder of images with their annotations: COCO, Pascal VOC, YOLO, labelme, Label Studio, CVAT.

@@ -1,16 +1,16 @@
-"""`foveate demo`: the whole story on scenes that it makes itself."""
+"""`foveate demo`: the whole pipeline on generated scenes."""
 
 from foveate.cli.options import Common, Preset, print_figures, progress
 
 
 def demo(*, out: str = "demo", preset: Preset = "quick", common: Common = Common()) -> None:  # noqa: B008 it is frozen
-    """Make scenes of handwritten digits on photographs, learn them, find them, learn new ones whose places are unknown.
+    """Generate scenes of handwritten digits on photographs; train, attend, learn without annotations, evaluate.
 
-    Ends with a page to open. Run it again on the same folder and it goes on where it was stopped. All is computed on
-    the CPU, whatever --device says.
+    Writes an HTML page at the end. An interrupted demo continues when it is run again on the same folder. It computes
+    on the CPU, whatever --device is.
 
     Args:
-        out: The folder for everything: report.html, scenes/, run/, run-learned/.
+        out: Folder for report.html, scenes/, run/ and run-learned/.
     """
     from foveate.demo.story import run_demo
 

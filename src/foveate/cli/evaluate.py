@@ -1,4 +1,4 @@
-"""`foveate evaluate bound` and `foveate evaluate localization`: how good a run is."""
+"""`foveate evaluate bound` and `foveate evaluate localization`."""
 
 import io
 import os
@@ -51,24 +51,24 @@ def bound(
     resume: Resume = False,
     common: Common = Common(),  # noqa: B008 it is frozen
 ) -> None:
-    """Nats a patch that the patch model reaches, with all that is needed to trust the number.
+    """Log density of patches under the patch model: bounds in nats, with log Z bracketed.
 
-    The variational and the importance-weighted bound; log Z from annealed importance sampling forward and in reverse,
-    which bracket it. All figures are nats of the standardised patch; add pixel_offset for nats over pixels in [0, 1].
+    Prints the variational and the importance-weighted bound. Forward and reverse annealed importance sampling bracket
+    log Z. Figures are nats per standardised patch; add pixel_offset for nats over pixels in [0, 1].
 
     Args:
         run: A RUN folder; only its gdbn.safetensors is needed.
         patches: A .npy file of standardised patches [N, D], or annotated scenes.
-        chains: Annealing chains, each way.
+        chains: Annealing chains, in each direction.
         temperatures: Intermediate distributions.
-        samples: Draws of the hidden layer a patch, for the variational bound.
+        samples: Samples of the hidden layer per patch, for the variational bound.
         importance_samples: The same for the importance-weighted bound.
-        schedule: How the temperatures are spaced.
-        baselines: Patches or scenes to fit simple densities on, which are then measured on the same patches.
-        grbm: Estimate the first layer's own density too.
-        shard: I/N does the I-th of N parts; keep each with --state, and put them together with --merge.
-        state: A file that keeps what is done, to go on with --resume.
-        merge: A state file of a finished shard; repeated, once a shard. Nothing is computed then.
+        schedule: Spacing of the temperatures.
+        baselines: Patches or scenes to fit baseline densities on, which are evaluated on the same patches.
+        grbm: Also estimate the log density of the first layer alone.
+        shard: I/N computes the I-th of N parts; keep each with --state, and combine them with --merge.
+        state: File for intermediate results, to continue with --resume.
+        merge: State file of a finished shard; give one for each shard. Only combines them.
     """
     from foveate.boltzmann.dbn import GaussianDBN
     from foveate.evaluation.bound import evaluate_bound, merge_bounds
@@ -78,7 +78,7 @@ def bound(
 
     path = Run.open(run, needs=("gdbn.safetensors",)).path / "gdbn.safetensors"
     if resume and state is None:
-        raise BadInput("--resume goes on with a --state FILE: name it")
+        raise BadInput("--resume needs --state FILE")
     device = resolve(common.device)
     if merge:
         figures = merge_bounds(merge, progress())
@@ -123,16 +123,16 @@ def localization(
     set_: Overrides = None,
     common: Common = Common(),  # noqa: B008 it is frozen
 ) -> None:
-    """How well objects are found, against annotations.
+    """Accuracy, errors and calibration on annotated scenes.
 
-    Prints accuracy by overlap and by step of the inference, errors of angle and scale, and whether the stated
-    probabilities and deviations are true. The page of RUN shows it from then on, and a plot of it lies in RUN.
+    Prints top-1 accuracy and recall by IoU threshold, accuracy by inference step, errors of angle and scale, and the
+    calibration of probabilities and posterior standard deviations. Adds them to the page of RUN, and a plot to RUN.
 
     Args:
         run: A RUN folder.
         scenes: Annotated scenes.
-        turn: Turn photographs and truths in the plane first, by this many degrees clockwise.
-        plot: Where to draw the figures, a .png, .pdf or .svg; in RUN if nothing is said, named after what was measured.
+        turn: Rotate images and annotations first, by this many degrees clockwise.
+        plot: File of the plot, .png, .pdf or .svg. [default: RUN/localization-NAME.png]
     """
     from foveate.cli.models import attend_settings, load_attention
     from foveate.evaluation.localization import localize
@@ -140,7 +140,7 @@ def localization(
     from foveate.scenes.listing import mark_output
 
     if plot is not None and Path(plot).suffix.lower() not in PLOTS:
-        raise BadInput(f"--plot {plot}: a name that ends in {', '.join(PLOTS)} is expected")
+        raise BadInput(f"--plot {plot}: expected a file name that ends in {', '.join(PLOTS)}")
     settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
     attention = load_attention(run, common)
     read = annotated_scenes(scenes, select, category, run, unannotated)
@@ -168,7 +168,7 @@ def keep(run: str, story: Any) -> Path | None:
         folder.mkdir(exist_ok=True)
         return story.save(folder)
     except (CannotWrite, OSError) as error:
-        note(f"not kept for the page: {error}")
+        note(f"not added to the page: {error}")
         return None
 
 
@@ -201,7 +201,7 @@ def annotated_scenes(
     recipe = Recipe(select=select, category=category, canonical=config.get("canonical"), unannotated=unannotated)
     read = read_annotated(folder, recipe, usual=known)
     if read.layout == "images":
-        raise BadInput(f"{folder}: it has no annotations, so there is nothing to evaluate against")
+        raise BadInput(f"{folder}: no annotations to evaluate against")
     if read.category is not None and known not in (None, read.category):
         note(f"{run} was trained on {known!r}; what is annotated in {folder} is {read.category!r}")
     return read
@@ -224,7 +224,7 @@ def _patches(path: str, model: Any, select: str | None, category: str | None, ru
 
     if not os.path.isdir(path):
         if select is not None:
-            raise BadInput(f"--select takes images of a folder; {path} is none")
+            raise BadInput(f"--select needs a folder of images, and {path} is a file")
         return load_patches(path)
     scenes = annotated_scenes(path, select, category, run)
     with progress().phase("aligned patches", len(scenes.scenes)) as tick:

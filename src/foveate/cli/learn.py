@@ -1,4 +1,4 @@
-"""`foveate learn`: goes on learning where nobody has pointed."""
+"""`foveate learn`: learns from scenes without annotations."""
 
 import os
 import time
@@ -41,19 +41,19 @@ def learn(
     overwrite: Overwrite = False,
     common: Common = Common(),  # noqa: B008 it is frozen
 ) -> None:
-    """Go on learning from scenes whose object locations are unknown.
+    """Learn from scenes without annotations.
 
-    Attends to the scenes with the models of RUN, learns from what it finds where it can be trusted, and writes the new
-    models to another RUN. Annotations of the scenes are not looked at. The annotated scenes that RUN was trained on are
-    mixed in where they still are, so that what was known isn't forgotten. Without --preset, preset and settings of
-    training are those of RUN. Stopped at any moment, it goes on with --resume.
+    Infers gazes with the models of RUN, trains on those that are certain enough, and writes the new models to another
+    RUN. Annotations of the scenes are ignored. The annotated scenes that RUN was trained on are mixed in, where they
+    are still found, so that the old kind is not forgotten. Without --preset, preset and settings of training are
+    those of RUN. An interrupted run continues with --resume.
 
     Args:
-        run: The RUN folder to begin with.
+        run: RUN folder to start from.
         scenes: A folder of images.
-        out: The RUN folder to write.
-        replay: Other annotated scenes to mix in than those of RUN.
-        no_replay: Mix in none.
+        out: RUN folder to write.
+        replay: Annotated scenes to mix in instead of those of RUN.
+        no_replay: Mix in no annotated scenes.
     """
     from foveate.attention.models import Models
     from foveate.cli import replay as replaying

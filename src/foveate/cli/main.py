@@ -1,8 +1,8 @@
 """The command line: parses, calls, prints.
 
-Each command is a function in `foveate.cli`, imported when it is asked for, so that `foveate --help` is quick. Exit
-statuses: 0 done; 1 a fault of foveate itself, with a traceback; 2 wrong use or bad input, with one line that says what;
-130 or 143 stopped by INT or TERM. A reader that closes the pipe early is no fault.
+Each command is a function in `foveate.cli`, imported when it is called, so that `foveate --help` is quick. Exit
+statuses: 0 success; 1 internal error, with a traceback; 2 wrong usage or bad input, with a one-line reason; 130 or 143
+interrupted by SIGINT or SIGTERM. A reader that closes the pipe early is no error.
 """
 
 import difflib
@@ -20,25 +20,25 @@ from foveate.errors import FoveateError, Interrupted
 from foveate.runtime import signals
 
 COMMANDS = {
-    "demo": ("demo:demo", "The whole story on scenes that it makes: train, attend, learn, evaluate."),
-    "check": ("check:check", "Say what a folder of annotated images holds, and what is doubtful about it."),
-    "train": ("train:train", "Learn one kind of object from annotated scenes."),
-    "attend": ("attend:attend", "Find the objects in images, and say how sure that is."),
-    "learn": ("learn:learn", "Go on learning from scenes whose object locations are unknown."),
-    "evaluate bound": ("evaluate:bound", "Nats a patch that the patch model reaches."),
-    "evaluate localization": ("evaluate:localization", "How well objects are found, against annotations."),
-    "sample": ("sample:sample", "Draw patches from the patch model."),
-    "report": ("report:report", "Make the page that tells everything known of a run."),
+    "demo": ("demo:demo", "The whole pipeline on generated scenes: train, attend, learn, evaluate."),
+    "check": ("check:check", "Report what a folder of annotated images contains, and what looks wrong."),
+    "train": ("train:train", "Train on annotated scenes of one kind of object."),
+    "attend": ("attend:attend", "Find objects in images, with probabilities and posteriors."),
+    "learn": ("learn:learn", "Learn from scenes without annotations."),
+    "evaluate bound": ("evaluate:bound", "Log density of patches: bounds in nats, log Z bracketed."),
+    "evaluate localization": ("evaluate:localization", "Accuracy, errors and calibration on annotated scenes."),
+    "sample": ("sample:sample", "Draw samples from the patch model."),
+    "report": ("report:report", "Write the HTML page of a run."),
 }
 
 GENERAL_HELP = """Usage: foveate COMMAND [OPTIONS]
 
-Finds where the objects of one kind are in pictures, says how sure it is, and learns a density model of them.
+Finds objects of one kind in images, with calibrated uncertainty, and learns a density model of them.
 
 Commands:
 {commands}
 
-foveate COMMAND --help tells the rest. foveate --version prints the version.
+See foveate COMMAND --help for every option. foveate --version prints the version.
 """
 
 _ENVIRONMENT = {
@@ -53,7 +53,7 @@ _ENVIRONMENT = {
     errno.EPERM,
     errno.EROFS,
 }
-"""What the operating system may refuse through no fault of ours; everything else is an internal error."""
+"""Errors of the user's system; everything else is an internal error."""
 
 
 def main() -> int:
@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and give its exit status; whatever goes wrong is told on stderr."""
+    """Run one command line and give its exit status; errors are printed on stderr."""
     try:
         _dispatch(list(arguments))
         sys.stdout.flush()
@@ -116,7 +116,7 @@ def _command(words: list[str]) -> tuple[str | None, list[str]]:
         return None, []
     name = " ".join(words[:2])
     if name not in COMMANDS:
-        raise FoveateError(f"foveate {words[0]}: one of {', '.join(sorted(family))} is expected (see foveate --help)")
+        raise FoveateError(f"foveate {words[0]}: expected one of {', '.join(sorted(family))} (see foveate --help)")
     return name, words[2:]
 
 
@@ -190,7 +190,7 @@ def _complain(line: str, status: int) -> int:
 def _internal() -> int:
     _flush_stdout()
     traceback.print_exc()
-    print("foveate: this is a fault of foveate itself; the lines above say where", file=sys.stderr)
+    print("foveate: internal error; the traceback is above", file=sys.stderr)
     return 1
 
 

@@ -13,36 +13,44 @@ from foveate.runtime.progress import Bars, Progress, tell
 from foveate.storage.files import to_json
 
 Preset = Annotated[
-    Literal["quick", "standard"], Parameter(help="quick: minutes, to see that all is well; standard: the real thing.")
+    Literal["quick", "standard"], Parameter(help="quick: smoke test in minutes; standard: full training.")
 ]
 Select = Annotated[
     str | None, Parameter(help="A slice START:STOP of the images sorted by name.", allow_leading_hyphen=True)
 ]
-Resume = Annotated[bool, Parameter(help="Go on with what an earlier run left unfinished.", show_default=False)]
-Overwrite = Annotated[bool, Parameter(help="Replace what is there, once the new one is whole.", show_default=False)]
+Resume = Annotated[bool, Parameter(help="Continue what an interrupted run left unfinished.", show_default=False)]
+Overwrite = Annotated[
+    bool, Parameter(help="Overwrite; the old one is kept until the new one is complete.", show_default=False)
+]
 Starts = Annotated[
     Literal["many", "one"], Parameter(help="many: search the whole image; one: the paper's single start.")
 ]
-MaxGazes = Annotated[int | None, Parameter(help="Most gazes an image.", validator=Number(gte=1))]
+MaxGazes = Annotated[
+    int | None,
+    Parameter(help="Maximum number of gazes per image. [default: the RUN's setting]", validator=Number(gte=1)),
+]
 MinProbability = Annotated[
     float | None,
-    Parameter(help="Gazes less probable are left out; RUN's own (0.1) if not said.", validator=Number(gte=0, lte=1)),
+    Parameter(
+        help="Report gazes with this probability or more. [default: the RUN's setting, usually 0.1]",
+        validator=Number(gte=0, lte=1),
+    ),
 ]
 ConfigFile = Annotated[
     str | None, Parameter(name="--config", help="A TOML file of settings, such as a RUN's config.toml.")
 ]
 Overrides = Annotated[
-    list[str] | None, Parameter(name="--set", help="One setting, as NAME=VALUE; goes over the file. May be repeated.")
+    list[str] | None, Parameter(name="--set", help="Set NAME=VALUE; overrides the file. May be repeated.")
 ]
-Category = Annotated[str | None, Parameter(help="The kind of object, where several are annotated.")]
+Category = Annotated[str | None, Parameter(help="Kind of object to use, where several are annotated.")]
 
 Unannotated = Annotated[
     Literal["empty", "ignore"] | None,
-    Parameter(help="What images without annotation are, where others have some; empty, and told, if not said."),
+    Parameter(help="What images without annotations are, where others have some. [default: empty, with a warning]"),
 ]
 Group = Annotated[
     str | None,
-    Parameter(help="What is held out together: folder, or a REGEX whose first group in an image's name names it."),
+    Parameter(help="What to hold out together: folder, or a REGEX whose first group in the file name is the group."),
 ]
 
 
@@ -52,8 +60,8 @@ class Common:
     """Options of every command.
 
     Args:
-        seed: Seed of every random number; 0 if nothing else is said.
-        device: Where to compute; auto takes a GPU if there is one.
+        seed: Seed of all random numbers. [default: 0]
+        device: Device to compute on; auto uses a GPU if there is one.
         json: Print figures as one JSON object on stdout.
     """
 

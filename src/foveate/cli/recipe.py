@@ -1,4 +1,4 @@
-"""What a RUN is made from, as config.toml keeps it: preset, file, command line, each over the one before."""
+"""The configuration of a RUN, as config.toml keeps it: preset, file, command line, each overriding the one before."""
 
 import dataclasses
 import os
@@ -20,23 +20,23 @@ _MADE_BY = {
     "version", "command", "scenes", "run", "device", "images", "objects",
     "replay", "replay_select", "replay_category", "replay_images",
 }  # fmt: skip
-"""What config.toml tells beside the recipe; of no effect when the file is given as `--config`."""
+"""Further entries of config.toml; ignored when the file is given as `--config`."""
 
 
 @dataclass
 class Recipe:
-    """Everything that decides about the weights, but for the scenes themselves.
+    """Everything that determines the weights, except the scenes themselves.
 
     Attributes:
-        preset: Where the settings begin.
+        preset: Name of the settings to start from.
         seed: Seed of every random number.
         select: Slice of the scenes.
         category: Kind of object, where several are annotated.
-        canonical: Where named keypoints lie in the canonical window, name -> [x, y].
+        canonical: Canonical positions of named keypoints, name -> [x, y].
         unannotated: What images without annotation are, where others have some.
         group: What is held out together.
-        settings: Nested settings over the preset's, with where they come from.
-        said: Names of what the user stated, in a file or on the command line.
+        settings: Nested settings that override the preset's, each with its source.
+        said: Names of what the user gave, in a file or on the command line.
     """
 
     preset: str = "standard"
@@ -135,7 +135,7 @@ def settings_of(recipe: Recipe, presets: Mapping[str, Any]) -> Any:
 
 
 def recorded(command: str, scenes: str, recipe: Recipe, settings: Any, **more: Any) -> dict[str, Any]:
-    """The table of config.toml: with it as `--config`, the same command does the same again.
+    """The table of config.toml: given as `--config`, it repeats the command.
 
     Args:
         command: Its name.

@@ -1,4 +1,4 @@
-"""Which annotated scenes `foveate learn` mixes in: those that RUN was trained on, unless the user says otherwise."""
+"""Which annotated scenes `foveate learn` mixes in: those that RUN was trained on, unless others are given."""
 
 import os
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class Replay:
     required: bool = False
 
     def recorded(self, scenes: Scenes) -> dict[str, Any]:
-        """The entries of config.toml that tell what was mixed in."""
+        """The entries of config.toml on what was mixed in."""
         return {
             "replay": self.folder,
             "replay_select": self.select,
@@ -39,7 +39,7 @@ class Replay:
 
 
 def choose(named: str | None, off: bool, source: Mapping[str, Any]) -> Replay | None:
-    """What to replay: the folder that was named, else what RUN was trained on or replayed itself.
+    """What to replay: the given folder, else what RUN was trained on or replayed itself.
 
     Args:
         named: The folder of `--replay`.
@@ -47,10 +47,10 @@ def choose(named: str | None, off: bool, source: Mapping[str, Any]) -> Replay | 
         source: The configuration of RUN.
 
     Raises:
-        BadInput: Both were said.
+        BadInput: Both were given.
     """
     if named is not None and off:
-        raise BadInput("--replay and --no-replay can't both be meant")
+        raise BadInput("--replay and --no-replay can't both be given")
     if off:
         note("no replay: --no-replay")
         return None
@@ -58,12 +58,12 @@ def choose(named: str | None, off: bool, source: Mapping[str, Any]) -> Replay | 
     if named is not None:
         return Replay(os.path.abspath(named), category=source.get("category"), required=True)
     if own is None:
-        note("no replay: RUN tells of no annotated scenes (--replay names some)")
+        note("no replay: RUN's config.toml names no annotated scenes (give some with --replay)")
     return own
 
 
 def go_on(run: Any, named: str | None, off: bool) -> Replay | None:
-    """What a begun run replays; what the user states now must say the same.
+    """What a begun run replays; options given now must agree.
 
     Raises:
         BadInput: It was begun with another folder.
@@ -77,9 +77,9 @@ def go_on(run: Any, named: str | None, off: bool) -> Replay | None:
 
 
 def read(replay: Replay | None, new: Scenes, canonical: Any) -> Scenes | None:
-    """The annotated scenes to mix in, told on stderr; None where there are none that may be.
+    """The annotated scenes to mix in, printed on stderr; None where there are none.
 
-    A picture that is among the new ones is left out, since nobody is to say where its objects are.
+    An image that is among the new ones is left out: its annotations must not be used.
 
     Args:
         replay: Which.
@@ -105,7 +105,7 @@ def read(replay: Replay | None, new: Scenes, canonical: Any) -> Scenes | None:
 def _annotated(replay: Replay, new: Scenes, canonical: Any) -> Scenes:
     found = read_annotated(replay.folder, Recipe(select=replay.select, canonical=canonical), usual=replay.category)
     if not replay.required and replay.category not in (None, found.category):
-        raise BadInput(f"{replay.folder}: annotated is {found.category!r}, RUN knows {replay.category!r}")
+        raise BadInput(f"{replay.folder}: annotations are of {found.category!r}, RUN knows {replay.category!r}")
     unknown = {os.path.realpath(scene.path) for scene in new.scenes}
     others = [scene for scene in found.scenes if os.path.realpath(scene.path) not in unknown]
     if not any(len(scene.gazes) for scene in others):

@@ -16,12 +16,12 @@ def report(
     tensorboard: str | None = None,
     common: Common = Common(),  # noqa: B008 it is frozen
 ) -> None:
-    """Make RUN/report.html: everything known of a run, on one page that needs no network.
+    """Write RUN/report.html: everything known about a run, on one page that works offline.
 
     Args:
         run: A RUN folder.
-        watch: Make it again whenever the run has got further, until the run is finished; the page reloads itself.
-        tensorboard: A folder for the training curves as TensorBoard's event files; with --watch they grow.
+        watch: Rewrite the page whenever the run has new records, until it is finished; the page reloads itself.
+        tensorboard: Folder to write the training curves to, as TensorBoard event files.
     """
     from foveate.report.page import write_report
     from foveate.report.watching import EventFile

@@ -28,13 +28,13 @@ def sample(
     steps: Annotated[int, Parameter(validator=Number(gte=1))] = 1000,
     common: Common = Common(),  # noqa: B008 it is frozen
 ) -> None:
-    """Draw patches from the patch model and write them as one picture.
+    """Draw samples from the patch model and write them as one image.
 
     Args:
         run: A RUN folder; only its gdbn.safetensors is needed.
-        out: The PNG to write.
-        count: How many patches.
-        steps: Gibbs steps in the top machine before the pass down.
+        out: PNG file to write.
+        count: Number of samples.
+        steps: Gibbs steps in the top RBM before the pass down.
     """
     from foveate.boltzmann.dbn import GaussianDBN
     from foveate.runtime.devices import resolve

@@ -45,19 +45,19 @@ def train(
     resume: Resume = False,
     overwrite: Overwrite = False,
     print_config: Annotated[
-        bool, Parameter(help="Look at the scenes, print the configuration as TOML, and end there.", show_default=False)
+        bool, Parameter(help="Read the scenes, print the configuration as TOML, and exit.", show_default=False)
     ] = False,
     common: Common = Common(),  # noqa: B008 it is frozen
 ) -> None:
-    """Learn one kind of object from annotated scenes.
+    """Train on annotated scenes of one kind of object.
 
-    Learns the patch model, the background model and the network that moves the gaze, and writes them to a RUN folder
-    with all that is needed to do it again. Stopped at any moment, it goes on with --resume to the same weights.
-    On a GPU the patch model and the networks are trained there; what they see is sampled on the CPU.
+    Trains the patch model, the background model and the ShiftNet, and writes them to a RUN folder with everything
+    needed to repeat the run. An interrupted training continues with --resume and gives the same weights. On a GPU the
+    patch model and the networks are trained; glimpses are sampled on the CPU.
 
     Args:
-        scenes: A folder with annotations.json (COCO, keypoints or boxes) and the images that it names.
-        out: The RUN folder to write.
+        scenes: A folder of images with annotations: COCO, Pascal VOC, YOLO, labelme, Label Studio or CVAT.
+        out: RUN folder to write.
     """
     from foveate.runtime.devices import resolve
     from foveate.storage.config import to_toml

@@ -91,7 +91,7 @@ def read_scenes(
     for path, what in listing.named:
         document.doubts.add("raw" if what == RAW else "no_photographs", f"{below(folder, path)}: {what}")
     try:
-        kind = choose_category(document, category, usual)
+        kind = choose_category(document, category if annotated else None, usual)
         annotations = of_document(document, kind, {**FACE_POINTS, **document.canonical, **(points or {})})
         if document.layout == "images":
             listed = [Listed(name) for name in survey.images]
