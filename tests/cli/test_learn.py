@@ -47,7 +47,8 @@ def heard(monkeypatch):
         seen = [len(scenes.scenes), settings.rounds, *(len(scene.gazes) for scene in scenes.scenes)]
         gazes = [] if replay is None else [scene.gazes.sum() for scene in replay.scenes]
         for name in ("gdbn", "shiftnet", "background"):
-            run.save_tensors(name, {"x": torch.tensor([*seen, *gazes], dtype=torch.float64)})
+            weights = torch.tensor([*seen, *gazes], dtype=torch.float64)
+            save_tensors(run.path / f"{name}.safetensors", {"x": weights})
         return None, types.SimpleNamespace(names=[scene.name for scene in scenes.scenes]), []
 
     stop = []

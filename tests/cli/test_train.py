@@ -23,6 +23,7 @@ import sys, time, types
 from dataclasses import field
 import torch
 from foveate.storage.config import settings
+from foveate.storage.files import save_tensors
 from foveate.runtime.random import generator
 
 @settings
@@ -60,9 +61,9 @@ def train(scenes, run, settings, progress, device):
         layer = getattr(settings, name)
         if not run.checkpoints.done(name + " written"):
             x = phase(name, scenes, run, settings, layer.steps, layer.pause, progress)
-            run.save_tensors(model, {"x": x})
+            save_tensors(run.path / f"{model}.safetensors", {"x": x})
             run.checkpoints.finish(name + " written", {})
-    run.save_tensors("background", {"x": torch.zeros(1)})
+    save_tensors(run.path / "background.safetensors", {"x": torch.zeros(1)})
     return None, None, None
 
 fake = types.ModuleType("foveate.training.train")
@@ -287,4 +288,4 @@ def test_killed_and_stopped_in_different_phases_and_resumed_it_gives_the_same_we
 
 def records(run, phase):
     path = run / "metrics.jsonl"
-    return sum(record["phase"] == phase for record in read_lines(path)[0]) if path.exists() else 0
+    return sum(record["phase"] == phase for record in read_lines(path))

@@ -63,8 +63,6 @@ def test_a_phase_is_done_only_after_finish_and_keeps_its_last_state(tmp_path):
     assert torch.equal(tensors["W"], torch.ones(2)) and meta == {"epoch": 1}
     checkpoints.finish("grbm", {"W": torch.zeros(2)}, {"error": 0.5})
     assert torch.equal(checkpoints.load("grbm")[0]["W"], torch.zeros(2))
-    checkpoints.clear()
-    assert checkpoints.names() == []
 
 
 def test_the_log_belongs_to_the_newest_checkpoint(tmp_path):

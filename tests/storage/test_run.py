@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from foveate.errors import BadInput, Interrupted
-from foveate.storage.run import MODELS, Run
+from foveate.storage.files import read_lines, save_tensors
+from foveate.storage.run import METRICS, MODELS, Run
 
 CLAIMANT = """
 import sys, time
@@ -29,7 +30,7 @@ def whole_run(path, seed=0):
     with Run.claim(path) as run:
         run.write_config({"seed": seed})
         for name in MODELS:
-            run.save_tensors(name, {"x": torch.full((2,), float(seed))})
+            save_tensors(run.path / name, {"x": torch.full((2,), float(seed))})
         run.finish()
     return path
 
@@ -93,7 +94,7 @@ def test_replacing_anew_drops_what_an_earlier_replacement_left(tmp_path):
         run.checkpoints.save("grbm", {}, {})
         raise Interrupted
     with Run.claim(path, overwrite=True) as run:
-        assert run.checkpoints.names() == [] and not run.begun
+        assert run.checkpoints.empty() and not run.begun
 
 
 def test_a_run_that_fails_at_once_leaves_nothing(tmp_path):
@@ -125,7 +126,7 @@ def test_resuming_drops_the_records_that_will_be_written_again(tmp_path):
     with Run.claim(tmp_path / "run", resume=True) as run:
         for step in range(3, 6):
             run.log({"step": step})
-        assert [record["step"] for record in run.metrics()] == [0, 1, 2, 3, 4, 5]
+        assert [record["step"] for record in read_lines(run.path / METRICS)] == [0, 1, 2, 3, 4, 5]
 
 
 def test_parts_of_a_run_count_and_a_record_that_comes_again_is_not_doubled(tmp_path):
@@ -139,7 +140,7 @@ def test_parts_of_a_run_count_and_a_record_that_comes_again_is_not_doubled(tmp_p
         assert run.checkpoints.within("round-1").done("attended") and not run.checkpoints.done("attended")
         for record in ({"round": 1, "bound": 3.5}, {"round": 2}, {"round": 2}):
             run.log(record)
-        assert run.metrics() == [{"round": 1, "bound": 3.5}, {"round": 2}, {"round": 2}]
+        assert read_lines(run.path / METRICS) == [{"round": 1, "bound": 3.5}, {"round": 2}, {"round": 2}]
 
 
 def test_where_a_checkpoint_does_not_know_the_log_nothing_but_a_torn_line_is_dropped(tmp_path):
@@ -153,7 +154,7 @@ def test_where_a_checkpoint_does_not_know_the_log_nothing_but_a_torn_line_is_dro
         handle.write(b'{"st')
     with Run.claim(tmp_path / "run", resume=True) as run:
         run.log({"step": 2})
-        assert run.metrics() == [{"step": 1}, {"step": 2}]
+        assert read_lines(run.path / METRICS) == [{"step": 1}, {"step": 2}]
 
 
 def test_an_empty_folder_may_become_a_run_and_no_other_folder_may(tmp_path):

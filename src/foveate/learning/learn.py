@@ -33,6 +33,7 @@ from foveate.learning.settings import LearnSettings
 from foveate.runtime.memory import keep_large_blocks
 from foveate.runtime.progress import Progress
 from foveate.scenes.folder import Scenes
+from foveate.storage.files import save_tensors
 from foveate.training.gallery import Gallery, load_gallery, share_pixels
 from foveate.training.labels import Objects
 from foveate.training.settings import TrainSettings
@@ -105,7 +106,7 @@ def learn(
             break
     models.gdbn.save(run.path / "gdbn.safetensors")
     models.save_networks(run.path / "shiftnet.safetensors")
-    run.save_tensors("background", models.trained_evidence.tensors())
+    save_tensors(run.path / "background.safetensors", models.trained_evidence.tensors())
     return models, new, rounds
 
 

@@ -90,7 +90,7 @@ def gather(path: Path) -> Contents:
         path,
         config=read_toml(config) if config.is_file() else {},
         config_text=config.read_text(encoding="utf-8") if config.is_file() else "",
-        records=read_lines(metrics)[0] if metrics.is_file() else [],
+        records=read_lines(metrics),
         scenes=ScenesStory.load_all(story),
         patches=PatchStory.load_all(story),
         localization=LocalizationStory.load_all(story),

@@ -89,7 +89,7 @@ class EventFile:
 
     def update(self) -> None:
         """Writes the records that have come since; from the beginning again where a resumed run has dropped some."""
-        records: list[Any] = read_lines(self._metrics)[0] if self._metrics.is_file() else []
+        records: list[Any] = read_lines(self._metrics)
         if len(records) < self._written:
             self._written = 0
         for place, record in enumerate(records[self._written :], start=self._written):

@@ -70,18 +70,9 @@ class Checkpoints:
         path = self.path(name)
         return path.exists() and bool(_record(path)["done"])
 
-    def clear(self) -> None:
-        """Remove every checkpoint."""
-        for name in self.names():
-            self.path(name).unlink(missing_ok=True)
-
     def within(self, name: str) -> "Checkpoints":
         """The checkpoints of a part of the work, in a folder of their own below these; the log is the same."""
         return Checkpoints(self.path(name).parent / name, self._log_position)
-
-    def names(self) -> list[str]:
-        """What checkpoints there are, those of parts left out."""
-        return sorted(path.stem for path in self.folder.glob("[!.]*.safetensors"))
 
     def empty(self) -> bool:
         """Whether there is nothing to go on from, in the parts neither."""

@@ -112,14 +112,14 @@ def strict(value: Any) -> Any:
     raise TypeError(f"JSON has no form for {type(value).__name__}: {value!r}")
 
 
-def to_json(value: Any, indent: int | None = None) -> str:
+def to_json(value: Any, sort_keys: bool = False) -> str:
     """Strict JSON in ASCII: never NaN, and never a character that some reader takes for the end of a line."""
-    return json.dumps(strict(value), allow_nan=False, ensure_ascii=True, indent=indent)
+    return json.dumps(strict(value), allow_nan=False, ensure_ascii=True, sort_keys=sort_keys)
 
 
-def write_json(path: str | os.PathLike, value: Any, indent: int | None = None) -> None:
+def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write `value` as strict JSON (see `strict`), atomically."""
-    write_atomic(path, to_json(value, indent) + "\n")
+    write_atomic(path, to_json(value) + "\n")
 
 
 def append_line(handle: IO, value: Any) -> None:
@@ -173,13 +173,9 @@ def scan_lines(path: str | os.PathLike) -> Iterator[tuple[Any, int]]:
         raise BadInput(f"can't read {path}: {reason(error)}") from error
 
 
-def read_lines(path: str | os.PathLike) -> tuple[list[Any], int]:
-    """The records of `scan_lines`, and the number of bytes that they take."""
-    records, end = [], 0
-    for record, position in scan_lines(path):
-        records.append(record)
-        end = position
-    return records, end
+def read_lines(path: str | os.PathLike) -> list[Any]:
+    """The records of `scan_lines`; none where there is no such file."""
+    return [record for record, _ in scan_lines(path)] if os.path.exists(path) else []
 
 
 def save_tensors(path: str | os.PathLike, tensors: Mapping[str, "Tensor"], metadata: Mapping | None = None) -> None:
@@ -193,8 +189,7 @@ def save_tensors(path: str | os.PathLike, tensors: Mapping[str, "Tensor"], metad
     from safetensors.torch import save
 
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    text = json.dumps(strict(metadata or {}), allow_nan=False, sort_keys=True)
-    write_atomic(path, save(copies, metadata={METADATA_KEY: text}))
+    write_atomic(path, save(copies, metadata={METADATA_KEY: to_json(metadata or {}, sort_keys=True)}))
 
 
 def load_tensors(path: str | os.PathLike) -> dict[str, "Tensor"]:

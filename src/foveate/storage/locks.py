@@ -13,27 +13,34 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
-def lock(folder: Path, of: Path) -> IO:
-    """Take the lock of a folder; it is let go when the file that is returned is closed or the process ends.
+def hold(handle: IO, of: Path) -> None:
+    """Keep an open file for this process alone, until it is closed or the process ends.
 
     Args:
-        folder: Holds the lock's file; made if need be.
-        of: What the lock is of, for the message.
+        handle: Open for writing.
+        of: What is kept by it, for the message.
 
     Raises:
         BadInput: Another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = open(folder / "lock", "ab")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        handle.close()
         raise BadInput(f"{of}: another process is at work on it") from None
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-            handle.close()
-            raise  # file systems without locks are left unlocked: exclusive creation still guards a new run
+            raise  # file systems without locks are left unlocked: exclusive creation still guards what is new
+
+
+def lock(folder: Path, of: Path) -> IO:
+    """Take the lock of a folder, a file in it, made if need be; as `hold`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = open(folder / "lock", "ab")
+    try:
+        hold(handle, of)
+    except BaseException:
+        handle.close()
+        raise
     return handle
 
 

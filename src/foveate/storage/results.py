@@ -3,7 +3,6 @@
 FILE itself grows, so that it can be watched. Replacing a FILE writes `FILE.new` and renames it at the end.
 """
 
-import fcntl
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import IO, Any
 
 from foveate.errors import BadInput
 from foveate.storage.files import CannotWrite, append_line, reason, scan_lines, sync_folder, write_atomic
+from foveate.storage.locks import hold
 
 _BEGINNING = b'{"image": "'
 """How every line of results begins; a file that begins otherwise, even a torn one, is not ours to cut."""
@@ -108,7 +108,7 @@ class Results:
             self.path = beside
         handle = open(self.path, "ab", buffering=0)
         try:
-            _hold(handle, self.target)
+            hold(handle, self.target)
             end = self._kept() if resume else 0
             if not resume and not replacing and os.fstat(handle.fileno()).st_size > 0:
                 raise BadInput(f"{self.target} exists: --resume goes on with it, --overwrite replaces it")
@@ -131,13 +131,3 @@ class Results:
             self.done.add(record["image"])
             end = position
         return end
-
-
-def _hold(handle: IO[bytes], target: Path) -> None:
-    """Keep the file for this process alone."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise BadInput(f"{target}: another process is at work on it") from None
-    except OSError:
-        pass  # a file system without locks

@@ -16,25 +16,13 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from foveate.errors import BadInput
 from foveate.storage.checkpoints import Checkpoints
 from foveate.storage.config import read_toml, write_toml
-from foveate.storage.files import (
-    CannotWrite,
-    append_line,
-    load_tensors,
-    read_lines,
-    reason,
-    save_tensors,
-    scan_lines,
-    to_json,
-)
+from foveate.storage.files import CannotWrite, append_line, reason, scan_lines, to_json
 from foveate.storage.locks import exchange, lock
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
@@ -167,18 +155,6 @@ class Run:
         """Write config.toml; entries that are None are left out, as TOML has no word for them."""
         write_toml(self.path / CONFIG, config)
 
-    def save_tensors(self, name: str, tensors: Mapping[str, "Tensor"], metadata: Mapping | None = None) -> None:
-        """Write NAME.safetensors of the run, atomically; `name` with or without its ending."""
-        save_tensors(self._tensor_path(name), tensors, metadata)
-
-    def load_tensors(self, name: str) -> "dict[str, Tensor]":
-        """Read NAME.safetensors of the run.
-
-        Raises:
-            BadInput: It isn't there or is damaged.
-        """
-        return load_tensors(self._tensor_path(name))
-
     def log(self, record: Mapping[str, Any]) -> None:
         """Append a record to metrics.jsonl.
 
@@ -195,11 +171,6 @@ class Run:
             except OSError as error:
                 raise CannotWrite(f"can't write {self.path / METRICS}: {reason(error)}") from error
         append_line(self._metrics, record)
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """The records of metrics.jsonl; a torn last line is left out."""
-        path = self.path / METRICS
-        return read_lines(path)[0] if path.exists() else []
 
     def finish(self) -> None:
         """Mark the run as whole, and put it in its place."""
@@ -229,9 +200,6 @@ class Run:
             self._close_log()
             shutil.rmtree(self.path, ignore_errors=True)
         self.release()
-
-    def _tensor_path(self, name: str) -> Path:
-        return self.path / (name if name.endswith(".safetensors") else f"{name}.safetensors")
 
     def _log_end(self) -> int:
         """The length of the log, after making sure that this much of it outlives a power cut."""

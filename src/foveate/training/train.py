@@ -28,6 +28,7 @@ from foveate.runtime.progress import Progress
 from foveate.scenes import gaze
 from foveate.scenes.examination import FEWEST
 from foveate.scenes.folder import Scenes
+from foveate.storage.files import load_tensors, save_tensors
 from foveate.training.evidence import train_evidence
 from foveate.training.gallery import Gallery, hold_out, join, load_gallery
 from foveate.training.labels import Objects
@@ -51,10 +52,6 @@ class RunFolder(Protocol):
     def checkpoints(self) -> Any: ...
 
     def log(self, record: Mapping[str, Any]) -> None: ...
-
-    def save_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None: ...
-
-    def load_tensors(self, name: str) -> dict[str, Tensor]: ...
 
 
 
@@ -248,7 +245,7 @@ def weigh(
 ) -> Evidence:
     """Evidence, calibration and temper; the verifier from the weights of `start` where there is one."""
     if run.checkpoints.done("evidence"):
-        return Evidence.from_tensors(run.load_tensors("background")).to(models.device)
+        return Evidence.from_tensors(load_tensors(run.path / "background.safetensors")).to(models.device)
     log_z = object_log_z(
         models.gdbn, gallery, split.objects, settings.ranking.log_z_temperatures, settings.seed, progress
     )
@@ -268,7 +265,7 @@ def weigh(
     )
     evidence, tempered = fit_temper(replace(models, evidence=evidence), gallery, searches, settings.attend, progress)
     run.log({"phase": "evidence", **figures, **tempered})
-    run.save_tensors("background", evidence.tensors())
+    save_tensors(run.path / "background.safetensors", evidence.tensors())
     run.checkpoints.finish("evidence", {})
     return evidence
 
