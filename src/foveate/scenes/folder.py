@@ -187,7 +187,7 @@ def _resolve(document: Document, annotations: list[list[Annotation]], survey: Su
         line = next(doubt.line() for doubt in doubts.found() if doubt.kind == "missing")
         raise BadInput(f"{survey.folder}: {line}")
     for name in survey.images:
-        if name not in files:
+        if name not in files and name not in document.left_out:
             doubts.add("unlisted_images", name)
     return [
         Listed(

@@ -28,6 +28,9 @@ PAIRS, THUMBNAIL, PIXELS = 10, 24, 60e6
 ALIKE = 0.5
 """Neighbours are near copies if they differ by less than this share of what images far from each other do."""
 
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "images", "labels"}
+"""Names of folders that tell no source."""
+
 
 def group(names: Sequence[str], paths: Sequence[str], rule: str | None = None) -> tuple[list[str], str | None]:
     """The group of each image, and what is to be said about it.
@@ -60,7 +63,8 @@ def group(names: Sequence[str], paths: Sequence[str], rule: str | None = None) -
 
 def sources(names: Sequence[str]) -> int:
     """How many films or series the images seem to be frames of, by their names; 0 if they don't look like that."""
-    sizes = Counter(_before_number(names))
+    parts = [[part for part in name.split("/") if part.lower() not in _SPLITS] for name in names]
+    sizes = Counter(_before_number(["/".join(each) for each in parts]))
     frames = sum(size > 1 for size in sizes.values())
     return len(sizes) if 2 <= len(sizes) < FEWEST_GROUPS and frames == len(sizes) else 0
 

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Bool, Float
 
 from foveate.training.gallery import Gallery
-from foveate.training.labels import Objects
 
 SIDE = 128  # of a patch, pixels
 BLOCKS = 32  # along a side, in which ignored regions are kept
@@ -25,8 +24,6 @@ ZOOM = (19.0, 90.0)  # half-sides of objects that are shown too large
 ENLARGED = 1.5  # pixels of a patch per pixel of a scene, at most
 EMPTY = 0.22  # share of patches without an object to be found
 WITHOUT = 0.18  # share of the other patches' cells without
-HARD = 0.5  # share of these that show a place that has been taken for an object
-TINY, TINIEST = 0.08, 2.5  # share of the other cells that show an object too small, and its least half-side
 SURROUNDED = 0.75  # share of objects whose scene lies on another
 COVERED = 0.15  # share of objects that are partly covered
 WHOLE, GONE = 0.9, 0.05  # shares of an object's square in view: an object from the first, nothing below the second
@@ -59,10 +56,9 @@ class Source:
     Args:
         gallery: The scenes.
         images: Numbers of those to use.
-        hard: Places without an object that have been taken for one; they are shown as objects are.
     """
 
-    def __init__(self, gallery: Gallery, images: Sequence[int], hard: Objects | None = None):
+    def __init__(self, gallery: Gallery, images: Sequence[int]):
         self.pyramids = gallery.pyramids
         self.images = list(images)
         self.size = np.stack((gallery.pyramids.width[:, 0], gallery.pyramids.height[:, 0]), 1).astype(np.float64)
@@ -71,7 +67,6 @@ class Source:
         self.objects = [both[of == k] for k in range(len(gallery.names))]
         self.ignore = [each.numpy() for each in gallery.ignore]
         self.inhabited = [k for k in self.images if len(self.objects[k])]
-        self.hard = [] if hard is None else list(zip(hard.image.tolist(), hard.gaze.numpy(), strict=True))
 
 
 class Plan:
@@ -110,11 +105,10 @@ class Plan:
         u = objects[rng.integers(len(objects))]
         own = math.hypot(u[0], u[1])
         x0, y0, x1, y1 = cell
-        least, most = (TINIEST, SMALL) if rng.random() < TINY else (SMALL, LARGE)
-        most = min(most, 0.6 * min(x1 - x0, y1 - y0), ENLARGED * own)
-        if most < least:
+        most = min(LARGE, 0.6 * min(x1 - x0, y1 - y0), ENLARGED * own)
+        if most < SMALL:
             return False
-        s = least * (most / least) ** rng.random()
+        s = SMALL * (most / SMALL) ** rng.random()
         slack = min(0.9 * s, 0.45 * min(x1 - x0, y1 - y0))
         x, y = rng.uniform(x0 + slack, x1 - slack), rng.uniform(y0 + slack, y1 - slack)
         surrounded = rng.random() < SURROUNDED
@@ -135,24 +129,11 @@ class Plan:
         if x0 < x1 and y0 < y1:
             self._enlarge((x0, y0, x1, y1), beneath=True)
 
-    def _mislead(self, cell: Cell) -> bool:
-        """A place that was taken for an object, at a size at which objects are looked for; whether there is any."""
-        rng, hard = self.rng, [(n, *each) for n, source in enumerate(self.sources) for each in source.hard]
-        if not hard:
-            return False
-        number, image, u = hard[int(rng.integers(len(hard)))]
-        s = min(SMALL * (LARGE / SMALL) ** rng.random(), ENLARGED * math.hypot(u[0], u[1]))
-        x, y = rng.uniform(cell[0], cell[2]), rng.uniform(cell[1], cell[3])
-        self._add(number, image, _view(u, s, _angle(rng), x, y), cell, False)
-        return True
-
     def _enlarge(self, cell: Cell, beneath: bool = False) -> None:
         """A part of a scene in which objects are too large, or of one without.
 
         Where it lies beneath something else it shows as little of an object as a few tries allow.
         """
-        if not beneath and self.rng.random() < HARD and self._mislead(cell):
-            return
         picked = self._pick(False)
         assert picked is not None  # there are scenes
         number, image = picked

@@ -94,17 +94,19 @@ def _loaded(survey: Survey, place: str) -> Any:
 
 
 def _look_at_xml(survey: Survey, found: Found) -> None:
-    for place in survey.others.get(".xml", []):
-        if "voc" in found:
-            found["voc"].append(place)
-            continue
+    """One file of VOC makes all of them VOC's but for CVAT's: what is wrong with one is told when it is read."""
+    places = survey.others.get(".xml", [])
+    for place in places:
         try:
             tag = load_xml(survey.path(place)).tag
         except BadInput as error:
             survey.broken.append(str(error))
-            tag = None
-        if tag in ("annotation", "annotations"):
-            found.setdefault("voc" if tag == "annotation" else "cvat", []).append(place)
+            continue
+        if tag == "annotations":
+            found.setdefault("cvat", []).append(place)
+        elif tag == "annotation":
+            found["voc"] = [each for each in places if each not in found.get("cvat", [])]
+            return
 
 
 def _look_at_text(survey: Survey, found: Found) -> None:

@@ -95,7 +95,18 @@ def _finished(task: Fields) -> tuple[list[Fields], bool]:
     told = task.get("annotations", task.get("completions"))
     done = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
     done = [each for each in done if not each.get("was_cancelled") and isinstance(each.get("result"), list)]
-    return [result for each in done for result in each["result"] if isinstance(result, dict)], bool(done)
+    found: list[Fields] = []
+    for before, each in enumerate(done):  # one annotator may begin with another's regions, under the same names
+        mark = f"{before + 1}/" if before else ""
+        results = [result for result in each["result"] if isinstance(result, dict)]
+        found += [
+            {
+                **result,
+                **{name: f"{mark}{result[name]}" for name in ("id", "parentID") if isinstance(result.get(name), str)},
+            }
+            for result in results
+        ]
+    return found, bool(done)
 
 
 def _entry(name: str, below: str, results: list[Fields], annotated: bool) -> Entry:
@@ -106,7 +117,7 @@ def _entry(name: str, below: str, results: list[Fields], annotated: bool) -> Ent
         entry.other_name = _UPLOADED.sub("", base)
     regions: dict[str, dict[str, Any]] = {}
     for count, result in enumerate(results, start=1):
-        region = regions.setdefault(short(result.get("id", count)), {})
+        region = regions.setdefault(str(result.get("id", count))[:40], {})
         value = result.get("value")
         region |= {**result, **(value if isinstance(value, dict) else {})}  # a label may be a result of its own
     points: dict[str, dict[str, tuple[float, float]]] = {}
@@ -124,7 +135,7 @@ def _entry(name: str, below: str, results: list[Fields], annotated: bool) -> Ent
             if region.get("image_rotation"):
                 raise Unusable("the picture was turned in the tool")
             if kind == "keypoint":
-                owner = short(region.get("parentID"))
+                owner = str(region.get("parentID"))[:40]
                 points.setdefault(owner, {})[label] = _at(region, size)
                 continue
             shape.outline, shape.period = _outline(kind, region, size)

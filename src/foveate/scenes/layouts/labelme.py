@@ -60,7 +60,7 @@ def read(survey: Survey, files: list[str]) -> Document:
                 raise BadInput(f"{survey.path(place)}: not a labelme file (shapes and imagePath are expected)")
         except BadInput as error:
             told.doubts.add("broken_files", str(error), total=len(files))
-            seen.add(image or "")  # nobody knows what is in it: it is no empty image
+            told.left_out.add(image or "")
             continue
         name = image or document["imagePath"]
         if not isinstance(name, str) or not name:
@@ -68,7 +68,7 @@ def read(survey: Survey, files: list[str]) -> Document:
             continue
         seen.add(name)
         told.entries.append(Entry(name, _size(document), _shapes(document["shapes"]), below=place.rpartition("/")[0]))
-    told.entries += [Entry(image, annotated=False) for image in survey.images if image not in seen]
+    told.entries += [Entry(image, annotated=False) for image in survey.images if image not in seen | told.left_out]
     return told
 
 

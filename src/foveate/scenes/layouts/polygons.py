@@ -135,7 +135,7 @@ def _counted(several: Int[np.ndarray, "pieces"]) -> Int[np.ndarray, "counted"]:
     return np.arange(ends[-1]) - np.repeat(ends - several, several)
 
 
-def _open(ring: Points) -> Points:
+def _open(ring: Points) -> Float[np.ndarray, "kept 2"]:
     """Corners each once: without those that repeat the one before, or the first at the end."""
     kept = [point for point, after in pairwise([*ring, ring[0]]) if (point != after).any()] if len(ring) else []
     return np.array(kept).reshape(-1, 2)

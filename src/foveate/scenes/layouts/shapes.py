@@ -139,6 +139,7 @@ class Document:
         categories: Names of the kinds that are declared.
         canonical: Where named keypoints lie in the canonical window, as a file tells it.
         doubts: What is to be told about the files.
+        left_out: Images whose annotation file can't be read: nobody knows what is in them.
     """
 
     layout: str
@@ -147,6 +148,7 @@ class Document:
     categories: list[str] = field(default_factory=list)
     canonical: dict[str, tuple[float, float]] = field(default_factory=dict)
     doubts: Doubts = field(default_factory=Doubts)
+    left_out: set[str] = field(default_factory=set)
 
 
 def number(value: Any, what: str) -> float:

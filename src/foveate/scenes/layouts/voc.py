@@ -38,7 +38,7 @@ def read(survey: Survey, files: list[str]) -> Document:
                 raise BadInput(f"{survey.path(place)}: not a VOC annotation")
         except BadInput as error:
             told.doubts.add("broken_files", str(error), total=len(files))
-            seen.add(image or "")  # nobody knows what is in it: it is no empty image
+            told.left_out.add(image or "")
             continue
         name = image or (root.findtext("filename") or "").strip()
         if not name:
@@ -47,7 +47,7 @@ def read(survey: Survey, files: list[str]) -> Document:
         seen.add(name)
         shapes = [_shape(element, number) for number, element in enumerate(root.findall("object"), start=1)]
         told.entries.append(Entry(name, _size(root), shapes, below=place.rpartition("/")[0]))
-    told.entries += [Entry(image, annotated=False) for image in survey.images if image not in seen]
+    told.entries += [Entry(image, annotated=False) for image in survey.images if image not in seen | told.left_out]
     return told
 
 

@@ -78,9 +78,9 @@ def read(survey: Survey, files: list[str]) -> Document:
             labels[image] = [_parse(line, kinds) for line in load_lines(survey.path(place)) if line.strip()]
         except BadInput as error:
             told.doubts.add("broken_files", str(error), total=len(files))
-            labels[image] = []
+            told.left_out.add(image)
     oriented = all(len(line[1]) in (4, 8) for lines in labels.values() for line in lines if not isinstance(line, str))
-    for image in survey.images:
+    for image in [each for each in survey.images if each not in told.left_out]:
         entry = Entry(image, annotated=image in labels)
         try:
             entry.header = read_header(survey.path(image))
