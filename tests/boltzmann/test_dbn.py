@@ -64,7 +64,7 @@ def test_a_file_with_a_wrong_tensor_is_refused_in_one_line_that_names_it(tmp_pat
 def test_standardising_and_back_are_inverse_channel_by_channel():
     model, pixels = a_model(), torch.rand(7, 3, 24, 24, generator=torch.Generator().manual_seed(1))
     v = model.standardise(pixels)
-    assert v.shape == (7, 1728)
+    assert v.shape == (7, 1728) and model.standardise(pixels[:0]).shape == (0, 1728)
     expected = (pixels[2, 1, 5, 7] - model.patch.mean[1]) / model.patch.std[1]
     assert float(v[2, 576 + 5 * 24 + 7]) == pytest.approx(float(expected), rel=1e-5)
     assert torch.allclose(model.to_pixels(v).reshape(pixels.shape), pixels, atol=1e-6)

@@ -19,9 +19,9 @@ from foveate.learning.rounds import RoundFolder
 from foveate.learning.settings import Trust
 from foveate.runtime.progress import Quiet
 from foveate.scenes.glimpse import glimpses
-from foveate.scenes.pyramid import Pyramids
+from foveate.scenes.pyramid import Pyramids, Store
 from foveate.storage.run import Run
-from foveate.training.gallery import Gallery, hold_out, join, share_pixels
+from foveate.training.gallery import Gallery, hold_out
 from foveate.training.labels import Objects
 from foveate.training.settings import TrainSettings
 
@@ -42,10 +42,10 @@ def blobs(seed: int) -> np.ndarray:
 CALIBRATION = Calibration(0.0, 1.0, 1.0, 0.0, positives=5, negatives=5)
 
 
-def scenes(count: int) -> Gallery:
+def scenes(count: int, store: Store | None = None) -> Gallery:
     none = Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))
     names = [f"{k}.png" for k in range(count)]
-    return Gallery(Pyramids.from_images([blobs(k) for k in range(count)]), names, none, [], [])
+    return Gallery(Pyramids.from_images([blobs(k) for k in range(count)], store), names, none, [], [])
 
 
 def knowing(gallery: Gallery, u: torch.Tensor) -> GaussianDBN:
@@ -168,11 +168,12 @@ def test_the_model_that_weighs_a_scene_has_not_been_trained_on_it(tmp_path, monk
 def test_what_is_learned_from_are_new_scenes_as_found_and_old_ones_as_annotated():
     """Each trains or is held out, none does both; only of the new ones it is said that their gazes may be off."""
     u = torch.tensor([[22.0, 4.0, 75.0 - k, 70.0] for k in range(6)], dtype=torch.float64)
-    old = scenes(5)._replace(names=[f"old{k}.png" for k in range(5)], objects=Objects(torch.arange(1, 5), u[:4] + 3))
-    spread = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
-    gallery, split, unsure = Material(scenes(6), old, spread).pseudo_annotated(
-        u, [0, 2, 5], TrainSettings(held_out=0.3)
+    new = scenes(6)
+    old = scenes(5, new.pyramids.store)._replace(
+        names=[f"old{k}.png" for k in range(5)], objects=Objects(torch.arange(1, 5), u[:4] + 3)
     )
+    spread = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+    gallery, split, unsure = Material(new, old, spread).pseudo_annotated(u, [0, 2, 5], TrainSettings(held_out=0.3))
     expected = {0: u[0], 2: u[2], 5: u[5], **{6 + k: u[k - 1] + 3 for k in range(1, 5)}}
     assert sorted(split.fit + split.held_out) == sorted(expected) and split.held_out
     assert all(torch.equal(gallery.of(k)[0], gaze) for k, gaze in expected.items())
@@ -193,8 +194,9 @@ def test_what_the_run_held_out_stays_held_out_whoever_teaches_beside_it():
     """Of 40 old scenes those that training with the run's seed held out, and no other; half of them are annotated."""
     names = [f"old{k}.png" for k in range(40)]
     annotated = Objects(torch.arange(0, 40, 2), torch.full((20, 4), 22.0, dtype=torch.float64))
-    old = Gallery(Pyramids.from_images([blobs(0)] * 40), names, annotated, [torch.zeros(0, 4).double()] * 40, [])
     new, settings = scenes(9), TrainSettings(seed=5, held_out=0.2)
+    pyramids = Pyramids.from_images([blobs(0)] * 40, new.pyramids.store)
+    old = Gallery(pyramids, names, annotated, [torch.zeros(0, 4).double()] * 40, [])
     u, expected = torch.full((9, 4), 22.0, dtype=torch.float64), {k for k in hold_out(names, 0.2, 3)[1] if k % 2 == 0}
     material = Material(new, old, torch.ones(4).double(), 3)
     for teaches in ([0, 1, 2, 3, 4, 5, 6, 7, 8], [0, 3, 8]):
@@ -234,17 +236,6 @@ def test_in_the_first_round_the_most_probable_share_teaches_where_too_few_are_as
     first, later = (judge(attended, Trust(), number) for number in (True, False))
     assert first.teaches == [0, 4] and later.teaches == []
     assert later.reasons == ["probability too low"] * 8
-
-
-def test_scenes_that_share_their_pixels_are_joined_without_a_copy():
-    one, other = (scenes(count)._replace(ignore=[torch.zeros(0, 4, dtype=torch.float64)] * count) for count in (3, 2))
-    first, second = share_pixels(one, other)
-    both = join(first, second)
-    assert both.pyramids.buffer is first.pyramids.buffer is second.pyramids.buffer
-    assert both.names == one.names + other.names == first.names + second.names
-    for k, (gallery, image) in enumerate([(one, 0), (one, 1), (one, 2), (other, 0), (other, 1)]):
-        assert np.array_equal(both.pyramids.level(k, 0), gallery.pyramids.level(image, 0))
-        assert np.array_equal(both.pyramids.level(k, 2), gallery.pyramids.level(image, 2))
 
 
 def test_nothing_annotated_is_left_where_nobody_is_to_say_anything():

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from foveate.errors import BadInput
 from foveate.runtime.progress import Quiet
 from foveate.scenes.folder import read_scenes
-from foveate.training.gallery import load_gallery
+from foveate.scenes.pyramid import Store
+from foveate.training.gallery import Shown, gather, join, load_gallery, take
 
 
 @pytest.fixture
@@ -33,3 +35,40 @@ def test_what_cannot_be_read_is_left_out_and_said(folder):
 def test_too_few_that_can_be_read_are_refused_by_the_first_that_cannot(folder):
     with pytest.raises(BadInput, match=r"only 3 of 4 scenes can be read \(1\.png: "):
         load_gallery(read_scenes(folder, annotated=False).scenes, Quiet(), fewest=4)
+
+
+def shown(first: int, count: int) -> list[Shown]:
+    """Scenes of several sizes, each with as many objects as its number modulo three."""
+    made = []
+    for number in range(first, first + count):
+        pixels = np.random.default_rng(number).integers(0, 256, (20 + number, 31, 3)).astype(np.uint8)
+        gazes = torch.full((number % 3, 4), float(number), dtype=torch.float64)
+        made.append(Shown(f"{number}", pixels, gazes, gazes[:1]))
+    return made
+
+
+def test_galleries_of_one_store_are_joined_and_taken_apart_without_a_copy():
+    """However often the store has moved while it grew."""
+    first = gather(shown(0, 3), Store())
+    store = first.pyramids.store
+    both = join(first, gather(shown(3, 4), store))
+    assert both.pyramids.store is store and both.names == [f"{k}" for k in range(7)]
+    some = take(both, [5, 1])
+    for gallery, numbers in ((first, range(3)), (both, range(7)), (some, (5, 1))):
+        for k, number in enumerate(numbers):
+            alone = gather(shown(number, 1), Store())
+            for level in range(alone.pyramids.levels[0]):
+                assert np.array_equal(gallery.pyramids.level(k, level), alone.pyramids.level(0, level))
+            assert torch.equal(gallery.of(k), alone.of(0)) and torch.equal(gallery.ignore[k], alone.ignore[0])
+    assert store.values.size == sum(gather(shown(k, 1), Store()).pyramids.store.values.size for k in range(7))
+    with pytest.raises(ValueError, match="two stores"):
+        join(first, gather(shown(3, 4), Store()))
+
+
+def test_what_was_added_for_a_while_gives_its_room_back():
+    gallery = gather(shown(0, 3), Store())
+    before, kept = gallery.pyramids.store.values.size, gallery.pyramids.level(2, 1).copy()
+    with gallery.pyramids.store.scratch():
+        gather(shown(3, 9), gallery.pyramids.store)
+        assert gallery.pyramids.store.values.size > before
+    assert gallery.pyramids.store.values.size == before and np.array_equal(gallery.pyramids.level(2, 1), kept)

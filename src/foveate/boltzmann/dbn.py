@@ -57,8 +57,8 @@ class PatchScale(nn.Module):
 
     def to_pixels(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
         """v [N, D] back to flattened pixels; not clipped to [0, 1]."""
-        planes = v.reshape(len(v), 3, -1)
-        return (planes * self.std[:, None] + self.mean[:, None]).reshape(len(v), -1)
+        planes = v.unflatten(1, (3, -1))
+        return (planes * self.std[:, None] + self.mean[:, None]).flatten(1)
 
 
 class GaussianDBN(nn.Module):

@@ -34,7 +34,7 @@ from foveate.runtime.memory import keep_large_blocks
 from foveate.runtime.progress import Progress
 from foveate.scenes.folder import Scenes
 from foveate.storage.files import save_tensors
-from foveate.training.gallery import Gallery, load_gallery, share_pixels
+from foveate.training.gallery import Gallery, load_gallery
 from foveate.training.labels import Objects
 from foveate.training.settings import TrainSettings
 from foveate.training.train import RunFolder, Split, fine_network, network, patch_model, weigh
@@ -113,8 +113,9 @@ def learn(
 def _read(scenes: Scenes, replay: Scenes | None, largest: int, progress: Progress) -> tuple[Gallery, Gallery | None]:
     """New scenes, nothing of their annotations kept, and annotated ones."""
     new = load_gallery(scenes.scenes, progress, largest).without_objects()
-    old = None if replay is None else load_gallery(replay.scenes, progress, largest, fewest=1)
-    return (new, None) if old is None else share_pixels(new, old)
+    if replay is None:
+        return new, None
+    return new, load_gallery(replay.scenes, progress, largest, fewest=1, store=new.pyramids.store)
 
 
 def _round(

@@ -7,11 +7,12 @@ from pathlib import Path
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
-def keep_large_blocks(size: int = 1 << 30) -> bool:
+def keep_large_blocks(size: int = 1 << 27) -> bool:
     """Lets freed blocks of up to `size` bytes be used again instead of going back to the system.
 
     By default glibc maps each block of 32 MB or more anew, and the kernel clears and faults in its pages at every
-    use: a sixth of the time of a training step with activations of 36 MB.
+    use: a sixth of the time of a training step with activations of 36 MB. What is larger, such as a gallery's pixels,
+    still goes back to the system.
 
     Returns:
         Whether the C library took it; others than glibc have no such setting.

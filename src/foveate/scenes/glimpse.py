@@ -143,7 +143,7 @@ def plain_views(
     tables = (pyramids.offset, pyramids.height, pyramids.width)
     offset, height, width = (torch.from_numpy(t.astype(np.int64))[index].to(like.device) for t in tables)
     return PlainViews(
-        torch.from_numpy(pyramids.buffer.view(np.int16)).to(like.device),
+        torch.from_numpy(pyramids.store.values.view(np.int16)).to(like.device),
         offset,
         height,
         width,

@@ -4,15 +4,59 @@ Level 0 is the image, each next level its 2 x 2 box average, down to a short sid
 65535 is the pixel in [0, 1], so 8-bit images are exact (v = 257 x) and the rounding of a level is below 1e-5.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, Shaped, UInt16
+from numba import njit
 
 from foveate.scenes.pixels import as_uint16
 
 MAX_LEVELS = 16
+
+
+class Store:
+    """The pixels of many pyramids, one after the other, so that sets of images are joined without a copy.
+
+    It grows by doubling: room beyond what was added is address space, not memory.
+    """
+
+    def __init__(self, room: int = 0):
+        self._kept, self._used = np.empty(room, np.uint16), 0
+
+    @property
+    def values(self) -> UInt16[np.ndarray, "values"]:
+        """All that was added."""
+        return self._kept[: self._used]
+
+    def add(self, image: UInt16[np.ndarray, "h w 3"]) -> tuple[int, list[tuple[int, int]]]:
+        """Adds the pyramid of an image; gives where it begins, and rows and columns of each level."""
+        begin, shapes = self._used, _shapes(*image.shape[:2])
+        self._used += _size(shapes)
+        if self._used > len(self._kept):
+            grown = np.empty(max(self._used, 2 * len(self._kept)), np.uint16)
+            grown[:begin] = self._kept[:begin]
+            self._kept = grown
+        level = self.values[begin : begin + image.size].reshape(image.shape)
+        level[...] = image
+        at = begin + image.size
+        for rows, columns in shapes[1:]:
+            above = self.values[at : at + 3 * rows * columns].reshape(rows, columns, 3)
+            _halve(level, above)
+            level, at = above, at + above.size
+        return begin, shapes
+
+    @contextmanager
+    def scratch(self) -> Iterator[None]:
+        """What is added within is let go of at the end: its pyramids must not be looked at after that."""
+        used = self._used
+        try:
+            yield
+        finally:
+            self._used = used
 
 
 @dataclass(frozen=True)
@@ -20,15 +64,15 @@ class Pyramids:
     """Pyramids of several images, ready for the loops in `glimpse`.
 
     Attributes:
-        buffer: All levels of all images, each row-major with channels last.
-        offset: Where each level begins in `buffer`.
+        store: All levels of all images, each row-major with channels last; other pyramids may lie there too.
+        offset: Where each level begins in the store.
         height: Rows of each level (0 where an image has no such level).
         width: Columns of each level.
         levels: How many levels each image has.
         fill: Mean colour of each image in [0, 1]: what lies outside it.
     """
 
-    buffer: UInt16[np.ndarray, "values"]
+    store: Store
     offset: Int64[np.ndarray, "images levels"]
     height: Int32[np.ndarray, "images levels"]
     width: Int32[np.ndarray, "images levels"]
@@ -36,63 +80,96 @@ class Pyramids:
     fill: Float32[np.ndarray, "images 3"]
 
     @classmethod
-    def from_images(cls, images: Sequence[Shaped[np.ndarray, "..."]]) -> "Pyramids":
+    def from_images(cls, images: Iterable[Shaped[np.ndarray, "..."]], store: Store | None = None) -> "Pyramids":
         """Builds the pyramids of uint8, uint16 or float (in [0, 1]) images of any sizes.
+
+        Args:
+            images: Taken one by one.
+            store: Where they are put; one of their own by default.
 
         Raises:
             BadInput: An image is not [height, width, 3], is empty, has another type, or floats outside [0, 1].
         """
-        pyramids = [_reduce(as_uint16(image)) for image in images]
-        shape = (len(pyramids), MAX_LEVELS)
-        offset, height, width = np.zeros(shape, np.int64), np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-        total = 0
-        for i, levels in enumerate(pyramids):
-            for k, level in enumerate(levels):
-                offset[i, k], height[i, k], width[i, k] = total, level.shape[0], level.shape[1]
-                total += level.size
-        flat = [level.reshape(-1) for levels in pyramids for level in levels]
+        if store is None:
+            known = images if isinstance(images, Sequence) else []
+            store = Store(sum(_size(_shapes(*image.shape[:2])) for image in known if image.ndim == 3))
+        offset, height, width, levels, fill = [], [], [], [], []
+        for image in images:
+            at, shapes = store.add(pixels := as_uint16(image))
+            table = np.zeros((3, MAX_LEVELS), np.int64)
+            for k, (rows, columns) in enumerate(shapes):
+                table[:, k] = at, rows, columns
+                at += 3 * rows * columns
+            for column, value in zip((offset, height, width), table, strict=True):
+                column.append(value)
+            levels.append(len(shapes))
+            fill.append(np.ascontiguousarray(pixels).mean((0, 1), dtype=np.float64) / 65535)
+        shape = (len(levels), MAX_LEVELS)
         return cls(
-            buffer=np.concatenate(flat) if flat else np.zeros(0, np.uint16),
-            offset=offset,
-            height=height,
-            width=width,
-            levels=np.array([len(levels) for levels in pyramids], np.int32),
-            fill=np.array(
-                [levels[0].mean((0, 1), dtype=np.float64) / 65535 for levels in pyramids], np.float32
-            ).reshape(-1, 3),
+            store,
+            np.array(offset, np.int64).reshape(shape),
+            np.array(height, np.int32).reshape(shape),
+            np.array(width, np.int32).reshape(shape),
+            np.array(levels, np.int32),
+            np.array(fill, np.float32).reshape(-1, 3),
         )
 
     def __len__(self) -> int:
         return len(self.levels)
 
     @property
+    def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What is known of each image: offset, height, width, levels, fill."""
+        return self.offset, self.height, self.width, self.levels, self.fill
+
+    @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The fields in order, as compiled loops take them."""
-        return self.buffer, self.offset, self.height, self.width, self.levels, self.fill
+        return self.store.values, *self.tables
+
+    def take(self, images: Sequence[int] | slice) -> "Pyramids":
+        """The pyramids of some of the images, in the order given; they share the store."""
+        return Pyramids(self.store, *(table[images] for table in self.tables))
 
     def only(self, image: int) -> "Pyramids":
-        """The pyramid of one image; it shares the buffer."""
-        one = slice(image, image + 1)
-        return Pyramids(
-            self.buffer, self.offset[one], self.height[one], self.width[one], self.levels[one], self.fill[one]
-        )
+        """The pyramid of one image; it shares the store."""
+        return self.take(slice(image, image + 1))
 
     def level(self, image: int, level: int) -> UInt16[np.ndarray, "h w 3"]:
         """A view of one level of one image."""
         start, h, w = self.offset[image, level], self.height[image, level], self.width[image, level]
-        return self.buffer[start : start + 3 * h * w].reshape(h, w, 3)
+        return self.store.values[start : start + 3 * h * w].reshape(h, w, 3)
 
 
-def _reduce(image: UInt16[np.ndarray, "h w 3"]) -> list[UInt16[np.ndarray, "_ _ 3"]]:
-    """The image and its successive 2 x 2 averages; an odd last row or column is averaged with itself.
+def _shapes(height: int, width: int) -> list[tuple[int, int]]:
+    """Rows and columns of each level of an image."""
+    shapes = [(height, width)]
+    while min(shapes[-1]) > 1 and len(shapes) < MAX_LEVELS:
+        shapes.append(((shapes[-1][0] + 1) // 2, (shapes[-1][1] + 1) // 2))
+    return shapes
+
+
+def _size(shapes: list[tuple[int, int]]) -> int:
+    """Values of a pyramid with levels of these shapes."""
+    return 3 * sum(height * width for height, width in shapes)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check  # the tests' import hook would wrap what numba has to compile
+def _halve(below, above):
+    """The 2 x 2 averages of a level, rounded; an odd last row or column is averaged with itself.
 
     The last row of a level of odd size covers half as much of the level below as the others do, but is placed as if it
     covered as much: a level k pixel always stands for a 2^k x 2^k block, whose part outside repeats the border.
     """
-    levels = [np.ascontiguousarray(image)]
-    while min(levels[-1].shape[:2]) > 1 and len(levels) < MAX_LEVELS:
-        below = levels[-1]
-        below = np.pad(below, ((0, below.shape[0] % 2), (0, below.shape[1] % 2), (0, 0)), mode="edge").astype(np.uint32)
-        total = below[0::2, 0::2] + below[1::2, 0::2] + below[0::2, 1::2] + below[1::2, 1::2]
-        levels.append(((total + 2) // 4).astype(np.uint16))
-    return levels
+    rows, columns = below.shape[0] - 1, below.shape[1] - 1
+    for y in range(above.shape[0]):
+        top, bottom = 2 * y, min(2 * y + 1, rows)
+        for x in range(above.shape[1]):
+            left, right = 2 * x, min(2 * x + 1, columns)
+            for c in range(3):
+                total = (
+                    np.uint32(below[top, left, c]) + np.uint32(below[bottom, left, c])
+                    + np.uint32(below[top, right, c]) + np.uint32(below[bottom, right, c])
+                )  # fmt: skip
+                above[y, x, c] = (total + 2) // 4

@@ -13,18 +13,15 @@ searched as scenes are, and where the search ends are hard negatives.
   object is in the phases (Oppenheim and Lim 1981, "The importance of phase in signals").
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import key
-from foveate.scenes.pyramid import Pyramids
-from foveate.training.gallery import Gallery
-from foveate.training.labels import Objects
+from foveate.training.gallery import Gallery, Shown, gather
 from foveate.training.settings import ClutterSettings
 
 Picture = Float[ndarray, "h w 3"]
@@ -50,19 +47,20 @@ def clutter(
         progress: Shows how far it is, and may stop it; nothing is shown without.
 
     Returns:
-        The pictures as a gallery of their own, in which nothing is annotated and nothing ignored.
+        The pictures as a gallery of their own, in the store of the scenes; nothing in them is annotated or ignored.
     """
-    settings = settings or ClutterSettings()
-    made = []
-    with (progress or Quiet()).phase("clutter", count) as tick:
-        for k in range(count):
-            rng = np.random.default_rng(key(seed, "clutter", k))
-            scene = _pixels(gallery, images[int(rng.integers(len(images)))])
-            made.append(_finished(KINDS[k % len(KINDS)](_shape(rng, settings), scene, rng, settings), rng, settings))
-            tick(k + 1)
-    nothing = Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))
-    ignore = [torch.zeros(0, 4, dtype=torch.float64) for _ in made]
-    return Gallery(Pyramids.from_images(made), [f"clutter {k}" for k in range(count)], nothing, ignore, [])
+    how = settings or ClutterSettings()
+
+    def made() -> Iterator[Shown]:
+        with (progress or Quiet()).phase("clutter", count) as tick:
+            for k in range(count):
+                rng = np.random.default_rng(key(seed, "clutter", k))
+                scene = _pixels(gallery, images[int(rng.integers(len(images)))])
+                picture = KINDS[k % len(KINDS)](_shape(rng, how), scene, rng, how)
+                yield Shown(f"clutter {k}", _finished(picture, rng, how))
+                tick(k + 1)
+
+    return gather(made(), gallery.pyramids.store)
 
 
 def _shape(rng: np.random.Generator, settings: ClutterSettings) -> tuple[int, int]:

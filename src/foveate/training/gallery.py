@@ -4,12 +4,12 @@ Scenes are read at a size at which all of them fit a budget: what is learnt is 2
 need no more than a moderate resolution of the object.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from foveate.errors import BadInput, FoveateError
@@ -17,11 +17,12 @@ from foveate.runtime.progress import Progress
 from foveate.runtime.random import key
 from foveate.runtime.workers import map_images
 from foveate.scenes.folder import Scene, open_picture
-from foveate.scenes.image import Picture
-from foveate.scenes.pyramid import Pyramids
+from foveate.scenes.pyramid import Pyramids, Store
 from foveate.training.labels import Objects
 
 BYTES_A_PIXEL = 8.0  # three channels of two bytes, and a third more for the levels above
+NONE = torch.zeros(0, 4, dtype=torch.float64)  # gazes or boxes
+NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
 class Gallery(NamedTuple):
@@ -53,9 +54,8 @@ class Gallery(NamedTuple):
 
     def without_objects(self) -> "Gallery":
         """The same scenes with nothing annotated, neither objects nor what to ignore."""
-        none = torch.zeros(0, 4, dtype=torch.float64)
-        nothing = Objects(torch.zeros(0, dtype=torch.int64), none)
-        return self._replace(objects=nothing, ignore=[none] * len(self.names))
+        nothing = Objects(torch.zeros(0, dtype=torch.int64), NONE)
+        return self._replace(objects=nothing, ignore=[NONE] * len(self.names))
 
     def subset(self, images: Sequence[int]) -> Objects:
         """The objects that are in some of the images."""
@@ -63,8 +63,47 @@ class Gallery(NamedTuple):
         return self.objects.take(chosen)
 
 
+class Shown(NamedTuple):
+    """One scene of a gallery that is being made: its name and pixels, the objects in it, and what is ignored."""
+
+    name: str
+    pixels: Shaped[np.ndarray, "h w 3"]
+    gazes: Float[Tensor, "objects 4"] = NONE
+    ignore: Float[Tensor, "regions 4"] = NONE
+    angle_period: Sequence[int] | None = None
+    group: str = ""  # what it belongs to when scenes are held out; its name where it stands alone
+
+
+def gather(shown: Iterable[Shown], store: Store) -> Gallery:
+    """A gallery of scenes, taken one by one, so that no more than one lies outside the pyramids' store.
+
+    Args:
+        shown: The scenes; `angle_period` (see `Objects`) is known of all or of none.
+        store: Where the pixels are put.
+    """
+    kept: list[Shown] = []
+
+    def pixels() -> Iterator[Shaped[np.ndarray, "h w 3"]]:
+        for each in shown:
+            kept.append(each._replace(pixels=NO_PIXELS))
+            yield each.pixels
+
+    pyramids = Pyramids.from_images(pixels(), store)
+    image = torch.repeat_interleave(torch.tensor([len(each.gazes) for each in kept], dtype=torch.int64))
+    periods = [period for each in kept for period in each.angle_period or ()]
+    known = torch.tensor(periods, dtype=torch.int64) if all(each.angle_period is not None for each in kept) else None
+    objects = Objects(image, torch.cat([*(each.gazes for each in kept), NONE]), known)
+    names, groups = [each.name for each in kept], [each.group or each.name for each in kept]
+    return Gallery(pyramids, names, objects, [each.ignore for each in kept], [], groups)
+
+
 def load_gallery(
-    scenes: Sequence[Scene], progress: Progress, largest: int = 640, budget: float = 4e9, fewest: int = 2
+    scenes: Sequence[Scene],
+    progress: Progress,
+    largest: int = 640,
+    budget: float = 4e9,
+    fewest: int = 2,
+    store: Store | None = None,
 ) -> Gallery:
     """Reads scenes; those that can't be read are left out, named in `problems` and said.
 
@@ -74,32 +113,33 @@ def load_gallery(
         largest: Longest side in pixels; larger scenes are reduced.
         budget: Bytes that the pyramids may take; the longest side is lowered until they fit.
         fewest: Scenes that must remain.
+        store: Where the pixels are put, as those of another gallery are; one of its own by default.
 
     Raises:
         BadInput: Too few scenes can be read.
     """
-    side = float(largest)
+    side, problems = float(largest), []
     sizes = np.array([[s.width, s.height] for s in scenes], dtype=np.float64).reshape(-1, 2)
     while len(sizes) and _bytes(sizes, side) > budget:
         side *= 0.9
-    images, kept, problems = [], [], []
-    with progress.phase("reading scenes", len(scenes)) as tick:
-        for number, (scene, image) in enumerate(
-            zip(scenes, map_images(lambda s: _read(s, int(side)), scenes), strict=True)
-        ):
-            if isinstance(image, str):
-                problems.append(f"{scene.name}: {image}")
-            else:
-                images.append(image)
-                kept.append(scene)
-            tick(number + 1)
-    if len(kept) < fewest:
-        raise BadInput(
-            f"only {len(kept)} of {len(scenes)} scenes can be read" + (f" ({problems[0]})" if problems else "")
-        )
+
+    def read() -> Iterator[Shown]:
+        pictures = map_images(lambda scene: _read(scene, int(side)), scenes)
+        with progress.phase("reading scenes", len(scenes)) as tick:
+            for number, (scene, found) in enumerate(zip(scenes, pictures, strict=True)):
+                if isinstance(found, str):
+                    problems.append(f"{scene.name}: {found}")
+                else:
+                    yield found
+                tick(number + 1)
+
+    gallery = gather(read(), store or Store(int(_bytes(sizes, side)) // 2))
+    if len(gallery.names) < fewest:
+        first = f" ({problems[0]})" if problems else ""
+        raise BadInput(f"only {len(gallery.names)} of {len(scenes)} scenes can be read{first}")
     for problem in problems:
         progress.say(f"left out: {problem}")
-    return _gather(images, kept, problems)
+    return gallery._replace(problems=problems)
 
 
 def _bytes(sizes: Float[np.ndarray, "n 2"], side: float) -> float:
@@ -108,25 +148,31 @@ def _bytes(sizes: Float[np.ndarray, "n 2"], side: float) -> float:
     return float(shown.prod(1).sum() * BYTES_A_PIXEL)
 
 
-def join(first: Gallery, second: Gallery) -> Gallery:
-    """The scenes of both, those of the second numbered after those of the first; names must differ to be told apart.
-
-    Pixels are copied unless both share theirs already (`share_pixels`).
-    """
-    a, b, count = first.pyramids, second.pyramids, len(first.names)
-    shared = a.buffer is b.buffer
-    pyramids = Pyramids(
-        a.buffer if shared else np.concatenate((a.buffer, b.buffer)),
-        np.concatenate((a.offset, b.offset if shared else b.offset + len(a.buffer))),
-        *(np.concatenate(pair) for pair in zip(a.arrays[2:], b.arrays[2:], strict=True)),
+def _read(scene: Scene, largest: int) -> Shown | str:
+    """A scene reduced, or why it can't be read."""
+    try:
+        picture = open_picture(scene.path, largest)
+    except FoveateError as error:
+        return str(error)
+    gazes, ignore = (
+        torch.as_tensor(each, dtype=torch.float64).reshape(-1, 4) * picture.scale
+        for each in (scene.gazes, scene.ignore)
     )
+    return Shown(scene.name, picture.pixels, gazes, ignore, [each.angle_period for each in scene.objects], scene.group)
+
+
+def join(first: Gallery, second: Gallery) -> Gallery:
+    """The scenes of both, those of the second numbered after those of the first; their pixels must share a store."""
+    a, b, count = first.pyramids, second.pyramids, len(first.names)
+    if a.store is not b.store:
+        raise ValueError("galleries of two stores: load or make the second in the store of the first")
     objects = Objects(
         torch.cat((first.objects.image, second.objects.image + count)),
         torch.cat((first.objects.gaze, second.objects.gaze)),
         torch.cat((first.objects.periods(), second.objects.periods())),
     )
     return Gallery(
-        pyramids,
+        Pyramids(a.store, *(np.concatenate(pair) for pair in zip(a.tables, b.tables, strict=True))),
         first.names + second.names,
         objects,
         first.ignore + second.ignore,
@@ -135,48 +181,15 @@ def join(first: Gallery, second: Gallery) -> Gallery:
     )
 
 
-def share_pixels(first: Gallery, second: Gallery) -> tuple[Gallery, Gallery]:
-    """The same scenes with all pixels in one place, so that they can be joined many times without a copy."""
-    both, count = join(first, second), len(first.names)
-    return take(both, range(count)), take(both, range(count, len(both.names)))
-
-
 def take(gallery: Gallery, images: Sequence[int]) -> Gallery:
     """Some of the scenes, numbered anew in the order given; the pixels are shared."""
-    pyramids, rows = gallery.pyramids, list(images)
-    some = Pyramids(pyramids.buffer, *(part[rows] for part in pyramids.arrays[1:]))
+    rows = list(images)
     where = [torch.nonzero(gallery.objects.image == image)[:, 0] for image in rows]
-    image = torch.tensor([number for number, each in enumerate(where) for _ in each], dtype=torch.int64)
+    image = torch.repeat_interleave(torch.tensor([len(each) for each in where], dtype=torch.int64))
     objects = gallery.objects.take(torch.cat([*where, torch.zeros(0, dtype=torch.int64)]))._replace(image=image)
     together = gallery.held_together()
     names, groups = [gallery.names[k] for k in rows], [together[k] for k in rows]
-    return Gallery(some, names, objects, [gallery.ignore[k] for k in rows], [], groups)
-
-
-def _gather(pictures: list[Picture], scenes: list[Scene], problems: list[str]) -> Gallery:
-    image, gazes, ignore, periods = [], [], [], []
-    for number, (picture, scene) in enumerate(zip(pictures, scenes, strict=True)):
-        gazes.append(torch.as_tensor(scene.gazes, dtype=torch.float64).reshape(-1, 4) * picture.scale)
-        image += [number] * len(gazes[-1])
-        periods += [each.angle_period for each in scene.objects]
-        ignore.append(torch.as_tensor(scene.ignore, dtype=torch.float64).reshape(-1, 4) * picture.scale)
-    known = torch.tensor(periods, dtype=torch.int64)
-    objects = Objects(torch.tensor(image, dtype=torch.int64), torch.cat(gazes), known)
-    return Gallery(
-        Pyramids.from_images([picture.pixels for picture in pictures]),
-        [s.name for s in scenes],
-        objects,
-        ignore,
-        problems,
-        [s.group or s.name for s in scenes],
-    )
-
-
-def _read(scene: Scene, largest: int) -> Picture | str:
-    try:
-        return open_picture(scene.path, largest)
-    except FoveateError as error:
-        return str(error)
+    return Gallery(gallery.pyramids.take(rows), names, objects, [gallery.ignore[k] for k in rows], [], groups)
 
 
 def hold_out(groups: Sequence[str], share: float, seed: int) -> tuple[list[int], list[int]]:

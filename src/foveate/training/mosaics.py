@@ -5,7 +5,7 @@ middle for signs of the object. A mosaic cuts a canvas into cells, each of which
 reduced; with it go the objects that are in view.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -15,9 +15,7 @@ from PIL import Image
 from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import key
 from foveate.scenes import gaze
-from foveate.scenes.pyramid import Pyramids
-from foveate.training.gallery import Gallery
-from foveate.training.labels import Objects
+from foveate.training.gallery import Gallery, Shown, gather
 from foveate.training.settings import MosaicSettings
 
 WHOLE, GONE = 0.9, 0.05  # shares of an object's square in view: an object from the first, nothing below the second
@@ -42,26 +40,23 @@ def mosaics(
         progress: Shows how far it is, and may stop it; nothing is shown without.
 
     Returns:
-        The mosaics as a gallery of their own. Objects that a cell's edge cuts are ignored regions, as are those that
-        were ignored.
+        The mosaics as a gallery of their own, their pixels in the store of the scenes. Objects that a cell's edge cuts
+        are ignored regions, as are those that were ignored.
     """
-    settings = settings or MosaicSettings()
-    made = []
-    with (progress or Quiet()).phase("mosaics", count) as tick:
-        for k in range(count):
-            made.append(_mosaic(gallery, images, np.random.default_rng(key(seed, "mosaic", k)), settings))
-            tick(k + 1)
-    index = torch.tensor([k for k, each in enumerate(made) for _ in range(len(each[1]))], dtype=torch.int64)
-    gazes = torch.from_numpy(np.concatenate([each[1] for each in made] or [np.zeros((0, 4))]))
-    ignore = [torch.from_numpy(each[2]) for each in made]
-    pyramids = Pyramids.from_images([each[0] for each in made])
-    return Gallery(pyramids, [f"mosaic {k}" for k in range(count)], Objects(index, gazes), ignore, [])
+
+    def made() -> Iterator[Shown]:
+        with (progress or Quiet()).phase("mosaics", count) as tick:
+            for k in range(count):
+                rng = np.random.default_rng(key(seed, "mosaic", k))
+                yield _mosaic(f"mosaic {k}", gallery, images, rng, settings or MosaicSettings())
+                tick(k + 1)
+
+    return gather(made(), gallery.pyramids.store)
 
 
-Mosaic = tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "objects 4"], Float[np.ndarray, "regions 4"]]
-
-
-def _mosaic(gallery: Gallery, images: Sequence[int], rng: np.random.Generator, settings: MosaicSettings) -> Mosaic:
+def _mosaic(
+    name: str, gallery: Gallery, images: Sequence[int], rng: np.random.Generator, settings: MosaicSettings
+) -> Shown:
     shape = (settings.long, settings.short) if rng.random() < 0.5 else (settings.short, settings.long)
     canvas = np.zeros((shape[1], shape[0], 3), np.uint8)
     objects, ignore = [np.zeros((0, 4))], [np.zeros((0, 4))]
@@ -73,7 +68,7 @@ def _mosaic(gallery: Gallery, images: Sequence[int], rng: np.random.Generator, s
         gazes, cut = _carried(gallery, image, cell, frame)
         objects.append(gazes)
         ignore.append(cut)
-    return canvas, np.concatenate(objects), np.concatenate(ignore)
+    return Shown(name, canvas, *(torch.from_numpy(np.concatenate(each)) for each in (objects, ignore)))
 
 
 def _cells(

@@ -13,6 +13,7 @@ mouth to where the map takes them, with least squares, as the gaze of an annotat
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,9 +26,7 @@ from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.scenes import gaze
 from foveate.scenes.annotations import FACE_POINTS
-from foveate.scenes.pyramid import Pyramids
-from foveate.training.gallery import Gallery
-from foveate.training.labels import Objects
+from foveate.training.gallery import Gallery, Shown, gather
 from foveate.training.settings import SidewaysSettings
 
 RADIUS, SIDE, BOUND = 0.9, 0.42, 1.3  # R, e, and how far out the picture is stretched, half-sides
@@ -45,26 +44,22 @@ def sideways(gallery: Gallery, images: list[int], settings: SidewaysSettings, se
         progress: Shows how far it is, and may stop it.
 
     Returns:
-        The copies as a gallery of their own.
+        The copies as a gallery of their own, their pixels in the store of the scenes.
     """
-    copies, names, image, gazes, ignore = [], [], [], [], []
-    with progress.phase("side views", len(images)) as tick:
-        for done, number in enumerate(images):
-            tick(done)
-            turn = _turn(gallery, number, settings, seed)
-            if turn is None:
-                continue
-            objects = gallery.of(number)
-            copies.append(turn.picture(gallery.pyramids.level(number, 0)))
-            moved = gaze.from_keypoints(TRIANGLE, turn.points(gaze.apply(objects, TRIANGLE.expand(len(objects), 3, 2))))
-            image += [len(names)] * len(moved)
-            gazes.append(moved)
-            ignore.append(turn.boxes(gallery.ignore[number]))
-            names.append(f"{gallery.names[number]}, sideways")
-    objects = Objects(
-        torch.tensor(image, dtype=torch.int64), torch.cat([*gazes, torch.zeros(0, 4, dtype=torch.float64)])
-    )
-    return Gallery(Pyramids.from_images(copies), names, objects, ignore, [])
+
+    def turned() -> Iterator[Shown]:
+        with progress.phase("side views", len(images)) as tick:
+            for done, number in enumerate(images):
+                tick(done)
+                turn = _turn(gallery, number, settings, seed)
+                if turn is None:
+                    continue
+                objects, ignore = gallery.of(number), turn.boxes(gallery.ignore[number])
+                at = turn.points(gaze.apply(objects, TRIANGLE.expand(len(objects), 3, 2)))
+                pixels, name = turn.picture(gallery.pyramids.level(number, 0)), f"{gallery.names[number]}, sideways"
+                yield Shown(name, pixels, gaze.from_keypoints(TRIANGLE, at), ignore)
+
+    return gather(turned(), gallery.pyramids.store)
 
 
 def factors(theta: float) -> tuple[float, float]:

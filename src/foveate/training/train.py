@@ -134,6 +134,7 @@ def patch_model(
     if run.checkpoints.done("gdbn"):
         return GaussianDBN.load(run.path / "gdbn.safetensors").to(device)
     scale = PatchScale.of(aligned_patches(gallery.pyramids, split.objects)) if like is None else like.patch
+
     def epoch(number: int) -> Float[Tensor, "n d"]:
         drawn = jittered_patches(gallery.pyramids, split.objects, settings.patches, settings.seed, number, unsure)
         return scale.standardise(drawn).to(device)
@@ -249,21 +250,24 @@ def weigh(
     log_z = object_log_z(
         models.gdbn, gallery, split.objects, settings.ranking.log_z_temperatures, settings.seed, progress
     )
-    evidence, searches, figures = train_evidence(
-        models,
-        gallery,
-        split.fit,
-        split.held_out,
-        settings.ranking,
-        settings.attend,
-        settings.shiftnet.pairs,
-        log_z,
-        settings.seed,
-        progress,
-        run.checkpoints,
-        start,
-    )
-    evidence, tempered = fit_temper(replace(models, evidence=evidence), gallery, searches, settings.attend, progress)
+    with gallery.pyramids.store.scratch():  # mosaics and clutter, made for the evidence alone
+        evidence, searches, figures = train_evidence(
+            models,
+            gallery,
+            split.fit,
+            split.held_out,
+            settings.ranking,
+            settings.attend,
+            settings.shiftnet.pairs,
+            log_z,
+            settings.seed,
+            progress,
+            run.checkpoints,
+            start,
+        )
+        evidence, tempered = fit_temper(
+            replace(models, evidence=evidence), gallery, searches, settings.attend, progress
+        )
     run.log({"phase": "evidence", **figures, **tempered})
     save_tensors(run.path / "background.safetensors", evidence.tensors())
     run.checkpoints.finish("evidence", {})
