@@ -80,10 +80,10 @@ def test_models_are_trained_there_and_go_on_there_and_learn_there_and_are_told(d
         train(read, run, SETTINGS, Quiet(), device)
         for name in ("evidence", "verifier", "shiftnet trained", "fine trained", "fine"):
             run.checkpoints.path(name).unlink()
-        models, gallery, split = train(read, run, SETTINGS, Quiet(), device)
+        models, data = train(read, run, SETTINGS, Quiet(), device)
         places = [models.device, models.shiftnet.shift.weight.device, models.evidence.verifier.shift.weight.device]
         assert {place.type for place in places} == {device.type}
-        tell_training(run.story, models, gallery, split, SETTINGS.attend, Quiet())
+        tell_training(run.story, models, data, SETTINGS.attend, Quiet())
         run.finish()
     settings = LearnSettings(
         rounds=1, shiftnet_steps=2, fine_steps=2, verifier_steps=2, tolerance=1e9,

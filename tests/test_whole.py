@@ -59,7 +59,7 @@ def test_a_run_holds_what_it_promises(run):
 def test_training_again_on_a_finished_run_changes_nothing(folder, run):
     before = (run / "shiftnet.safetensors").read_bytes()
     with Run.claim(run, resume=True) as again:
-        models, _, _ = train(read_scenes(folder / "scenes", slice(0, 13)), again, SETTINGS, Quiet())
+        models, _ = train(read_scenes(folder / "scenes", slice(0, 13)), again, SETTINGS, Quiet())
     assert (run / "shiftnet.safetensors").read_bytes() == before
     assert torch.equal(models.gdbn.grbm.W, Models.load(run).gdbn.grbm.W)
 

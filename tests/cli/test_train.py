@@ -64,7 +64,7 @@ def train(scenes, run, settings, progress, device):
             save_tensors(run.path / f"{model}.safetensors", {"x": x})
             run.checkpoints.finish(name + " written", {})
     save_tensors(run.path / "background.safetensors", {"x": torch.zeros(1)})
-    return None, None, None
+    return None, None
 
 fake = types.ModuleType("foveate.training.train")
 fake.PRESETS = {"quick": TrainSettings(first=Layer(steps=6)), "standard": TrainSettings()}

@@ -13,9 +13,9 @@ from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.learning import reselection
 from foveate.learning.expectation import Attended, Places, judge
-from foveate.learning.material import Material
+from foveate.learning.pseudo_labels import LearningScenes
 from foveate.learning.reselection import parts, reselect, reselected
-from foveate.learning.rounds import RoundFolder
+from foveate.learning.rounds import RoundRun
 from foveate.learning.settings import Trust
 from foveate.runtime.progress import Quiet
 from foveate.scenes.glimpse import glimpses
@@ -143,9 +143,9 @@ def test_the_model_that_weighs_a_scene_has_not_been_trained_on_it(tmp_path, monk
     """What each part's model is trained on is noted; where there is one part only, it is trained on all that teach."""
     seen = []
 
-    def noted(gallery, split, *others):
-        seen.append({gallery.names[k] for k in split.fit + split.held_out})
-        return knowing(gallery, split.objects.gaze[:1])
+    def noted(data, *others):
+        seen.append({data.gallery.names[k] for k in data.fit + data.held_out})
+        return knowing(data.gallery, data.objects.gaze[:1])
 
     monkeypatch.setattr(reselection, "patch_model", noted)
     gallery, teaches = scenes(6), [0, 1, 2, 4, 5]
@@ -153,15 +153,15 @@ def test_the_model_that_weighs_a_scene_has_not_been_trained_on_it(tmp_path, monk
     places = Places(torch.arange(6), u, torch.zeros(6).double())
     attended = Attended(u, torch.ones(6), torch.ones(6), torch.zeros(6, 3).double(), [""] * 6, places)
     with Run.claim(tmp_path / "run") as run:
-        folder, settings = RoundFolder.begin(run, 1), TrainSettings()
+        folder, settings = RoundRun.begin(run, 1), TrainSettings()
     teaching, part = {gallery.names[k] for k in teaches}, parts(gallery.names, teaches, 1, 0)
     for fewest, expected in (
         (1, [{name for name, its in zip(gallery.names, part, strict=True) if its != p} & teaching for p in (0, 1)]),
         (4, [teaching]),
     ):
         seen.clear()
-        material = Material(gallery, None, torch.full((4,), 0.1, dtype=torch.float64))
-        again = reselected(looking(), material, attended, teaches, folder, settings, fewest, Quiet())
+        sources = LearningScenes(gallery, None, torch.full((4,), 0.1, dtype=torch.float64))
+        again = reselected(looking(), sources, attended, teaches, folder, settings, fewest, Quiet())
         assert seen == expected and torch.equal(again.u, u)
 
 
@@ -173,21 +173,20 @@ def test_what_is_learned_from_are_new_scenes_as_found_and_old_ones_as_annotated(
         names=[f"old{k}.png" for k in range(5)], objects=Objects(torch.arange(1, 5), u[:4] + 3)
     )
     spread = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
-    gallery, split, unsure = Material(new, old, spread).pseudo_annotated(u, [0, 2, 5], TrainSettings(held_out=0.3))
+    data = LearningScenes(new, old, spread).pseudo_labelled(u, [0, 2, 5], TrainSettings(held_out=0.3))
     expected = {0: u[0], 2: u[2], 5: u[5], **{6 + k: u[k - 1] + 3 for k in range(1, 5)}}
-    assert sorted(split.fit + split.held_out) == sorted(expected) and split.held_out
-    assert all(torch.equal(gallery.of(k)[0], gaze) for k, gaze in expected.items())
-    assert sorted(split.objects.image.tolist()) == sorted(split.fit)
-    assert torch.equal(unsure, torch.stack([spread if k < 6 else 0 * spread for k in split.objects.image.tolist()]))
+    assert sorted(data.fit + data.held_out) == sorted(expected) and data.held_out
+    assert all(torch.equal(data.gallery.of(k)[0], gaze) for k, gaze in expected.items())
+    assert sorted(data.objects.image.tolist()) == sorted(data.fit)
+    off = [spread if k < 6 else 0 * spread for k in data.objects.image.tolist()]
+    assert torch.equal(data.unsure, torch.stack(off))
 
 
 def test_without_old_scenes_the_new_ones_are_all_that_is_learned_from():
     u = torch.full((6, 4), 22.0, dtype=torch.float64)
-    gallery, split, unsure = Material(scenes(6), None, torch.ones(4).double()).pseudo_annotated(
-        u, [1, 3, 4], TrainSettings()
-    )
-    assert gallery.names == scenes(6).names and sorted(split.fit + split.held_out) == [1, 3, 4]
-    assert torch.equal(unsure, torch.ones(len(split.objects.image), 4).double())
+    data = LearningScenes(scenes(6), None, torch.ones(4).double()).pseudo_labelled(u, [1, 3, 4], TrainSettings())
+    assert data.gallery.names == scenes(6).names and sorted(data.fit + data.held_out) == [1, 3, 4]
+    assert torch.equal(data.unsure, torch.ones(len(data.objects.image), 4).double())
 
 
 def test_what_the_run_held_out_stays_held_out_whoever_teaches_beside_it():
@@ -198,23 +197,23 @@ def test_what_the_run_held_out_stays_held_out_whoever_teaches_beside_it():
     pyramids = Pyramids.from_images([blobs(0)] * 40, new.pyramids.store)
     old = Gallery(pyramids, names, annotated, [torch.zeros(0, 4).double()] * 40, [])
     u, expected = torch.full((9, 4), 22.0, dtype=torch.float64), {k for k in hold_out(names, 0.2, 3)[1] if k % 2 == 0}
-    material = Material(new, old, torch.ones(4).double(), 3)
+    sources = LearningScenes(new, old, torch.ones(4).double(), 3)
     for teaches in ([0, 1, 2, 3, 4, 5, 6, 7, 8], [0, 3, 8]):
-        _, split, _ = material.pseudo_annotated(u, teaches, settings)
-        assert {k - 9 for k in split.held_out if k >= 9} == expected and expected
-        assert {k - 9 for k in split.fit if k >= 9} == set(range(0, 40, 2)) - expected
+        data = sources.pseudo_labelled(u, teaches, settings)
+        assert {k - 9 for k in data.held_out if k >= 9} == expected and expected
+        assert {k - 9 for k in data.fit if k >= 9} == set(range(0, 40, 2)) - expected
 
 
 def test_new_scenes_held_out_in_one_round_train_in_no_other_and_are_two_at_least_but_half_at_most():
     new = scenes(9)._replace(names=[f"{k}.jpg" for k in range(9)])
-    material, u = Material(new, None, torch.ones(4).double()), torch.full((9, 4), 22.0, dtype=torch.float64)
+    sources, u = LearningScenes(new, None, torch.ones(4).double()), torch.full((9, 4), 22.0, dtype=torch.float64)
     settings = TrainSettings(held_out=0.34)
     apart = set(hold_out(new.names, 0.34, 0)[1])
     without = [k for k in range(9) if k not in apart]
     assert len(apart) == 3
 
     def split(teaches):
-        _, parted, _ = material.pseudo_annotated(u, teaches, settings)
+        parted = sources.pseudo_labelled(u, teaches, settings)
         assert sorted(parted.fit + parted.held_out) == sorted(teaches)
         return parted
 

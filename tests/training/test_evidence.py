@@ -12,9 +12,9 @@ from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.runtime.random import generator
 from foveate.scenes.pyramid import Pyramids
-from foveate.training.evidence import Searched, calibrate, usual_ceiling
 from foveate.training.gallery import Gallery
-from foveate.training.labels import Objects
+from foveate.training.labels import Objects, label
+from foveate.training.ranking import Searched, calibrate, usual_ceiling
 
 
 def scenes(count: int) -> Gallery:
@@ -27,6 +27,11 @@ def scenes(count: int) -> Gallery:
     )
 
 
+def searched(gallery: Gallery, image: int, at: torch.Tensor, measured: np.ndarray) -> Searched:
+    """A search that ended at these gazes."""
+    return Searched(image, at, measured, label(at, gallery.of(image), gallery.ignore[image]).numpy())
+
+
 def test_probabilities_are_of_the_gazes_that_are_reported():
     """At every object rest five gazes of falling score; where no object is, one of middling score.
 
@@ -37,7 +42,7 @@ def test_probabilities_are_of_the_gazes_that_are_reported():
     for k in range(40):
         at = np.array([[20.0, 0.1 * j, 50.0 + j, 50.0] for j in range(5)] + [[20.0, 0.0, 150.0, 50.0]])
         score = np.array([6.0, 0.2, 0.1, 0.0, -0.1, 0.05]) + 0.1 * rng.standard_normal(6)
-        searches.append((gallery, Searched(k, torch.from_numpy(at), score[:, None])))
+        searches.append(searched(gallery, k, torch.from_numpy(at), score[:, None]))
     ranking, calibration, counts = calibrate(searches)
     middling, high = calibration.probability(ranking.logit(np.array([[0.05], [6.0]])))
     assert counts == {"calibration_objects": 40, "calibration_elsewhere": 40}
@@ -47,7 +52,7 @@ def test_probabilities_are_of_the_gazes_that_are_reported():
 def test_a_gaze_that_may_or_may_not_have_found_its_object_counts_for_nothing():
     gallery = scenes(8)
     at = torch.tensor([[20.0, 0.0, 50.0, 50.0], [20.0, 0.0, 65.0, 50.0], [20.0, 0.0, 150.0, 50.0]]).double()
-    searches = [(gallery, Searched(k, at[[k % 3]], np.array([[1.0 + k]]))) for k in range(8)]
+    searches = [searched(gallery, k, at[[k % 3]], np.array([[1.0 + k]])) for k in range(8)]
     assert calibrate(searches)[2] == {"calibration_objects": 3, "calibration_elsewhere": 2}
 
 
@@ -55,9 +60,9 @@ def test_mosaics_teach_the_ranking_but_not_how_probable_an_object_is():
     """Half of the photographs' gazes are objects and all of the mosaics', at the same scores."""
     gallery, rng = scenes(60), np.random.default_rng(0)
 
-    def search(k: int, x: float) -> tuple[Gallery, Searched]:
+    def search(k: int, x: float) -> Searched:
         at = torch.tensor([[20.0, 0.0, x, 50.0]], dtype=torch.float64)
-        return gallery, Searched(k, at, rng.standard_normal((1, 1)))
+        return searched(gallery, k, at, rng.standard_normal((1, 1)))
 
     photographs = [search(k, 50.0 if k % 2 else 150.0) for k in range(60)]
     mosaics = [search(k, 50.0) for k in range(60)]
@@ -73,7 +78,7 @@ def test_mosaics_teach_the_ranking_but_not_how_probable_an_object_is():
 def test_with_too_few_objects_in_photographs_mosaics_are_calibrated_on_too():
     gallery = scenes(12)
     at = torch.tensor([[20.0, 0.0, 50.0, 50.0], [20.0, 0.0, 150.0, 50.0]], dtype=torch.float64)
-    searches = [(gallery, Searched(k, at, np.array([[2.0 + k], [-2.0 - k]]))) for k in range(12)]
+    searches = [searched(gallery, k, at, np.array([[2.0 + k], [-2.0 - k]])) for k in range(12)]
     assert calibrate(searches[:6], searches[6:])[2] == {"calibration_objects": 12, "calibration_elsewhere": 12}
 
 
@@ -84,12 +89,12 @@ def test_the_ceiling_is_what_objects_usually_reach_and_noise_gains_nothing_above
     for k in range(40):
         measured = rng.standard_normal((2, len(MEASURED)))
         measured[:, 0] = np.arcsinh([1.0 + 0.01 * k, 100.0])  # noise is all but impossible under the background model
-        searches.append((gallery, Searched(k, at, measured)))
+        searches.append(searched(gallery, k, at, measured))
     ceiling = usual_ceiling(searches)
     assert 1.3 < ceiling < 1.39, "nine in ten of 1.00 .. 1.39"
-    under = capped(searches[0][1].measured, ceiling)
+    under = capped(searches[0].measured, ceiling)
     np.testing.assert_allclose(np.sinh(under[:, 0]), [1.0, ceiling])
-    np.testing.assert_array_equal(under[:, 1:], searches[0][1].measured[:, 1:])
+    np.testing.assert_array_equal(under[:, 1:], searches[0].measured[:, 1:])
 
 
 def test_a_gaze_is_measured_under_the_ceiling_and_the_ceiling_is_kept():
@@ -115,5 +120,5 @@ def test_without_an_object_found_nothing_is_capped():
     gallery = scenes(2)
     at = torch.tensor([[20.0, 0.0, 150.0, 50.0]], dtype=torch.float64)
     measured = np.full((1, len(MEASURED)), 5.0)
-    assert usual_ceiling([(gallery, Searched(0, at, measured))]) == usual_ceiling([]) == np.inf
+    assert usual_ceiling([searched(gallery, 0, at, measured)]) == usual_ceiling([]) == np.inf
     np.testing.assert_array_equal(capped(measured, np.inf), measured)

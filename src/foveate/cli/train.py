@@ -86,8 +86,8 @@ def train(
         counts = _counts(read)
         facts = {"device": str(device), "category": read.category, **counts}
         begin(run, recorded("train", scenes, recipe, settings, **facts))
-        models, gallery, split = train_models(read, run, settings, progress(), device)
-        tell(run.story, models, gallery, split, settings.attend)
+        models, data = train_models(read, run, settings, progress(), device)
+        tell(run.story, models, data, settings.attend)
         run.finish()
         make_page(run.path)
         figures = {"run": str(run.path), **counts, "category": read.category}
@@ -127,12 +127,12 @@ def begin(run: "Run", config: dict[str, Any]) -> None:
         run.write_config(config)
 
 
-def tell(story: Path, models: Any, gallery: Any, split: Any, attend: Any) -> None:
+def tell(story: Path, models: Any, data: Any, attend: Any) -> None:
     """Keep what the page tells of a training."""
     from foveate.report.training_story import tell_training
 
     story.mkdir(exist_ok=True)
-    tell_training(story, models, gallery, split, attend, progress())
+    tell_training(story, models, data, attend, progress())
 
 
 def make_page(path: Path) -> None:

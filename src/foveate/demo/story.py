@@ -30,10 +30,11 @@ from foveate.runtime.progress import Progress
 from foveate.scenes.folder import Scenes, read_scenes
 from foveate.storage.config import differences, read_toml, to_table, write_toml
 from foveate.storage.run import Run
+from foveate.training.data import load_data
 from foveate.training.gallery import Gallery, load_gallery
 from foveate.training.patches import aligned_patches
 from foveate.training.settings import PRESETS, TrainSettings, handed
-from foveate.training.train import patch_model, prepare, train
+from foveate.training.train import patch_model, train
 
 COUNTS = {
     "quick": {"train": 200, "new": 240, "test-known": 30, "test-new": 40},
@@ -120,9 +121,9 @@ def _train(out: Path, preset: str, settings: TrainSettings, progress: Progress) 
             scenes = _read(out, "train")
             if not run.begun:
                 run.write_config(_config("train", out / "scenes" / "train", preset, settings, scenes))
-            models, gallery, split = train(scenes, run, settings, progress)
+            models, data = train(scenes, run, settings, progress)
             run.story.mkdir(exist_ok=True)
-            tell_training(run.story, models, gallery, split, settings.attend, progress, scenes.category or "")
+            tell_training(run.story, models, data, settings.attend, progress, scenes.category or "")
             shutil.copytree(run.story, out / "story", dirs_exist_ok=True)
             run.finish()
             write_report(run.path)
@@ -151,8 +152,7 @@ def _oracle(out: Path, settings: TrainSettings, source: Models, progress: Progre
         if not run.begun:
             run.write_config({"command": "oracle"})
         both = Scenes(_read(out, "new").scenes + _read(out, "train").scenes)
-        gallery, split = prepare(both, settings, progress)
-        return patch_model(gallery, split, run, settings, progress, source.gdbn)
+        return patch_model(load_data(both, settings, progress), run, settings, progress, source.gdbn)
 
 
 def _found(

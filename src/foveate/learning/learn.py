@@ -19,25 +19,21 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
 from foveate.attention.models import Models
 from foveate.errors import BadInput, NotFinite
 from foveate.learning.check import check
 from foveate.learning.expectation import Attended, Places, Verdict, attend_scenes, judge
-from foveate.learning.material import Material
+from foveate.learning.pseudo_labels import LearningScenes
 from foveate.learning.reselection import reselected
-from foveate.learning.rounds import RoundFolder
+from foveate.learning.rounds import RoundRun
 from foveate.learning.settings import LearnSettings
-from foveate.runtime.memory import keep_large_blocks
 from foveate.runtime.progress import Progress
 from foveate.scenes.folder import Scenes
 from foveate.storage.files import save_tensors
+from foveate.storage.run import Run
 from foveate.training.gallery import Gallery, load_gallery
-from foveate.training.labels import Objects
 from foveate.training.settings import TrainSettings
-from foveate.training.train import RunFolder, Split, fine_network, network, patch_model, weigh
+from foveate.training.train import train_models
 
 SAVED = ("u", "score", "probability", "spread")  # of `Attended`, beside places and doubts
 
@@ -69,7 +65,7 @@ class Round:
 def learn(
     source: Models,
     scenes: Scenes,
-    run: RunFolder,
+    run: Run,
     settings: LearnSettings,
     progress: Progress,
     replay: Scenes | None = None,
@@ -90,12 +86,11 @@ def learn(
     Raises:
         BadInput: Too few scenes can be trusted to hold the object: nothing is learned.
     """
-    keep_large_blocks()
     new, old = _read(scenes, replay, settings.train.largest, progress)
-    material = Material(new, old, source.trained_evidence.spread, settings.train.seed)
+    sources = LearningScenes(new, old, source.trained_evidence.spread, settings.train.seed)
     models, rounds = source, []
     for number in range(1, settings.rounds + 1):
-        done = _round(number, models, material, run, settings, progress)
+        done = _round(number, models, sources, run, settings, progress)
         if done is None:
             break
         rounds.append(done)
@@ -121,15 +116,14 @@ def _read(scenes: Scenes, replay: Scenes | None, largest: int, progress: Progres
 def _round(
     number: int,
     models: Models,
-    material: Material,
-    run: RunFolder,
+    scenes: LearningScenes,
+    run: Run,
     settings: LearnSettings,
     progress: Progress,
 ) -> Round | None:
     """One round; None where a later round trusts too few scenes to go on."""
-    new = material.new
-    folder = RoundFolder.begin(run, number)
-    attended = _attended(models, new, folder, settings, progress)
+    new, inner = scenes.new, RoundRun.begin(run, number)
+    attended = _attended(models, new, inner, settings, progress)
     verdict = judge(attended, settings.trust, number == 1)
     if len(verdict.teaches) < settings.trust.fewest:
         if number > 1:
@@ -141,16 +135,16 @@ def _round(
     train = _maximisation(settings, models)
     try:
         for k in range(settings.reselect):
-            inner = folder.within(f"reselect-{k + 1}")
+            part = inner.within(f"reselect-{k + 1}")
             attended = reselected(
-                models, material, attended, verdict.teaches, inner, train, settings.trust.fewest, progress
+                models, scenes, attended, verdict.teaches, part, train, settings.trust.fewest, progress
             )
-        gallery, split, unsure = material.pseudo_annotated(attended.u, verdict.teaches, train)
-        learned = _maximise(models, gallery, split, unsure, folder, train, progress)
+        data = scenes.pseudo_labelled(attended.u, verdict.teaches, train)
+        learned = train_models(data, inner, train, progress, models, models.device)
     except NotFinite as error:
         return Round(number, models, attended, verdict, math.nan, math.nan, str(error))
-    held_out = _among(split.held_out_objects, len(new.names))
-    before, after, undone = check(models, learned, gallery, held_out, settings.tolerance, settings.seed)
+    inferred = data.held_out_objects.take(data.held_out_objects.image < len(new.names))
+    before, after, undone = check(models, learned, data.gallery, inferred, settings.tolerance, settings.seed)
     return Round(number, models if undone else learned, attended, verdict, before, after, undone)
 
 
@@ -165,55 +159,30 @@ def _maximisation(settings: LearnSettings, models: Models) -> TrainSettings:
     return replace(
         train,
         seed=settings.seed,
+        sideways=replace(train.sideways, share=0.0),
         shiftnet=slower(train.shiftnet, settings.shiftnet_steps),
         fine=slower(train.fine, fine_steps),
         ranking=replace(train.ranking, verifier=verifier),
     )
 
 
-def _attended(
-    models: Models, new: Gallery, folder: RoundFolder, settings: LearnSettings, progress: Progress
-) -> Attended:
+def _attended(models: Models, new: Gallery, run: RoundRun, settings: LearnSettings, progress: Progress) -> Attended:
     """The expectation step, taken from the checkpoint where it was done before."""
-    kept = folder.checkpoints.load("attended")
+    kept = run.checkpoints.load("attended")
     if kept is not None:
         tensors, meta = kept
         if "names" not in meta:
-            raise BadInput(f"round {folder.number} was begun by an earlier version: begin anew with --overwrite")
+            raise BadInput(f"round {run.number} was begun by an earlier version: begin anew with --overwrite")
         if meta["names"] != new.names:
-            raise BadInput(f"the scenes are not those that round {folder.number} was begun with")
+            raise BadInput(f"the scenes are not those that round {run.number} was begun with")
         places = Places(*(tensors[f"places.{name}"] for name in Places._fields))
         return Attended(**{name: tensors[name] for name in SAVED}, doubt=list(meta["doubt"]), places=places)
     attend = replace(settings.train.attend, seed=settings.seed)
-    attended = attend_scenes(models, new, attend, progress, f"round {folder.number}: attending")
+    attended = attend_scenes(models, new, attend, progress, f"round {run.number}: attending")
     tensors = {name: getattr(attended, name) for name in SAVED}
     tensors |= {f"places.{name}": value for name, value in attended.places._asdict().items()}
-    folder.checkpoints.save("attended", tensors, {"doubt": attended.doubt, "names": new.names})
+    run.checkpoints.save("attended", tensors, {"doubt": attended.doubt, "names": new.names})
     return attended
-
-
-def _maximise(
-    models: Models,
-    gallery: Gallery,
-    split: Split,
-    unsure: Float[Tensor, "objects 4"],
-    folder: RoundFolder,
-    settings: TrainSettings,
-    progress: Progress,
-) -> Models:
-    """Patch model, networks and evidence on what was attended; pixels are standardised as before."""
-    gdbn = patch_model(gallery, split, folder, settings, progress, models.gdbn, unsure, models.device)
-    shiftnet = network(gallery, split, gdbn, folder, settings, progress, start=models.shiftnet)
-    fine = fine_network(gallery, split, gdbn, shiftnet, folder, settings, progress, models.fine)
-    moved = Models(gdbn, shiftnet, None, fine)
-    evidence = weigh(moved, gallery, split, folder, settings, progress, models.trained_evidence.verifier)
-    return replace(moved, evidence=evidence)
-
-
-def _among(objects: Objects, images: int) -> Objects:
-    """The objects in the first `images` images: those whose locations were inferred."""
-    mine = objects.image < images
-    return objects.take(mine)
 
 
 def _most_common(verdict: Verdict) -> str:

@@ -26,8 +26,8 @@ from foveate.attention.evidence import below_which_usual
 from foveate.attention.models import Models
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.learning.expectation import Attended, best_places
-from foveate.learning.material import Material
-from foveate.learning.rounds import RoundFolder
+from foveate.learning.pseudo_labels import LearningScenes
+from foveate.learning.rounds import RoundRun
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import key
 from foveate.scenes.glimpse import glimpses
@@ -46,10 +46,10 @@ def parts(names: Sequence[str], teaches: Sequence[int], fewest: int, seed: int) 
 
 def reselected(
     models: Models,
-    material: Material,
+    scenes: LearningScenes,
     attended: Attended,
     teaches: Sequence[int],
-    folder: RoundFolder,
+    run: RoundRun,
     settings: TrainSettings,
     fewest: int,
     progress: Progress,
@@ -58,22 +58,21 @@ def reselected(
 
     Args:
         models: With which the scenes were attended.
-        material: The scenes.
+        scenes: To learn from.
         attended: What was found in the new ones.
         teaches: Those that teach.
-        folder: Where the models and their state are kept.
+        run: Where the models and their state are kept.
         settings: How they are trained.
         fewest: Scenes of each part that must teach; else one model, of all of them, weighs all.
         progress: Shows how far it is, and may stop it.
     """
-    part, gdbns = parts(material.new.names, teaches, fewest, settings.seed), []
+    part, gdbns = parts(scenes.new.names, teaches, fewest, settings.seed), []
     both = bool(part.any())
     for number in range(1 + both):
         others = [k for k in teaches if part[k] != number] if both else teaches
-        gallery, split, unsure = material.pseudo_annotated(attended.u, others, settings)
-        inner = folder.within(f"part-{number + 1}")
-        gdbns.append(patch_model(gallery, split, inner, settings, progress, models.gdbn, unsure, models.device))
-    return reselect(models, gdbns, part, material.new, attended, teaches)
+        data, inner = scenes.pseudo_labelled(attended.u, others, settings), run.within(f"part-{number + 1}")
+        gdbns.append(patch_model(data, inner, settings, progress, models.gdbn, models.device))
+    return reselect(models, gdbns, part, scenes.new, attended, teaches)
 
 
 def reselect(

@@ -1,60 +1,40 @@
-"""Where a round of learning without locations keeps its state."""
+"""Where a round of learning without locations keeps its models and its state: a run inside the checkpoints of another.
+
+Models and checkpoints have names in common, so the checkpoints lie in a folder of their own, "state".
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from foveate.storage.checkpoints import Checkpoints
-from foveate.storage.files import load_tensors, save_tensors
-from foveate.training.train import RunFolder
+from foveate.storage.run import Run
 
 
-@dataclass(frozen=True)
-class RoundFolder:
-    """Where the maximisation step of one round keeps its models and its state: inside the run's checkpoint folder.
-
-    Models and checkpoints have names in common, so the checkpoints lie in a folder of their own, "state".
+class RoundRun(Run):
+    """The run of one round, or of a part of it.
 
     Attributes:
-        path: Where the models lie.
-        checkpoints: The state.
         number: Of the round.
-        run: Whose log takes the round's records.
     """
 
-    path: Path
-    checkpoints: Checkpoints
-    number: int
-    run: RunFolder
+    def __init__(self, whole: Run, number: int, path: Path, checkpoints: Checkpoints, logged: bool = True):
+        super().__init__(path)
+        path.mkdir(parents=True, exist_ok=True)
+        self.checkpoints, self.number = checkpoints, number
+        self._whole, self._logged = whole, logged
 
     @classmethod
-    def begin(cls, run: RunFolder, number: int) -> "RoundFolder":
-        """The folder of a run's round, taken up where it was left."""
+    def begin(cls, run: Run, number: int) -> "RoundRun":
+        """The run of a round, taken up where it was left."""
         inner = run.checkpoints.within(f"round-{number}")
-        inner.folder.mkdir(parents=True, exist_ok=True)
-        return cls(inner.folder, inner.within("state"), number, run)
+        return cls(run, number, inner.folder, inner.within("state"))
 
     def log(self, record: Mapping[str, Any]) -> None:
-        self.run.log({**record, "round": self.number})
+        """Append a record, with the round's number, to the log of the whole run."""
+        if self._logged:
+            self._whole.log({**record, "round": self.number})
 
-    def within(self, name: str) -> "RoundFolder":
-        """A folder of its own for a part of the round, of whose training nothing is logged."""
-        path = self.path / name
-        path.mkdir(parents=True, exist_ok=True)
-        return Unlogged(path, self.checkpoints.within(name), self.number, self.run)
-
-    def save_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        save_tensors(self.path / f"{name}.safetensors", tensors)
-
-    def load_tensors(self, name: str) -> dict[str, Tensor]:
-        return load_tensors(self.path / f"{name}.safetensors")
-
-
-class Unlogged(RoundFolder):
-    """A round's folder for models that are thrown away."""
-
-    def log(self, record: Mapping[str, Any]) -> None:
-        pass
+    def within(self, name: str) -> "RoundRun":
+        """A run for models that are thrown away, of whose training nothing is logged."""
+        return RoundRun(self._whole, self.number, self.path / name, self.checkpoints.within(name), logged=False)

@@ -23,10 +23,10 @@ from foveate.report.story import FoundGaze, PatchStory, ScenesStory, SceneStory,
 from foveate.runtime.progress import Progress
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import glimpses
+from foveate.training.data import TrainingData
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
 from foveate.training.patches import aligned_patches
-from foveate.training.train import Split
 
 DETAILED = 48  # scenes of a training that are attended for its page, among which it chooses
 WALL = 120  # aligned crops shown
@@ -37,8 +37,7 @@ CROP = 64  # side of a crop, pixels
 def tell_training(
     folder: Path,
     models: Models,
-    gallery: Gallery,
-    split: Split,
+    data: TrainingData,
     settings: AttendSettings,
     progress: Progress,
     category: str = "",
@@ -47,16 +46,16 @@ def tell_training(
 
     The category is in it where no config.toml beside the story has it.
     """
-    patch_story(gallery, split.objects, split.held_out_objects).save(folder)
+    patch_story(data.gallery, data.objects, data.held_out_objects).save(folder)
     facts = {
         **({"category": category} if category else {}),
-        "scenes": len(split.fit),
-        "objects": len(split.objects.image),
-        "scenes held out": len(split.held_out),
+        "scenes": len(data.fit),
+        "objects": len(data.objects.image),
+        "scenes held out": len(data.held_out),
     }
-    rejected = [(name, why) for name, _, why in (line.partition(": ") for line in gallery.problems)]
+    rejected = [(name, why) for name, _, why in (line.partition(": ") for line in data.gallery.problems)]
     TrainingStory(facts=facts, rejected=rejected, rejected_total=len(rejected)).save(folder)
-    return tell_scenes(folder, models, gallery, split.held_out[:DETAILED], settings, progress, "held out")
+    return tell_scenes(folder, models, data.gallery, data.held_out[:DETAILED], settings, progress, "held out")
 
 
 def tell_scenes(

@@ -133,7 +133,7 @@ def load_gallery(
                     yield found
                 tick(number + 1)
 
-    gallery = gather(read(), store or Store(int(_bytes(sizes, side)) // 2))
+    gallery = gather(read(), store or Store(int(_bytes(sizes, side))))  # room for as much again: side views, mosaics
     if len(gallery.names) < fewest:
         first = f" ({problems[0]})" if problems else ""
         raise BadInput(f"only {len(gallery.names)} of {len(scenes)} scenes can be read{first}")

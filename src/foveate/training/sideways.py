@@ -13,7 +13,7 @@ mouth to where the map takes them, with least squares, as the gaze of an annotat
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,9 @@ RADIUS, SIDE, BOUND = 0.9, 0.42, 1.3  # R, e, and how far out the picture is str
 TRIANGLE = torch.tensor(list(FACE_POINTS.values()), dtype=torch.float64)
 
 
-def sideways(gallery: Gallery, images: list[int], settings: SidewaysSettings, seed: int, progress: Progress) -> Gallery:
+def sideways(
+    gallery: Gallery, images: Sequence[int], settings: SidewaysSettings, seed: int, progress: Progress
+) -> Gallery:
     """Copies of some scenes, turned about one of their objects each.
 
     Args:

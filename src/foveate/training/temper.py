@@ -17,16 +17,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from foveate.attention.evidence import Evidence
+from foveate.attention.evidence import Evidence, capped
 from foveate.attention.models import Models
 from foveate.attention.posterior.refine import Refined, Resting, refine_many
 from foveate.attention.settings import AttendSettings
 from foveate.attention.shiftnet import change_between
 from foveate.runtime.progress import Progress
 from foveate.scenes import gaze
-from foveate.training.evidence import Searched
-from foveate.training.gallery import Gallery
-from foveate.training.labels import OBJECT, label
+from foveate.training.gallery import NONE, Gallery
+from foveate.training.labels import OBJECT
+from foveate.training.ranking import Searched
 
 ROUNDS = 4
 START = 100.0  # a first guess: what photographs of faces were found to need
@@ -51,8 +51,8 @@ def fit_temper(
     Returns:
         The evidence with both, unchanged where too few objects were found to say; and figures about it.
     """
-    hits = _hits(models, gallery, searches)
     evidence = models.trained_evidence
+    hits = _hits(evidence, gallery, searches)
     if len(hits.image) < FEWEST:
         return evidence, {"temper": evidence.temper, "temper_objects": len(hits.image)}
     evidence = replace(evidence, spread=resting_spread(hits))
@@ -117,22 +117,17 @@ def standardised_errors(refined: Sequence[Refined], truth: Float[Tensor, "n 4"])
         return errors.numpy() / np.where(spread > 0, spread, np.nan)
 
 
-def _hits(models: Models, gallery: Gallery, searches: Sequence[Searched]) -> Hits:
+def _hits(evidence: Evidence, gallery: Gallery, searches: Sequence[Searched]) -> Hits:
     """The best gaze of each image, where it found an object."""
-    found, truth, where = [], [], []
+    image, found, truth = [], [NONE], [NONE]
     for search in searches:
-        objects = gallery.of(search.image)
-        if not len(search.measured) or not len(objects):
+        if not len(search.answer):
             continue
-        best = search.gazes[int(np.argmax(models.trained_evidence.score(search.measured)))]
-        if int(label(best[None], objects, gallery.ignore[search.image])[0]) == OBJECT:
-            nearest = gaze.iou(gaze.to_boxes(best[None]), gaze.to_boxes(objects))[0].argmax()
-            found.append(best)
-            truth.append(objects[nearest])
-            where.append(search.image)
-    empty = torch.zeros(0, 4, dtype=torch.float64)
-    return Hits(
-        torch.tensor(where, dtype=torch.int64),
-        torch.stack(found) if found else empty,
-        torch.stack(truth) if truth else empty,
-    )
+        best = int(np.argmax(evidence.score(capped(search.measured, evidence.ceiling))))
+        if search.answer[best] == OBJECT:
+            at, objects = search.gazes[best : best + 1], gallery.of(search.image)
+            nearest = gaze.iou(gaze.to_boxes(at), gaze.to_boxes(objects))[0].argmax()
+            image.append(search.image)
+            found.append(at)
+            truth.append(objects[nearest][None])
+    return Hits(torch.tensor(image, dtype=torch.int64), torch.cat(found), torch.cat(truth))

@@ -1,23 +1,24 @@
-"""What a new kind is learned from: scenes in which gazes were inferred, beside annotated ones."""
+"""What a new kind is learned from: scenes whose inferred gazes are taken for annotations, beside annotated ones."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foveate.training.data import TrainingData
 from foveate.training.gallery import Gallery, hold_out, join
 from foveate.training.labels import Objects
 from foveate.training.settings import TrainSettings
-from foveate.training.train import Split
 
 FEWEST = 2
 """New scenes that are held out at least: of one patch nothing could be said of its bound's error."""
 
 
-class Material(NamedTuple):
-    """Scenes to learn from.
+class LearningScenes(NamedTuple):
+    """Scenes to learn from; all lie in one store.
 
     Attributes:
         new: Scenes in which nobody has said where the object is.
@@ -31,9 +32,7 @@ class Material(NamedTuple):
     spread: Float[Tensor, "4"]
     old_seed: int = 0
 
-    def pseudo_annotated(
-        self, u: Float[Tensor, "n 4"], teaches: Sequence[int], settings: TrainSettings
-    ) -> tuple[Gallery, Split, Float[Tensor, "objects 4"]]:
+    def pseudo_labelled(self, u: Float[Tensor, "n 4"], teaches: Sequence[int], settings: TrainSettings) -> TrainingData:
         """The new scenes that teach, the gazes found in them taken for annotations, and the old ones after them.
 
         New and old scenes are held out apart, and as long as enough of them teach, the same in each round: what trained
@@ -43,10 +42,6 @@ class Material(NamedTuple):
             u: The gaze found in each new scene.
             teaches: The new scenes that teach.
             settings: Say which scenes are held out.
-
-        Returns:
-            All scenes; those that train and those held out; how far the gaze of each object that trains may be off
-            (`jittered_patches`), nothing where it was annotated.
         """
         chosen = torch.tensor(teaches, dtype=torch.int64)
         gallery, images = self.new._replace(objects=Objects(chosen, u[chosen])), list(teaches)
@@ -57,9 +52,9 @@ class Material(NamedTuple):
             images += [count + k for k in annotated]
             held_out += [count + k for k in annotated if k in apart]
             gallery = join(gallery, self.old)
-        fit = sorted(set(images) - set(held_out))
-        split = Split(fit, held_out, gallery.subset(fit), gallery.subset(held_out))
-        return gallery, split, self.spread * (split.objects.image < len(self.new.names)).double()[:, None]
+        data = TrainingData(gallery, sorted(set(images) - set(held_out)), held_out)
+        inferred = data.objects.image < len(self.new.names)
+        return replace(data, unsure=self.spread * inferred.double()[:, None])
 
     def _new_held_out(self, teaches: Sequence[int], settings: TrainSettings) -> list[int]:
         """Those of the new scenes held out that teach; FEWEST by the same hash where they are fewer, half at most."""

@@ -1,0 +1,86 @@
+"""What is seen where no object is: at the ends of searches that went astray (hard negatives), and anywhere else."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.attention.merge import merge
+from foveate.attention.models import Models
+from foveate.attention.search import follow, sound, start_gazes
+from foveate.attention.settings import SearchSettings
+from foveate.runtime.progress import Progress
+from foveate.runtime.random import generator
+from foveate.runtime.workers import map_images
+from foveate.scenes import gaze
+from foveate.scenes.glimpse import glimpses
+from foveate.training.gallery import Gallery
+from foveate.training.labels import ELSEWHERE, Objects, label
+from foveate.training.settings import RankingSettings
+
+DISTINCT = 0.6  # overlap from which two hard negatives of one image are the same
+MOST = 6000  # hard negatives that make the background model
+
+
+def hard_negatives(
+    models: Models,
+    gallery: Gallery,
+    images: Sequence[int],
+    settings: RankingSettings,
+    search: SearchSettings,
+    seed: int,
+    progress: Progress,
+) -> Objects:
+    """Distinct gazes of searches that ended where no object is."""
+    found = []
+    with progress.phase("hard negatives", len(images)) as tick:
+        work = map_images(lambda i: _ends(models, gallery, i, settings.starts, search, seed), images)
+        for done, ends in enumerate(work):
+            found.append(ends)
+            tick(done + 1)
+    image = torch.repeat_interleave(torch.tensor(list(images)), torch.tensor([len(ends) for ends in found]))
+    return Objects(image, torch.cat(found))
+
+
+def _ends(
+    models: Models, gallery: Gallery, image: int, count: int, search: SearchSettings, seed: int
+) -> Float[Tensor, "n 4"]:
+    """Where some of the starts of one image's search end, objects and what may be one left out."""
+    pyramids, rng = gallery.pyramids.only(image), generator(seed, "ends", gallery.names[image])
+    width, height = int(pyramids.width[0, 0]), int(pyramids.height[0, 0])
+    starts = start_gazes(width, height, search)
+    starts = starts[torch.randperm(len(starts), generator=rng)[:count]]
+    index = torch.zeros(len(starts), dtype=torch.int64)
+    last = follow(models.shiftnet, models.canonical, pyramids, index, starts, search.steps)[-1]
+    last = last[sound(last, pyramids)]
+    last = last[label(last, gallery.of(image), gallery.ignore[image]) == ELSEWHERE]
+    return last[torch.from_numpy(merge(last, torch.zeros(len(last)), iou=DISTINCT, inside=2.0).kept)]
+
+
+def background_patches(
+    models: Models, gallery: Gallery, images: Sequence[int], negatives: Objects, settings: RankingSettings, seed: int
+) -> Float[Tensor, "n d"]:
+    """What is seen at hard negatives and through random windows, in the patch model's units."""
+    chosen = torch.randperm(len(negatives.image), generator=generator(seed, "background"))[:MOST]
+    at = glimpses(gallery.pyramids, negatives.image[chosen], negatives.gaze[chosen])
+    windows = _random_windows(gallery, images, settings.windows, seed)
+    return models.gdbn.standardise(torch.cat((at, windows))).cpu()
+
+
+def _random_windows(gallery: Gallery, images: Sequence[int], count: int, seed: int) -> Float[Tensor, "n 3 24 24"]:
+    """Windows anywhere in the images at any size and angle, away from objects and ignored regions."""
+    pyramids, kept = gallery.pyramids, []
+    for image in images:
+        rng = generator(seed, "windows", gallery.names[image])
+        uniform = torch.rand(4, 4 * count, generator=rng, dtype=torch.float64)
+        width, height = float(pyramids.width[image, 0]), float(pyramids.height[image, 0])
+        s = 8.0 * (max(min(width, height) / 2, 9.0) / 8.0) ** uniform[0]
+        u = gaze.from_scale_angle(s, (uniform[1] - 0.5) * 6.28, uniform[2] * width, uniform[3] * height)
+        clear = label(u, gallery.of(image), gallery.ignore[image]) == ELSEWHERE
+        if len(objects := gallery.of(image)):
+            distance = torch.linalg.vector_norm(u[:, None, 2:] - objects[None, :, 2:], dim=-1)
+            clear &= (distance > 0.5 * gaze.scale(objects)).all(1)
+        u = u[clear][:count]
+        kept.append(glimpses(pyramids, torch.full((len(u),), image), u))
+    return torch.cat(kept)

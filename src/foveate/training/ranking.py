@@ -1,0 +1,115 @@
+"""The weights of what is measured at a gaze, and the probability of a score: fitted on searches of annotated scenes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from foveate.attention.attend import find
+from foveate.attention.calibration import Calibration, fit_calibration
+from foveate.attention.evidence import MEASURED, Evidence, below_which_usual, capped
+from foveate.attention.logistic import Logistic, fit_logistic
+from foveate.attention.merge import merge
+from foveate.attention.models import Models
+from foveate.attention.settings import AttendSettings
+from foveate.runtime.progress import Progress
+from foveate.runtime.workers import map_images
+from foveate.training.gallery import Gallery
+from foveate.training.labels import ELSEWHERE, OBJECT, UNCLEAR, label
+
+FEWEST = 20  # objects found in scenes that trained nothing, for a calibration on them alone
+
+
+class Searched(NamedTuple):
+    """Where the whole search of one image ended.
+
+    Attributes:
+        image: Its number.
+        gazes: Where gazes came to rest.
+        measured: The figures of `MEASURED` there.
+        answer: What is there (`label`).
+    """
+
+    image: int
+    gazes: Float[Tensor, "n 4"]
+    measured: Float[np.ndarray, "n measured"]
+    answer: Int[np.ndarray, "n"]
+
+
+def search_scenes(
+    models: Models, gallery: Gallery, images: Sequence[int], attend: AttendSettings, progress: Progress
+) -> list[Searched]:
+    """Whole searches of scenes that trained nothing."""
+    searches = []
+    with progress.phase("searching held-out scenes", len(images)) as tick:
+        work = map_images(lambda i: find(models, gallery.pyramids.only(i), attend), images)
+        for image, candidates in zip(images, work, strict=True):
+            gazes = candidates.trails[-1]
+            answer = label(gazes, gallery.of(image), gallery.ignore[image]).numpy()
+            searches.append(Searched(image, gazes, candidates.measured, answer))
+            tick(len(searches))
+    return searches
+
+
+def fit_ranking(
+    evidence: Evidence, searches: Sequence[Searched], others: Sequence[Searched], mixed: float
+) -> tuple[Evidence, dict[str, float | int]]:
+    """The evidence with the ceiling, the ranking and the calibration that searches give; and figures about them.
+
+    Args:
+        evidence: By which was measured, without a ceiling.
+        searches: Of scenes as they will be attended.
+        others: Of scenes of another sort; see `calibrate`.
+        mixed: As in `calibrate`.
+    """
+    ceiling = usual_ceiling(searches)
+    searches, others = (
+        [each._replace(measured=capped(each.measured, ceiling)) for each in some] for some in (searches, others)
+    )
+    ranking, calibration, counts = calibrate(searches, others, mixed)
+    return replace(evidence, ranking=ranking, calibration=calibration, ceiling=ceiling), {"ceiling": ceiling, **counts}
+
+
+def usual_ceiling(searches: Sequence[Searched]) -> float:
+    """Log-ratio, nats a dimension, that `USUAL` of the gazes at objects stay below; infinite where none found one."""
+    column = MEASURED.index("log_ratio")
+    reached = [each.measured[each.answer == OBJECT, column] for each in searches]
+    return float(np.sinh(below_which_usual(np.concatenate([np.empty(0), *reached]))))
+
+
+def calibrate(
+    searches: Sequence[Searched], others: Sequence[Searched] = (), mixed: float = 0.0
+) -> tuple[Logistic, Calibration, dict[str, float | int]]:
+    """Ranking and calibration from searches of annotated scenes.
+
+    The ranking learns from every gaze. The calibration is of what will be reported: of the gazes at one place the best
+    alone, since the others, lower in score and just as much at the object, would lend their scores a probability that
+    no reported gaze has. Gazes at which it is unclear whether they found an object count for neither.
+
+    Args:
+        searches: Of scenes as they will be attended.
+        others: Of scenes of another sort, from which the ranking learns as much. All of them go into the calibration
+            if fewer than `FEWEST` objects were found in the first.
+        mixed: How many of the others, the first of them, go into the calibration for each of the searches.
+    """
+    both = [*searches, *others]
+    x = np.concatenate([each.measured[each.answer != UNCLEAR] for each in both])
+    y = np.concatenate([each.answer[each.answer != UNCLEAR] for each in both])
+    ranking = fit_logistic(x, y, l2=1.0)
+    scores, answers = [], []
+    for each in both:
+        score = ranking.logit(each.measured)
+        kept = merge(each.gazes, score).kept
+        kept = kept[each.answer[kept] != UNCLEAR]
+        scores.append(score[kept])
+        answers.append(each.answer[kept])
+    found = sum(int((answer == OBJECT).sum()) for answer in answers[: len(searches)])
+    used = len(searches) + round(mixed * len(searches)) if found >= FEWEST else len(both)
+    score, answer = np.concatenate(scores[:used]), np.concatenate(answers[:used])
+    counts: dict[str, float | int] = {
+        "calibration_objects": int((answer == OBJECT).sum()), "calibration_elsewhere": int((answer == ELSEWHERE).sum()),
+    }  # fmt: skip
+    return ranking, fit_calibration(score, answer), counts
