@@ -6,11 +6,11 @@ import torch
 from scipy.stats import kstest
 
 from foveate.scenes.pyramid import Pyramids
-from foveate.training import clutter as kinds
-from foveate.training.clutter import clutter
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
 from foveate.training.settings import ClutterSettings
+from foveate.training.synthetic import clutter as kinds
+from foveate.training.synthetic.clutter import clutter
 
 SETTINGS = ClutterSettings(long=96, short=72, leaves=60)
 

@@ -12,7 +12,7 @@ from foveate.scenes.pyramid import Pyramids
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
 from foveate.training.settings import SidewaysSettings
-from foveate.training.sideways import RADIUS, SIDE, TRIANGLE, Turn, factors, sideways
+from foveate.training.synthetic.sideways import RADIUS, SIDE, TRIANGLE, Turn, factors, sideways
 
 ABOUT = torch.tensor([20.0, 6.0, 70.0, 60.0], dtype=torch.float64)
 

@@ -15,8 +15,8 @@ from foveate.storage.checkpoints import Checkpoints
 from foveate.training import verifier
 from foveate.training.gallery import Gallery, take
 from foveate.training.labels import UNCLEAR, Objects
-from foveate.training.mosaics import mosaics
 from foveate.training.settings import MosaicSettings, PairSettings, VerifierPairSettings, VerifierSettings
+from foveate.training.synthetic.mosaics import mosaics
 from foveate.training.verifier import train_verifier
 from foveate.training.verifier_pairs import draw
 

@@ -15,7 +15,7 @@ from foveate.scenes.folder import Scenes
 from foveate.training.gallery import Gallery, hold_out, join, load_gallery
 from foveate.training.labels import Objects
 from foveate.training.settings import TrainSettings
-from foveate.training.sideways import sideways
+from foveate.training.synthetic.sideways import sideways
 
 
 @dataclass(frozen=True)
@@ -66,5 +66,7 @@ def with_sideways(data: TrainingData, settings: TrainSettings, progress: Progres
     """With copies of scenes that train, in which objects seem turned out of the plane; what is held out stays."""
     if settings.sideways.share <= 0:
         return data
-    wider = join(data.gallery, sideways(data.gallery, data.fit, settings.sideways, settings.seed, progress))
+    store = data.gallery.pyramids.store
+    copies = sideways(data.gallery, data.fit, settings.sideways, settings.seed, progress, store)
+    wider = join(data.gallery, copies)
     return TrainingData(wider, [*data.fit, *range(len(data.gallery.names), len(wider.names))], data.held_out)

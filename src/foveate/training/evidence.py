@@ -22,14 +22,14 @@ from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.storage.files import load_tensors, save_tensors
 from foveate.storage.run import Run
-from foveate.training.clutter import clutter
 from foveate.training.data import TrainingData
-from foveate.training.gallery import Gallery, join, take
+from foveate.training.gallery import join, take
 from foveate.training.hard_negatives import background_patches, hard_negatives
-from foveate.training.mosaics import mosaics
 from foveate.training.patches import aligned_patches
 from foveate.training.ranking import Searched, fit_ranking, search_scenes
 from foveate.training.settings import TrainSettings
+from foveate.training.synthetic.clutter import clutter
+from foveate.training.synthetic.mosaics import mosaics
 from foveate.training.temper import fit_temper
 from foveate.training.verifier import train_verifier
 
@@ -77,11 +77,12 @@ def _unranked(
     start: ShiftNet | None,
 ) -> tuple[Evidence, Figures]:
     """The first round: background model and verifier, on scenes that trained the networks; and figures about them."""
-    how, seed, count = settings.ranking, settings.seed, len(data.fit)
+    how, seed, count, store = settings.ranking, settings.seed, len(data.fit), data.gallery.pyramids.store
     log_z = object_log_z(models.gdbn, data, settings, progress)
     trained = take(data.gallery, data.fit)
-    made = mosaics(trained, range(count), how.mosaics, seed, how.mosaic, progress)
-    both = join(trained, join(made, clutter(trained, range(count), how.clutter, seed, how.empty, progress)))
+    made = mosaics(trained, range(count), how.mosaics, seed, how.mosaic, progress, store)
+    empty = clutter(trained, range(count), how.clutter, seed, how.empty, progress, store)
+    both = join(trained, join(made, empty))
     chosen = torch.randperm(count, generator=generator(seed, "ranking"))[: how.scenes].tolist()
     searched = chosen + list(range(count, len(both.names)))
     negatives = hard_negatives(models, both, searched, how, settings.attend.search, seed, progress)
@@ -101,10 +102,9 @@ def _held_out_searches(
 ) -> tuple[list[Searched], list[Searched]]:
     """The second round: searches of scenes that trained nothing, and of mosaics of them and other clutter."""
     how, gallery, seed = settings.ranking, data.gallery, settings.seed + 1
-    made: Gallery = join(
-        mosaics(gallery, data.held_out, how.held_out_mosaics, seed, how.mosaic, progress),
-        clutter(gallery, data.held_out, how.held_out_clutter, seed, how.empty, progress),
-    )
+    store = gallery.pyramids.store
+    made = mosaics(gallery, data.held_out, how.held_out_mosaics, seed, how.mosaic, progress, store)
+    made = join(made, clutter(gallery, data.held_out, how.held_out_clutter, seed, how.empty, progress, store))
     searches = search_scenes(models, gallery, data.held_out, settings.attend, progress)
     return searches, search_scenes(models, made, range(len(made.names)), settings.attend, progress)
 

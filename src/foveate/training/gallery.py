@@ -74,12 +74,12 @@ class Shown(NamedTuple):
     group: str = ""  # what it belongs to when scenes are held out; its name where it stands alone
 
 
-def gather(shown: Iterable[Shown], store: Store) -> Gallery:
+def gather(shown: Iterable[Shown], store: Store | None = None) -> Gallery:
     """A gallery of scenes, taken one by one, so that no more than one lies outside the pyramids' store.
 
     Args:
         shown: The scenes; `angle_period` (see `Objects`) is known of all or of none.
-        store: Where the pixels are put.
+        store: Where the pixels are put; one of its own by default.
     """
     kept: list[Shown] = []
 

@@ -19,7 +19,6 @@ from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import generator
 from foveate.scenes.pyramid import Pyramids
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
-from foveate.training.clutter import clutter
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
 from foveate.training.networks import Books, Recipe, train_network
@@ -27,7 +26,8 @@ from foveate.training.periphery_loss import periphery_loss, targets
 from foveate.training.periphery_patches import Patches, make_patches
 from foveate.training.periphery_views import SIDE, Source
 from foveate.training.settings import ClutterSettings, PeripherySettings
-from foveate.training.sideways import sideways
+from foveate.training.synthetic.clutter import clutter
+from foveate.training.synthetic.sideways import sideways
 
 WITHOUT_COLOUR = 0.15  # share of patches
 GAIN, TINT, BIAS = 0.25, 0.08, 0.1  # standard deviations of log contrast, of each channel's, and of brightness
@@ -134,7 +134,7 @@ def _moderate(gallery: Gallery) -> Gallery:
     wanted = math.log2(float(s.median()) / MODERATE) if len(s) else 0.0
     level = int(min(max(wanted, 0), int(p.levels.min()) - 1))
     offset, height, width = (each[:, level:] for each in (p.offset, p.height, p.width))
-    pyramids = Pyramids(p.buffer, offset, height, width, p.levels - level, p.fill)
+    pyramids = Pyramids(p.store, offset, height, width, p.levels - level, p.fill)
     shrink = 2.0**-level
     objects = gallery.objects._replace(gaze=gallery.objects.gaze * shrink)
     return gallery._replace(pyramids=pyramids, objects=objects, ignore=[each * shrink for each in gallery.ignore])

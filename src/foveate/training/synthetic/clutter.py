@@ -21,6 +21,7 @@ from numpy import ndarray
 
 from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import key
+from foveate.scenes.pyramid import Store
 from foveate.training.gallery import Gallery, Shown, gather
 from foveate.training.settings import ClutterSettings
 
@@ -35,6 +36,7 @@ def clutter(
     seed: int,
     settings: ClutterSettings | None = None,
     progress: Progress | None = None,
+    store: Store | None = None,
 ) -> Gallery:
     """Pictures without an object, the four kinds in turn.
 
@@ -45,9 +47,10 @@ def clutter(
         seed: Of everything random; picture k depends on the seed, k and the scenes alone.
         settings: How.
         progress: Shows how far it is, and may stop it; nothing is shown without.
+        store: Where their pixels are put; one of its own by default.
 
     Returns:
-        The pictures as a gallery of their own, in the store of the scenes; nothing in them is annotated or ignored.
+        The pictures as a gallery of their own, in which nothing is annotated and nothing ignored.
     """
     how = settings or ClutterSettings()
 
@@ -60,7 +63,7 @@ def clutter(
                 yield Shown(f"clutter {k}", _finished(picture, rng, how))
                 tick(k + 1)
 
-    return gather(made(), gallery.pyramids.store)
+    return gather(made(), store)
 
 
 def _shape(rng: np.random.Generator, settings: ClutterSettings) -> tuple[int, int]:

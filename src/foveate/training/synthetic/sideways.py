@@ -26,6 +26,7 @@ from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.scenes import gaze
 from foveate.scenes.annotations import FACE_POINTS
+from foveate.scenes.pyramid import Store
 from foveate.training.gallery import Gallery, Shown, gather
 from foveate.training.settings import SidewaysSettings
 
@@ -34,7 +35,12 @@ TRIANGLE = torch.tensor(list(FACE_POINTS.values()), dtype=torch.float64)
 
 
 def sideways(
-    gallery: Gallery, images: Sequence[int], settings: SidewaysSettings, seed: int, progress: Progress
+    gallery: Gallery,
+    images: Sequence[int],
+    settings: SidewaysSettings,
+    seed: int,
+    progress: Progress,
+    store: Store | None = None,
 ) -> Gallery:
     """Copies of some scenes, turned about one of their objects each.
 
@@ -44,9 +50,10 @@ def sideways(
         settings: How many, and how far.
         seed: A scene's copy depends on the seed and its name alone.
         progress: Shows how far it is, and may stop it.
+        store: Where their pixels are put; one of its own by default.
 
     Returns:
-        The copies as a gallery of their own, their pixels in the store of the scenes.
+        The copies as a gallery of their own.
     """
 
     def turned() -> Iterator[Shown]:
@@ -61,7 +68,7 @@ def sideways(
                 pixels, name = turn.picture(gallery.pyramids.level(number, 0)), f"{gallery.names[number]}, sideways"
                 yield Shown(name, pixels, gaze.from_keypoints(TRIANGLE, at), ignore)
 
-    return gather(turned(), gallery.pyramids.store)
+    return gather(turned(), store)
 
 
 def factors(theta: float) -> tuple[float, float]:

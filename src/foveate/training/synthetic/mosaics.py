@@ -15,6 +15,7 @@ from PIL import Image
 from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import key
 from foveate.scenes import gaze
+from foveate.scenes.pyramid import Store
 from foveate.training.gallery import Gallery, Shown, gather
 from foveate.training.settings import MosaicSettings
 
@@ -28,6 +29,7 @@ def mosaics(
     seed: int,
     settings: MosaicSettings | None = None,
     progress: Progress | None = None,
+    store: Store | None = None,
 ) -> Gallery:
     """Mosaics of some of a gallery's scenes.
 
@@ -38,10 +40,11 @@ def mosaics(
         seed: Of everything random; mosaic k depends on the seed, k and the scenes alone.
         settings: How.
         progress: Shows how far it is, and may stop it; nothing is shown without.
+        store: Where their pixels are put; one of its own by default.
 
     Returns:
-        The mosaics as a gallery of their own, their pixels in the store of the scenes. Objects that a cell's edge cuts
-        are ignored regions, as are those that were ignored.
+        The mosaics as a gallery of their own. Objects that a cell's edge cuts are ignored regions, as are those that
+        were ignored.
     """
 
     def made() -> Iterator[Shown]:
@@ -51,7 +54,7 @@ def mosaics(
                 yield _mosaic(f"mosaic {k}", gallery, images, rng, settings or MosaicSettings())
                 tick(k + 1)
 
-    return gather(made(), gallery.pyramids.store)
+    return gather(made(), store)
 
 
 def _mosaic(
