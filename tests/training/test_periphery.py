@@ -8,16 +8,25 @@ import torch
 import torch.nn.functional as F
 
 from foveate.attention.periphery import STRIDE, UNIT, Periphery, standard
-from foveate.attention.proposals import propose
+from foveate.attention.proposals import Proposals, propose
 from foveate.attention.settings import ProposalSettings
 from foveate.errors import Interrupted
 from foveate.runtime.progress import Progress, Quiet
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 from foveate.storage.checkpoints import Checkpoints
+from foveate.training import periphery
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
-from foveate.training.periphery import draw_batch, period_of, train_periphery, turned, turned_objects
+from foveate.training.periphery import (
+    draw_batch,
+    mine,
+    period_of,
+    sources_of,
+    train_periphery,
+    turned,
+    turned_objects,
+)
 from foveate.training.periphery_loss import (
     LEAST,
     MOST,
@@ -341,3 +350,56 @@ def test_pixels_go_in_without_rounding():
         standard(pixels, torch.bfloat16).float(), standard(pixels, torch.float32), atol=0, rtol=0
     )
     assert F.relu(standard(pixels, torch.float32)).max() > 2 and LARGE > MOST
+
+
+class Sees:
+    """Stands for a network: what it proposes of each image is given."""
+
+    def __init__(self, monkeypatch, proposals):
+        def propose(net, pyramids, image, settings):
+            u, p = zip(*proposals.get(image, [([1.0, 0, 0, 0], 0.0)]), strict=True)
+            return Proposals(torch.tensor(u, dtype=torch.float64), torch.tensor(p))
+
+        monkeypatch.setattr(periphery, "propose", propose)
+
+
+def test_what_looks_more_like_an_object_than_many_is_ignored_and_the_rest_is_hard(monkeypatch):
+    """Ten objects found with .5 to .95; elsewhere one at .9, nobody's, one at .3, and one in an ignored region."""
+    ignore = [torch.zeros(0, 4, dtype=torch.float64) for _ in range(11)]
+    ignore[3] = torch.tensor([[0.0, 0, 40, 40]], dtype=torch.float64)
+    gallery = gallery_of(noise(11), [[20.0, 0, 100, 80]] * 10 + [None], ignore)
+    right, other, away = [20.0, 0, 101, 80], [10.0, 0, 20, 20], [9.0, 1, 150, 30]
+    seen = {k: [(right, 0.5 + 0.05 * k)] for k in range(10)}
+    seen[2] += [(other, 0.9), (away, 0.3)]
+    seen[3] += [(other, 0.9)]
+    seen[10] = [(away, 0.2), ([20.0, 0, 100, 80], 0.97)]
+    Sees(monkeypatch, seen)
+    found = mine(Periphery(), gallery, range(11), Quiet())
+    assert found["likely.image"].tolist() == [2, 10]
+    assert found["hard.image"].tolist() == [2, 10]
+    assert found["likely.gaze"].tolist() == [other, [20.0, 0, 100, 80]]
+    few = mine(Periphery(), gallery, range(9), Quiet())
+    assert not len(few["likely.image"]), "nothing is said of what objects look like by nine of them"
+
+
+def test_hard_places_are_shown_at_the_size_of_objects_and_likely_objects_are_ignored(discs):
+    """Scenes of noise and one square that was mistaken for an object: it is seen, and nothing else is told of it."""
+    images = noise(2)
+    images[0][60:100, 60:100] = (0, 255, 0)
+    place = torch.tensor([[20.0, 0, 80, 80]], dtype=torch.float64)
+    memory = {"hard.image": torch.tensor([0]), "hard.gaze": place}
+    memory |= {"likely.image": torch.zeros(0, dtype=torch.int64), "likely.gaze": place[:0]}
+    gallery = gallery_of(images, [None, None])
+    flat = SidewaysSettings(share=0.0)
+    settings = PeripherySettings(clutter=0, sideways=flat)
+    (source,) = sources_of(gallery, range(2), memory, settings, 0, 0, Quiet())
+    patches = make_patches([source], 40, 0, 0)
+    green = (patches.pixels[:, 1].int() - patches.pixels[:, 0].int() > 150).flatten(1).sum(1)
+    assert (green > 0).float().mean() > 0.4
+    assert (green[green > 0] < (2 * LARGE) ** 2 * 1.2).float().mean() > 0.6
+    assert not patches.ignored.any() and (patches.objects == 0).all()
+    memory["likely.image"], memory["likely.gaze"] = memory["hard.image"], place
+    (source,) = sources_of(gallery, range(2), memory, settings, 0, 0, Quiet())
+    again = make_patches([source], 40, 0, 0)
+    assert torch.equal(again.pixels, patches.pixels)
+    assert torch.equal(again.ignored.any(2).any(1), green > 0) or (again.ignored.any(2).any(1) | (green < 20)).all()

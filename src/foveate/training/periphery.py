@@ -1,7 +1,10 @@
 """Training of the periphery: AdamW on patches that are made in pools.
 
 A pool of patches is made, used for its share of the steps, and makes room for the next, so memory stays that of one.
-What a step sees depends on the seed, its number and the scenes alone.
+Before a pool is made, the network as it is then looks at the scenes. What it takes for an object where none is
+annotated is one that nobody annotated, if it looks more like one than many that are: no patch tells the network
+otherwise. The rest are hard negatives, and shown often (`mine`). What a step sees depends on the seed, its number, the
+scenes, and these.
 """
 
 import math
@@ -14,14 +17,17 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from foveate.attention.periphery import CONTRAST, GREY, STRIDE, Periphery, standard
+from foveate.attention.proposals import propose
+from foveate.attention.settings import ProposalSettings
 from foveate.runtime.precision import look_dtype
 from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import generator
+from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 from foveate.training.gallery import Gallery
-from foveate.training.labels import Objects
-from foveate.training.networks import Books, Recipe, train_network
+from foveate.training.labels import ELSEWHERE, OBJECT, Objects, label
+from foveate.training.networks import Books, Memory, Recipe, train_network
 from foveate.training.periphery_loss import periphery_loss, targets
 from foveate.training.periphery_patches import Patches, make_patches
 from foveate.training.periphery_views import SIDE, Source
@@ -31,6 +37,9 @@ from foveate.training.synthetic.sideways import sideways
 
 WITHOUT_COLOUR = 0.15  # share of patches
 GAIN, TINT, BIAS = 0.25, 0.08, 0.1  # standard deviations of log contrast, of each channel's, and of brightness
+MINED = ProposalSettings(most=20, floor=0.1)  # what is looked at of each scene
+DOUBTED = 0.3  # share of the objects that look less like one than what is one that nobody annotated
+FEWEST = 10  # objects of which that share is told
 MODERATE = 40.0  # half-side of objects at which side views are made, pixels
 
 
@@ -71,13 +80,16 @@ def train_periphery(
     """
     progress, device = progress or Quiet(), torch.device(device)
     pools: dict[int, Patches] = {}
+    memory = {"pool": torch.tensor(0 if start is None else -1), **_nothing()}
 
     def draw(step: int) -> Batch:
         pool = step * settings.pools // settings.steps
+        if int(memory["pool"]) != pool:
+            memory.update(mine(net, gallery, images, progress), pool=torch.tensor(pool))
         if pool not in pools:
             pools.clear()  # before the next is made
-            sources = sources_of(gallery, images, settings, seed, pool, progress)
-            pools[pool] = make_patches(sources, settings.patches, seed, pool, progress)
+            sources = sources_of(gallery, images, memory, settings, seed, pool, progress)
+            pools[pool] = make_patches(sources, settings.patches, seed, pool, settings.turn, progress)
         return Batch(*(part.to(device) for part in draw_batch(pools[pool], settings, seed, step)))
 
     def loss(net: Periphery, batch: Batch) -> Float[Tensor, ""]:
@@ -91,11 +103,12 @@ def train_periphery(
         net.reset(generator(seed, "periphery"))
     else:
         net.load_state_dict(start.state_dict())
+    net = net.to(device)
     books = Books(
         "periphery", "periphery", progress, checkpoints or NoCheckpoints(), log, settings.report_every,
         settings.checkpoint_every,
     )  # fmt: skip
-    return train_network(net.to(device), draw, loss, _recipe(settings), books).eval()
+    return train_network(net, draw, loss, _recipe(settings), books, memory).eval()
 
 
 def _recipe(settings: PeripherySettings) -> Recipe:
@@ -114,11 +127,50 @@ def period_of(objects: Objects) -> int:
     return int(objects.periods().max()) if len(objects.image) else 360
 
 
+def _nothing() -> Memory:
+    none = torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64)
+    return dict(zip(("hard.image", "hard.gaze", "likely.image", "likely.gaze"), 2 * none, strict=True))
+
+
+@torch.no_grad()
+def mine(net: Periphery, gallery: Gallery, images: Sequence[int], progress: Progress) -> Memory:
+    """What the network takes for objects where none is annotated.
+
+    Returns:
+        The image and gaze of each, "likely" those that look more like one than a share `DOUBTED` of the objects that
+        it finds, "hard" the others.
+    """
+    at_objects, elsewhere = [torch.zeros(0)], []
+    with progress.phase("periphery: hard negatives", len(images)) as tick:
+        for done, image in enumerate(images):
+            found = propose(net, gallery.pyramids, image, MINED)
+            labels = label(found.gazes, gallery.of(image), gallery.ignore[image])
+            at_objects.append(found.probability[labels == OBJECT])
+            away = labels == ELSEWHERE
+            elsewhere.append((torch.full((int(away.sum()),), image), found.gazes[away], found.probability[away]))
+            tick(done + 1)
+    image, gazes, probability = (torch.cat(parts) for parts in zip(*elsewhere, strict=True))
+    objects = torch.cat(at_objects)
+    likely = probability >= (torch.quantile(objects, DOUBTED) if len(objects) >= FEWEST else 1.0)
+    parts = {"hard.image": image[~likely], "hard.gaze": gazes[~likely]}
+    return parts | {"likely.image": image[likely], "likely.gaze": gazes[likely]}
+
+
 def sources_of(
-    gallery: Gallery, images: Sequence[int], settings: PeripherySettings, seed: int, pool: int, progress: Progress
+    gallery: Gallery,
+    images: Sequence[int],
+    mined: Memory,
+    settings: PeripherySettings,
+    seed: int,
+    pool: int,
+    progress: Progress,
 ) -> list[Source]:
     """What the patches of one pool are made of: the scenes, side views of some of them, and clutter."""
-    sources = [Source(gallery, images)]
+    ignore = list(gallery.ignore)
+    for image, box in zip(mined["likely.image"].tolist(), gaze.to_boxes(mined["likely.gaze"]), strict=True):
+        ignore[image] = torch.cat((ignore[image], box[None]))
+    gallery = gallery._replace(ignore=ignore)
+    sources = [Source(gallery, images, Objects(mined["hard.image"], mined["hard.gaze"]))]
     if settings.sideways.share > 0:
         copies = sideways(_moderate(gallery), list(images), settings.sideways, seed + pool, progress)
         sources.append(Source(copies, range(len(copies.names))))
@@ -141,10 +193,14 @@ def _moderate(gallery: Gallery) -> Gallery:
 
 
 def draw_batch(patches: Patches, settings: PeripherySettings, seed: int, step: int) -> Batch:
-    """What step number `step` sees of a pool: some of its patches, turned by right angles, mirrored, in other light."""
+    """What step number `step` sees of a pool: some of its patches, turned by right angles, mirrored, in other light.
+
+    Where objects are looked for within some angle alone patches are not turned.
+    """
     rng = generator(seed, "periphery batch", step)
     rows = torch.randint(len(patches.pixels), (settings.batch,), generator=rng)
-    turns = torch.randint(8 if settings.mirror else 4, (settings.batch,), generator=rng)
+    turns = torch.randint(4, (settings.batch,), generator=rng) * (settings.turn >= 180)
+    turns += 4 * torch.randint(2, (settings.batch,), generator=rng) * settings.mirror
     pixels, objects, ignored = patches.pixels[rows], patches.objects[rows], patches.ignored[rows]
     for k in range(1, 8):
         some = torch.nonzero(turns == k)[:, 0]

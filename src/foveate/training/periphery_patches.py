@@ -42,7 +42,12 @@ class Patches(NamedTuple):
 
 
 def make_patches(
-    sources: Sequence[Source], count: int, seed: int, pool: int, progress: Progress | None = None
+    sources: Sequence[Source],
+    count: int,
+    seed: int,
+    pool: int,
+    turn: float = 180.0,
+    progress: Progress | None = None,
 ) -> Patches:
     """A pool of patches.
 
@@ -51,6 +56,7 @@ def make_patches(
         count: Patches to make.
         seed: Patch k of a pool depends on the seed, the pool's number, k and the scenes alone.
         pool: Its number.
+        turn: By how much scenes are turned at most, degrees.
         progress: Shows how far it is, and may stop it.
     """
     pixels = torch.empty(count, 3, SIDE, SIDE, dtype=torch.uint8)
@@ -59,7 +65,7 @@ def make_patches(
         for begin in range(0, count, CHUNK):
             some = range(begin, min(begin + CHUNK, count))
             rngs = [numpy_generator(seed, "periphery patch", pool, k) for k in some]
-            plans = [Plan(sources, rng) for rng in rngs]
+            plans = [Plan(sources, rng, turn) for rng in rngs]
             shown = _sampled(sources, plans, SHARPNESS[begin // CHUNK % len(SHARPNESS)])
             for k, plan, patch, rng in zip(some, plans, shown, rngs, strict=True):
                 pixels[k] = torch.from_numpy(_finished(patch, rng))

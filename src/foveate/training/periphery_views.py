@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from foveate.training.gallery import Gallery
+from foveate.training.labels import Objects
 
 SIDE = 128  # of a patch, pixels
 BLOCKS = 32  # along a side, in which ignored regions are kept
@@ -24,6 +25,8 @@ ZOOM = (19.0, 90.0)  # half-sides of objects that are shown too large
 ENLARGED = 1.5  # pixels of a patch per pixel of a scene, at most
 EMPTY = 0.22  # share of patches without an object to be found
 WITHOUT = 0.18  # share of the other patches' cells without
+HARD = 0.5  # share of these that show a place that has been taken for an object
+TINY, TINIEST = 0.08, 2.5  # share of the other cells that show an object too small, and its least half-side
 SURROUNDED = 0.75  # share of objects whose scene lies on another
 COVERED = 0.15  # share of objects that are partly covered
 WHOLE, GONE = 0.9, 0.05  # shares of an object's square in view: an object from the first, nothing below the second
@@ -56,9 +59,10 @@ class Source:
     Args:
         gallery: The scenes.
         images: Numbers of those to use.
+        hard: Places without an object that have been taken for one; they are shown as objects are.
     """
 
-    def __init__(self, gallery: Gallery, images: Sequence[int]):
+    def __init__(self, gallery: Gallery, images: Sequence[int], hard: Objects | None = None):
         self.pyramids = gallery.pyramids
         self.images = list(images)
         self.size = np.stack((gallery.pyramids.width[:, 0], gallery.pyramids.height[:, 0]), 1).astype(np.float64)
@@ -67,13 +71,20 @@ class Source:
         self.objects = [both[of == k] for k in range(len(gallery.names))]
         self.ignore = [each.numpy() for each in gallery.ignore]
         self.inhabited = [k for k in self.images if len(self.objects[k])]
+        self.hard = [] if hard is None else list(zip(hard.image.tolist(), hard.gaze.numpy(), strict=True))
 
 
 class Plan:
-    """What is seen in one patch: layers, later ones over earlier ones, and where objects are."""
+    """What is seen in one patch: layers, later ones over earlier ones, and where objects are.
 
-    def __init__(self, sources: Sequence[Source], rng: np.random.Generator):
-        self.sources, self.rng = sources, rng
+    Args:
+        sources: What is shown.
+        rng: Decides what.
+        turn: By how much scenes are turned at most, degrees.
+    """
+
+    def __init__(self, sources: Sequence[Source], rng: np.random.Generator, turn: float = 180.0):
+        self.sources, self.rng, self.turn = sources, rng, turn
         self.layers: list[Shown] = []
         self.objects: list[np.ndarray] = []
         self.ignored = np.zeros((BLOCKS, BLOCKS), np.bool_)
@@ -105,16 +116,17 @@ class Plan:
         u = objects[rng.integers(len(objects))]
         own = math.hypot(u[0], u[1])
         x0, y0, x1, y1 = cell
-        most = min(LARGE, 0.6 * min(x1 - x0, y1 - y0), ENLARGED * own)
-        if most < SMALL:
+        least, most = (TINIEST, SMALL) if rng.random() < TINY else (SMALL, LARGE)
+        most = min(most, 0.6 * min(x1 - x0, y1 - y0), ENLARGED * own)
+        if most < least:
             return False
-        s = SMALL * (most / SMALL) ** rng.random()
+        s = least * (most / least) ** rng.random()
         slack = min(0.9 * s, 0.45 * min(x1 - x0, y1 - y0))
         x, y = rng.uniform(x0 + slack, x1 - slack), rng.uniform(y0 + slack, y1 - slack)
         surrounded = rng.random() < SURROUNDED
         if surrounded:
             self._enlarge(cell, beneath=True)
-        self._add(number, image, _view(u, s, _angle(rng), x, y), cell, surrounded)
+        self._add(number, image, _view(u, s, self._angle(), x, y), cell, surrounded)
         if rng.random() < COVERED:
             self._cover(cell, s, x, y)
         return True
@@ -129,11 +141,24 @@ class Plan:
         if x0 < x1 and y0 < y1:
             self._enlarge((x0, y0, x1, y1), beneath=True)
 
+    def _mislead(self, cell: Cell) -> bool:
+        """A place that was taken for an object, at a size at which objects are looked for; whether there is any."""
+        rng, hard = self.rng, [(n, *each) for n, source in enumerate(self.sources) for each in source.hard]
+        if not hard:
+            return False
+        number, image, u = hard[int(rng.integers(len(hard)))]
+        s = min(SMALL * (LARGE / SMALL) ** rng.random(), ENLARGED * math.hypot(u[0], u[1]))
+        x, y = rng.uniform(cell[0], cell[2]), rng.uniform(cell[1], cell[3])
+        self._add(number, image, _view(u, s, self._angle(), x, y), cell, False)
+        return True
+
     def _enlarge(self, cell: Cell, beneath: bool = False) -> None:
         """A part of a scene in which objects are too large, or of one without.
 
         Where it lies beneath something else it shows as little of an object as a few tries allow.
         """
+        if not beneath and self.rng.random() < HARD and self._mislead(cell):
+            return
         picked = self._pick(False)
         assert picked is not None  # there are scenes
         number, image = picked
@@ -155,12 +180,12 @@ class Plan:
             factor = max(min(s / own, ENLARGED), fitting)
             if not beneath and rng.random() < 1 / 3:
                 shift = rng.normal(0, 0.6, 2) * factor * own
-                return _view(u, factor * own, _angle(rng), x + shift[0], y + shift[1])
+                return _view(u, factor * own, self._angle(), x + shift[0], y + shift[1])
         else:
             factor = fitting * (ENLARGED / fitting) ** rng.random()
         margin = min(0.5 * max(cell[2] - cell[0], cell[3] - cell[1]) / factor, 0.5 * min(width, height))
         px, py = rng.uniform(margin, width - margin), rng.uniform(margin, height - margin)
-        return _view(np.array([1.0, 0.0, px, py]), factor, _angle(rng), x, y)
+        return _view(np.array([1.0, 0.0, px, py]), factor, self._angle(), x, y)
 
     def _in_view(self, number: int, image: int, view: np.ndarray, cell: Cell, weight: float) -> float:
         """How much of the outside a cell would show, and of objects times a weight."""
@@ -194,6 +219,12 @@ class Plan:
         for box in source.ignore[image]:
             self._ignore(_blocks_in(view, box), cell)
 
+    def _angle(self) -> float:
+        """By how much a scene is turned; a quarter of them nearly not where patches are turned by right angles."""
+        if self.turn >= 180 and self.rng.random() < 0.25:
+            return float(self.rng.normal(0, 0.15))
+        return float(self.rng.uniform(-self.turn, self.turn)) * math.pi / 180
+
     def _ignore(self, blocks: Bool[np.ndarray, "32 32"], cell: Cell) -> None:
         x0, y0, x1, y1 = (edge * BLOCKS // SIDE for edge in cell)
         self.ignored[y0 : y1 + 1, x0 : x1 + 1] |= blocks[y0 : y1 + 1, x0 : x1 + 1]
@@ -210,11 +241,6 @@ def _cells(cell: Cell, rng: np.random.Generator, stop: float = 0.1) -> list[Cell
     first = (x0, y0, x0 + at, y1) if wide else (x0, y0, x1, y0 + at)
     second = (x0 + at, y0, x1, y1) if wide else (x0, y0 + at, x1, y1)
     return _cells(first, rng, 0.3) + _cells(second, rng, 0.3)
-
-
-def _angle(rng: np.random.Generator) -> float:
-    """By how much a scene is turned: anyhow, a quarter of them nearly not (patches are turned by right angles)."""
-    return float(rng.normal(0, 0.15)) if rng.random() < 0.25 else float(rng.uniform(-math.pi, math.pi))
 
 
 # Gazes as complex numbers here: one pair (a + ib, tx + i ty), without a tensor for each of a hundred thousand.

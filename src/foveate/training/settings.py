@@ -137,6 +137,7 @@ class PeripherySettings:
     pools: AtLeast1 = 4  # how often patches are made anew
     patches: AtLeast1 = 4000  # that are made each time
     mirror: bool = True  # patches may be mirrored (not of objects that have a handedness, as digits do)
+    turn: Annotated[float, Field(ge=0, le=180)] = 180.0  # by how much scenes are turned at most, degrees either way
     sideways: SidewaysSettings = field(default_factory=lambda: SidewaysSettings(share=0.6, most=1.2))
     clutter: AtLeast0 = 100  # pictures without an object beside the scenes
     rate: Positive = 4e-3  # of AdamW, after a warm-up, then along a cosine to zero
