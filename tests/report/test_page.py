@@ -205,6 +205,18 @@ def test_a_run_has_its_card_beside_its_page_with_the_same_figures(run, tmp_path)
     assert not (tmp_path / "README.md").exists(), "a folder without config.toml is no run"
 
 
+def test_neither_page_nor_card_tells_where_folders_lie(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    place = "/home/somebody/very secret/signs"
+    told = {"command": "learn", "scenes": place, "run": f"{place}/../RUN", "replay": place, "category": "sign"}
+    (run / "config.toml").write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in told.items()))
+    write_report(run)
+    for name in ("report.html", "README.md"):
+        text = (run / name).read_text(encoding="utf-8")
+        assert "somebody" not in text and "signs" in text and "RUN" in text
+
+
 def test_no_run_nothing_in_it_or_damage_is_said_in_one_line(tmp_path):
     with pytest.raises(BadInput, match="no such RUN folder"):
         write_report(tmp_path / "nowhere")

@@ -6,6 +6,8 @@ data, style and script too; a content policy forbids any request, and any script
 
 import base64
 import hashlib
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.resources import files
@@ -24,7 +26,7 @@ from foveate.report.model import examined_model
 from foveate.report.model_card import model_card
 from foveate.report.results import BoundStory, LearnStory, LocalizationStory, TableStory, TrainingStory
 from foveate.report.story import PatchStory, ScenesStory
-from foveate.storage.config import read_toml
+from foveate.storage.config import read_toml, to_toml
 from foveate.storage.files import read_lines, write_atomic
 from foveate.storage.run import CONFIG, METRICS, STORY
 
@@ -75,6 +77,14 @@ def write_report(run_path: Path | str, out: Path | str | None = None, reload: in
     return target
 
 
+def published(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as others may see it: of folders on this machine the names, not where they are."""
+    return {
+        name: os.path.basename(os.path.normpath(value)) if isinstance(value, str) and os.path.isabs(value) else value
+        for name, value in config.items()
+    }
+
+
 def gather(path: Path) -> Contents:
     """Reads what there is to show.
 
@@ -86,10 +96,11 @@ def gather(path: Path) -> Contents:
     story, config, metrics = path / STORY, path / CONFIG, path / METRICS
     if not any(story.glob("*")) and not any(place.exists() for place in (config, metrics, path / "gdbn.safetensors")):
         raise BadInput(f"{path}: nothing to report (no config.toml, metrics.jsonl, gdbn.safetensors or story in it)")
+    told = published(read_toml(config)) if config.is_file() else {}
     return Contents(
         path,
-        config=read_toml(config) if config.is_file() else {},
-        config_text=config.read_text(encoding="utf-8") if config.is_file() else "",
+        config=told,
+        config_text=to_toml(told) if told else "",
         records=read_lines(metrics),
         scenes=ScenesStory.load_all(story),
         patches=PatchStory.load_all(story),
