@@ -1,8 +1,12 @@
 """The FILE of `attend`: JSON lines, written one by one, and gone on with after a stop without doubles or torn lines.
 
 FILE itself grows, so that it can be watched. Replacing a FILE writes `FILE.new` and renames it at the end.
+
+The first line tells, beside its image, by what all of them were made (`MADE_BY`): the name of the RUN, a hash of its
+weights, and the settings. So a file is only gone on with by what began it.
 """
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,11 +14,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from foveate.errors import BadInput
-from foveate.storage.files import CannotWrite, append_line, reason, scan_lines, sync_folder, write_atomic
+from foveate.storage.files import CannotWrite, append_line, reason, scan_lines, sync_folder, to_json, write_atomic
 from foveate.storage.locks import hold
 
 _BEGINNING = b'{"image": "'
 """How every line of results begins; a file that begins otherwise, even a torn one, is not ours to cut."""
+MADE_BY = "foveate"
+"""The key of the first line under which it is told what made the file."""
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
@@ -25,17 +31,22 @@ class Results:
         path: A file, `-` or `/dev/stdout`, or any pipe or device.
         resume: Keep the whole lines that are there.
         overwrite: Replace the file, at the end.
+        made_by: What makes the lines, as JSON has it: "run", "hash", "settings" and what else decides about them.
 
     Attributes:
         done: The `image` of every line that was kept.
 
     Raises:
-        BadInput: The file is there and neither was asked for, it holds something else, or another process writes it.
+        BadInput: The file is there and neither was asked for, it holds something else or was begun by something else,
+            or another process writes it.
         CannotWrite: It can't be written.
     """
 
-    def __init__(self, path: str, resume: bool = False, overwrite: bool = False):
+    def __init__(
+        self, path: str, resume: bool = False, overwrite: bool = False, made_by: Mapping[str, Any] | None = None
+    ):
         self.done: set[str] = set()
+        self._made_by, self._begun = made_by, False
         self.streaming = path in STDOUT or (os.path.exists(path) and not os.path.isfile(path))
         self.target = Path(path)
         self.path = self.target
@@ -46,7 +57,10 @@ class Results:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write the line of one image."""
+        if self._made_by is not None and not self._begun:
+            record = {**record, MADE_BY: self._made_by}
         append_line(self._handle, record)
+        self._begun = True
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Every line so far, read back; nothing where the results went into a pipe."""
@@ -58,9 +72,10 @@ class Results:
         """Put the lines into the order of `names`, where they were written as they were done; others come last."""
         if self.streaming:
             return
-        begin, places = 0, {}
+        begin, places, first = 0, {}, {}
         for record, end in scan_lines(self.path):
             places[record["image"]] = (begin, end)
+            first = first or record
             begin = end
         order = [places.pop(name) for name in names if name in places] + list(places.values())
         if order == sorted(order):
@@ -68,9 +83,14 @@ class Results:
 
         def rearranged(out: IO[bytes]) -> None:
             with open(self.path, "rb") as lines:
-                for begin, end in order:
+                for number, (begin, end) in enumerate(order):
                     lines.seek(begin)
-                    out.write(lines.read(end - begin))
+                    line = lines.read(end - begin)
+                    if MADE_BY in first and number == 0:
+                        line = f"{to_json({**json.loads(line), MADE_BY: first[MADE_BY]})}\n".encode()
+                    elif MADE_BY in first and begin == 0:
+                        line = f"{to_json({name: first[name] for name in first if name != MADE_BY})}\n".encode()
+                    out.write(line)
 
         write_atomic(self.path, rearranged)
 
@@ -110,6 +130,7 @@ class Results:
         try:
             hold(handle, self.target)
             end = self._kept() if resume else 0
+            self._begun = end > 0
             if not resume and not replacing and os.fstat(handle.fileno()).st_size > 0:
                 raise BadInput(f"{self.target} exists: --resume goes on with it, --overwrite replaces it")
             os.ftruncate(handle.fileno(), end)
@@ -128,6 +149,31 @@ class Results:
         for record, position in scan_lines(self.path):
             if not isinstance(record, dict) or not isinstance(record.get("image"), str):
                 raise BadInput(f"{self.path}: holds something else than results of attend")
+            if not self.done:
+                self._agree(record.get(MADE_BY))
             self.done.add(record["image"])
             end = position
         return end
+
+    def _agree(self, begun_by: Any) -> None:
+        """Checks that what began the file is what goes on with it; files of older versions do not tell."""
+        if self._made_by is None or not isinstance(begun_by, dict):
+            return
+        now = json.loads(to_json(self._made_by))
+        for name in ("hash", *now):
+            if begun_by.get(name) == now.get(name):
+                continue
+            if name in ("hash", "run"):
+                was, is_now = (f"the RUN {each.get('run')} ({each.get('hash')})" for each in (begun_by, now))
+            else:
+                was, is_now = _first_difference(name, begun_by.get(name), now[name])
+            raise BadInput(f"{self.target} was begun with {was}, not {is_now}: --overwrite begins anew")
+
+
+def _first_difference(name: str, was: Any, now: Any) -> tuple[str, str]:
+    """Two values that differ, or the first pair of values in them that do, each with its dotted name."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in sorted(was.keys() | now.keys()):
+            if was.get(key) != now.get(key):
+                return _first_difference(f"{name}.{key}", was.get(key), now.get(key))
+    return f"{name} = {was!r}", repr(now)
