@@ -21,8 +21,8 @@ from figures import Figures, parser
 from untrained import write_untrained
 
 from foveate.attention.attend import Attention
-from foveate.cli.models import attend_settings
 from foveate.cli.options import Common
+from foveate.cli.recipe import attend_settings
 from foveate.demo.digits import write_digit_scenes
 from foveate.runtime.workers import default_workers, map_images, one_thread_each
 from foveate.scenes.folder import list_images, read_image

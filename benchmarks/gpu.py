@@ -25,8 +25,8 @@ from foveate.boltzmann.log_z.path import binary_path
 from foveate.boltzmann.log_z.schedules import linear
 from foveate.boltzmann.rbm import BernoulliRBM
 from foveate.boltzmann.training import contrastive
-from foveate.cli.models import attend_settings
 from foveate.cli.options import Common
+from foveate.cli.recipe import attend_settings
 from foveate.demo.digits import write_digit_scenes
 from foveate.runtime.full_precision import full_precision
 from foveate.runtime.workers import default_workers, map_images
@@ -119,7 +119,7 @@ def shiftnet(figures: Figures, rounds: int) -> None:
     for batch in (128, 1024):
         context, v = torch.rand(batch, 3, 72, 72, generator=rng), torch.randn(batch, 3, 24, 24, generator=rng)
         delta, settings = torch.randn(batch, 4, generator=rng), ShiftNetSettings()
-        recipe, steps, looks = Recipe.sgd(settings.steps, settings.descent), {}, {}
+        recipe, steps, looks = Recipe.sgd(settings.steps, settings.rate, settings.warm_up, settings.decay), {}, {}
         for name, device in (("GPU", "cuda"), ("CPU, one thread", "cpu")):
             net, there, target = ShiftNet().channels_last(), (context.to(device), v.to(device)), delta.to(device)
             net.reset(rng)

@@ -10,6 +10,7 @@ the seeds.
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from foveate.boltzmann.log_z.bound import bound_terms
 from foveate.boltzmann.rbm import BernoulliRBM
 from foveate.boltzmann.training.contrastive import METHODS, init
 from foveate.boltzmann.training.fit import put
-from foveate.boltzmann.training.settings import GDBNSettings, Rule
+from foveate.boltzmann.training.settings import GDBNSettings
 from foveate.boltzmann.training.thermometers import start_from_prior
 from foveate.runtime.progress import Quiet
 from foveate.runtime.random import generator, key
@@ -88,9 +89,8 @@ def _curve(
     given: argparse.Namespace,
 ) -> list[tuple[float, float]]:
     """(seconds spent, bound) at every check."""
-    settings = GDBNSettings(method2=method, rate2=given.rate, fast_rate2=given.rate)
-    plan = settings.plan2()
-    rule: Rule = plan.rule
+    plan = GDBNSettings().second
+    rule = replace(plan.rule, rate=given.rate, fast_rate=given.rate)
     state = init(first, epochs[0], plan.chains, key(seed, method))
     spent, checks, epoch = 0.0, [(0.0, _bound(gdbn, first, v, seed, given.temperatures))], 0
     for check in range(1, given.checks + 1):

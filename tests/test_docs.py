@@ -138,11 +138,14 @@ def check_settings(command, overrides):
     """What `--set` names are settings of the command, and the values of their type."""
     from foveate.attention.settings import AttendSettings
     from foveate.learning.settings import PRESETS as LEARNING
-    from foveate.storage.config import override, parse_overrides
+    from foveate.storage.config import listed, override, parse_overrides
     from foveate.training.settings import PRESETS as TRAINING
 
-    settings = {"train": TRAINING["standard"], "learn": LEARNING["standard"]}.get(command, AttendSettings())
-    override(settings, parse_overrides(overrides or []), "--set")
+    presets = {"train": TRAINING, "learn": LEARNING}
+    settings, under = (presets[command]["standard"], "") if command in presets else (AttendSettings(), "attend.")
+    named = parse_overrides(overrides or [])
+    override(settings, named, "--set", under)
+    assert named.keys() <= listed(settings, under).keys()
 
 
 def definitions(path):

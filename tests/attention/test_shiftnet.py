@@ -19,7 +19,7 @@ from foveate.scenes.pyramid import Pyramids
 from foveate.storage.checkpoints import Checkpoints
 from foveate.training.labels import Objects
 from foveate.training.pairs import draw_pairs
-from foveate.training.settings import FINE, AppearanceSettings, DescentSettings, PairSettings, ShiftNetSettings
+from foveate.training.settings import FINE, AppearanceSettings, PairSettings, ShiftNetSettings
 from foveate.training.shiftnet import pair_loss, train_shiftnet
 
 
@@ -196,7 +196,7 @@ def test_a_fine_network_learns_where_a_disc_is_to_a_fraction_of_its_radius(scene
     """From a coarse one's weights; mean distance of the centre before and after two of its steps."""
     pyramids, objects = scenes
     settings = replace(
-        FINE, steps=60, batch=32, descent=DescentSettings(rate=0.02, warm_up=10, decay=0.9),
+        FINE, steps=60, batch=32, rate=0.02, warm_up=10, decay=0.9,
         pairs=replace(FINE.pairs, appearance=AppearanceSettings(composite=0.0, cover=0.0)),
     )  # fmt: skip
     fine = train_shiftnet(pyramids, objects, plain, settings, 0)

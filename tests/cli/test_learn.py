@@ -52,18 +52,19 @@ def heard(monkeypatch):
         return None, types.SimpleNamespace(names=[scene.name for scene in scenes.scenes]), []
 
     stop = []
-    fake = types.ModuleType("foveate.learning.learn")
-    fake.learn, fake.PRESETS = learn, {
-        "quick": LearnSettings(rounds=1, train=TrainSettings(steps=3)), "standard": LearnSettings()
-    }  # fmt: skip
-    monkeypatch.setitem(sys.modules, "foveate.learning.learn", fake)
-    monkeypatch.setitem(sys.modules, "foveate.learning.settings", fake)
+    fake = types.ModuleType("fake")
+    fake.learn, fake.tell_learning = learn, lambda story, *learned: None
+    for name in ("foveate.learning.learn", "foveate.report.learning_story"):
+        monkeypatch.setitem(sys.modules, name, fake)
     import foveate.cli.learn as command
+    import foveate.report.page
     from foveate.attention.models import Models
 
+    presets = {"quick": LearnSettings(rounds=1, train=TrainSettings(steps=3)), "standard": LearnSettings()}
+    monkeypatch.setattr(command, "PRESETS", presets)
+    monkeypatch.setattr(foveate.report.page, "write_report", lambda path: path)
+
     monkeypatch.setattr(Models, "load", classmethod(lambda cls, run: types.SimpleNamespace(to=lambda device: None)))
-    monkeypatch.setattr(command, "tell", lambda story, *learned: None)
-    monkeypatch.setattr(command, "make_page", lambda path: None)
     return types.SimpleNamespace(calls=calls, stop=stop)
 
 

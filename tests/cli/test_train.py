@@ -66,23 +66,24 @@ def train(scenes, run, settings, progress, device):
     save_tensors(run.path / "background.safetensors", {"x": torch.zeros(1)})
     return None, None
 
-fake = types.ModuleType("foveate.training.train")
-fake.PRESETS = {"quick": TrainSettings(first=Layer(steps=6)), "standard": TrainSettings()}
-fake.train = train
-sys.modules["foveate.training.train"] = sys.modules["foveate.training.settings"] = fake
+fake = types.ModuleType("fake")
+fake.train, fake.tell_training = train, lambda story, *trained: None
+sys.modules["foveate.training.train"] = sys.modules["foveate.report.training_story"] = fake
+import foveate.report.page
+foveate.report.page.write_report = lambda path: path
 import foveate.cli.train as command
-command.make_page = lambda path: None
-command.tell = lambda story, *trained: None
+command.PRESETS = {"quick": TrainSettings(first=Layer(steps=6)), "standard": TrainSettings()}
 """
 
 
 @pytest.fixture
 def fakes(monkeypatch):
     import foveate.cli.train as command
+    import foveate.report.page
 
-    for name in ("make_page", "tell"):
-        monkeypatch.setattr(command, name, getattr(command, name))  # put back at the end
-    for name in ("foveate.training.train", "foveate.training.settings"):
+    for module, name in ((command, "PRESETS"), (foveate.report.page, "write_report")):
+        monkeypatch.setattr(module, name, getattr(module, name))  # put back at the end
+    for name in ("foveate.training.train", "foveate.report.training_story"):
         monkeypatch.setitem(sys.modules, name, None)
     exec(compile(FAKE, "fake", "exec"), {"__name__": "fake"})
 
@@ -157,13 +158,13 @@ def test_a_gpu_that_is_asked_for_must_be_there_and_is_taken_without_asking(fakes
     ("text", "said"),
     [
         ("sed = 3", "no entry sed"),
-        ("seed = 'x'", "seed: expected a whole number"),
-        ("seed = -1", "seed: expected a number of 0 or more"),
+        ("seed = 'x'", "seed: should be a valid integer, got 'x'"),
+        ("seed = -1", "seed: should be greater than or equal to 0, got -1"),
         ("preset = 'slow'", "preset 'slow': there are quick, standard"),
-        ("[settings.frist]\nsteps = 3", "no setting frist, did you mean first"),
+        ("[settings.frist]\nsteps = 3", "no setting frist.steps, did you mean first.steps?"),
         ("[settings.first]\nsteps = 'x'", "first.steps"),
-        ("[canonical]\neye = [1]", "canonical.eye: expected [x, y]"),
-        ("seed =", "no TOML"),
+        ("[canonical]\neye = [1]", "canonical.eye: list should have at least 2 items"),
+        ("seed =", "not valid TOML"),
     ],
 )
 def test_a_wrong_file_is_one_line_that_names_file_and_field(fakes, scenes, tmp_path, capfd, text, said):
@@ -250,7 +251,7 @@ def test_resuming_with_other_scenes_is_refused(fakes, scenes, tmp_path, capfd, m
     del content["annotations"][0]
     (scenes / "annotations.json").write_text(json.dumps(content))
     assert train(scenes, "--out", tmp_path / "r", "--resume") == 2
-    assert "was begun with 8 objects, now there are 7" in capfd.readouterr().err
+    assert "was begun with objects = 8, now it is 7" in capfd.readouterr().err
 
 
 def test_bad_scenes_leave_no_run_behind(fakes, tmp_path, capfd):

@@ -44,8 +44,8 @@ def test_one_patch_is_judged_by_the_tolerance_alone():
     [
         (Trust, {"share": 25.0}, "share"), (Trust, {"share": math.nan}, "share"), (Trust, {"fewest": 1}, "fewest"),
         (Trust, {"centre": math.nan}, "centre"), (LearnSettings, {"rounds": 0}, "rounds"),
-        (LearnSettings, {"fine_steps": -1}, "fine_steps"), (LearnSettings, {"reselect": -1}, "reselect"),
-        (LearnSettings, {"shiftnet_rate": 0.0}, "shiftnet_rate"), (LearnSettings, {"tolerance": math.nan}, "tolerance"),
+        (LearnSettings, {"fine_steps": -1}, "fine_steps"), (LearnSettings, {"shiftnet_rate": 0.0}, "shiftnet_rate"),
+        (LearnSettings, {"tolerance": math.nan}, "tolerance"),
     ],
 )  # fmt: skip
 def test_settings_that_mean_nothing_are_refused_by_name(settings, wrong, name):

@@ -17,8 +17,8 @@ from untrained import write_untrained
 
 from foveate.attention.attend import Attention
 from foveate.cli import main as cli
-from foveate.cli.models import attend_settings
 from foveate.cli.options import Common
+from foveate.cli.recipe import attend_settings
 from foveate.errors import BadInput
 from foveate.learning.cluster import attended, attending, expecting, over_ray
 from foveate.learning.expectation import Attended, attend_scenes

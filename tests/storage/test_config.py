@@ -1,7 +1,7 @@
 """Settings: preset, then file, then command line; an error names the field."""
 
 import tomllib
-from dataclasses import asdict, field, replace
+from dataclasses import field, replace
 from typing import Literal
 
 import pytest
@@ -11,6 +11,7 @@ from foveate.storage.config import (
     AtLeast1,
     Share,
     differences,
+    listed,
     override,
     parse_overrides,
     read_toml,
@@ -100,6 +101,6 @@ def test_a_file_that_is_no_toml_is_named(tmp_path):
 
 
 def test_differences_are_told_by_dotted_name():
-    mine, theirs = asdict(Whole()), asdict(Whole(Layer(64)))
+    mine, theirs = listed(Whole()), listed(Whole(Layer(64)))
     assert differences(mine, theirs) == ["first.units = 500, not 64"]
     assert differences(mine, mine) == []

@@ -180,7 +180,7 @@ def test_opening_says_what_is_missing(tmp_path):
     with pytest.raises(BadInput, match=r"no gdbn.safetensors in it, the run is unfinished"):
         Run.open(tmp_path / "run")
     (tmp_path / "run" / "config.toml").write_text("seed = ")
-    with pytest.raises(BadInput, match=r"config.toml: no TOML"):
+    with pytest.raises(BadInput, match=r"config.toml: not valid TOML"):
         _ = Run.open(tmp_path / "run", needs=()).config
 
 

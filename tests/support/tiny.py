@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from foveate.attention.settings import AttendSettings, PosteriorSettings, SearchSettings
-from foveate.boltzmann.training.settings import GDBNSettings
+from foveate.boltzmann.training.settings import FIRST, SECOND, GDBNSettings
 from foveate.training.settings import (
     FINE,
     MosaicSettings,
@@ -19,7 +19,8 @@ SETTINGS = handed(
         held_out=0.25,
         largest=128,
         gdbn=GDBNSettings(
-            n_hidden1=30, n_hidden2=10, epochs1=2, epochs2=2, start_epochs=1, start="small", look_temperatures2=50
+            n_hidden1=30, n_hidden2=10, start="small", start_epochs=1, look_temperatures=50,
+            first=replace(FIRST, epochs=2), second=replace(SECOND, epochs=2),
         ),
         shiftnet=ShiftNetSettings(steps=4, batch=16, report_every=2),
         fine=replace(FINE, steps=3, batch=16, report_every=2),

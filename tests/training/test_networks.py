@@ -12,21 +12,20 @@ from foveate.runtime.progress import Quiet
 from foveate.runtime.random import generator
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 from foveate.training.networks import Books, Recipe, init, train_network, train_step
-from foveate.training.settings import DescentSettings
 
-SETTINGS = DescentSettings(rate=0.1, warm_up=5, momentum=0.9, clip=0.5, decay=0.6)
+SGD = Recipe.sgd(20, rate=0.1, warm_up=5, decay=0.6)._replace(clip=0.5)
 ADAMW = Recipe(partial(torch.optim.AdamW, lr=1.0, weight_decay=0.02), 12, 4e-3, 3, 5.0, 0.9)
 
 
 def test_the_learning_rate_warms_up_and_ends_at_zero():
-    recipe = Recipe.sgd(1000, DescentSettings(rate=0.1))
+    recipe = Recipe.sgd(1000, rate=0.1, warm_up=100, decay=0.999)
     assert recipe.rate_at(0) < 0.002 and math.isclose(recipe.rate_at(100), 0.1, rel_tol=0.03)
     assert recipe.rate_at(1000) < 1e-9
 
 
 def test_steps_are_those_of_the_formula():
     """Of a quadratic, in float64 by hand: gradients clipped, momentum, the average's weights; steps of both kinds."""
-    net, recipe = nn.Linear(3, 1, bias=False).double(), Recipe.sgd(20, SETTINGS)
+    net, recipe = nn.Linear(3, 1, bias=False).double(), SGD
     w, goal = torch.tensor([[[0.5, -1.4, 0.6]], [[0.3, -2.0, 0.7]]], dtype=torch.float64)
     net.load_state_dict({"weight": w})
     state = init(net, recipe)
@@ -79,7 +78,7 @@ def trained(recipe, checkpoints, log, stop=None):
     return train_network(Normed(), draw, loss, recipe, books, memory, lambda net: {"bias": float(net.out.bias)})
 
 
-@pytest.mark.parametrize("recipe", [ADAMW, Recipe.sgd(12, SETTINGS)])
+@pytest.mark.parametrize("recipe", [ADAMW, SGD._replace(steps=12)])
 def test_stopped_anywhere_it_goes_on_to_the_same_weights_and_log(recipe, tmp_path):
     log = []
     whole = trained(recipe, Checkpoints(tmp_path / "whole"), log.append)
@@ -106,7 +105,7 @@ def test_running_statistics_are_averaged_as_the_weights_are_and_counts_are_taken
 
 def test_what_diverges_ends_in_one_line():
     for rate in (1e30, math.nan):
-        recipe = Recipe.sgd(12, DescentSettings(warm_up=1))._replace(rate=rate)
+        recipe = Recipe.sgd(12, rate, warm_up=1, decay=0.999)
         with pytest.raises(NotFinite, match=r"the net: the .* learning rate is too high"):
             trained(recipe, NoCheckpoints(), lambda record: None)
 

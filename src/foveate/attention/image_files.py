@@ -100,7 +100,7 @@ def _whole(attention: Any, images: Sequence[tuple[str, str]], settings: Any, wor
     def attend(image: tuple[str, str]) -> Attended:
         name, path = image
         try:
-            picture = open_picture(path, getattr(settings, "largest", None))
+            picture = open_picture(path, settings.largest)
             founds = _attend(attention, picture.pixels, settings)
         except BadInput as error:
             return Attended(name, error=_why(error, path))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from foveate.errors import BadInput
-from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, settings
+from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, Unlisted, settings
 
 CLOSER = 0.5  # the share by which a network that looks closer shrinks its gaze
 
@@ -70,12 +70,10 @@ class PosteriorSettings:
         draws: Sweeps kept, one draw each.
         moves: HMC transitions of u a sweep.
         n_leapfrog: Leapfrog steps a transition.
-        jitter: Random share by which step sizes vary between transitions.
         target: "paper", "marginal" or "collapsed"; see `posterior.sample`.
         temperature: Divides u's log-likelihood.
         dispersion: Standard deviation of the starts around the gaze: of log s, of the angle (radians), and of the
             centre in units of s; where a prior around the gaze is given, that takes its place.
-        acceptance: What step sizes are adapted to.
         prior: p(u).
         pyramid: False samples level 0 alone, as the paper does.
     """
@@ -85,11 +83,9 @@ class PosteriorSettings:
     draws: AtLeast1 = 60
     moves: AtLeast1 = 2
     n_leapfrog: AtLeast1 = 6
-    jitter: Annotated[float, Field(ge=0, lt=1)] = 0.3
     target: Literal["paper", "marginal", "collapsed"] = "marginal"
-    temperature: Positive = 1.0
-    dispersion: NotNegative = 0.05
-    acceptance: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    temperature: Annotated[Positive, Unlisted] = 1.0
+    dispersion: Annotated[NotNegative, Unlisted] = 0.05
     prior: GazePrior = field(default_factory=GazePrior)
     pyramid: bool = True
 
@@ -105,8 +101,8 @@ class AttendSettings:
     starts: Literal["many", "one"] = "many"  # "one": the paper's single start
     max_gazes: AtLeast1 = 20  # gazes reported an image
     min_probability: Share = 0.1  # gazes less probable are not reported
-    one_steps: AtLeast1 = 10  # steps of the network from the single start
-    sample_above: Share = 0.1  # probability from which a gaze's posterior is sampled; the best gaze's always is
+    one_steps: Annotated[AtLeast1, Unlisted] = 10  # steps of the network from the single start
+    sample_above: Annotated[Share, Unlisted] = 0.1  # posteriors of less probable gazes, but the best, are not sampled
     search: SearchSettings = field(default_factory=SearchSettings)
     posterior: PosteriorSettings = POSTERIOR
     largest: AtLeast1 = 1600  # longest side at which image files are attended, pixels; larger ones are reduced

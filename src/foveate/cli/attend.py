@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from foveate.cli.options import (
+    ONE_OR_MORE,
     Common,
     MaxGazes,
     MinProbability,
@@ -23,10 +23,12 @@ from foveate.cli.options import (
     print_figures,
     progress,
 )
+from foveate.cli.recipe import attend_settings
 from foveate.errors import BadInput
 from foveate.runtime.progress import Tick
 from foveate.storage.files import CannotWrite, reason, write_atomic, write_json
 from foveate.storage.results import Results
+from foveate.storage.run import Run
 
 
 def attend(
@@ -42,7 +44,7 @@ def attend(
     max_gazes: MaxGazes = None,
     min_probability: MinProbability = None,
     shard: str | None = None,
-    workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    workers: Annotated[int | None, ONE_OR_MORE] = None,
     tiles: Annotated[bool, Parameter(show_default=False)] = False,
     ray: str | None = None,
     set_: Overrides = None,
@@ -66,20 +68,19 @@ def attend(
         crops: Folder for aligned crops, one per object.
         shard: I/N processes the I-th of N equal shares of the images.
         workers: Images processed in parallel. [default: one per core]
-        tiles: Also attend tiles of images larger than the setting `largest`, to find small objects.
+        tiles: Also attend tiles of images larger than the setting `attend.largest`, to find small objects.
         ray: Address of a Ray cluster; auto for the cluster of this machine; local for its cores. Images, RUN and output
             folders need the same paths on every machine.
     """
-    from foveate.cli.models import attend_settings
     from foveate.scenes.listing import scan_all
 
     started = time.monotonic()
+    settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
     listing = scan_all([first, *more])
     images = share(listing.images, shard)
     note(listing.summary() + (f", {len(images)} of them in shard {shard}" if shard else ""))
     if not images:
         raise BadInput(f"{' '.join([first, *more])}: no images")
-    settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
     lines = (partial(_on_ray, address=ray) if ray else _here)(run, settings, common, workers, tiles)
     with Results(out, resume, overwrite) as results:
         if results.streaming and common.json:
@@ -104,8 +105,6 @@ def attend(
 
 def share(images: list[tuple[str, str]], shard: str | None) -> list[tuple[str, str]]:
     """The I-th of N shares of the images, as `--shard I/N` asks; the shares together are all images, each once."""
-    if shard is None:
-        return images
     number, count = parse_shard(shard)
     return images[number - 1 :: count]
 
@@ -137,10 +136,11 @@ Lines = Callable[[list[tuple[str, str]], Tick, Look], Iterator[dict[str, Any]]]
 
 def _here(run: str, settings: Any, common: Common, workers: int | None, tiles: bool) -> Lines:
     """The lines of images as this machine gives them, in order."""
+    from foveate.attention.attend import Attention
     from foveate.attention.image_files import attend_images
-    from foveate.cli.models import load_attention
+    from foveate.runtime.devices import resolve
 
-    attention = load_attention(run, common)
+    attention = Attention.load(run, device=str(resolve(common.device)))
 
     def lines(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
         for attended in attend_images(attention, images, settings, tick, workers, tiles):
@@ -154,9 +154,7 @@ def _on_ray(run: str, settings: Any, common: Common, workers: int | None, tiles:
     """The lines of images as a cluster gives them, in the order in which they are done."""
     from foveate.learning.cluster import attending, over_ray
     from foveate.runtime.devices import resolve
-    from foveate.storage.run import Run
 
-    Run.open(run)
     device = str(resolve(common.device))
 
     def lines(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
@@ -195,7 +193,6 @@ def _slim(line: dict[str, Any]) -> dict[str, Any]:
 
 def _write_coco(path: str, records: Any, run: str) -> None:
     from foveate.attention.output import coco
-    from foveate.storage.run import Run
 
     category = Run.open(run).config.get("category") or "object"
     write_json(path, coco([_slim(record) for record in records], category))

@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from foveate.cli.options import Category, Common, ConfigFile, Group, Select, Unannotated, print_figures
+from foveate.cli.recipe import gather, read_quietly
 from foveate.errors import BadInput
 
 if TYPE_CHECKING:
@@ -28,14 +29,12 @@ def check(
     Args:
         scenes: A folder of images with their annotations: COCO, Pascal VOC, YOLO, labelme, Label Studio, CVAT.
     """
-    from foveate.cli.recipe import gather
-    from foveate.cli.train import read_quietly
     from foveate.scenes.doubts import Refused
     from foveate.scenes.examination import require_objects
 
     recipe = gather(config, None, select, category, None, common, unannotated=unannotated, group=group)
     try:
-        read = read_quietly(scenes, recipe, annotated=True)
+        read = read_quietly(scenes, recipe)
     except Refused as error:
         show({**_NOTHING, **error.figures}, error.doubts, [], common.json, str(error))
         raise

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from foveate.cli.options import (
     Category,
     Common,
+    Count,
     MaxGazes,
     MinProbability,
     Overrides,
@@ -20,14 +20,15 @@ from foveate.cli.options import (
     Starts,
     Unannotated,
     note,
+    parse_shard,
     print_figures,
     progress,
 )
+from foveate.cli.recipe import Recipe, attend_settings, read_scenes
 from foveate.errors import BadInput
 from foveate.storage.files import CannotWrite, write_atomic
-from foveate.storage.run import STORY
+from foveate.storage.run import STORY, Run
 
-Count = Annotated[int, Parameter(validator=Number(gte=1))]
 PLOTS = (".png", ".pdf", ".svg")
 
 
@@ -70,15 +71,14 @@ def bound(
         state: File for intermediate results, to continue with --resume.
         merge: State file of a finished shard; give one for each shard. Only combines them.
     """
+    path, part = Run.open(run, needs=("gdbn.safetensors",)).path / "gdbn.safetensors", parse_shard(shard)
+    if resume and state is None:
+        raise BadInput("--resume needs --state FILE")
     from foveate.boltzmann.dbn import GaussianDBN
     from foveate.evaluation.bound import evaluate_bound, merge_bounds
     from foveate.report.results import BoundStory
     from foveate.runtime.devices import resolve
-    from foveate.storage.run import Run
 
-    path = Run.open(run, needs=("gdbn.safetensors",)).path / "gdbn.safetensors"
-    if resume and state is None:
-        raise BadInput("--resume needs --state FILE")
     device = resolve(common.device)
     if merge:
         figures = merge_bounds(merge, progress())
@@ -95,7 +95,7 @@ def bound(
             importance_samples=importance_samples,
             seed=common.seed or 0,
             schedule=schedule,
-            shard=_part(shard),
+            shard=part,
             state_file=state,
             resume=resume,
             baselines=fit,
@@ -134,15 +134,16 @@ def localization(
         turn: Rotate images and annotations first, by this many degrees clockwise.
         plot: File of the plot, .png, .pdf or .svg. [default: RUN/localization-NAME.png]
     """
-    from foveate.cli.models import attend_settings, load_attention
-    from foveate.evaluation.localization import localize
-    from foveate.report.results import LocalizationStory
-    from foveate.scenes.listing import mark_output
-
     if plot is not None and Path(plot).suffix.lower() not in PLOTS:
         raise BadInput(f"--plot {plot}: expected a file name that ends in {', '.join(PLOTS)}")
     settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
-    attention = load_attention(run, common)
+    from foveate.attention.attend import Attention
+    from foveate.evaluation.localization import localize
+    from foveate.report.results import LocalizationStory
+    from foveate.runtime.devices import resolve
+    from foveate.scenes.listing import mark_output
+
+    attention = Attention.load(run, device=str(resolve(common.device)))
     read = annotated_scenes(scenes, select, category, run, unannotated)
     with progress().phase("evaluate localization", len(read.scenes)) as tick:
         result = localize(attention, read, settings, turn, tick)
@@ -192,14 +193,10 @@ def annotated_scenes(
     Raises:
         BadInput: They can't be read, or nothing is annotated at all.
     """
-    from foveate.cli.recipe import Recipe
-    from foveate.cli.train import read_annotated
-    from foveate.storage.run import Run
-
     config = Run.open(run, needs=()).config
     known = config.get("category")
     recipe = Recipe(select=select, category=category, canonical=config.get("canonical"), unannotated=unannotated)
-    read = read_annotated(folder, recipe, usual=known)
+    read = read_scenes(folder, recipe, usual=known)
     if read.layout == "images":
         raise BadInput(f"{folder}: no annotations to evaluate against")
     if read.category is not None and known not in (None, read.category):
@@ -210,12 +207,6 @@ def annotated_scenes(
 def _name_of(path: str, select: str | None) -> str:
     name = os.path.basename(os.path.abspath(path))
     return f"{name} {select}" if select else name
-
-
-def _part(shard: str | None) -> tuple[int, int]:
-    from foveate.cli.options import parse_shard
-
-    return (1, 1) if shard is None else parse_shard(shard)
 
 
 def _patches(path: str, model: Any, select: str | None, category: str | None, run: str) -> Any:

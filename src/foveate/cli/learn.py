@@ -2,11 +2,11 @@
 
 import os
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from foveate.cli import replay as replaying
 from foveate.cli.options import (
     Common,
     ConfigFile,
@@ -20,8 +20,9 @@ from foveate.cli.options import (
     print_figures,
     progress,
 )
-from foveate.cli.recipe import agree, device_of, gather, in_frame_of, like_run, recorded, settings_of
-from foveate.cli.train import begin, make_page, read_images
+from foveate.cli.recipe import after, agree, configuration, device_of, gather, read_scenes, settings_of
+from foveate.learning.settings import PRESETS
+from foveate.storage.run import Run
 
 
 def learn(
@@ -55,51 +56,41 @@ def learn(
         replay: Annotated scenes to mix in instead of those of RUN.
         no_replay: Mix in no annotated scenes.
     """
+    recipe = gather(config, preset, select, None, set_, common, group=group)
+    source = Run.open(run)
+    begun_with = after(recipe, source, PRESETS["standard"])
+    settings = settings_of(begun_with, PRESETS)  # what is wrong is refused before anything is read
     from foveate.attention.models import Models
-    from foveate.cli import replay as replaying
     from foveate.learning.learn import learn as learn_models
-    from foveate.learning.settings import PRESETS
+    from foveate.report.learning_story import tell_learning
+    from foveate.report.page import write_report
     from foveate.runtime.devices import resolve
-    from foveate.storage.run import CONFIG, Run
 
     started = time.monotonic()
     resolve(common.device)  # it must be there before anything is claimed
-    source = Run.open(run)
-    recipe = gather(config, preset, select, None, set_, common, group=group)
     with Run.claim(out, overwrite, resume) as learned:
         if learned.begun:
-            recipe, mixed_in = agree(learned, "learn", recipe), replaying.go_on(learned, replay, no_replay)
-        else:
-            recipe = like_run(recipe, source.config, str(source.path / CONFIG))
-            recipe = in_frame_of(recipe, source.config, str(source.path / CONFIG))
-            mixed_in = replaying.choose(replay, no_replay, source.config)
+            begun_with = agree(learned, "learn", recipe)
+            settings = settings_of(begun_with, PRESETS)
+        mixed_in = replaying.choose(learned, replay, no_replay, source.config)
         if learned.whole:
             note(f"{out}: finished by an earlier run")
             return
-        settings = settings_of(recipe, PRESETS)
         device = device_of(learned, common.device)
-        read = read_images(scenes, recipe)
-        old = replaying.read(mixed_in, read, source.config.get("canonical"))
-        known = {} if mixed_in is None or old is None else mixed_in.recorded(old)
-        known |= {"run": os.path.abspath(run), "category": source.config.get("category"), "images": len(read.scenes)}
-        begin(learned, recorded("learn", scenes, recipe, settings, device=str(device), **known))
+        read = read_scenes(scenes, begun_with, annotated=False)
+        old, told = replaying.read(mixed_in, read, source.config.get("canonical"))
+        told |= {"run": os.path.abspath(run), "category": source.config.get("category"), "images": len(read.scenes)}
+        learned.begin(configuration("learn", scenes, begun_with, settings, device=str(device), **told))
         models = Models.load(run).to(device)
-        better, gallery, done = learn_models(models, read, learned, settings, progress(), old)
-        tell(learned.story, models, better, gallery, done)
-        learned.finish()
-        make_page(learned.path)
+        _, gallery, done = learned.complete(
+            lambda run: learn_models(models, read, run, settings, progress(), old),
+            lambda story, made: tell_learning(story, models, *made, progress()),
+            lambda path: note(f"page: {write_report(path)}"),
+        )
         rounds = [_figures(each) for each in done]
         replayed = 0 if old is None else len(old.scenes)
         figures = {"run": str(learned.path), "images": len(gallery.names), "replayed": replayed, "rounds": rounds}
     print_figures({**figures, "seconds": round(time.monotonic() - started, 1)}, common.json)
-
-
-def tell(story: Path, source: Any, learned: Any, gallery: Any, rounds: Any) -> None:
-    """Keep what the page tells of learning."""
-    from foveate.report.learning_story import tell_learning
-
-    story.mkdir(exist_ok=True)
-    tell_learning(story, source, learned, gallery, rounds, progress())
 
 
 def _figures(done: Any) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """Options that several commands share, and how figures are printed."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from foveate.errors import BadInput
@@ -25,9 +25,20 @@ Overwrite = Annotated[
 Starts = Annotated[
     Literal["many", "one"], Parameter(help="many: search the whole image; one: the paper's single start.")
 ]
+
+
+def whole(kind: Any, tokens: Sequence[Token]) -> int:
+    """A whole number as it is typed; cyclopts would take 1.5 for 1."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError("expected a whole number") from None
+
+
+ONE_OR_MORE = Parameter(converter=whole, validator=Number(gte=1))
+Count = Annotated[int, ONE_OR_MORE]
 MaxGazes = Annotated[
-    int | None,
-    Parameter(help="Maximum number of gazes per image. [default: the RUN's setting]", validator=Number(gte=1)),
+    int | None, Parameter(help="Maximum number of gazes per image. [default: the RUN's setting]"), ONE_OR_MORE
 ]
 MinProbability = Annotated[
     float | None,
@@ -65,7 +76,7 @@ class Common:
         json: Print figures as one JSON object on stdout.
     """
 
-    seed: Annotated[int | None, Parameter(validator=Number(gte=0))] = None
+    seed: Annotated[int | None, Parameter(converter=whole, validator=Number(gte=0))] = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     json: Annotated[bool, Parameter(show_default=False)] = False
 
@@ -92,12 +103,14 @@ def note(text: str) -> None:
     tell(text)
 
 
-def parse_shard(text: str) -> tuple[int, int]:
-    """The I and N of `--shard I/N`.
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """The I and N of `--shard I/N`; one of one where there is none.
 
     Raises:
         BadInput: The text isn't I/N with 1 <= I <= N.
     """
+    if text is None:
+        return 1, 1
     number, slash, count = text.partition("/")
     if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise BadInput(f"--shard {text}: expected I/N with I from 1 to N, such as 1/4")

@@ -1,29 +1,42 @@
-"""The configuration of a RUN, as config.toml keeps it: preset, file, command line, each overriding the one before."""
+"""The configuration of a command: preset, file, command line, each overriding the one before."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from foveate import __version__
-from foveate.cli.models import training_settings
-from foveate.cli.options import Common
+from pydantic import Field
+
+from foveate.attention.settings import AttendSettings
+from foveate.cli.options import Common, note, progress
 from foveate.errors import BadInput
-from foveate.runtime.devices import resolve
-from foveate.storage.config import differences, override, parse_overrides, read_toml, to_table, without_none
+from foveate.storage.config import (
+    AtLeast0,
+    differences,
+    flat,
+    name_of,
+    override,
+    parse_overrides,
+    read_config,
+    recorded,
+    settings,
+    without_none,
+)
+from foveate.storage.run import CONFIG, Run
 
 if TYPE_CHECKING:
     import torch
 
-_MADE_BY = {
-    "version", "command", "scenes", "run", "device", "images", "objects",
-    "replay", "replay_select", "replay_category", "replay_images",
-}  # fmt: skip
+    from foveate.scenes.folder import Scenes
+
+_TOLD = set(
+    "format version command scenes run device images objects replay replay_select replay_category replay_images".split()
+)
 """Further entries of config.toml; ignored when the file is given as `--config`."""
 
+Point = Annotated[list[float], Field(min_length=2, max_length=2)]
 
-@dataclass
+
+@settings
 class Recipe:
     """Everything that determines the weights, except the scenes themselves.
 
@@ -35,31 +48,22 @@ class Recipe:
         canonical: Canonical positions of named keypoints, name -> [x, y].
         unannotated: What images without annotation are, where others have some.
         group: What is held out together.
-        settings: Nested settings that override the preset's, each with its source.
-        said: Names of what the user gave, in a file or on the command line.
+        layers: Settings that override the preset's, by name, each with its source.
+        stated: Which of the above the user gave, in a file or on the command line.
     """
 
     preset: str = "standard"
-    seed: int = 0
+    seed: AtLeast0 = 0
     select: str | None = None
     category: str | None = None
-    canonical: dict[str, list[float]] | None = None
+    canonical: dict[str, Point] | None = None
     unannotated: Literal["empty", "ignore"] | None = None
     group: str | None = None
-    settings: list[tuple[dict[str, Any], str]] = field(default_factory=list)
-    said: set[str] = field(default_factory=set)
+    layers: tuple[tuple[dict[str, Any], str], ...] = ()
+    stated: frozenset[str] = frozenset()
 
 
-_TYPES: dict[str, tuple[type, str]] = {
-    "preset": (str, "a text"),
-    "seed": (int, "a whole number"),
-    "select": (str, "a text START:STOP"),
-    "category": (str, "a text"),
-    "canonical": (dict, "a table of name = [x, y]"),
-    "unannotated": (str, "empty or ignore"),
-    "group": (str, "folder or a regular expression"),
-    "settings": (dict, "a table"),
-}
+_ENTRIES = ("preset", "seed", "select", "category", "canonical", "unannotated", "group")
 
 
 def gather(
@@ -76,93 +80,88 @@ def gather(
     Raises:
         BadInput: The file can't be read, or an entry is unknown or of the wrong type.
     """
-    recipe = Recipe()
+    entries, layers = {}, []
     if config is not None:
-        _take(recipe, _checked(config), config)
+        entries = {name: value for name, value in read_config(config).items() if name not in _TOLD}
+        table = entries.pop("settings", {})
+        if not isinstance(table, Mapping):
+            raise BadInput(f"{config}: settings: expected a table, got {table!r}")
+        layers.append((flat(table), config))
+        for name in entries.keys() - _ENTRIES:
+            raise BadInput(f"{config}: no entry {name}; there are {', '.join(_ENTRIES)}, settings")
+    try:
+        recipe = Recipe(**entries)
+    except BadInput as error:
+        raise BadInput(f"{config}: {error}") from error
     line = {"preset": preset, "seed": common.seed, "select": select, "category": category, **more}
-    _take(recipe, {name: value for name, value in line.items() if value is not None}, "the command line")
+    line = {name: value for name, value in line.items() if value is not None}
     if set_:
-        _take(recipe, {"settings": parse_overrides(set_)}, "--set")
-    return recipe
-
-
-def like_run(recipe: Recipe, config: Mapping[str, Any], source: str) -> Recipe:
-    """The recipe with a run's own preset and training settings to begin with, where no preset is stated.
-
-    What says which of the run's scenes were held out, its seed and share, is begun with in any case.
-
-    Args:
-        recipe: What was asked for; what it states goes over the run's.
-        config: The configuration of the run.
-        source: Where that lies, for messages.
-    """
-    own, preset = dict(training_settings(config)), config.get("preset", recipe.preset)
-    if "preset" in recipe.said:
-        own, preset = {name: value for name, value in own.items() if name in ("seed", "held_out")}, recipe.preset
-    return dataclasses.replace(recipe, preset=preset, settings=[({"train": own}, source), *recipe.settings])
-
-
-def in_frame_of(recipe: Recipe, config: Mapping[str, Any], source: str) -> Recipe:
-    """The recipe with the canonical points of a run, which its models were trained in.
-
-    Args:
-        recipe: What was asked for.
-        config: The configuration of the run.
-        source: Where that lies, for messages.
-
-    Raises:
-        BadInput: Others were stated.
-    """
-    own = config.get("canonical")
-    if recipe.canonical not in (None, own):
-        raise BadInput(f"canonical = {recipe.canonical!r}: the models of {source} were trained with {own!r}")
-    return dataclasses.replace(recipe, canonical=own)
+        layers.append((parse_overrides(set_), "--set"))
+    return dataclasses.replace(recipe, **line, layers=tuple(layers), stated=frozenset(entries | line))
 
 
 def settings_of(recipe: Recipe, presets: Mapping[str, Any]) -> Any:
-    """The settings dataclass of a recipe.
+    """The settings of a recipe.
 
     Raises:
-        BadInput: No such preset or setting, or a value that its type doesn't take.
+        BadInput: No such preset or setting, or a value that it doesn't take.
     """
     if recipe.preset not in presets:
         raise BadInput(f"preset {recipe.preset!r}: there are {', '.join(presets)}")
-    settings = presets[recipe.preset]
-    for table, source in recipe.settings:
-        settings = override(settings, table, source)
-    own = {field.name for field in dataclasses.fields(settings)}
-    return dataclasses.replace(settings, **({"seed": recipe.seed} if "seed" in own else {}))
+    found = presets[recipe.preset]
+    for table, source in recipe.layers:
+        found = override(found, table, source)
+    return dataclasses.replace(found, seed=recipe.seed)
 
 
-def recorded(command: str, scenes: str, recipe: Recipe, settings: Any, **more: Any) -> dict[str, Any]:
-    """The table of config.toml: given as `--config`, it repeats the command.
+def configuration(command: str, scenes: str, recipe: Recipe, settings: Any, **found: Any) -> dict[str, Any]:
+    """The table of config.toml, `recorded` with the entries of the recipe, or with what was found in their place."""
+    return recorded(command, scenes, settings, **{**{name: getattr(recipe, name) for name in _ENTRIES}, **found})
+
+
+def attend_settings(
+    run: str, starts: str, max_gazes: int | None, min_probability: float | None, set_: list[str] | None, common: Common
+) -> AttendSettings:
+    """How to attend, as options describe it; what isn't said is as RUN was trained and calibrated with.
+
+    Raises:
+        BadInput: RUN is not whole, or there is no such setting, or it doesn't take the value.
+    """
+    said = {"starts": starts, "max_gazes": max_gazes, "min_probability": min_probability, "seed": common.seed}
+    own = {name_of(name): value for name, value in flat(Run.open(run).config.get("settings", {})).items()}
+    own = {name: value for name, value in own.items() if name.startswith(("attend.", "search.", "posterior."))}
+    found = override(AttendSettings(), own, f"{run}/{CONFIG}", "attend.")
+    found = override(found, parse_overrides(set_ or []), "--set", "attend.")
+    return dataclasses.replace(found, **{name: value for name, value in said.items() if value is not None})
+
+
+def after(recipe: Recipe, source: Run, learning: Any) -> Recipe:
+    """The recipe of learning from a run: its own preset and training to begin with, and the frame of its models.
+
+    Which of its scenes were held out, by its seed and share, is begun with even where another preset is stated.
 
     Args:
-        command: Its name.
-        scenes: The folder; kept as an absolute path, so that it is found from wherever the run is used.
-        recipe: What was asked for.
-        settings: What came of it.
-        more: Entries that add to the recipe's, or replace them (the category that was found).
+        recipe: What was asked for; what it states goes over the run's.
+        source: The run.
+        learning: Settings of learning, whose names but those of training are not taken over.
+
+    Raises:
+        BadInput: Other canonical points were stated than those that the run was trained with.
     """
-    return without_none(
-        {
-            "command": command,
-            "version": __version__,
-            "scenes": os.path.abspath(scenes),
-            "preset": recipe.preset,
-            "seed": recipe.seed,
-            "select": recipe.select,
-            "category": recipe.category,
-            "canonical": recipe.canonical,
-            "unannotated": recipe.unannotated,
-            "group": recipe.group,
-            **more,
-            "settings": to_table(settings),
-        }
-    )
+    config, file = source.config, f"{source.path}/{CONFIG}"
+    anew = {field.name for field in dataclasses.fields(learning)} - {"seed"}
+    own = {name_of(name): value for name, value in flat(config.get("settings", {})).items()}
+    own = {name: value for name, value in own.items() if name.partition(".")[0] not in anew}
+    preset = config.get("preset", recipe.preset)
+    if "preset" in recipe.stated:
+        own, preset = {name: own[name] for name in ("seed", "held_out") if name in own}, recipe.preset
+    points = config.get("canonical")
+    if recipe.canonical not in (None, points):
+        raise BadInput(f"canonical = {recipe.canonical!r}: the models of {file} were trained with {points!r}")
+    return dataclasses.replace(recipe, preset=preset, canonical=points, layers=((own, file), *recipe.layers))
 
 
-def agree(run: Any, command: str, recipe: Recipe) -> Recipe:
+def agree(run: Run, command: str, recipe: Recipe) -> Recipe:
     """The recipe that a begun run was begun with; what the user states now must say the same.
 
     Raises:
@@ -171,20 +170,20 @@ def agree(run: Any, command: str, recipe: Recipe) -> Recipe:
     kept = run.config
     if kept.get("command") != command:
         raise BadInput(f"{run.target} was begun by foveate {kept.get('command')}, not {command}")
-    begun = Recipe()
-    _take(begun, {name: value for name, value in kept.items() if name in _TYPES}, f"{run.target}/config.toml")
-    for name in sorted(recipe.said & (_TYPES.keys() - {"settings"})):
-        if getattr(begun, name) != getattr(recipe, name):
-            raise BadInput(
-                f"{run.target} was begun with {name} = {getattr(begun, name)!r}, not {getattr(recipe, name)!r}"
-            )
-    for table, source in recipe.settings:
-        for line in differences(_part(kept.get("settings", {}), table), without_none(table)):
+    begun = Recipe(**{name: kept[name] for name in _ENTRIES if name in kept})
+    table = {name_of(name): value for name, value in flat(kept.get("settings", {})).items()}
+    for name in sorted(recipe.stated):
+        was, now = getattr(begun, name), getattr(recipe, name)
+        if was != now:
+            raise BadInput(f"{run.target} was begun with {name} = {was!r}, not {now!r}")
+    for stated, source in recipe.layers:
+        now = {name_of(name): value for name, value in stated.items()}
+        for line in differences({name: table.get(name) for name in now}, without_none(now)):
             raise BadInput(f"{run.target} was begun with {line} ({source})")
-    return begun
+    return dataclasses.replace(begun, layers=((table, f"{run.target}/{CONFIG}"),))
 
 
-def device_of(run: Any, asked: str) -> "torch.device":
+def device_of(run: Run, asked: str) -> "torch.device":
     """Where a run is trained: where it was begun, since another device would end with other weights.
 
     Args:
@@ -194,6 +193,8 @@ def device_of(run: Any, asked: str) -> "torch.device":
     Raises:
         BadInput: Another one is asked for, or it is no longer there.
     """
+    from foveate.runtime.devices import resolve
+
     if not run.begun:
         return resolve(asked)
     begun = run.config.get("device", "cpu")
@@ -203,37 +204,36 @@ def device_of(run: Any, asked: str) -> "torch.device":
     return device
 
 
-def _part(whole: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of a nested table that another one names too."""
-    part = {}
-    for name, value in like.items():
-        there = whole.get(name)
-        part[name] = _part(there, value) if isinstance(there, Mapping) and isinstance(value, Mapping) else there
-    return part
+def read_scenes(folder: str, recipe: Recipe, annotated: bool = True, usual: str | None = None) -> "Scenes":
+    """`read_quietly`, with what is doubtful about the scenes printed on stderr."""
+    from foveate.scenes.doubts import Refused
+
+    try:
+        read = read_quietly(folder, recipe, annotated, usual)
+    except Refused as error:
+        for line in error.doubts.lines():
+            note(line)
+        raise
+    for line in [*read.problems, *([read.grouping] if read.grouping else [])]:
+        note(line)
+    return read
 
 
-def _checked(config: str) -> dict[str, Any]:
-    table = {name: value for name, value in read_toml(config).items() if name not in _MADE_BY}
-    for name, value in table.items():
-        if name not in _TYPES:
-            raise BadInput(f"{config}: no entry {name}; there are {', '.join(_TYPES)}")
-        kind, text = _TYPES[name]
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise BadInput(f"{config}: {name}: expected {text}, got {value!r}")
-    for name, point in table.get("canonical", {}).items():
-        if not (isinstance(point, list) and len(point) == 2 and all(isinstance(x, (int, float)) for x in point)):
-            raise BadInput(f"{config}: canonical.{name}: expected [x, y], got {point!r}")
-    if table.get("unannotated") not in (None, "empty", "ignore"):
-        raise BadInput(f"{config}: unannotated: expected empty or ignore, got {table['unannotated']!r}")
-    if table.get("seed", 0) < 0:
-        raise BadInput(f"{config}: seed: expected a number of 0 or more, got {table['seed']}")
-    return table
+def read_quietly(folder: str, recipe: Recipe, annotated: bool = True, usual: str | None = None) -> "Scenes":
+    """The scenes of a recipe.
 
+    Args:
+        folder: The folder.
+        recipe: Says which images, which kind, and where keypoints lie.
+        annotated: Whether annotations are used.
+        usual: The kind to use where several are annotated and the recipe names none.
+    """
+    from foveate.scenes import folder as scenes
 
-def _take(recipe: Recipe, table: Mapping[str, Any], source: str) -> None:
-    for name, value in table.items():
-        if name == "settings":
-            recipe.settings.append((dict(value), source))
-        else:
-            setattr(recipe, name, value)
-        recipe.said.add(name)
+    select = scenes.parse_select(recipe.select) if recipe.select else None
+    canonical = {name: (point[0], point[1]) for name, point in (recipe.canonical or {}).items()} or None
+    with progress().phase("read scenes") as tick:
+        return scenes.read_scenes(
+            folder, select, recipe.category, canonical, annotated, lambda done: tick(done), usual, recipe.unannotated,
+            recipe.group,
+        )  # fmt: skip

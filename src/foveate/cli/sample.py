@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from foveate.cli.options import Common, print_figures, progress
+from foveate.cli.options import Common, Count, print_figures, progress, whole
 from foveate.errors import BadInput
 from foveate.storage.files import write_atomic
+from foveate.storage.run import Run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,8 +25,8 @@ def sample(
     /,
     *,
     out: str,
-    count: Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))] = 64,
-    steps: Annotated[int, Parameter(validator=Number(gte=1))] = 1000,
+    count: Annotated[int, Parameter(converter=whole, validator=Number(gte=1, lte=100_000))] = 64,
+    steps: Count = 1000,
     common: Common = Common(),  # noqa: B008 it is frozen
 ) -> None:
     """Draw samples from the patch model and write them as one image.
@@ -36,12 +37,11 @@ def sample(
         count: Number of samples.
         steps: Gibbs steps in the top RBM before the pass down.
     """
+    path = Run.open(run, needs=("gdbn.safetensors",)).path / "gdbn.safetensors"
     from foveate.boltzmann.dbn import GaussianDBN
     from foveate.runtime.devices import resolve
     from foveate.runtime.random import generator
-    from foveate.storage.run import Run
 
-    path = Run.open(run, needs=("gdbn.safetensors",)).path / "gdbn.safetensors"
     device = resolve(common.device)
     model = GaussianDBN.load(path).to(device)
     side = math.isqrt(model.grbm.W.shape[0] // 3)

@@ -19,7 +19,7 @@ from foveate.boltzmann.dbn import GaussianDBN
 from foveate.demo.digits import DEMO_SPLITS, write_digit_scenes
 from foveate.errors import BadInput
 from foveate.evaluation.bound import evaluate_bound
-from foveate.learning.learn import learn
+from foveate.learning.learn import Round, learn
 from foveate.learning.settings import PRESETS as LEARNING
 from foveate.learning.settings import LearnSettings
 from foveate.report.learning_story import tell_learning
@@ -28,9 +28,9 @@ from foveate.report.results import BoundStory, LearnStory, TableStory
 from foveate.report.training_story import tell_scenes, tell_training
 from foveate.runtime.progress import Progress
 from foveate.scenes.folder import Scenes, read_scenes
-from foveate.storage.config import differences, read_toml, to_table, write_toml
+from foveate.storage.config import differences, read_toml, recorded, write_toml
 from foveate.storage.run import Run
-from foveate.training.data import load_data
+from foveate.training.data import TrainingData, load_data
 from foveate.training.gallery import Gallery, load_gallery
 from foveate.training.patches import aligned_patches
 from foveate.training.settings import PRESETS, TrainSettings, handed
@@ -119,30 +119,28 @@ def _train(out: Path, preset: str, settings: TrainSettings, progress: Progress) 
     with Run.claim(out / "run", resume=True) as run:
         if not run.whole:
             scenes = _read(out, "train")
-            if not run.begun:
-                run.write_config(_config("train", out / "scenes" / "train", preset, settings, scenes))
-            models, data = train(scenes, run, settings, progress)
-            run.story.mkdir(exist_ok=True)
-            tell_training(run.story, models, data, settings.attend, progress, scenes.category or "")
-            shutil.copytree(run.story, out / "story", dirs_exist_ok=True)
-            run.finish()
-            write_report(run.path)
+            run.begin(_config("train", out / "scenes" / "train", preset, settings, scenes))
+
+            def tell(story: Path, made: tuple[Models, TrainingData]) -> None:
+                tell_training(story, *made, settings.attend, progress, scenes.category or "")
+                shutil.copytree(story, out / "story", dirs_exist_ok=True)
+
+            run.complete(lambda run: train(scenes, run, settings, progress), tell, write_report)
     return Models.load(out / "run")
 
 
 def _learn(out: Path, preset: str, source: Models, settings: LearnSettings, progress: Progress) -> Models:
     with Run.claim(out / "run-learned", resume=True) as run:
         if not run.whole:
-            scenes = read_scenes(out / "scenes" / "new", annotated=False)
-            if not run.begun:
-                replay = {"replay": os.path.abspath(out / "scenes" / "train")}
-                run.write_config({**replay, **_config("learn", out / "scenes" / "new", preset, settings, scenes)})
-            learned, gallery, rounds = learn(source, scenes, run, settings, progress, _read(out, "train"))
-            run.story.mkdir(exist_ok=True)
-            tell_learning(run.story, source, learned, gallery, rounds, progress)
-            shutil.copytree(run.story, out / "story", dirs_exist_ok=True)
-            run.finish()
-            write_report(run.path)
+            scenes, known = read_scenes(out / "scenes" / "new", annotated=False), _read(out, "train")
+            replay = os.path.abspath(out / "scenes" / "train")
+            run.begin(_config("learn", out / "scenes" / "new", preset, settings, scenes, replay=replay))
+
+            def tell(story: Path, made: tuple[Models, Gallery, list[Round]]) -> None:
+                tell_learning(story, source, *made, progress)
+                shutil.copytree(story, out / "story", dirs_exist_ok=True)
+
+            run.complete(lambda run: learn(source, scenes, run, settings, progress, known), tell, write_report)
     return Models.load(out / "run-learned")
 
 
@@ -179,15 +177,8 @@ def _read(out: Path, name: str) -> Scenes:
     return read_scenes(out / "scenes" / name)
 
 
-def _config(command: str, scenes: Path, preset: str, settings: TrainSettings | LearnSettings, read: Scenes) -> dict:
-    from foveate import __version__
-
-    return {
-        "command": command,
-        "version": __version__,
-        "scenes": os.path.abspath(scenes),
-        "preset": preset,
-        "seed": settings.seed,
-        "category": read.category or "digit",
-        "settings": to_table(settings),
-    }
+def _config(
+    command: str, scenes: Path, preset: str, settings: TrainSettings | LearnSettings, read: Scenes, **more: Any
+) -> dict[str, Any]:
+    told = {"preset": preset, "seed": settings.seed, "category": read.category or "digit", **more}
+    return recorded(command, scenes, settings, **told)

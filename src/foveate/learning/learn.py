@@ -134,11 +134,8 @@ def _round(
         )
     train = _maximisation(settings, models)
     try:
-        for k in range(settings.reselect):
-            part = inner.within(f"reselect-{k + 1}")
-            attended = reselected(
-                models, scenes, attended, verdict.teaches, part, train, settings.trust.fewest, progress
-            )
+        part, fewest = inner.within("reselect-1"), settings.trust.fewest
+        attended = reselected(models, scenes, attended, verdict.teaches, part, train, fewest, progress)
         data = scenes.pseudo_labelled(attended.u, verdict.teaches, train)
         learned = train_models(data, inner, train, progress, models, models.device)
     except NotFinite as error:
@@ -153,7 +150,7 @@ def _maximisation(settings: LearnSettings, models: Models) -> TrainSettings:
     train, fine_steps = settings.train, settings.fine_steps if models.fine is not None else 0
 
     def slower(network: Any, steps: int) -> Any:
-        return replace(network, steps=steps, descent=replace(network.descent, rate=settings.shiftnet_rate))
+        return replace(network, steps=steps, rate=settings.shiftnet_rate)
 
     verifier = replace(train.ranking.verifier, steps=settings.verifier_steps)
     return replace(

@@ -37,7 +37,6 @@ class LearnSettings:
     shiftnet_rate: Positive = 0.01
     fine_steps: AtLeast0 = 300  # of the network that looks closer, likewise
     verifier_steps: AtLeast0 = 500  # of each round, likewise
-    reselect: AtLeast0 = 1  # times that places are weighed again with new patch models (`reselection`)
     tolerance: Tolerance = 5.0  # nats by which a round may lower the bound before it is undone
     trust: Trust = field(default_factory=Trust)
     train: TrainSettings = field(default_factory=TrainSettings)  # of the maximisation step; seed: of RUN's own training

@@ -154,7 +154,7 @@ def sigma_finding(gdbn: GaussianDBN) -> Finding:
     floor = log_sigma.min()
     at_floor = float((log_sigma < floor + 1e-4).float().mean())
     low, high = float(floor.exp()), float(log_sigma.max().exp())
-    if at_floor == 1.0 and float(floor) > STANDARD.log_sigma_floor + 0.01:
+    if at_floor == 1.0 and float(floor) > STANDARD.first.rule.log_sigma_floor + 0.01:
         return Finding(name, f"{low:.3g} (of standardised pixels), the same for all: as initialised", True, "", 0.0)
     return Finding(
         name,

@@ -26,7 +26,7 @@ from foveate.report.model import examined_model
 from foveate.report.model_card import model_card
 from foveate.report.results import BoundStory, LearnStory, LocalizationStory, TableStory, TrainingStory
 from foveate.report.story import PatchStory, ScenesStory
-from foveate.storage.config import read_toml, to_toml
+from foveate.storage.config import read_config, to_toml
 from foveate.storage.files import read_lines, write_atomic
 from foveate.storage.run import CONFIG, METRICS, STORY
 
@@ -96,7 +96,7 @@ def gather(path: Path) -> Contents:
     story, config, metrics = path / STORY, path / CONFIG, path / METRICS
     if not any(story.glob("*")) and not any(place.exists() for place in (config, metrics, path / "gdbn.safetensors")):
         raise BadInput(f"{path}: nothing to report (no config.toml, metrics.jsonl, gdbn.safetensors or story in it)")
-    told = published(read_toml(config)) if config.is_file() else {}
+    told = published(read_config(config)) if config.is_file() else {}
     return Contents(
         path,
         config=told,

@@ -1,23 +1,26 @@
-"""Settings: nested dataclasses, a preset to begin with, a TOML file over it, the command line over both.
+"""Settings: nested dataclasses that check their values, one name for each, and config.toml, which keeps them.
 
-Every value is checked against the field's type and bounds, and an error names the field as it is written:
-`gdbn.n_hidden1`.
+A preset to begin with, a TOML file over it, the command line over both; an error names the setting as it is written:
+`gdbn.n_hidden1`. A setting has one name in every command, wherever it lies: see `name_of`.
 """
 
 import dataclasses
 import difflib
 import functools
 import os
+import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import pydantic.dataclasses
 from pydantic import Field
 
+from foveate import __version__
 from foveate.errors import BadInput
 from foveate.storage.files import reason, write_atomic
+from foveate.storage.older import GONE, RENAMED
 
 Settings = TypeVar("Settings")
 Kind = TypeVar("Kind", bound=type)
@@ -28,6 +31,12 @@ AtLeast1 = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+
+Unlisted = Field(exclude=True)
+"""Marks a field that presets and code set, but no `--set` and no file: it has no name there."""
+
+FORMAT = 2
+"""Of config.toml: the first had no `format`, and settings lay in it as they lie in the classes."""
 
 
 @dataclass_transform(frozen_default=True)
@@ -48,7 +57,8 @@ def settings(kind: Kind) -> Kind:
             first = error.errors()[0]
             at, *within = first["loc"]  # a value given by its position is located by that
             name = ".".join(map(str, [dataclasses.fields(made)[at].name if isinstance(at, int) else at, *within]))
-            text = first["msg"][:1].lower() + first["msg"][1:]
+            text = first["msg"].removeprefix("Input ")
+            text = text[:1].lower() + text[1:]
             raise BadInput(f"{name}: {text}, got {first['input']!r}") from error
 
     made.__init__ = functools.wraps(check)(__init__)
@@ -56,17 +66,29 @@ def settings(kind: Kind) -> Kind:
 
 
 def read_toml(path: str | os.PathLike) -> dict[str, Any]:
-    """A TOML file.
+    """A TOML file; a byte-order mark, as editors of Windows leave it, is no fault.
 
     Raises:
-        BadInput: It can't be read, or is no TOML.
+        BadInput: It can't be read, or is not valid TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise BadInput(f"can't read {path}: {reason(error)}") from error
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are both of this kind
-        raise BadInput(f"{path}: no TOML ({error})") from error
+        raise BadInput(f"{path}: not valid TOML ({error})") from error
+
+
+def read_config(path: str | os.PathLike) -> dict[str, Any]:
+    """A config.toml of this version or of an earlier one; see `read_toml`.
+
+    Raises:
+        BadInput: A later version has written it.
+    """
+    table = read_toml(path)
+    if isinstance(made := table.get("format", 1), int) and made > FORMAT:
+        raise BadInput(f"{path}: format = {made} is of a later version of foveate, this one reads up to {FORMAT}")
+    return table
 
 
 def write_toml(path: str | os.PathLike, table: Mapping[str, Any]) -> None:
@@ -90,78 +112,144 @@ def without_none(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def to_table(settings: Any) -> dict[str, Any]:
-    """A nested dataclass as nested tables, as config.toml keeps it."""
-    return without_none(dataclasses.asdict(settings))
+def name_of(path: str) -> str:
+    """The name of a setting in every command, of where it lies in the settings of one: "train.attend.search.angles".
 
-
-def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
-    """`NAME=VALUE` words as nested tables: "gdbn.n_hidden1=500" is {"gdbn": {"n_hidden1": 500}}.
-
-    Values are TOML; what is no TOML is taken as text, so that `device=cpu` needs no quotes.
-
-    Raises:
-        BadInput: A word has no "=".
+    Training's settings lie within those of learning under `train`, attending's within training's under `attend`, a
+    plan's rates in its `rule`. The names leave out `train` and `rule`, and `attend` where a table follows. Names that
+    earlier versions wrote become those of today.
     """
-    table: dict[str, Any] = {}
-    for word in words:
-        name, sign, text = word.partition("=")
-        if not sign or not name.strip():
-            raise BadInput(f"--set {word}: expected NAME=VALUE, such as gdbn.n_hidden1=500")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except ValueError:
-            value = text
-        *folders, leaf = name.strip().split(".")
-        place = table
-        for folder in folders:
-            place = place.setdefault(folder, {})
-            if not isinstance(place, dict):
-                raise BadInput(f"--set {word}: {folder} was given a value before")
-        place[leaf] = value
-    return table
+    name = path.removeprefix("train.").replace(".rule.", ".")
+    name = name.removeprefix("attend.") if name.startswith(("attend.search.", "attend.posterior.")) else name
+    return next((re.sub(old, new, name) for old, new in RENAMED if re.fullmatch(old, name)), name)
 
 
-def override(settings: Settings, table: Mapping[str, Any], source: str) -> Settings:
-    """The settings with some fields replaced.
+def listed(settings: Any, under: str = "") -> dict[str, Any]:
+    """Every setting by its name.
 
     Args:
         settings: A dataclass, whose fields may be dataclasses.
-        table: Nested values by field name.
-        source: Where they come from, for messages ("--set", a file's name).
-
-    Raises:
-        BadInput: An unknown field, or a value that its type doesn't take.
+        under: Where it lies within larger ones: "attend." for `AttendSettings`.
     """
-    return _override(settings, table, source, "")
+    return {name_of(under + path): value for path, value, is_listed in _leaves(settings) if is_listed}
 
 
-def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The dotted names at which two nested tables differ, each with both values."""
-    found = []
-    for name in sorted({*mine, *theirs}):
-        here, there = mine.get(name), theirs.get(name)
-        if isinstance(here, Mapping) and isinstance(there, Mapping):
-            found += differences(here, there, f"{prefix}{name}.")
-        elif here != there:
-            found.append(f"{prefix}{name} = {here!r}, not {there!r}")
+def to_table(settings: Any) -> dict[str, Any]:
+    """Settings as nested tables by their names, as config.toml keeps them."""
+    table: dict[str, Any] = {}
+    for name, value in listed(settings).items():
+        _put(table, name, value)
+    return without_none(table)
+
+
+def recorded(command: str, scenes: str | os.PathLike, settings: Any, **more: Any) -> dict[str, Any]:
+    """The table of config.toml: with it as `--config`, the same command does the same again.
+
+    Args:
+        command: Its name.
+        scenes: The folder; kept as an absolute path, so that it is found from wherever the run is used.
+        settings: All of them.
+        more: What else the command's work depends on, and what it found.
+    """
+    made = {"format": FORMAT, "command": command, "version": __version__, "scenes": os.path.abspath(scenes)}
+    return without_none({**made, **more, "settings": to_table(settings)})
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, by dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
     return found
 
 
-def _override(settings: Any, table: Mapping[str, Any], source: str, prefix: str) -> Any:
-    there = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    values: dict[str, Any] = {}
-    for name, value in table.items():
-        if name not in there:
-            close = difflib.get_close_matches(name, there, n=1)
-            hint = f", did you mean {prefix}{close[0]}?" if close else f"; there are {', '.join(sorted(there))}"
-            raise BadInput(f"{source}: no setting {prefix}{name}{hint}")
-        if dataclasses.is_dataclass(there[name]):
-            if not isinstance(value, Mapping):
-                raise BadInput(f"{source}: {prefix}{name} is a table of settings, got {value!r}")
-            value = _override(there[name], value, source, f"{prefix}{name}.")
+def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
+    """`NAME=VALUE` words as a table: "gdbn.n_hidden1=500" is {"gdbn.n_hidden1": 500}.
+
+    Values are TOML; what is not valid TOML is taken as text, so that `attend.starts=one` needs no quotes.
+
+    Raises:
+        BadInput: A word has no "=", or names a seed.
+    """
+    table: dict[str, Any] = {}
+    for word in words:
+        name, sign, text = (part.strip() for part in word.partition("="))
+        if not sign or not name:
+            raise BadInput(f"--set {word}: expected NAME=VALUE, such as gdbn.n_hidden1=500")
+        if name.split(".")[-1] == "seed":
+            raise BadInput(f"--set {word}: the seed is given by --seed")
+        try:
+            table[name] = tomllib.loads(f"value = {text}")["value"]
+        except ValueError:
+            table[name] = text
+    return flat(table)
+
+
+def override(settings: Settings, table: Mapping[str, Any], source: str, under: str = "") -> Settings:
+    """The settings with some of them replaced.
+
+    Args:
+        settings: A dataclass, whose fields may be dataclasses.
+        table: Values by name, nested or dotted.
+        source: Where they come from, for messages ("--set", a file's name).
+        under: Where the settings lie within larger ones; names may leave that out.
+
+    Raises:
+        BadInput: There is no setting of that name, or it doesn't take the value. What is no setting any more is taken
+            at the value that it has.
+    """
+    leaves = {name_of(under + path): (path, now, is_listed) for path, now, is_listed in _leaves(settings)}
+    placed: dict[str, Any] = {}
+    for given, value in flat(table).items():
+        name = name_of(given) if name_of(given) in leaves else name_of(under + given)
+        path, now, is_listed = leaves.get(name, ("", GONE.get(name_of(given)), False))
+        if is_listed:
+            _put(placed, path, value)
+        elif now is None:
+            raise BadInput(f"{source}: {_unknown(name_of(given), value, listed(settings, under))}")
+        elif value != now:
+            raise BadInput(f"{source}: {name_of(given)} is no setting any more: it is {now!r}, got {value!r}")
+    return _replaced(settings, placed, source, under)
+
+
+def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """The names at which two tables of values differ, each with both values."""
+    names = sorted({*mine, *theirs})
+    return [f"{n} = {mine.get(n)!r}, not {theirs.get(n)!r}" for n in names if mine.get(n) != theirs.get(n)]
+
+
+def _leaves(settings: Any, prefix: str = "", is_listed: bool = True) -> Iterator[tuple[str, Any, bool]]:
+    """(path, value, whether it is listed) of every field."""
+    for name, field in type(settings).__pydantic_fields__.items():
+        value, seen = getattr(settings, name), is_listed and not field.exclude
+        if dataclasses.is_dataclass(value):
+            yield from _leaves(value, f"{prefix}{name}.", seen)
+        else:
+            yield prefix + name, value, seen
+
+
+def _put(table: dict[str, Any], path: str, value: Any) -> None:
+    *folders, leaf = path.split(".")
+    for folder in folders:
+        table = table.setdefault(folder, {})
+    table[leaf] = value
+
+
+def _unknown(name: str, value: Any, names: Iterable[str]) -> str:
+    if any(other.startswith(f"{name}.") for other in names):
+        return f"{name} is a table of settings, got {value!r}"
+    if close := difflib.get_close_matches(name, names, n=1):
+        return f"no setting {name}, did you mean {close[0]}?"
+    return f"no setting {name}; there are {', '.join(sorted({other.partition('.')[0] for other in names}))}"
+
+
+def _replaced(settings: Any, placed: Mapping[str, Any], source: str, prefix: str) -> Any:
+    values = {}
+    for name, value in placed.items():
+        if isinstance(value, Mapping):
+            value = _replaced(getattr(settings, name), value, source, f"{prefix}{name}.")
         values[name] = tuple(value) if isinstance(value, list) else value  # TOML has no tuples
     try:
         return dataclasses.replace(settings, **values)
     except BadInput as error:
-        raise BadInput(f"{source}: {prefix}{error}") from error
+        raise BadInput(f"{source}: {name_of(prefix + str(error))}") from error

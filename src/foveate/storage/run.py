@@ -14,15 +14,17 @@ run builds the new one beside it (`.NAME.new`) and swaps the two when the new on
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from foveate.errors import BadInput
 from foveate.storage.checkpoints import Checkpoints
-from foveate.storage.config import read_toml, write_toml
+from foveate.storage.config import read_config, write_toml
 from foveate.storage.files import CannotWrite, append_line, reason, scan_lines, to_json
 from foveate.storage.locks import exchange, lock
+
+Made = TypeVar("Made")
 
 CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
@@ -147,9 +149,9 @@ class Run:
         """What `write_config` was given; empty where there is none.
 
         Raises:
-            BadInput: The file can't be read or is no TOML.
+            BadInput: The file can't be read, is not valid TOML, or is of a later version.
         """
-        return read_toml(self.path / CONFIG) if self.begun else {}
+        return read_config(self.path / CONFIG) if self.begun else {}
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write config.toml; entries that are None are left out, as TOML has no word for them."""
@@ -171,6 +173,39 @@ class Run:
             except OSError as error:
                 raise CannotWrite(f"can't write {self.path / METRICS}: {reason(error)}") from error
         append_line(self._metrics, record)
+
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Write the configuration of a new run; a resumed one must go on with the same folders, images and objects.
+
+        Raises:
+            BadInput: Other folders are named now, or the scenes have changed since.
+        """
+        if not self.begun:
+            self.write_config(config)
+        kept = self.config
+        for name in ("scenes", "run", "images", "objects", "replay_images"):
+            if name in kept and kept[name] != config.get(name):
+                raise BadInput(f"{self.target} was begun with {name} = {kept[name]!r}, now it is {config.get(name)!r}")
+
+    def complete(
+        self, work: Callable[["Run"], Made], tell: Callable[[Path, Made], None], page: Callable[[Path], Any]
+    ) -> Made:
+        """The rest of the life of a run that has begun: its work, what is told of that, and the page.
+
+        Args:
+            work: Makes the models and keeps them in the run.
+            tell: Keeps chapters for the page, in the folder that it is given, of what `work` returned.
+            page: Makes the page of the whole run.
+
+        Returns:
+            What `work` returned.
+        """
+        made = work(self)
+        self.story.mkdir(exist_ok=True)
+        tell(self.story, made)
+        self.finish()
+        page(self.path)
+        return made
 
     def finish(self) -> None:
         """Mark the run as whole, and put it in its place."""

@@ -59,7 +59,7 @@ def train_evidence(
             evidence, figures = _unranked(models, data, run, settings, progress, start)
             models = replace(models, evidence=evidence)
             searches, others = _held_out_searches(models, data, settings, progress)
-            evidence, counts = fit_ranking(evidence, searches, others, settings.ranking.mixed)
+            evidence, counts = fit_ranking(evidence, searches, others)
         models = replace(models, evidence=evidence)
         evidence, tempered = fit_temper(models, data.gallery, searches, settings.attend, progress)
         run.log({"phase": "evidence", **figures, **counts, **tempered})
@@ -92,7 +92,7 @@ def _unranked(
         both, negatives, ~real, models.canonical, first, start is not None, how.verifier, settings.shiftnet.pairs,
         seed, progress, run.checkpoints,
     )  # fmt: skip
-    seen = background_patches(models, both, chosen, negatives.take(real), how, seed)
+    seen = background_patches(models, both, chosen, negatives.take(real), seed)
     evidence = Evidence(fit_gaussian(seen), log_z, verifier, None, None)
     return evidence, {**figures, "background_windows": len(seen)}
 

@@ -20,6 +20,7 @@ from foveate.training.labels import ELSEWHERE, Objects, label
 from foveate.training.settings import RankingSettings
 
 DISTINCT = 0.6  # overlap from which two hard negatives of one image are the same
+WINDOWS = 6  # random windows of each scene, for the background model
 MOST = 6000  # hard negatives that make the background model
 
 
@@ -59,12 +60,12 @@ def _ends(
 
 
 def background_patches(
-    models: Models, gallery: Gallery, images: Sequence[int], negatives: Objects, settings: RankingSettings, seed: int
+    models: Models, gallery: Gallery, images: Sequence[int], negatives: Objects, seed: int
 ) -> Float[Tensor, "n d"]:
     """What is seen at hard negatives and through random windows, in the patch model's units."""
     chosen = torch.randperm(len(negatives.image), generator=generator(seed, "background"))[:MOST]
     at = glimpses(gallery.pyramids, negatives.image[chosen], negatives.gaze[chosen])
-    windows = _random_windows(gallery, images, settings.windows, seed)
+    windows = _random_windows(gallery, images, WINDOWS, seed)
     return models.gdbn.standardise(torch.cat((at, windows))).cpu()
 
 

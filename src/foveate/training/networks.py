@@ -24,11 +24,12 @@ from torch.optim.swa_utils import AveragedModel
 from foveate.errors import BadInput, NotFinite
 from foveate.runtime.progress import Progress, Quiet
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
-from foveate.training.settings import DescentSettings
 
 Network = TypeVar("Network", bound=nn.Module)
 Batch = TypeVar("Batch")
 Memory = dict[str, Tensor]
+MOMENTUM = 0.9
+CLIP = 2.0  # largest norm of a gradient: the product of the ShiftNet's two streams is not tame without
 
 
 class Recipe(NamedTuple):
@@ -51,13 +52,13 @@ class Recipe(NamedTuple):
     decay: float
 
     @classmethod
-    def sgd(cls, steps: int, settings: DescentSettings) -> "Recipe":
+    def sgd(cls, steps: int, rate: float, warm_up: int, decay: float) -> "Recipe":
         """Stochastic gradient descent with momentum."""
 
         def optimiser(parameters: Iterable[nn.Parameter]) -> Optimizer:
-            return SGD(parameters, lr=settings.rate, momentum=settings.momentum, foreach=True)
+            return SGD(parameters, lr=rate, momentum=MOMENTUM, foreach=True)
 
-        return cls(optimiser, steps, settings.rate, settings.warm_up, settings.clip, settings.decay)
+        return cls(optimiser, steps, rate, warm_up, CLIP, decay)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step: a linear warm-up times a cosine to zero."""

@@ -28,6 +28,8 @@ from foveate.training.appearance import composite, mirror, recolour
 from foveate.training.labels import Objects
 from foveate.training.settings import PairSettings
 
+SEARCH_TURN = 1.1  # largest angle between a search pair's gaze and its object, radians; a start's is at most 0.8 off
+REACH = 2.2  # largest offset of the object's centre in a search pair, half-sides: its context reaches to 3
 
 class Pairs(NamedTuple):
     """A minibatch.
@@ -88,7 +90,7 @@ def draw_pairs(
     bounds = np.cumsum([settings.near, settings.search, settings.whole])
     target = objects.gaze[which]
     near = gaze.compose(target, gaze.invert(shiftnet.to_gaze(_near_changes(settings, count, rng))))
-    search = search_starts(settings, target, rng)
+    search = search_starts(target, rng)
     whole = _whole_starts(pyramids, objects.image[which], target, rng)
     start = torch.where((origin < bounds[0])[:, None], near, torch.where((origin < bounds[1])[:, None], search, whole))
     if fed_back is not None and len(fed_back.object):
@@ -127,13 +129,13 @@ def _near_changes(settings: PairSettings, count: int, rng: torch.Generator) -> F
     return size * spread * torch.randn(count, 4, generator=rng, dtype=torch.float64)
 
 
-def search_starts(settings: PairSettings, target: Float[Tensor, "n 4"], rng: torch.Generator) -> Float[Tensor, "n 4"]:
+def search_starts(target: Float[Tensor, "n 4"], rng: torch.Generator) -> Float[Tensor, "n 4"]:
     """Gazes of a similar size that hold the object anywhere in their context."""
     count = len(target)
     uniform = 2 * torch.rand(count, 4, generator=rng, dtype=torch.float64) - 1
     s = gaze.scale(target) * torch.exp(0.8 * uniform[:, 0])
-    angle = gaze.angle(target) + settings.search_turn * uniform[:, 1]
-    shift = settings.reach * uniform[:, 2:] * s[:, None]
+    angle = gaze.angle(target) + SEARCH_TURN * uniform[:, 1]
+    shift = REACH * uniform[:, 2:] * s[:, None]
     return gaze.from_scale_angle(s, angle, target[:, 2] + shift[:, 0], target[:, 3] + shift[:, 1])
 
 

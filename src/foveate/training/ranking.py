@@ -20,6 +20,7 @@ from foveate.runtime.workers import map_images
 from foveate.training.gallery import Gallery
 from foveate.training.labels import ELSEWHERE, OBJECT, UNCLEAR, label
 
+MIXED = 0.12  # others that the calibration is fitted on for each search: few, as photographs are like the searches
 FEWEST = 20  # objects found in scenes that trained nothing, for a calibration on them alone
 
 
@@ -55,7 +56,7 @@ def search_scenes(
 
 
 def fit_ranking(
-    evidence: Evidence, searches: Sequence[Searched], others: Sequence[Searched], mixed: float
+    evidence: Evidence, searches: Sequence[Searched], others: Sequence[Searched]
 ) -> tuple[Evidence, dict[str, float | int]]:
     """The evidence with the ceiling, the ranking and the calibration that searches give; and figures about them.
 
@@ -63,13 +64,12 @@ def fit_ranking(
         evidence: By which was measured, without a ceiling.
         searches: Of scenes as they will be attended.
         others: Of scenes of another sort; see `calibrate`.
-        mixed: As in `calibrate`.
     """
     ceiling = usual_ceiling(searches)
     searches, others = (
         [each._replace(measured=capped(each.measured, ceiling)) for each in some] for some in (searches, others)
     )
-    ranking, calibration, counts = calibrate(searches, others, mixed)
+    ranking, calibration, counts = calibrate(searches, others, MIXED)
     return replace(evidence, ranking=ranking, calibration=calibration, ceiling=ceiling), {"ceiling": ceiling, **counts}
 
 

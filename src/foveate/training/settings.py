@@ -1,13 +1,13 @@
 """All that decides about the models of a RUN but for its scenes, and the presets of `train`. Imports no torch."""
 
 from dataclasses import field, replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from foveate.attention.settings import CLOSER, POSTERIOR, AttendSettings, SearchSettings
 from foveate.boltzmann.training.settings import QUICK, GDBNSettings
-from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, settings
+from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, Unlisted, settings
 
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
@@ -16,22 +16,11 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 class PatchSettings:
     """How aligned patches are varied."""
 
-    copies: AtLeast1 = 2  # patches of each object an epoch
-    log_scale: NotNegative = 0.03  # standard deviations of the jitter
-    turn: NotNegative = 0.03  # radians
-    shift: NotNegative = 0.03  # half-sides
+    copies: Annotated[AtLeast1, Unlisted] = 2  # patches of each object an epoch
+    log_scale: Annotated[NotNegative, Unlisted] = 0.03  # standard deviations of the jitter
+    turn: Annotated[NotNegative, Unlisted] = 0.03  # radians
+    shift: Annotated[NotNegative, Unlisted] = 0.03  # half-sides
     mirror: bool = True  # half of them are mirror images
-
-
-@settings
-class DescentSettings:
-    """How weights descend."""
-
-    rate: NotNegative = 0.02  # after a warm-up, then along a cosine to zero
-    warm_up: AtLeast1 = 100  # steps
-    momentum: BelowOne = 0.9
-    clip: Positive = 2.0  # largest norm of a gradient: the product of two streams is not tame without
-    decay: BelowOne = 0.999  # of the averaged weights, which are the result
 
 
 @settings
@@ -39,30 +28,28 @@ class AppearanceSettings:
     """Shares of contexts that are changed, and how much."""
 
     mirror: Share = 0.5  # mirror images (0 for objects that have a handedness, as digits do)
-    composite: Share = 0.6  # the scene is cropped at random and stands on another photograph
-    cover: Share = 0.15  # a part of the object is covered by another photograph
-    grey: Share = 0.15  # no colour
-    coarse: Share = 0.3  # seen at half or a third of the resolution, as a small object is
-    gain: NotNegative = 0.3  # standard deviation of the log contrast
-    tint: NotNegative = 0.08  # standard deviation of each channel's log gain
-    bias: NotNegative = 0.1  # standard deviation of the brightness added
-    noise: NotNegative = 0.03  # largest standard deviation of the pixel noise
+    composite: Annotated[Share, Unlisted] = 0.6  # the scene is cropped at random and stands on another photograph
+    cover: Annotated[Share, Unlisted] = 0.15  # a part of the object is covered by another photograph
+    grey: Annotated[Share, Unlisted] = 0.15  # no colour
+    coarse: Annotated[Share, Unlisted] = 0.3  # seen at half or a third of the resolution, as a small object is
+    gain: Annotated[NotNegative, Unlisted] = 0.3  # standard deviation of the log contrast
+    tint: Annotated[NotNegative, Unlisted] = 0.08  # standard deviation of each channel's log gain
+    bias: Annotated[NotNegative, Unlisted] = 0.1  # standard deviation of the brightness added
+    noise: Annotated[NotNegative, Unlisted] = 0.03  # largest standard deviation of the pixel noise
 
 
 @settings
 class PairSettings:
     """How pairs are drawn."""
 
-    near: Share = 0.35  # share of pairs with changes of every size
-    search: Share = 0.25  # share with the object anywhere in the context
-    whole: Share = 0.15  # share whose context covers the photograph; the rest is fed back
-    smallest_change: Annotated[float, Field(gt=0, le=1)] = 0.01  # of a near pair, relative to the largest
-    log_scale: NotNegative = 0.5  # standard deviation of the largest near change of log scale
-    turn: NotNegative = 0.5  # the same of the angle, radians
-    search_turn: NotNegative = 1.1  # largest angle between a search pair's gaze and its object, radians
-    shift: NotNegative = 1.0  # the same of the position, half-sides
-    reach: Positive = 2.2  # largest offset of the object's centre in a search pair, half-sides of the gaze
-    closer: Annotated[float, Field(gt=0, le=1)] = 1.0  # as of the network; see `shiftnet`
+    near: Annotated[Share, Unlisted] = 0.35  # share of pairs with changes of every size
+    search: Annotated[Share, Unlisted] = 0.25  # share with the object anywhere in the context
+    whole: Annotated[Share, Unlisted] = 0.15  # share whose context covers the photograph; the rest is fed back
+    smallest_change: Annotated[float, Field(gt=0, le=1, exclude=True)] = 0.01  # of a near pair, relative to the largest
+    log_scale: Annotated[NotNegative, Unlisted] = 0.5  # standard deviation of the largest near change of log scale
+    turn: Annotated[NotNegative, Unlisted] = 0.5  # the same of the angle, radians
+    shift: Annotated[NotNegative, Unlisted] = 1.0  # the same of the position, half-sides
+    closer: Annotated[Annotated[float, Field(gt=0, le=1)], Unlisted] = 1.0  # as of the network; see `shiftnet`
     appearance: AppearanceSettings = field(default_factory=AppearanceSettings)
 
 
@@ -72,9 +59,10 @@ class ShiftNetSettings:
 
     steps: AtLeast0 = 8000  # minibatches
     batch: AtLeast1 = 128  # pairs in each
-    descent: DescentSettings = field(default_factory=DescentSettings)
-    loss: Literal["mse", "huber"] = "mse"
-    near_weight: Positive = 0.5  # w of the loss in `shiftnet`; large for the plain mean squared error
+    rate: NotNegative = 0.02  # after a warm-up, then along a cosine to zero
+    warm_up: Annotated[AtLeast1, Unlisted] = 100  # steps
+    decay: Annotated[BelowOne, Unlisted] = 0.999  # of the averaged weights, which are the result
+    near_weight: Annotated[Positive, Unlisted] = 0.5  # w of the loss in `shiftnet`; large for the mean squared error
     report_every: AtLeast1 = 100  # steps between records
     checkpoint_every: AtLeast1 = 200  # steps between checkpoints
     pairs: PairSettings = field(default_factory=PairSettings)
@@ -84,7 +72,7 @@ class ShiftNetSettings:
 FINE = ShiftNetSettings(
     steps=2000,
     near_weight=0.1,
-    descent=DescentSettings(decay=0.995),
+    decay=0.995,
     pairs=PairSettings(
         near=1.0, search=0.0, whole=0.0, smallest_change=0.05, log_scale=0.2, turn=0.25, shift=0.25, closer=CLOSER,
         appearance=AppearanceSettings(composite=0.4),
@@ -97,8 +85,8 @@ class SidewaysSettings:
     """How many scenes get a copy in which an object seems turned out of the plane, and how far."""
 
     share: Share = 0.5  # of the scenes with an object
-    least: float = 0.2  # radians
-    most: float = 1.1
+    least: Annotated[float, Unlisted] = 0.2  # radians
+    most: Annotated[float, Unlisted] = 1.1
 
 
 @settings
@@ -108,10 +96,10 @@ class MosaicSettings:
     long: AtLeast1 = 512  # sides of the canvas, pixels; half of the mosaics stand upright
     short: AtLeast1 = 384
     least: AtLeast1 = 64  # shortest side of a cell
-    stop: Share = 0.25  # probability that a cell is not divided further
-    smaller: Positive = 2.5  # an object is shown at a size between that of the whole photograph in the cell and this
-    enlarged: Positive = 1.5  # times, but never enlarged by more
-    in_view: Share = 0.6  # share of cells that are made to show an object
+    stop: Annotated[Share, Unlisted] = 0.25  # probability that a cell is not divided further
+    smaller: Annotated[Positive, Unlisted] = 2.5  # an object's largest size, beside that of the photograph in the cell
+    enlarged: Annotated[Positive, Unlisted] = 1.5  # but never enlarged by more
+    in_view: Annotated[Share, Unlisted] = 0.6  # share of cells that are made to show an object
 
 
 @settings
@@ -167,12 +155,14 @@ class VerifierSettings:
     """How the verifier is trained."""
 
     steps: AtLeast0 = 3000  # minibatches
-    soft: BelowOne = 0.01  # labels are this far from 0 and 1
-    least: Share = 0.05  # how often a hard negative no longer taken for an object is drawn, beside one that is
-    suspicious: AtLeast0 = 3  # visits after which a negative that looks more like an object than most is dropped
-    pairs: VerifierPairSettings = field(default_factory=VerifierPairSettings)
+    soft: Annotated[BelowOne, Unlisted] = 0.01  # labels are this far from 0 and 1
+    least: Annotated[Share, Unlisted] = 0.05  # how often a hard negative already told apart is drawn, beside one not
+    suspicious: Annotated[AtLeast0, Unlisted] = 3  # visits until a negative that looks like an object is dropped
+    pairs: Annotated[VerifierPairSettings, Unlisted] = field(default_factory=VerifierPairSettings)
     checkpoint_every: AtLeast1 = 200  # steps between checkpoints
-    descent: DescentSettings = field(default_factory=lambda: DescentSettings(rate=0.01, warm_up=50, decay=0.995))
+    rate: NotNegative = 0.01
+    warm_up: Annotated[AtLeast1, Unlisted] = 50  # steps
+    decay: Annotated[BelowOne, Unlisted] = 0.995  # of the averaged weights
 
 
 @settings
@@ -185,11 +175,9 @@ class RankingSettings:
     clutter: AtLeast0 = 80  # pictures without an object in the first round
     held_out_mosaics: AtLeast0 = 60  # mosaics of the second round
     held_out_clutter: AtLeast0 = 20  # pictures without an object in it
-    mixed: NotNegative = 0.12  # mosaics that the calibration is fitted on, beside each scene
-    windows: AtLeast0 = 6  # random windows of each scene, for the background model
     log_z_temperatures: AtLeast1 = 1000  # of the estimate of the first layer's log Z
     mosaic: MosaicSettings = field(default_factory=MosaicSettings)
-    empty: ClutterSettings = field(default_factory=ClutterSettings)
+    empty: Annotated[ClutterSettings, Unlisted] = field(default_factory=ClutterSettings)
     verifier: VerifierSettings = field(default_factory=VerifierSettings)
 
 
@@ -227,14 +215,16 @@ QUICK_SETTINGS = TrainSettings(
     gdbn=QUICK,
     shiftnet=ShiftNetSettings(
         steps=240,
-        descent=DescentSettings(rate=0.03),
+        rate=0.03,
         report_every=20,
         pairs=PairSettings(appearance=AppearanceSettings(composite=0.3, coarse=0.1)),
     ),
     fine=replace(
         FINE,
         steps=140,
-        descent=DescentSettings(rate=0.03, warm_up=30, decay=0.98),
+        rate=0.03,
+        warm_up=30,
+        decay=0.98,
         report_every=20,
         pairs=replace(
             FINE.pairs, log_scale=0.25, turn=0.3, shift=0.3, appearance=AppearanceSettings(composite=0.3, coarse=0.1)

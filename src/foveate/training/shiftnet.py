@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -34,14 +33,11 @@ Canonical = Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]
 def pair_loss(
     predicted: Float[Tensor, "n 4"], delta: Float[Tensor, "n 4"], settings: ShiftNetSettings
 ) -> Float[Tensor, ""]:
-    """The weighted mean squared (or Huber) error; see the module's formula."""
+    """The weighted mean squared error; see the module's formula."""
     unit = torch.tensor(UNIT).to(predicted)
     error, size = (predicted - delta) / unit, (delta / unit).square().mean(1)
-    squared = (
-        error.square() if settings.loss == "mse" else 2 * F.huber_loss(error, torch.zeros_like(error), reduction="none")
-    )
     square = settings.near_weight**2
-    return ((1 + square) / (square + size) * squared.mean(1)).mean()
+    return ((1 + square) / (square + size) * error.square().mean(1)).mean()
 
 
 def train_shiftnet(
@@ -94,5 +90,5 @@ def train_shiftnet(
     name, title = ("shiftnet", "ShiftNet") if coarse else ("fine", "ShiftNet, closer")
     books = Books(name, title, progress or Quiet(), checkpoints or NoCheckpoints(), log)
     books = books._replace(report_every=settings.report_every, checkpoint_every=settings.checkpoint_every)
-    recipe = Recipe.sgd(settings.steps, settings.descent)
+    recipe = Recipe.sgd(settings.steps, settings.rate, settings.warm_up, settings.decay)
     return train_network(net.to(device), draw, loss, recipe, books, memory, validate)

@@ -113,7 +113,7 @@ def train_verifier(
         return _loss(odds[:, NEAR], near, settings.soft) + _loss(odds[:, HERE], here, settings.soft)
 
     books = Books("verifier", "verifier", progress, checkpoints, checkpoint_every=settings.checkpoint_every)
-    recipe = Recipe.sgd(settings.steps, settings.descent)
+    recipe = Recipe.sgd(settings.steps, settings.rate, settings.warm_up, settings.decay)
     net = train_network(begin(start, again), draw_batch, loss, recipe, books, memory)
     last = memory["wrong"].mean(0).tolist()
     figures = {

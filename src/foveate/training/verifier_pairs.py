@@ -12,7 +12,7 @@ from foveate.scenes import gaze
 from foveate.training.appearance import composite, mirror, recolour
 from foveate.training.gallery import Gallery
 from foveate.training.labels import ELSEWHERE, UNCLEAR, Objects, label_each
-from foveate.training.pairs import search_starts
+from foveate.training.pairs import REACH, SEARCH_TURN, search_starts
 from foveate.training.settings import PairSettings, VerifierPairSettings
 
 LOG_SCALE = 0.8  # by which an object's log scale may differ from that of a gaze that it is in reach of
@@ -48,7 +48,7 @@ def draw(
         (
             gaze.compose(there, gaze.invert(shiftnet.to_gaze(off))),
             gaze.compose(missed, shiftnet.to_gaze(_misses(counts[1], rng))),
-            search_starts(pairing, reached, rng),
+            search_starts(reached, rng),
         )
     )
     others = torch.cat(
@@ -62,7 +62,7 @@ def draw(
     context = composite(gallery.pyramids, objects, image, start, target, pairing.appearance, rng)
     context = recolour(context.to(device), pairing.appearance, rng)
     context = mirror(context, torch.zeros(len(context), 4), pairing.appearance, rng)[0]
-    near, here = _answers(gallery, image, start, pairing)
+    near, here = _answers(gallery, image, start)
     near[len(with_object) :][near[len(with_object) :] == 1] = UNCLEAR  # other surroundings may have hidden it
     near[: settings.objects], here[: settings.objects] = 1, 1
     return Pairs(context, near, here)
@@ -79,10 +79,10 @@ def _anywhere(gallery: Gallery, image: Int[Tensor, "n"], rng: torch.Generator) -
 
 
 def _answers(
-    gallery: Gallery, image: Int[Tensor, "n"], gazes: Float[Tensor, "n 4"], pairing: PairSettings
+    gallery: Gallery, image: Int[Tensor, "n"], gazes: Float[Tensor, "n 4"]
 ) -> tuple[Int[Tensor, "n"], Int[Tensor, "n"]]:
     """Whether an object is within the ShiftNet's reach of each gaze, and whether the gaze is at one."""
-    reach = torch.tensor([LOG_SCALE, pairing.search_turn, pairing.reach, pairing.reach], dtype=torch.float64)
+    reach = torch.tensor([LOG_SCALE, SEARCH_TURN, REACH, REACH], dtype=torch.float64)
     of, which = torch.nonzero(image[:, None] == gallery.objects.image[None], as_tuple=True)
     objects, ignore = gallery.objects.gaze[which], [gallery.ignore[number] for number in image.tolist()]
     here = label_each(gazes, of, objects, ignore)

@@ -47,6 +47,8 @@ from foveate.scenes.gaze import compose, from_chart, from_scale_angle, to_chart
 from foveate.scenes.glimpse import glimpses, glimpses_with_jacobian
 from foveate.scenes.pyramid import Pyramids
 
+JITTER = 0.3  # random share by which step sizes vary: no trajectory keeps coming back to its start (Neal 2011)
+ACCEPTANCE = 0.8  # what step sizes are adapted to (Betancourt, Byrne & Girolami 2014: between 0.6 and 0.9)
 _WIDEST = torch.tensor([0.3, 0.3, 0.3, 0.3], dtype=torch.float64)  # of a scale: log s, radians, lengths
 _NARROWEST = 1e-5
 
@@ -179,7 +181,7 @@ class _Sampler:
             for sweep in range(first, last):
                 chains, info = self.sweep(_with(chains, step_size=averaging.step_size), sweep)
                 for acceptance in info.acceptance:
-                    averaging = averaging.update(acceptance, settings.acceptance)
+                    averaging = averaging.update(acceptance, ACCEPTANCE)
                 visited.append(chains.state.position)
                 tick(sweep + 1)
             if visited:
@@ -204,7 +206,7 @@ class _Sampler:
         state = hmc_kernels.init(chains.state.position, targets)
         state, moves = hmc_kernels.transitions(
             self.gaze_keys, first, settings.moves, state, targets, chains.step_size, chains.scale,
-            settings.n_leapfrog, settings.jitter,
+            settings.n_leapfrog, JITTER,
         )  # fmt: skip
         return _with(chains, state=state, targets=targets, visible=visible, hidden=hidden, mu=mu), moves.info
 
@@ -221,7 +223,7 @@ class _Sampler:
         for t in range(first, first + settings.moves):
             state, info = hmc.step(
                 hmc.Keyed(self.gaze_keys, t), state, density, chains.step_size, chains.scale, settings.n_leapfrog,
-                settings.jitter, chains.targets.box,
+                JITTER, chains.targets.box,
             )  # fmt: skip
             infos.append(info)
         info = hmc.HMCInfo(*(torch.stack(parts) for parts in zip(*infos, strict=True)))

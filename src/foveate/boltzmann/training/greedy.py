@@ -28,7 +28,7 @@ from foveate.runtime.random import generator, key
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 
 Patches = Callable[[int], Float[Tensor, "rows visible"]]
-
+LOOKS = 3  # epochs of the second layer whose held-out bound is estimated, beside the start; more tell little more
 
 Kind = TypeVar("Kind", bound=Machine)  # a layer's training gives back what it was given
 
@@ -82,11 +82,11 @@ def _first_layer(patches, validation, settings, seed, progress, checkpoints, log
             data = _gather(patches, settings.start_epochs, tick).cpu()
             if settings.start == "small":
                 return start_small(data, settings.n_hidden1, seed)
-            return start_from_combs(data, settings.n_hidden1, seed, settings.log_sigma_floor)
+            return start_from_combs(data, settings.n_hidden1, seed, settings.first.rule.log_sigma_floor)
 
     blank = partial(GaussianBernoulliRBM, validation.shape[1], settings.n_hidden1)
-    floor = settings.log_sigma_floor
-    layer = _Layer("grbm", settings.plan1(), key(seed, "grbm"), floor, settings.save_every)
+    floor = settings.first.rule.log_sigma_floor
+    layer = _Layer("grbm", settings.first, key(seed, "grbm"), floor, settings.save_every)
     return layer.train(start, blank, patches, validation, progress, checkpoints, log)
 
 
@@ -103,8 +103,8 @@ def _second_layer(grbm, patches, validation, settings, seed, progress, checkpoin
             return start_from_prior(below, means.cpu(), settings.n_hidden2, key(seed, "second layer"))
 
     held_out = grbm.sample_hidden(validation, generator(seed, "h1", "validation"))
-    looks = settings.looks2, settings.look_temperatures2
-    layer = _Layer("rbm", settings.plan2(), key(seed, "rbm"), -float("inf"), settings.save_every, *looks)
+    looks = LOOKS, settings.look_temperatures
+    layer = _Layer("rbm", settings.second, key(seed, "rbm"), -float("inf"), settings.save_every, *looks)
     return layer.train(start, blank, hidden, held_out, progress, checkpoints, log)
 
 

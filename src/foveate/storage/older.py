@@ -1,0 +1,29 @@
+"""Settings of earlier versions: what became of their names, in config.toml files and wherever else they are given."""
+
+from typing import Any
+
+RENAMED = (
+    (r"gdbn\.(rate_log_sigma|log_sigma_floor)", r"gdbn.first.\1"),
+    (r"gdbn\.look_temperatures2", "gdbn.look_temperatures"),
+    (r"gdbn\.(epochs|rate|sweeps|persistent_from|momentum|weight_decay|average)1", r"gdbn.first.\1"),
+    (r"gdbn\.(method|epochs|rate|fast_rate|sweeps|momentum|weight_decay|average)2", r"gdbn.second.\1"),
+    (r"(shiftnet|fine|ranking\.verifier)\.descent\.(rate|warm_up|decay)", r"\1.\2"),
+)
+"""(pattern of the whole old name, what it is called now)."""
+
+GONE: dict[str, Any] = {
+    "reselect": 1,
+    "gdbn.batch_size": 128,
+    "gdbn.chains": 128,
+    "gdbn.looks2": 3,
+    "ranking.mixed": 0.12,
+    "ranking.windows": 6,
+    "posterior.jitter": 0.3,
+    "posterior.acceptance": 0.8,
+    **{f"{network}.loss": "mse" for network in ("shiftnet", "fine")},
+    **{f"{network}.pairs.search_turn": 1.1 for network in ("shiftnet", "fine")},
+    **{f"{network}.pairs.reach": 2.2 for network in ("shiftnet", "fine")},
+    **{f"{network}.descent.momentum": 0.9 for network in ("shiftnet", "fine", "ranking.verifier")},
+    **{f"{network}.descent.clip": 2.0 for network in ("shiftnet", "fine", "ranking.verifier")},
+}
+"""What can't be set any more, with the value that it has had since, at which it is passed over."""
