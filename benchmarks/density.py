@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 
-from foveate.attention.canonical import standardised
 from foveate.boltzmann.baselines import mean_nats
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.training.greedy import train_gdbn
@@ -57,7 +56,7 @@ def main() -> None:
     scale = GaussianDBN(1728, 1, 1)
     scale.patch.mean.copy_(mean)
     scale.patch.std.copy_(std)
-    v = standardised(scale, aligned_patches(test.pyramids, test.objects))
+    v = scale.standardise(aligned_patches(test.pyramids, test.objects))
     table: dict[str, object] = {"patches": len(v)}
 
     def tell(name: str, value: object) -> None:
@@ -69,7 +68,7 @@ def main() -> None:
     jittered = _jittered(train, scale, given.jitters, 0)
     if not given.no_baselines:
         both = torch.cat((patches, patches.flip(-1)))
-        tell("baselines", mean_nats(standardised(scale, both), v))
+        tell("baselines", mean_nats(scale.standardise(both), v))
         tell("baselines, jittered", mean_nats(jittered, v))
     for seed in range(given.seeds):
         if not given.whitened_only:
@@ -80,7 +79,7 @@ def main() -> None:
 def _jittered(gallery: Gallery, scale: GaussianDBN, copies: int, seed: int) -> torch.Tensor:
     settings = PatchSettings(copies=1)
     drawn = [jittered_patches(gallery.pyramids, gallery.objects, settings, seed, k) for k in range(copies)]
-    return standardised(scale, torch.cat(drawn))
+    return scale.standardise(torch.cat(drawn))
 
 
 def _bound(model: GaussianDBN, x: torch.Tensor, log_det: float, given: argparse.Namespace, progress: Bars) -> dict:
@@ -99,8 +98,8 @@ def _plain(
     settings = PatchSettings()
     objects, set_aside = (gallery.subset(images) for images in hold_out(gallery.names, ASIDE, seed))
     model = train_gdbn(
-        lambda epoch: standardised(scale, jittered_patches(gallery.pyramids, objects, settings, seed, epoch)),
-        standardised(scale, aligned_patches(gallery.pyramids, set_aside)),
+        lambda epoch: scale.standardise(jittered_patches(gallery.pyramids, objects, settings, seed, epoch)),
+        scale.standardise(aligned_patches(gallery.pyramids, set_aside)),
         GDBNSettings(n_hidden1=given.hidden, n_hidden2=given.hidden, epochs2=given.epochs),
         seed,
         progress,
@@ -114,7 +113,7 @@ def _whitened(
     started = time.perf_counter()
     settings = PatchSettings(copies=1)
     drawn = [jittered_patches(gallery.pyramids, gallery.objects, settings, seed, k) for k in range(given.jitters)]
-    fit = standardised(scale, torch.cat(drawn))
+    fit = scale.standardise(torch.cat(drawn))
     # The order of a draw is random: which object each patch shows is drawn again with it.
     group = torch.cat([_group(gallery, seed, k) for k in range(given.jitters)])
     whitening = fit_whitening(fit)

@@ -31,13 +31,13 @@ from foveate.runtime.memory import peak_memory
 from foveate.runtime.progress import Quiet
 
 
-class Nothing:
+class Nothing(Attention):
     """Attention that finds nothing, after a moment in which it keeps a core busy without the interpreter's lock."""
 
     def __init__(self, seconds: float = 0.0):
         self.seconds = seconds
 
-    def attend(self, images, names, settings):
+    def attend(self, images, names=None, settings=None):
         end = time.perf_counter() + self.seconds
         while time.perf_counter() < end:
             time.sleep(0)

@@ -23,7 +23,6 @@ from collect import BUSY, machine
 from untrained import write_untrained
 
 from foveate.attention.attend import Attention
-from foveate.attention.canonical import standardised
 from foveate.attention.image_files import Attended
 from foveate.attention.settings import AttendSettings
 from foveate.boltzmann.baselines import mean_nats
@@ -159,7 +158,7 @@ def nats(folder: Path, quick: bool) -> Curve:
         begun = time.process_time()
         gdbn = train_gdbn(epoch, validation, settings, mean=mean, std=std)
         spent.append(time.process_time() - begun)
-        v = standardised(gdbn, aligned_patches(gallery.pyramids, test))
+        v = gdbn.standardise(aligned_patches(gallery.pyramids, test))
         found = evaluate_bound(gdbn, v, chains=20, temperatures=300, samples=10, importance_samples=50)
         gained.append(found["iw_bound"] - mean_nats(epoch(0), v)["diagonal"])
     return Curve("patch model of digits", "core-seconds of learning", "nats above a diagonal", spent, gained, 0.0)

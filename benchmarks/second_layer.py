@@ -17,7 +17,6 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from foveate.attention.canonical import standardised
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.log_z.ais import quick_log_z
 from foveate.boltzmann.log_z.bound import bound_terms
@@ -54,7 +53,7 @@ def main() -> None:
     torch.set_num_threads(1)
     gdbn = GaussianDBN.load(given.run / "gdbn.safetensors")
     train, test = (load_gallery(read_scenes(folder).scenes, Quiet(), 640) for folder in (given.train, given.test))
-    v = standardised(gdbn, aligned_patches(test.pyramids, test.objects))
+    v = gdbn.standardise(aligned_patches(test.pyramids, test.objects))
     found: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in NAMES}
     for seed in range(given.seeds):
         first, rows = _prepared(gdbn, train, seed)
@@ -71,7 +70,7 @@ def main() -> None:
 def _prepared(gdbn: GaussianDBN, gallery: Gallery, seed: int) -> tuple[BernoulliRBM, list[torch.Tensor]]:
     """The RBM that all methods begin with, and draws of h1 of some epochs."""
     epochs = [
-        standardised(gdbn, jittered_patches(gallery.pyramids, gallery.objects, PatchSettings(), seed, k))
+        gdbn.standardise(jittered_patches(gallery.pyramids, gallery.objects, PatchSettings(), seed, k))
         for k in range(EPOCHS)
     ]
     means = torch.cat([gdbn.grbm.hidden_mean(rows) for rows in epochs])

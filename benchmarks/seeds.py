@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 
-from foveate.attention.canonical import standardised
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.training.greedy import train_gdbn
 from foveate.demo.digits import KNOWN, write_digit_scenes
@@ -47,16 +46,16 @@ def main() -> None:
     scale.patch.std.copy_(std)
     # A tenth of the scenes choose the second layer's epoch.
     objects, held_out = (train.subset(images) for images in hold_out(train.names, 0.1, 0))
-    chooses = standardised(scale, aligned_patches(train.pyramids, held_out))
+    chooses = scale.standardise(aligned_patches(train.pyramids, held_out))
     v, settings, found = (
-        standardised(scale, aligned_patches(test.pyramids, test.objects)),
+        scale.standardise(aligned_patches(test.pyramids, test.objects)),
         PatchSettings(mirror=False),
         [],
     )
     for seed in range(given.seeds):
 
         def epoch_patches(epoch: int, seed: int = seed) -> torch.Tensor:
-            return standardised(scale, jittered_patches(train.pyramids, objects, settings, seed, epoch))
+            return scale.standardise(jittered_patches(train.pyramids, objects, settings, seed, epoch))
 
         model = train_gdbn(epoch_patches, chooses, PRESETS["quick"].gdbn, seed, Quiet())
         whole = all(bool(torch.isfinite(value).all()) for value in model.state_dict().values())

@@ -5,10 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from foveate.attention.background import Gaussian
-from foveate.attention.calibration import Calibration
-from foveate.attention.evidence import MEASURED, Evidence
-from foveate.attention.logistic import Logistic
+from foveate.attention.calibration import Calibration, Logistic
+from foveate.attention.evidence import MEASURED, Evidence, Gaussian
 from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.storage.files import save_tensors

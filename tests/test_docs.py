@@ -202,14 +202,15 @@ def test_the_table_of_figures_names_every_figure():
 
 def test_the_example_of_a_line_has_the_fields_that_attend_writes():
     import json
-    from types import SimpleNamespace
 
-    from foveate.attention.output import DIAGNOSTICS, to_json
+    from founds import chains, found
 
-    example = json.loads(blocks(ROOT / "docs" / "formats.md", "json")[0][1])
-    u = np.array([5.0, 0.0, 40.0, 20.0])
-    found = SimpleNamespace(u=u, score=1.0, probability=0.7, std=u, trail=u[None])
-    assert example["gazes"][0].keys() == {*to_json(found, 64, 48), *DIAGNOSTICS}
+    from foveate.attention.output import to_json
+
+    (gaze,) = json.loads(blocks(ROOT / "docs" / "formats.md", "json")[0][1])["gazes"]
+    written = to_json(found([5.0, 0.0, 40.0, 20.0], posterior=chains([5.0, 0.0, 40.0, 20.0])), 64, 48)
+    assert gaze.keys() == written.keys()
+    assert {name: type(value) for name, value in gaze.items()} == {name: type(value) for name, value in written.items()}
 
 
 class Requests(HTMLParser):

@@ -1,11 +1,19 @@
-"""What `attend` says while it is at work."""
+"""From starts to gazes: what `attend` does with what a strategy gives it, and what it says while it is at work."""
 
+import math
+from typing import get_args
+
+import numpy as np
+import pytest
 import torch
 from untrained import write_untrained
 
-from foveate.attention.attend import attend_pyramids
+from foveate.attention.attend import attend, search
+from foveate.attention.evidence import MEASURED
 from foveate.attention.models import Models
-from foveate.attention.settings import AttendSettings, PosteriorSettings, SearchSettings
+from foveate.attention.posterior.refine import TOGETHER, Resting, refine
+from foveate.attention.settings import AttendSettings, PosteriorSettings, SearchSettings, StartStrategy
+from foveate.attention.starts import STRATEGIES, Starts
 from foveate.runtime.progress import Quiet
 from foveate.scenes.pyramid import Pyramids
 
@@ -29,6 +37,45 @@ def test_every_phase_ends_with_all_of_its_steps_done(tmp_path):
     pictures = [torch.rand(40, 50, 3, generator=torch.Generator().manual_seed(k)).numpy() for k in range(3)]
     ends = Ends()
     models, pyramids = Models.load(tmp_path / "run"), Pyramids.from_images(pictures)
-    found = attend_pyramids(models, pyramids, range(3), ["a", "b", "c"], settings, ends, "attending")
-    sampled = sum(each.spread is not None for one in found for each in one)
+    found = attend(models, pyramids, {0: "a", 1: "b", 2: "c"}, settings, ends, "attending", 2)
+    sampled = sum(each.posterior is not None for one in found for each in one.founds)
     assert ends.found == {"attending": (3, 3), "attending: posterior": (sampled, sampled)} and sampled >= 3
+
+
+def test_every_name_of_starts_has_a_strategy():
+    assert STRATEGIES.keys() == set(get_args(StartStrategy))
+
+
+def test_a_strategy_says_where_gazes_set_out_and_attention_leads_them_on(tmp_path, monkeypatch):
+    """Two proposals, one of them outside the image: the other takes its steps, is weighed, ranked and refined."""
+    write_untrained(tmp_path / "run", 6, 4)
+    at = torch.tensor([[[8.0, 0.0, 20.0, 20.0], [8.0, 0.0, 20.0, -90.0]]], dtype=torch.float64)
+    monkeypatch.setitem(STRATEGIES, "one", lambda models, pyramids, settings: Starts(at, np.array([7.0, 2.0]), 2))
+    picture = torch.rand(40, 50, 3, generator=torch.Generator().manual_seed(0)).numpy()
+    posterior = PosteriorSettings(chains=2, warm_up=2, draws=4)
+    settings = AttendSettings(starts="one", min_probability=0.0, posterior=posterior)
+    models, pyramids = Models.load(tmp_path / "run"), Pyramids.from_images([picture])
+    candidates = search(models, pyramids, settings)
+    assert candidates.trails.shape == (3, 1, 4) and torch.equal(candidates.trails[0, 0], at[0, 0])
+    assert candidates.measured[0, MEASURED.index("votes")] == pytest.approx(math.log1p(7.0))
+    ((founds, places, scores),) = attend(models, pyramids, {0: "a"}, settings)
+    assert torch.equal(places, candidates.trails[-1]) and len(scores) == len(founds) == 1
+    assert founds[0].network_steps == 2 and np.array_equal(founds[0].rest, places[0])
+    assert founds[0].posterior is not None
+
+
+def test_gazes_sampled_together_are_the_same_in_any_company(tmp_path):
+    write_untrained(tmp_path / "run", 6, 4)
+    models = Models.load(tmp_path / "run")
+    pictures = [torch.rand(40, 50, 3, generator=torch.Generator().manual_seed(k)).numpy() for k in range(5)]
+    pyramids, how = Pyramids.from_images(pictures), PosteriorSettings(chains=8, warm_up=2, draws=4, target="collapsed")
+    gazes = torch.tensor([[8.0, 1.0, 20.0 + k, 20.0] for k in range(5)], dtype=torch.float64)
+
+    def refined(some):
+        resting = Resting(some, gazes[some], [f"gaze {k}" for k in some])
+        return list(refine(models, pyramids, resting, how, seed=1, together=TOGETHER))
+
+    every = refined([0, 1, 2, 3, 4])
+    for some in ([3], [4, 0], [2, 1, 0, 4, 3]):
+        for k, one in zip(some, refined(some), strict=True):
+            assert np.array_equal(one.draws, every[k].draws) and np.array_equal(one.u, every[k].u)

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.linear_model import LogisticRegression
 
-from foveate.attention.calibration import Calibration, fit_calibration
-from foveate.attention.logistic import Logistic, fit_logistic, sigmoid
+from foveate.attention.calibration import Calibration, Logistic, fit_calibration, fit_logistic, sigmoid
 from foveate.errors import BadInput
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from foveate.attention import image_files as attending
+from foveate.attention.attend import Attention
 from foveate.attention.settings import AttendSettings
 from foveate.runtime.progress import Quiet
 
@@ -44,10 +45,13 @@ def test_the_next_image_is_decoded_while_one_is_looked_at(tiles, tmp_path, monke
         opened[paths.index(path)].set()
         return real(path, max_side)
 
-    class Patient:
+    class Patient(Attention):
         """Looks at an image until the next one is being decoded."""
 
-        def attend(self, images, names, settings):
+        def __init__(self):
+            pass
+
+        def attend(self, images, names=None, settings=None):
             number = int(images[0][0, 0, 0])
             beside.append(number + 1 == len(paths) or opened[number + 1].wait(30))
             return [[]]

@@ -2,11 +2,11 @@
 
 import json
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from founds import chains, found
 from PIL import Image
 from records import records
 from scipy.ndimage import map_coordinates
@@ -17,11 +17,6 @@ from foveate.errors import BadInput
 from foveate.evaluation.turning import turn_image, turn_scene
 from foveate.scenes import gaze
 from foveate.scenes.folder import Scene
-
-
-def found(u, probability=0.9, std=(1.0, 1.0, 2.0, 2.0), trail=None, **more):
-    trail = [u] if trail is None else trail
-    return SimpleNamespace(u=np.array(u), score=12.5, probability=probability, std=np.array(std), trail=trail, **more)
 
 
 def at(s, degrees, x, y):
@@ -39,7 +34,7 @@ def line(name, *gazes):
 
 
 def test_a_gaze_is_written_with_the_fields_and_units_of_the_interface():
-    written = to_json(found(at(20, 30, 70, 60), trail=torch.tensor([at(40, 0, 80, 60), at(20, 30, 70, 60)])), 160, 120)
+    written = to_json(found(at(20, 30, 70, 60), trail=[at(40, 0, 80, 60), at(20, 30, 70, 60)]), 160, 120)
     assert written["box"] == pytest.approx([50, 40, 90, 80]) and written["scale"] == pytest.approx(20)
     assert written["angle"] == pytest.approx(30) and written["inside"] == 1.0
     assert len(written["trail"]) == 2 and len(written["u"]) == len(written["std"]) == 4
@@ -54,11 +49,12 @@ def test_angles_lie_above_minus_180_and_up_to_180(u, angle):
 
 
 def test_what_is_not_finite_is_null_and_diagnostics_come_along_where_there_are_some():
-    posterior = SimpleNamespace(rhat=np.array([1.01, np.nan]), ess=torch.tensor([90.0, 80.0]), flags=["not moving"])
-    written = to_json(found(at(20, 0, 70, 60), std=[np.nan] * 4, posterior=posterior), 160, 120)
-    assert written["std"] == [None] * 4 and written["rhat"] == [1.01, None]
-    assert written["ess"] == [90.0, 80.0] and written["flags"] == ["not moving"]
-    assert "rhat" not in to_json(found(at(20, 0, 70, 60), posterior=None), 160, 120)
+    u = at(20, 0, 70, 60)
+    written = to_json(found(u, posterior=chains(u, std=[np.nan] * 4, flags=("not moving",))), 160, 120)
+    assert written["std"] == [None] * 4 and written["rhat"] == [1.01, 1.0, 1.0, None]
+    assert written["ess"] == [90.0] * 4 and written["acceptance"] == [0.8] * 2 and written["flags"] == ["not moving"]
+    alone = to_json(found(u), 160, 120)
+    assert "rhat" not in alone and alone["std"] == [None] * 4
 
 
 def test_a_coco_file_holds_every_image_and_every_gaze_and_its_polygon_is_the_turned_square():
@@ -150,7 +146,7 @@ def marked(image, founds):
 def test_the_overlay_draws_the_square_and_its_tick_where_the_object_is():
     grey = np.full((300, 900, 3), 128, np.uint8)
     u = at(60, 90, 450, 150)
-    overlay, changed = marked(grey, [found(u, std=[math.nan] * 4)])
+    overlay, changed = marked(grey, [found(u)])
     assert overlay.shape == (300, 900, 3)
     for x, y in ((-1, 0), (1, 0), (0, -1), (0, 1), (0.6, -1), (0, -1.15)):
         px, py = gaze.apply(torch.tensor(u), torch.tensor([[float(x), float(y)]]))[0].tolist()
@@ -163,9 +159,10 @@ def test_the_trail_goes_from_yellow_to_blue_and_uncertainty_is_drawn_as_wide_as_
     assert trail_colour(0.0) == TRAIL[0] and trail_colour(1.0) == TRAIL[-1]
     grey = np.full((300, 900, 3), 128, np.uint8)
     u = at(60, 0, 600, 150)
-    overlay, _ = marked(grey, [found(u, trail=[at(100, 0, 150, 150), u], network_steps=1)])
+    overlay, _ = marked(grey, [found(u, trail=[at(100, 0, 150, 150), u])])
     np.testing.assert_allclose(overlay[150, 50], TRAIL[0], atol=40)
-    areas = [marked(grey, [found(u, std=[1, 1, 1, k])])[1].sum() - marked(grey, [found(u, std=[0] * 4)])[1].sum()
+    still = marked(grey, [found(u, posterior=chains(u, [0.0] * 4))])[1].sum()
+    areas = [marked(grey, [found(u, posterior=chains(u, [1 / 60, 1 / 60, 1, k]))])[1].sum() - still
              for k in (4.0, 8.0, 16.0)]
     assert 0 < areas[0] < areas[1] < areas[2]
 
@@ -178,7 +175,7 @@ def test_the_ellipse_leans_as_the_draws_of_the_centre_do():
     u = at(90, 0, 450, 150)
     draws = np.stack([np.full(400, 90.0), np.zeros(400), 450 + along + across, 150 + along - across], axis=1)
     spread = np.array([0.01, 1e-5, *draws[:, 2:].std(axis=0)])
-    _, changed = marked(grey, [found(u, posterior=SimpleNamespace(spread=spread, draws=draws, rhat=None))])
+    _, changed = marked(grey, [found(u, posterior=chains(u, spread, draws=draws))])
     assert changed[150 + 20, 450 + 20] and changed[150 - 20, 450 - 20]
     assert not changed[150 + 20, 450 - 20] and not changed[150 - 20, 450 + 20]
 

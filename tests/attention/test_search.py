@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from foveate.attention.search import follow, look, start_gazes, whole_image_start
+from foveate.attention.search import start_gazes
 from foveate.attention.settings import SearchSettings
-from foveate.attention.shiftnet import ShiftNet, move
+from foveate.attention.shiftnet import ShiftNet, follow, look, move
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.labels import ELSEWHERE, OBJECT, UNCLEAR, label
@@ -44,7 +44,7 @@ def test_starts_at_several_angles_are_the_same_starts_turned():
 
 
 def test_the_single_start_covers_the_image_with_its_context():
-    u = whole_image_start(400, 300)
+    u = gaze.covering(400, 300)
     box = gaze.to_boxes(gaze.compose(u, torch.tensor([3.0, 0.0, 0.0, 0.0], dtype=torch.float64)))[0]
     assert box[0] <= 0 and box[1] <= 0 and box[2] >= 400 and box[3] >= 300
 

@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from foveate.attention import shiftnet
-from foveate.attention.search import follow
 from foveate.attention.settings import CLOSER
-from foveate.attention.shiftnet import ShiftNet, change_between, middle, move, to_gaze, window
+from foveate.attention.shiftnet import ShiftNet, change_between, follow, middle, move, to_gaze, window
 from foveate.errors import BadInput
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import contexts, glimpses

@@ -2,18 +2,17 @@
 
 import itertools
 import json
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from founds import chains, found
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from foveate.attention.attend import Found
+from foveate.attention.attend import Attention
 from foveate.attention.image_files import attend_images
-from foveate.attention.posterior.refine import Refined
 from foveate.attention.settings import AttendSettings, SearchSettings
 from foveate.attention.tiles import SHARED, Tile, cut, scales, together
 from foveate.errors import BadInput, Interrupted
@@ -24,12 +23,12 @@ SETTINGS = AttendSettings(largest=160, max_gazes=50, search=SearchSettings(small
 
 def found_at(x, y, s, score=1.0, posterior=False):
     u = np.array([s, 0.0, x, y])
-    chains = Refined(u, np.ones(4), np.ones(4), u[None], u[None] + 1, np.ones(4), np.ones(4), np.ones(2), ())
-    return Found(u, score, 0.9, np.full(4, 0.5), np.stack((u - 1, u)), 1, chains if posterior else None)
+    refined = chains(u, np.ones(4), np.full(4, 0.5), u[None] + 1) if posterior else None
+    return found(u, score, trail=[u - 1, u], posterior=refined)
 
 
 @dataclass
-class Spots:
+class Spots(Attention):
     """Finds white squares on black whose half-side it can make out, each at a score that grows with its sharpness.
 
     A square that the edge of the image cuts is found as what is left of it, as a network would.
@@ -38,7 +37,7 @@ class Spots:
     smallest: float = 4.0
     seen: list = field(default_factory=list)
 
-    def attend(self, images, names, settings):
+    def attend(self, images, names=None, settings=None):
         return [self.one(image) for image in images]
 
     def one(self, image):
@@ -47,13 +46,13 @@ class Spots:
         self.seen.append(image.shape[:2])
         if image.shape[0] == 13:
             raise BadInput("nothing can be attended in 13 rows")
-        found = []
+        spots = []
         for rows, columns in find_objects(label(image[..., 0] > 127)[0]):
             s = max(rows.stop - rows.start, columns.stop - columns.start) / 2
             if self.smallest <= s <= min(image.shape[:2]) / 2:
                 x, y = (columns.start + columns.stop) / 2, (rows.start + rows.stop) / 2
-                found.append(found_at(x, y, s, score=s))
-        return found
+                spots.append(found_at(x, y, s, score=s))
+        return spots
 
 
 def scene(folder, squares, width=700, height=500, name="big.png"):
@@ -120,11 +119,11 @@ def test_a_gaze_cut_by_a_tile_s_edge_is_left_to_the_neighbour_and_one_at_the_bor
 
 def test_all_of_a_gaze_is_told_in_pixels_of_the_picture():
     tile = Tile(np.zeros((80, 80, 3)), 100, 200, 1000, 1000, 0.5)
-    found = tile.in_picture(found_at(10, 20, 4, posterior=True))
-    assert found.u.tolist() == [8, 0, 220, 440] and found.trail.tolist() == [[6, -2, 218, 438], [8, 0, 220, 440]]
-    assert found.std.tolist() == [1.0] * 4
-    assert found.posterior.u.tolist() == [8, 0, 220, 440] and found.posterior.draws.tolist() == [[10, 2, 222, 442]]
-    assert found.posterior.spread.tolist() == [1, 1, 2, 2]
+    whole = tile.in_picture(found_at(10, 20, 4, posterior=True))
+    assert whole.u.tolist() == [8, 0, 220, 440] and whole.trail.tolist() == [[6, -2, 218, 438], [8, 0, 220, 440]]
+    assert whole.std.tolist() == [1.0] * 4
+    assert whole.posterior.u.tolist() == [8, 0, 220, 440] and whole.posterior.draws.tolist() == [[10, 2, 222, 442]]
+    assert whole.posterior.spread.tolist() == [1, 1, 2, 2]
 
 
 def test_the_best_of_one_object_s_gazes_stays():
@@ -154,9 +153,8 @@ def test_crops_are_cut_from_the_picture_in_full(tmp_path):
     (tiled,) = attend([scene(tmp_path, SQUARES)])
     pixels, founds = tiled.detail()
     assert pixels.shape == (500, 700, 3) and tiled.pixels.shape[1] == 160
-    for found in founds:
-        s = math.hypot(*found.u[:2])
-        assert (pixels[int(found.u[3]), int(found.u[2])] == 255).all() and s < 70
+    for one in founds:
+        assert (pixels[int(one.u[3]), int(one.u[2])] == 255).all() and one.scale < 70
     (plain,) = attend([scene(tmp_path, SQUARES)], tiles=False)
     assert plain.detail() == (plain.pixels, plain.founds)
 

@@ -18,16 +18,20 @@ from foveate.storage.files import save_tensors
 
 # Attention whose gaze depends on the pixels and on the name that random numbers are keyed on, and on nothing else.
 FAKE = """
-import time, types
+import time
 import numpy as np
 from foveate.runtime.random import numpy_generator
 from foveate.errors import BadInput
 from foveate.attention.attend import Attention
+from foveate.attention.found import Found
 
 PAUSE = 0.0
 
-class Fake:
-    def attend(self, images, names, settings):
+class Fake(Attention):
+    def __init__(self):
+        pass
+
+    def attend(self, images, names=None, settings=None):
         return [self.one(image, name, settings) for image, name in zip(images, names, strict=True)]
 
     def one(self, image, name, settings):
@@ -40,8 +44,7 @@ class Fake:
         for k, probability in enumerate((0.9, 0.6)):
             u = np.array([4.0, 1.0, x + k, 8.0])
             trail = np.stack([u + 1, u])
-            found = {"u": u, "score": 3.5 - k, "probability": probability, "std": np.full(4, 0.1), "trail": trail}
-            founds.append(types.SimpleNamespace(**found, network_steps=1, posterior=None))
+            founds.append(Found(u, 3.5 - k, probability, trail, network_steps=1))
         return [f for f in founds if f.probability >= settings.min_probability][: settings.max_gazes]
 
 Attention.load = classmethod(lambda cls, run, device="cpu": Fake())

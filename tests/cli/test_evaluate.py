@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
 import torch
+from founds import found
 from PIL import Image
 
 from foveate.boltzmann.dbn import GaussianDBN
@@ -192,7 +192,7 @@ def fakes(run_path, monkeypatch):
         def attend(self, images, names=None, settings=None):
             truth, false = np.array([10.0, 0, 15, 15]), np.array([3.0, 0, 40, 5])
             founds = [
-                types.SimpleNamespace(u=u, score=p, probability=p, std=np.ones(4), trail=np.stack([u, u]))
+                found(u, p, p, [u, u])
                 for u, p in ((truth, 0.4), (false, 0.2))
                 if p >= settings.min_probability
             ]

@@ -2,17 +2,15 @@
 
 import json
 import math
-from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
+from founds import chains, found
 from PIL import Image
 from records import records
 
 from foveate.attention.attend import Attention
-from foveate.attention.found import chart_spread
 from foveate.attention.settings import AttendSettings
 from foveate.errors import BadInput, Interrupted
 from foveate.evaluation.localization import localize, measure
@@ -21,20 +19,8 @@ from foveate.evaluation.outcome import outcome
 from foveate.evaluation.plots import plot_localization
 from foveate.evaluation.reliability import expected_calibration_error, reliability
 from foveate.evaluation.turning import turn_scene
-from foveate.scenes import gaze
 from foveate.scenes.folder import Scene, Scenes, read_image
 from foveate.scenes.pixels import content_key
-
-
-@dataclass
-class Found:
-    u: list
-    score: float = 10.0
-    probability: float = 0.9
-    std: list | None = None
-    trail: list = field(default_factory=list)
-    spread: list | None = None
-    flags: tuple | None = None
 
 
 def at(s, degrees, x, y):
@@ -65,11 +51,11 @@ def test_counts_of_a_small_case_are_those_made_by_hand():
     face = at(20, 0, 50, 50)
     loose = at(20, 0, 200, 62)  # 28 of 40 rows in common: IoU 28 / 52 = 0.538
     outcomes = [
-        outcome("a", [Found(face, 9.0), Found(at(21, 0, 50, 50), 5.0)], objects(face), seconds=1.0),
-        outcome("b", [Found(at(30, 0, 400, 400), 9.0), Found(loose, 8.0)],
+        outcome("a", [found(face, 9.0), found(at(21, 0, 50, 50), 5.0)], objects(face), seconds=1.0),
+        outcome("b", [found(at(30, 0, 400, 400), 9.0), found(loose, 8.0)],
                 objects(at(20, 0, 200, 50), at(20, 0, 300, 50)), seconds=3.0),
         outcome("c", [], objects(face)),
-        outcome("d", [Found(face, 1.0)], objects()),
+        outcome("d", [found(face, 1.0)], objects()),
     ]
     figures = measure(outcomes)
     assert figures["photos"] == 4 and figures["objects"] == 4
@@ -84,7 +70,7 @@ def test_counts_of_a_small_case_are_those_made_by_hand():
 
 def test_unlikely_gazes_count_for_the_best_gaze_but_not_for_recall_or_false_positives():
     face = at(20, 0, 50, 50)
-    outcomes = [outcome("a", [Found(face, probability=0.2), Found(at(20, 0, 150, 50), 1.0, 0.1)], objects(face))]
+    outcomes = [outcome("a", [found(face, probability=0.2), found(at(20, 0, 150, 50), 1.0, 0.1)], objects(face))]
     figures = measure(outcomes, min_probability=0.5)
     assert figures["top1"]["0.5"] == 1.0 and figures["recall"]["0.5"] == 0.0
     assert figures["false_positives_per_photo"] == 0.0 and figures["angle_error_degrees"]["median"] is None
@@ -95,7 +81,7 @@ def test_unlikely_gazes_count_for_the_best_gaze_but_not_for_recall_or_false_posi
 @pytest.mark.parametrize("least", [0.0, 0.1, 0.5, 0.95])
 def test_the_calibration_error_is_that_of_the_reliability_beside_it(least):
     rng = np.random.default_rng(4)
-    founds = [Found(at(20, 0, 100 * k, 50), score=p, probability=p) for k, p in enumerate(rng.random(60))]
+    founds = [found(at(20, 0, 100 * k, 50), score=p, probability=p) for k, p in enumerate(rng.random(60))]
     truths = objects(*(one.u for one in founds if rng.random() < 0.6))
     figures = measure([outcome("a", founds, truths)], least)
     rows = figures["calibration"]["reliability"]
@@ -108,15 +94,15 @@ def test_a_gaze_in_a_crowd_is_no_false_positive_and_judges_no_probability():
     crowd = np.array([[100.0, 0.0, 200.0, 100.0]])
     inside, outside = at(20, 0, 150, 50), at(20, 0, 300, 50)
     assert ignored(objects(inside, outside, at(20, 0, 95, 50)), crowd).tolist() == [True, False, False]
-    figures = measure([outcome("a", [Found(inside), Found(outside, 5.0)], objects(), crowd)])
+    figures = measure([outcome("a", [found(inside), found(outside, 5.0)], objects(), crowd)])
     assert figures["false_positives_per_photo"] == 1.0
     assert [row[2] for row in figures["calibration"]["reliability"]] == [1]
-    figures = measure([outcome("a", [Found(inside)], objects(inside), crowd)])
+    figures = measure([outcome("a", [found(inside)], objects(inside), crowd)])
     assert figures["recall"]["0.5"] == 1.0, "an annotated object inside a crowd region is still an object"
 
 
 def test_nothing_to_divide_by_is_null_and_the_figures_are_strict_json():
-    for outcomes in ([], [outcome("a", [], objects())], [outcome("a", [Found(at(9, 0, 9, 9))], objects())]):
+    for outcomes in ([], [outcome("a", [], objects())], [outcome("a", [found(at(9, 0, 9, 9))], objects())]):
         figures = measure(outcomes)
         assert figures["top1"] == figures["recall"] == {"0.3": None, "0.5": None, "0.7": None}
         assert figures["by_step"] == [] and figures["scale_error"] == {"median": None, "p90": None}
@@ -126,25 +112,25 @@ def test_nothing_to_divide_by_is_null_and_the_figures_are_strict_json():
     assert measure([outcome("a", [], objects(at(9, 0, 9, 9)))])["top1"]["0.5"] == 0.0
 
 
-@pytest.mark.parametrize(("found", "true", "error"), [(-179, 179, 2), (179, -179, 2), (180, -180, 0), (90, -90, 180)])
-def test_angle_errors_are_wrapped(found, true, error):
-    figures = measure([outcome("a", [Found(at(20, found, 50, 50))], objects(at(20, true, 50, 50)))])
+@pytest.mark.parametrize(("stated", "true", "error"), [(-179, 179, 2), (179, -179, 2), (180, -180, 0), (90, -90, 180)])
+def test_angle_errors_are_wrapped(stated, true, error):
+    figures = measure([outcome("a", [found(at(20, stated, 50, 50))], objects(at(20, true, 50, 50)))])
     assert figures["angle_error_degrees"]["median"] == pytest.approx(error, abs=1e-9)
 
 
 def test_the_scale_error_is_the_same_ratio_for_too_large_and_too_small():
     for s in (16, 25):
-        figures = measure([outcome("a", [Found(at(s, 0, 50, 50))], objects(at(20, 0, 50, 50)))])
+        figures = measure([outcome("a", [found(at(s, 0, 50, 50))], objects(at(20, 0, 50, 50)))])
         assert figures["scale_error"]["p90"] == pytest.approx(1.25)
 
 
 def test_accuracy_by_step_follows_the_best_gaze_and_holds_the_end_of_short_trails():
     face, near, far = at(20, 0, 50, 50), at(20, 0, 52, 50), at(20, 0, 150, 50)
     outcomes = [
-        outcome("a", [Found(face, trail=[far, near, face])], objects(face)),
-        outcome("b", [Found(near, trail=[near]), Found(far, 1.0, trail=[far] * 9)], objects(face)),
+        outcome("a", [found(face, trail=[far, near, face])], objects(face)),
+        outcome("b", [found(near, trail=[near]), found(far, 1.0, trail=[far] * 9)], objects(face)),
         outcome("c", [], objects(face)),
-        outcome("d", [Found(far, trail=[far, far, far, far])], objects()),
+        outcome("d", [found(far, trail=[far, far, far, far])], objects()),
     ]
     assert measure(outcomes)["by_step"] == [[0, 1 / 3], [1, 2 / 3], [2, 2 / 3]]
 
@@ -158,7 +144,7 @@ def test_true_deviations_are_covered_as_a_gaussian_says():
         spread = np.array([0.03, math.radians(2.0), 1.5, 0.7]) * rng.uniform(0.5, 1.5)
         log_s, turn, x, y = rng.normal(size=4) * spread
         truths.append(at(30 * math.exp(log_s), math.degrees(math.atan2(u[1], u[0]) + turn), u[2] + x, u[3] + y))
-        founds.append(Found(u, spread=spread))
+        founds.append(found(u, posterior=chains(u, spread)))
     parts = [slice(k, k + 400) for k in range(0, 4000, 400)]
     outcomes = [outcome(str(part), founds[part], objects(*truths[part])) for part in parts]
     calibration = measure(outcomes)["calibration"]
@@ -167,39 +153,25 @@ def test_true_deviations_are_covered_as_a_gaussian_says():
         np.testing.assert_allclose(calibration[name], [0.6827, 0.9545], atol=0.03)
 
 
-def test_deviations_of_a_and_b_become_those_of_scale_and_angle():
-    """Against the moments of 200,000 draws; relative standard error of a deviation 0.0016, bound 0.02."""
-    rng = np.random.default_rng(2)
-    u, std = np.array([at(40, 65, 100, 80)]), np.array([[0.8, 0.3, 1.5, 2.5]])
-    draws = torch.from_numpy(u + rng.normal(size=(200_000, 4)) * std)
-    expected = [torch.log(gaze.scale(draws)).std(), gaze.angle(draws).std(), draws[:, 2].std(), draws[:, 3].std()]
-    np.testing.assert_allclose(chart_spread(u, std)[0], np.array(expected), rtol=0.02)
-
-
-@pytest.mark.parametrize("trouble", [{"std": [0.0] * 4}, {"std": [1e-8] * 4}, {"std": [math.nan] * 4},
-                                     {"std": [1.0] * 4, "flags": ("not moving",)}])
-def test_a_chain_that_did_not_move_is_a_miss_even_where_it_stands_on_the_truth(trouble):
+@pytest.mark.parametrize("spread", [[0.0] * 4, [1e-8] * 4, [math.nan] * 4, [1.0, 1.0, 1.0, 1e-9]])
+def test_a_chain_that_did_not_move_is_a_miss_even_where_it_stands_on_the_truth(spread):
     face = at(20, 0, 50, 50)
-    calibration = measure([outcome("a", [Found(face, **trouble)], objects(face))])["calibration"]
+    calibration = measure([outcome("a", [found(face, posterior=chains(face, spread))], objects(face))])["calibration"]
     assert calibration["centre"] == calibration["angle"] == calibration["scale"] == [0.0, 0.0]
     assert calibration["stuck"] == 1
 
 
-def test_the_spread_of_the_posterior_comes_before_deviations_and_its_flags_count():
+def test_what_a_posterior_states_is_what_is_measured():
     face = at(20, 0, 50, 50)
-    one = Found(face, std=[1.0] * 4)
-    one.posterior = SimpleNamespace(spread=np.array([0.1, 0.2, 0.3, 0.4]), flags=("few effective draws",))
-    assert outcome("a", [one], objects(face)).spread.tolist() == [[0.1, 0.2, 0.3, 0.4]]
-    assert outcome("a", [one], objects(face)).believed.tolist() == [True]
-    one.posterior.flags = ("not moving",)
-    assert outcome("a", [one], objects(face)).believed.tolist() == [False]
-    one.posterior = None
-    assert outcome("a", [one], objects(face)).stated.tolist() == [False]
+    stated = outcome("a", [found(face, posterior=chains(face, [0.1, 0.2, 0.3, 0.4]))], objects(face))
+    assert stated.spread.tolist() == [[0.1, 0.2, 0.3, 0.4]]
+    assert stated.stated.tolist() == stated.believed.tolist() == [True]
+    assert outcome("a", [found(face)], objects(face)).stated.tolist() == [False]
 
 
 def test_gazes_that_state_no_deviation_are_in_no_share():
     face = at(20, 0, 50, 50)
-    calibration = measure([outcome("a", [Found(face)], objects(face))])["calibration"]
+    calibration = measure([outcome("a", [found(face)], objects(face))])["calibration"]
     assert calibration["n"] == 0 and calibration["angle"] == [None, None]
 
 
@@ -228,7 +200,7 @@ class Oracle(Attention):
         for image in images:
             y, x = np.nonzero(image[..., 0] > 200)
             s = math.sqrt(len(x) / math.pi)
-            founds.append([Found([s, 0.0, x.mean() + 0.5, y.mean() + 0.5])] if len(x) else [])
+            founds.append([found([s, 0.0, x.mean() + 0.5, y.mean() + 0.5])] if len(x) else [])
         return founds
 
 
@@ -297,8 +269,8 @@ def test_progress_can_stop_the_run(tmp_path):
 
 def test_the_plot_shows_the_figures_and_survives_there_being_none(tmp_path):
     face = at(20, 0, 50, 50)
-    found = outcome("a", [Found(face, trail=[at(20, 0, 150, 50), face])], objects(face))
-    for outcomes in ([], [found]):
+    one = outcome("a", [found(face, trail=[at(20, 0, 150, 50), face])], objects(face))
+    for outcomes in ([], [one]):
         figures = measure(outcomes)
         figure = plot_localization(figures, "three discs")
         figure.savefig(tmp_path / "plot.png")

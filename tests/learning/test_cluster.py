@@ -16,11 +16,12 @@ from PIL import Image
 from untrained import write_untrained
 
 from foveate.attention.attend import Attention
+from foveate.attention.cluster import attending, over_ray
 from foveate.cli import main as cli
 from foveate.cli.options import Common
 from foveate.cli.recipe import attend_settings
 from foveate.errors import BadInput
-from foveate.learning.cluster import attended, attending, expecting, over_ray
+from foveate.learning.cluster import attended, expecting
 from foveate.learning.expectation import Attended, attend_scenes
 from foveate.runtime.progress import Quiet
 from foveate.scenes.folder import read_scenes

@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from foveate.attention.background import Gaussian
 from foveate.attention.calibration import Calibration
-from foveate.attention.evidence import Evidence
+from foveate.attention.evidence import Evidence, Gaussian
 from foveate.attention.models import Models
 from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN

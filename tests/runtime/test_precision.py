@@ -5,8 +5,7 @@ import copy
 import pytest
 import torch
 
-from foveate.attention.canonical import canonical_image
-from foveate.attention.shiftnet import ShiftNet
+from foveate.attention.shiftnet import ShiftNet, canonical_image
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput
 from foveate.runtime.precision import Recast, look_dtype

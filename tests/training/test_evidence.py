@@ -5,10 +5,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from foveate.attention.background import Gaussian
-from foveate.attention.evidence import MEASURED, Evidence, capped
-from foveate.attention.search import Look
-from foveate.attention.shiftnet import ShiftNet
+from foveate.attention.evidence import MEASURED, Evidence, Gaussian, capped
+from foveate.attention.shiftnet import Look, ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.runtime.random import generator
 from foveate.scenes.pyramid import Pyramids
@@ -100,7 +98,7 @@ def test_the_ceiling_is_what_objects_usually_reach_and_noise_gains_nothing_above
 def test_a_gaze_is_measured_under_the_ceiling_and_the_ceiling_is_kept():
     gdbn, flat = GaussianDBN(1728, 2, 2), Gaussian(torch.zeros(1728), torch.eye(1728))
     gdbn.grbm.b.data.fill_(3.0)
-    look = Look(torch.zeros(3, 4), torch.zeros(3, 1024), torch.rand(3, 3, 24, 24, generator=generator(0, "glimpse")))
+    look = Look(torch.zeros(3, 4), torch.rand(3, 3, 24, 24, generator=generator(0, "glimpse")))
     evidence = Evidence(flat, -20_000.0, ShiftNet().requires_grad_(False), None, None)
 
     def measured(evidence: Evidence) -> np.ndarray:

@@ -1,7 +1,9 @@
 """Scenes -> gazes: where the objects are in an image, and how sure that is.
 
-An image is searched from many starts (`search`), or from the single one whose context covers it. Where gazes converged,
-duplicates are merged, what is measured there becomes a score and a probability (`evidence`), and Hamiltonian Monte
+    pyramid -> starts -> follow -> measure -> non-maximum suppression -> refine
+
+Gazes set out (`starts`) and are led by the networks until they rest (`shiftnet.follow`). What is measured there becomes
+a score and a probability (`evidence`); of the gazes at one object the most probable stays (`merge`). Hamiltonian Monte
 Carlo on log p(u | v, I), alternated with v and h1, makes the last adjustment and gives the posterior (`posterior`).
 
 Every image is worked on alone, with random numbers keyed on the seed and on its content (or on a name, where the caller
@@ -9,8 +11,7 @@ gives one): its result does not depend on what else is in the folder, on order, 
 under another name gets the same one.
 """
 
-from collections.abc import Sequence
-from itertools import chain, islice
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,17 +20,18 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from foveate.attention.evidence import HERE, NEAR
-from foveate.attention.found import Found, found
+from foveate.attention.evidence import HERE
+from foveate.attention.found import Found
 from foveate.attention.merge import merge
 from foveate.attention.models import Models
-from foveate.attention.posterior.refine import Refined, Resting, refine, refine_many
-from foveate.attention.search import follow, look, sound, start_gazes, votes, whole_image_start, whole_image_starts
-from foveate.attention.settings import AttendSettings, SearchSettings
-from foveate.attention.shiftnet import UNIT, ShiftNet
+from foveate.attention.posterior.refine import Resting, refine
+from foveate.attention.search import verify
+from foveate.attention.settings import AttendSettings
+from foveate.attention.shiftnet import ShiftNet, follow, look, sound
+from foveate.attention.starts import STRATEGIES
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.runtime.memory import keep_large_blocks
-from foveate.runtime.progress import Progress
+from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.workers import map_images
 from foveate.scenes.glimpse import share_outside
 from foveate.scenes.pixels import content_key
@@ -41,6 +43,103 @@ class Candidates(NamedTuple):
 
     trails: Float[Tensor, "steps n 4"]
     measured: Float[np.ndarray, "n measured"]
+
+
+class Seen(NamedTuple):
+    """What attention makes of one image.
+
+    Attributes:
+        founds: The objects, most probable first.
+        places: Where gazes came to rest, several perhaps at one object.
+        scores: Log-odds of an object at each place.
+    """
+
+    founds: list[Found]
+    places: Float[Tensor, "n 4"]
+    scores: Float[np.ndarray, "n"]
+
+
+def attend(
+    models: Models,
+    pyramids: Pyramids,
+    names: Mapping[int, str],
+    settings: AttendSettings,
+    progress: Progress | None = None,
+    phase: str = "attending",
+    together: int | None = None,
+) -> list[Seen]:
+    """Searches images, ranks what was found, refines the best of it: whoever attends does it here.
+
+    Args:
+        models: What looks.
+        pyramids: The images.
+        names: Of each image to attend, by its number in `pyramids`; its random numbers are keyed on the name.
+        settings: How.
+        progress: Shows how far it is, and may stop it.
+        phase: What it is called there.
+        together: Gazes, of several images perhaps, whose posteriors are sampled at a time; see `refine`.
+    """
+
+    def look_over(image: int) -> Seen:
+        return rank(models, search(models, pyramids.only(image), settings), settings)
+
+    progress, seen = progress or Quiet(), []
+    with progress.phase(phase, len(names)) as tick:
+        for each in map_images(look_over, names, 1 if len(names) == 1 else None):
+            seen.append(each)
+            tick(len(seen))
+    chosen, resting = _probable(names, seen, settings)
+    with progress.phase(f"{phase}: posterior", len(chosen)) as tick:
+        refined = refine(models, pyramids, resting, settings.posterior, settings.seed, tick, together)
+        for (founds, k), posterior in zip(chosen, refined, strict=True):
+            founds[k] = founds[k].refined(posterior)
+    return seen
+
+
+def search(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Candidates:
+    """Leads gazes over the single image of `pyramids`, and measures what speaks for an object where they rest."""
+    trails, votes, steps = STRATEGIES[settings.starts](models, pyramids, settings)
+    for net, count in ((models.shiftnet, steps), (models.fine, settings.search.fine)):
+        if net is not None:
+            led = follow(net, models.canonical, pyramids, _the_image(trails), trails[-1], count)
+            trails = torch.cat((trails, led[1:]))
+    kept = sound(trails[-1], pyramids)
+    trails, votes = trails[:, kept], votes[kept.numpy()]
+    seen = look(models.shiftnet, models.canonical, pyramids, _the_image(trails), trails[-1])
+    here = verify(models, pyramids, trails[-1])[:, HERE]
+    outside = share_outside(pyramids, _the_image(trails), trails[-1])
+    return Candidates(trails, models.trained_evidence.measure(models.gdbn, seen, here, votes, outside))
+
+
+def rank(models: Models, candidates: Candidates, settings: AttendSettings) -> Seen:
+    """One gaze an object, the most probable first, by what was measured; none is refined yet."""
+    trails, evidence = candidates.trails, models.trained_evidence
+    scores = evidence.score(candidates.measured)
+    probabilities = evidence.probability(scores)
+    order = merge(trails[-1], scores).kept
+    order = order[probabilities[order] >= settings.min_probability][: settings.max_gazes]
+    founds = [Found.at_rest(trails[:, k].numpy().copy(), float(scores[k]), float(probabilities[k])) for k in order]
+    return Seen(founds, trails[-1].clone(), scores)
+
+
+def _the_image(trails: Float[Tensor, "steps n 4"]) -> Tensor:
+    """Where each gaze looks: at the one image there is."""
+    return torch.zeros(trails.shape[1], dtype=torch.int64)
+
+
+def _probable(
+    names: Mapping[int, str], seen: Sequence[Seen], settings: AttendSettings
+) -> tuple[list[tuple[list[Found], int]], Resting]:
+    """The gazes whose posteriors are sampled, the best and the probable ones of each image, and where they stand."""
+    chosen, index, gazes, keys = [], [], [], []
+    for (image, name), (founds, _, _) in zip(names.items(), seen, strict=True):
+        for k, found in enumerate(founds):
+            if settings.posterior.chains and (k == 0 or found.probability >= settings.sample_above):
+                chosen.append((founds, k))
+                index.append(image)
+                gazes.append(torch.from_numpy(found.u))
+                keys.append(f"{name} {k}")
+    return chosen, Resting(index, torch.stack(gazes) if gazes else torch.zeros(0, 4, dtype=torch.float64), keys)
 
 
 class Attention:
@@ -92,143 +191,5 @@ class Attention:
 
     def attend_one(self, image: Shaped[np.ndarray, "h w 3"], name: str, settings: AttendSettings) -> list[Found]:
         """`attend` for one image."""
-        pyramids = Pyramids.from_images([image])
-        ranked = _ranked(self.models, pyramids, settings)
-        resting = ranked.resting(0, name)
-        return _founds(ranked, refine(self.models, pyramids, resting, settings.posterior, settings.seed))
-
-
-def attend_pyramids(
-    models: Models,
-    pyramids: Pyramids,
-    images: Sequence[int],
-    names: Sequence[str],
-    settings: AttendSettings,
-    progress: Progress,
-    phase: str,
-) -> list[list[Found]]:
-    """`Attention.attend` for some of the images of pyramids at hand: the gazes of all are sampled together.
-
-    Args:
-        models: What looks.
-        pyramids: The images.
-        images: Numbers of those to attend.
-        names: A name an image, on which its random numbers are keyed.
-        settings: How.
-        progress: Shows how far it is, and may stop it.
-        phase: What it is called there.
-    """
-    if not images:
-        return []
-    ranked = []
-    with progress.phase(phase, len(images)) as tick:
-        for each in map_images(lambda i: _ranked(models, pyramids.only(i), settings), images):
-            ranked.append(each)
-            tick(len(ranked))
-    each_resting = [r.resting(i, name) for r, i, name in zip(ranked, images, names, strict=True)]
-    index, ends, keys = zip(*each_resting, strict=True)
-    resting = Resting(list(chain(*index)), torch.cat(ends), list(chain(*keys)))
-    with progress.phase(f"{phase}: posterior", len(resting.gazes)) as tick:
-        refined = refine_many(models, pyramids, resting, settings.posterior, settings.seed, tick)
-        return [_founds(each, list(islice(refined, each.sampled))) for each in ranked]
-
-
-class _Ranked(NamedTuple):
-    """What will be reported of an image, most probable first; the first `sampled` have their posterior sampled."""
-
-    trails: Float[Tensor, "steps n 4"]
-    scores: Float[np.ndarray, "n"]
-    probabilities: Float[np.ndarray, "n"]
-    sampled: int
-
-    def resting(self, image: int, name: str) -> Resting:
-        """The gazes whose posterior is sampled, in the image of this number and name."""
-        names = [f"{name} {rank}" for rank in range(self.sampled)]
-        return Resting([image] * self.sampled, self.trails[-1, : self.sampled], names)
-
-
-def _ranked(models: Models, pyramids: Pyramids, settings: AttendSettings) -> _Ranked:
-    """Searches the single image of `pyramids` and chooses what is reported."""
-    candidates = find(models, pyramids, settings)
-    evidence = models.trained_evidence
-    scores = evidence.score(candidates.measured)
-    probabilities = evidence.probability(scores)
-    order = merge(candidates.trails[-1], scores).kept  # one gaze an object, the most probable first
-    order = order[probabilities[order] >= settings.min_probability][: settings.max_gazes]
-    sampled = max(int((probabilities[order] >= settings.sample_above).sum()), min(len(order), 1))
-    return _Ranked(candidates.trails[:, order], scores[order], probabilities[order], sampled)
-
-
-def _founds(ranked: _Ranked, refined: Sequence[Refined]) -> list[Found]:
-    return [
-        found(ranked.trails[:, k], float(score), float(probability), refined[k] if k < len(refined) else None)
-        for k, (score, probability) in enumerate(zip(ranked.scores, ranked.probabilities, strict=True))
-    ]
-
-
-def find(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Candidates:
-    """Searches the single image of `pyramids`, and measures what speaks for an object where gazes came to rest."""
-    height, width = int(pyramids.height[0, 0]), int(pyramids.width[0, 0])
-    if settings.starts == "one":
-        ended = Ended(_follow(models, pyramids, whole_image_start(width, height), settings.one_steps), np.ones(1))
-    else:
-        ended = _search(models, pyramids, width, height, settings.search)
-    ended = _closer(models, pyramids, ended, settings.search.fine)
-    trails, zeros = ended.trails, torch.zeros(len(ended.votes), dtype=torch.int64)
-    outside = share_outside(pyramids, zeros, trails[-1])
-    seen = look(models.shiftnet, models.canonical, pyramids, zeros, trails[-1])
-    here = _verify(models, pyramids, trails[-1])[:, HERE]
-    measured = models.trained_evidence.measure(models.gdbn, seen, here, ended.votes, outside)
-    return Candidates(trails, measured)
-
-
-def _verify(models: Models, pyramids: Pyramids, gazes: Float[Tensor, "n 4"]) -> Float[Tensor, "n 2"]:
-    """The verifier's log-odds at each gaze, of an object near and of one here."""
-    zeros = torch.zeros(len(gazes), dtype=torch.int64)
-    # `look` takes a network's outputs for changes of gaze, in their units.
-    change = look(models.trained_evidence.verifier, models.canonical, pyramids, zeros, gazes).change
-    return change[:, [NEAR, HERE]] / torch.tensor(UNIT)[[NEAR, HERE]]
-
-
-class Ended(NamedTuple):
-    """Where gazes came to rest, each for a crowd: their trails, and how many starts of each hundred ended there."""
-
-    trails: Float[Tensor, "steps n 4"]
-    votes: Float[np.ndarray, "n"]
-
-
-def _search(models: Models, pyramids: Pyramids, width: int, height: int, search: SearchSettings) -> Ended:
-    """Sends gazes out, follows those with a prospect and those that cover the image, until they rest."""
-    starts, covering = start_gazes(width, height, search), whole_image_starts(width, height, search)
-    led = _follow(models, pyramids, starts, 1)
-    prospect = _verify(models, pyramids, led[-1]).sum(1)
-    count = max(1, round(search.keep * len(starts)))
-    chosen = torch.sort(torch.argsort(prospect, descending=True, stable=True)[:count]).values
-    led = torch.cat((_follow(models, pyramids, covering, 1), led[:, chosen]), 1)
-    trails = torch.cat((led, _follow(models, pyramids, led[-1], search.steps - 1)[1:]))
-    trails = trails[:, sound(trails[-1], pyramids)]
-    # What merely lies within another is a crowd of its own: a face lies within the head and shoulders at which a gaze
-    # may pause.
-    agreed = votes(trails[-1])
-    promise = _verify(models, pyramids, trails[-1])[:, HERE].numpy() + np.log(agreed)
-    crowds = merge(trails[-1], promise, iou=search.crowd, inside=2.0)
-    first, weights = torch.from_numpy(crowds.kept[: search.candidates]), crowds.votes[: search.candidates]
-    gazes = torch.cat((trails[:, first], _follow(models, pyramids, trails[-1, first], search.settle)[1:]))
-    good = torch.nonzero(sound(gazes[-1], pyramids))[:, 0]
-    counts = votes(gazes[-1, good], weights=weights[good.numpy()]) * 100 / (len(starts) + len(covering))
-    return Ended(gazes[:, good], counts)
-
-
-def _closer(models: Models, pyramids: Pyramids, ended: Ended, steps: int) -> Ended:
-    """The last steps, by the network that looks closer, where there is one."""
-    if models.fine is None or not steps:
-        return ended
-    zeros = torch.zeros(len(ended.votes), dtype=torch.int64)
-    led = follow(models.fine, models.canonical, pyramids, zeros, ended.trails[-1], steps)
-    good = torch.nonzero(sound(led[-1], pyramids))[:, 0]
-    return Ended(torch.cat((ended.trails, led[1:]))[:, good], ended.votes[good.numpy()])
-
-
-def _follow(models: Models, pyramids: Pyramids, starts: Float[Tensor, "n 4"], steps: int) -> Float[Tensor, "gazes n 4"]:
-    zeros = torch.zeros(len(starts), dtype=torch.int64)
-    return follow(models.shiftnet, models.canonical, pyramids, zeros, starts, steps)
+        (seen,) = attend(self.models, Pyramids.from_images([image]), {0: name}, settings)
+        return seen.founds

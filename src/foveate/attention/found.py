@@ -1,16 +1,52 @@
-"""One object that attention found, or what may be one."""
+"""One object that attention found, or what may be one, and what the chains of its posterior say."""
 
+import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
-from torch import Tensor
+from jaxtyping import Float
 
-from foveate.attention.posterior.refine import Refined
+NOT_MOVING, DIVERGING, DISAGREEING, FEW = "not moving", "diverging", "chains disagree", "few effective draws"
+"""What may be wrong with the chains of a gaze (`Refined.flags`)."""
+STILL = 1e-6  # of a half-side, of a radian or of log scale: a spread below it is a chain that didn't move
 
-# Below this share of a half-side, of a radian or of log scale, a spread is a chain that didn't move, not certainty.
-NOT_MOVING = 1e-6
+
+@dataclass(frozen=True)
+class Refined:
+    """What the chains of one gaze found.
+
+    Attributes:
+        u: The posterior mean, or the gaze the chains started from where they can't be believed.
+        std: Standard deviations of (a, b, tx, ty), pixels; NaN where the chains did not move.
+        spread: Standard deviations of (log s, angle in radians, tx, ty); NaN likewise.
+        trail: The mean of all draws so far, at some of the draws, then u: the estimate as it settles.
+        draws: Some draws of all chains.
+        rhat: Of (log s, angle, tx, ty).
+        ess: Bulk effective sample sizes of the same.
+        acceptance: Mean acceptance probability of each chain.
+        flags: What is wrong with the chains, in words.
+    """
+
+    u: Float[np.ndarray, "4"]
+    std: Float[np.ndarray, "4"]
+    spread: Float[np.ndarray, "4"]
+    trail: Float[np.ndarray, "steps 4"]
+    draws: Float[np.ndarray, "draws 4"]
+    rhat: Float[np.ndarray, "4"]
+    ess: Float[np.ndarray, "4"]
+    acceptance: Float[np.ndarray, "chains"]
+    flags: tuple[str, ...]
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Flags for which the draws can't be believed; chains that merely disagree are far apart, and say so."""
+        return tuple(sorted({NOT_MOVING, DIVERGING} & set(self.flags)))
+
+    def moved(self, factor: float, x: float | int = 0, y: float | int = 0) -> "Refined":
+        """The same posterior in an image `factor` times the size, whose origin then lies at (-x, -y)."""
+        u, trail, draws = (_moved(part, factor, x, y) for part in (self.u, self.trail, self.draws))
+        spread = self.spread * np.array([1.0, 1.0, factor, factor])
+        return replace(self, u=u, trail=trail, draws=draws, std=self.std * factor, spread=spread)
 
 
 @dataclass(frozen=True)
@@ -21,30 +57,70 @@ class Found:
         u: The gaze (a, b, tx, ty): posterior mean where there is one, else where the network came to rest.
         score: Log-odds in nats by which gazes are ranked.
         probability: P(object | score).
-        std: Posterior standard deviations of (a, b, tx, ty), pixels; NaN where the chains did not move.
         trail: Every gaze on the way, the start first.
-        network_steps: How many of the trail's steps are the network's; the rest are Monte Carlo's.
+        network_steps: How many of the trail's steps are the networks'; the rest are Monte Carlo's.
         posterior: What the chains found, None where they were not run.
     """
 
     u: Float[np.ndarray, "4"]
     score: float
     probability: float
-    std: Float[np.ndarray, "4"]
     trail: Float[np.ndarray, "steps 4"]
     network_steps: int
     posterior: Refined | None = None
 
-    @property
-    def spread(self) -> Float[np.ndarray, "4"] | None:
-        """Posterior standard deviations of (log s, angle in radians, tx, ty); None without a posterior."""
-        return None if self.posterior is None else self.posterior.spread
+    @classmethod
+    def at_rest(cls, trail: Float[np.ndarray, "steps 4"], score: float, probability: float) -> "Found":
+        """Where the network left a gaze, before any chain has run."""
+        return cls(trail[-1], score, probability, trail, len(trail) - 1)
 
-    def scaled(self, factor: float) -> "Found":
-        """The same object in an image `factor` times the size."""
-        posterior = self.posterior and self.posterior.scaled(factor)
-        u, std, trail = self.u * factor, self.std * factor, self.trail * factor
-        return replace(self, u=u, std=std, trail=trail, posterior=posterior)
+    def refined(self, posterior: Refined) -> "Found":
+        """With what the chains that set out from it found."""
+        return replace(self, u=posterior.u, trail=np.concatenate((self.trail, posterior.trail)), posterior=posterior)
+
+    def moved(self, factor: float, x: float | int = 0, y: float | int = 0) -> "Found":
+        """The same object in an image `factor` times the size, whose origin then lies at (-x, -y)."""
+        posterior = self.posterior and self.posterior.moved(factor, x, y)
+        u, trail = _moved(self.u, factor, x, y), _moved(self.trail, factor, x, y)
+        return replace(self, u=u, trail=trail, posterior=posterior)
+
+    @property
+    def scale(self) -> float:
+        """Half-side of its square, pixels."""
+        return math.hypot(self.u[0], self.u[1])
+
+    @property
+    def angle(self) -> float:
+        """Degrees in (-180, 180], clockwise on the screen."""
+        angle = math.degrees(math.atan2(self.u[1], self.u[0]))
+        return 180.0 if angle <= -180.0 else angle
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """The upright square (x0, y0, x1, y1) around its centre, pixels."""
+        (_, _, x, y), s = self.u.tolist(), self.scale
+        return x - s, y - s, x + s, y + s
+
+    @property
+    def rest(self) -> Float[np.ndarray, "4"]:
+        """The gaze where the network left it."""
+        return self.trail[self.network_steps]
+
+    @property
+    def std(self) -> Float[np.ndarray, "4"]:
+        """Posterior standard deviations of (a, b, tx, ty), pixels; NaN without chains, and where they did not move."""
+        return np.full(4, np.nan) if self.posterior is None else self.posterior.std
+
+    @property
+    def spread(self) -> Float[np.ndarray, "4"]:
+        """Posterior standard deviations of (log s, angle in radians, tx, ty); NaN as for `std`."""
+        return np.full(4, np.nan) if self.posterior is None else self.posterior.spread
+
+    @property
+    def spread_is_known(self) -> bool:
+        """Whether there is a spread, and not that of chains that did not move: finite, and above `STILL`."""
+        relative = self.spread / np.array([1.0, 1.0, max(self.scale, 1e-300), max(self.scale, 1e-300)])
+        return bool((np.isfinite(relative) & (np.nan_to_num(relative) > STILL)).all())
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -52,56 +128,7 @@ class Found:
         return () if self.posterior is None else self.posterior.flags
 
 
-def found(trail: Float[Tensor, "steps 4"], score: float, probability: float, refined: Refined | None) -> Found:
-    """From the network's trail and what the chains found, if they were run."""
-    steps = trail.numpy()
-    if refined is None:
-        return Found(steps[-1], score, probability, np.full(4, np.nan), steps, len(steps) - 1)
-    whole = np.concatenate((steps, refined.trail), axis=0)
-    return Found(refined.u, score, probability, refined.std, whole, len(steps) - 1, refined)
-
-
-def spread_of(found: Any) -> Float[np.ndarray, "4"] | None:
-    """Stated standard deviations of (log s, angle in radians, tx, ty); None where no posterior was sampled.
-
-    They are the `spread` of the gaze or of its `posterior`; failing that, they follow from `std`, those of
-    (a, b, tx, ty), to first order. A `posterior` of None says that no deviation is stated, whatever `std` holds.
-    """
-    spread, std = of_posterior(found, "spread"), getattr(found, "std", None)
-    if spread is not None:
-        return four(spread)
-    if std is None or getattr(found, "posterior", "unknown") is None:
-        return None
-    return chart_spread(four(found.u)[None], four(std)[None])[0]
-
-
-def of_posterior(found: Any, name: str) -> Any:
-    """An attribute of the gaze, or else of its posterior; None where neither has it."""
-    own = getattr(found, name, None)
-    return getattr(getattr(found, "posterior", None), name, None) if own is None else own
-
-
-def chart_spread(u: Float[np.ndarray, "n 4"], std: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
-    """Standard deviations of (log s, angle, tx, ty) from those of (a, b, tx, ty), to first order.
-
-    d log s = (a da + b db) / s^2 and d angle = (a db - b da) / s^2, a and b taken as uncorrelated.
-    """
-    a, b = u[:, 0], u[:, 1]
-    square = np.maximum(a * a + b * b, 1e-300)
-    log_s = np.hypot(a * std[:, 0], b * std[:, 1]) / square
-    angle = np.hypot(a * std[:, 1], b * std[:, 0]) / square
-    return np.stack([log_s, angle, std[:, 2], std[:, 3]], axis=1)
-
-
-def moving(u: Float[np.ndarray, "n 4"], spread: Float[np.ndarray, "n 4"]) -> Bool[np.ndarray, " n"]:
-    """Whether a spread in (log s, angle, tx, ty) is one: finite, and above 1e-6 (of a half-side for the centre)."""
-    s = np.maximum(np.hypot(u[:, 0], u[:, 1]), 1e-300)[:, None]
-    relative = np.concatenate([spread[:, :2], spread[:, 2:] / s], axis=1)
-    finite = np.isfinite(relative)
-    return np.all(finite & (np.where(finite, relative, 0.0) > NOT_MOVING), axis=1)
-
-
-def four(values: Any) -> Float[np.ndarray, "4"]:
-    """Four numbers as float64, from a tensor, an array or a list."""
-    values = values.detach().cpu() if hasattr(values, "detach") else values
-    return np.asarray(values, dtype=np.float64).reshape(4)
+def _moved(
+    gazes: Float[np.ndarray, "*n 4"], factor: float, x: float | int, y: float | int
+) -> Float[np.ndarray, "*n 4"]:
+    return gazes * factor + np.array([0.0, 0.0, x, y])

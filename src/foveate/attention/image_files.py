@@ -16,7 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from foveate.attention.attend import Attention
+from foveate.attention.found import Found
 from foveate.attention.output import to_json
+from foveate.attention.settings import AttendSettings
 from foveate.attention.tiles import Tile, cut, scales, together
 from foveate.errors import BadInput
 from foveate.runtime.progress import Tick
@@ -32,7 +35,7 @@ class Attended:
     Attributes:
         name: What the results call it.
         pixels: [height, width, 3], reduced if it is larger than attended to, or None with an error.
-        founds: The `Found`s of it, best first, in `pixels`.
+        founds: The objects in it, best first, in pixels of `pixels`.
         width: Of the image in full.
         height: Of the image in full.
         scale: Pixels of `pixels` per pixel of the image.
@@ -42,7 +45,7 @@ class Attended:
 
     name: str
     pixels: np.ndarray | None = None
-    founds: Sequence[Any] = ()
+    founds: Sequence[Found] = ()
     width: int = 0
     height: int = 0
     scale: float = 1.0
@@ -56,20 +59,20 @@ class Attended:
         gazes = [to_json(found, self.width, self.height) for found in self._in_full()]
         return {"image": self.name, "width": self.width, "height": self.height, "gazes": gazes}
 
-    def detail(self) -> tuple[np.ndarray | None, Sequence[Any]]:
+    def detail(self) -> tuple[np.ndarray | None, Sequence[Found]]:
         """Pixels as fine as those that were attended, to cut crops from, and the gazes in them."""
         if self.path is None or not self.founds:
             return self.pixels, self.founds
         return open_picture(self.path).pixels, self._in_full()
 
-    def _in_full(self) -> Sequence[Any]:
-        return self.founds if self.scale == 1.0 else [found.scaled(1.0 / self.scale) for found in self.founds]
+    def _in_full(self) -> Sequence[Found]:
+        return self.founds if self.scale == 1.0 else [found.moved(1.0 / self.scale) for found in self.founds]
 
 
 def attend_images(
-    attention: Any,
+    attention: Attention,
     images: Sequence[tuple[str, str]],
-    settings: Any,
+    settings: AttendSettings,
     tick: Tick,
     workers: int | None = None,
     tiles: bool = False,
@@ -77,9 +80,9 @@ def attend_images(
     """Attend to image files in their order; one that can't be read, or used, gives an error and no end to the others.
 
     Args:
-        attention: An `Attention`.
+        attention: What looks.
         images: (name, path) each.
-        settings: Its `AttendSettings`.
+        settings: How.
         tick: Called with the number of images done.
         workers: Images (or tiles) at a time; one a core if nothing is said. Results don't depend on it.
         tiles: Attend images larger than `settings.largest` in tiles as well.
@@ -94,7 +97,9 @@ def attend_images(
         tick(done)
 
 
-def _whole(attention: Any, images: Sequence[tuple[str, str]], settings: Any, workers: int | None) -> Iterator[Attended]:
+def _whole(
+    attention: Attention, images: Sequence[tuple[str, str]], settings: AttendSettings, workers: int | None
+) -> Iterator[Attended]:
     """Each image at once, reduced where it is larger than `settings.largest`."""
 
     def attend(image: tuple[str, str]) -> Attended:
@@ -109,7 +114,9 @@ def _whole(attention: Any, images: Sequence[tuple[str, str]], settings: Any, wor
     return map_images(attend, images, workers)
 
 
-def _tiled(attention: Any, images: Sequence[tuple[str, str]], settings: Any, workers: int | None) -> Iterator[Attended]:
+def _tiled(
+    attention: Attention, images: Sequence[tuple[str, str]], settings: AttendSettings, workers: int | None
+) -> Iterator[Attended]:
     """Each image whole as `_whole` does, and larger ones in tiles of that size too."""
 
     def pieces() -> Iterator[tuple[int, Picture | Tile | str]]:
@@ -119,7 +126,7 @@ def _tiled(attention: Any, images: Sequence[tuple[str, str]], settings: Any, wor
             except BadInput as error:
                 yield number, _why(error, path)
 
-    def attend(piece: tuple[int, Picture | Tile | str]) -> tuple[int, Picture | str | None, list[Any]]:
+    def attend(piece: tuple[int, Picture | Tile | str]) -> tuple[int, Picture | str | None, list[Found]]:
         number, part = piece
         if isinstance(part, str):
             return number, part, []
@@ -129,7 +136,7 @@ def _tiled(attention: Any, images: Sequence[tuple[str, str]], settings: Any, wor
             return number, _why(error, images[number][1]), []
         if isinstance(part, Tile):
             return number, None, [part.in_picture(found) for found in founds if part.holds(found)]
-        return number, part, [found.scaled(1.0 / part.scale) for found in founds]
+        return number, part, [found.moved(1.0 / part.scale) for found in founds]
 
     for number, done in groupby(map_images(attend, pieces(), workers), key=itemgetter(0)):
         whole, founds, why = None, [], None
@@ -143,11 +150,11 @@ def _tiled(attention: Any, images: Sequence[tuple[str, str]], settings: Any, wor
         elif whole.scale == 1.0:
             yield _attended(name, whole, founds)
         else:
-            best = [found.scaled(whole.scale) for found in together(founds, settings.max_gazes)]
+            best = [found.moved(whole.scale) for found in together(founds, settings.max_gazes)]
             yield replace(_attended(name, whole, best), path=path)
 
 
-def _pieces(path: str, settings: Any) -> Iterator[Picture | Tile]:
+def _pieces(path: str, settings: AttendSettings) -> Iterator[Picture | Tile]:
     """A picture whole, reduced to a tile's size, then the tiles of its finer levels."""
     whole = open_picture(path, settings.largest)
     yield whole
@@ -157,12 +164,12 @@ def _pieces(path: str, settings: Any) -> Iterator[Picture | Tile]:
         yield from cut(level.pixels, settings.largest, level.scale)
 
 
-def _attend(attention: Any, pixels: np.ndarray, settings: Any) -> list[Any]:
+def _attend(attention: Attention, pixels: np.ndarray, settings: AttendSettings) -> list[Found]:
     (founds,) = attention.attend([pixels], [content_key(pixels)], settings)
     return founds
 
 
-def _attended(name: str, picture: Picture, founds: Sequence[Any]) -> Attended:
+def _attended(name: str, picture: Picture, founds: Sequence[Found]) -> Attended:
     return Attended(name, picture.pixels, founds, picture.width, picture.height, picture.scale)
 
 

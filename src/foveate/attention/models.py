@@ -1,19 +1,15 @@
 """The models of a RUN, as attention uses them together."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from foveate.attention.canonical import canonical_image
 from foveate.attention.evidence import Evidence
 from foveate.attention.patch_conditionals import PatchConditionals
 from foveate.attention.settings import CLOSER
-from foveate.attention.shiftnet import ShiftNet
+from foveate.attention.shiftnet import Canonical, ShiftNet, canonical_image
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput, present
 from foveate.storage.files import load_tensors, save_tensors
@@ -38,7 +34,7 @@ class Models:
     fine: ShiftNet | None = None
 
     @cached_property
-    def canonical(self) -> Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]:
+    def canonical(self) -> Canonical:
         """Glimpse in [0, 1] -> v."""
         return canonical_image(self.gdbn)
 

@@ -7,58 +7,47 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from numpy import ndarray
 from PIL import Image
 
-from foveate.attention.found import of_posterior
+from foveate.attention.found import Found
 from foveate.attention.overlay import as_bytes, draw_overlay
 from foveate.errors import BadInput
 from foveate.scenes.warp import warp
+from foveate.storage.files import strict
 
 __all__ = ["coco", "crop", "draw_overlay", "output_name", "to_json"]
 
-DIAGNOSTICS = ("rhat", "ess", "acceptance", "divergences", "flags")
+DIAGNOSTICS = ("rhat", "ess", "acceptance")  # of `Refined`
 CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
 
 
-def to_json(found: Any, width: int, height: int) -> dict[str, Any]:
+def to_json(found: Found, width: int, height: int) -> dict[str, Any]:
     """A gaze as the lines of `attend` write it: strict JSON, null for what is not finite.
 
     Besides u, box, scale, angle, score, probability, std and trail: `inside`, the share of the box that lies in the
     image, and the diagnostics of the posterior where there was one.
 
     Args:
-        found: Has `u`, `score`, `probability`, `std`, `trail`, perhaps a `posterior` with diagnostics.
+        found: In pixels of the image in full.
         width: Of the image, pixels.
         height: Of the image, pixels.
     """
-    u = _plain(found.u)
-    a, b, x, y = u
-    s = math.hypot(a, b)
-    box = [x - s, y - s, x + s, y + s]
     gaze = {
-        "u": u,
-        "box": box,
-        "scale": s,
-        "angle": degrees(u),
+        "u": found.u,
+        "box": found.box,
+        "scale": found.scale,
+        "angle": found.angle,
         "score": found.score,
         "probability": found.probability,
-        "std": [math.nan] * 4 if found.std is None else _plain(found.std),
-        "trail": [_plain(step) for step in found.trail],
-        "inside": _share_inside(box, width, height),
+        "std": found.std,
+        "trail": found.trail,
+        "inside": _share_inside(found.box, width, height),
     }
-    for name in DIAGNOSTICS:
-        value = of_posterior(found, name)
-        if value is not None:
-            gaze[name] = _plain(value)
-    return _strict(gaze)
-
-
-def degrees(u: Sequence[float]) -> float:
-    """The gaze's angle in degrees, in (-180, 180]; clockwise on the screen."""
-    angle = math.degrees(math.atan2(u[1], u[0]))
-    return 180.0 if angle <= -180.0 else angle
+    if found.posterior is not None:
+        gaze |= {name: getattr(found.posterior, name) for name in DIAGNOSTICS}
+    return strict(gaze | {"flags": found.flags})
 
 
 def coco(records: Iterable[Mapping[str, Any]], category: str) -> dict[str, Any]:
@@ -125,13 +114,15 @@ def output_name(image_name: str) -> str:
     return f"{readable or 'image'}-{digest}"
 
 
-def crop(image: Shaped[ndarray, "height width 3"], u: Any, size: int) -> Image.Image:
+def crop(
+    image: Shaped[ndarray, "height width 3"], u: Sequence[float | int] | Float[ndarray, "4"], size: int
+) -> Image.Image:
     """What the gaze looks at, upright and `size` pixels wide: resampled without aliasing, the mean colour outside.
 
     Raises:
         BadInput: The gaze is not finite or has no size.
     """
-    a, b, x, y = _plain(u)
+    a, b, x, y = map(float, u)
     if not all(map(math.isfinite, (a, b, x, y))) or math.hypot(a, b) == 0.0:
         raise BadInput(f"gaze {[a, b, x, y]} can't be cropped: it must be finite, with a half-side above 0")
     linear = np.array([[a, -b], [b, a]]) * (2.0 / size)
@@ -140,28 +131,8 @@ def crop(image: Shaped[ndarray, "height width 3"], u: Any, size: int) -> Image.I
     return Image.fromarray(as_bytes(pixels))
 
 
-def _share_inside(box: list[float], width: int, height: int) -> float:
+def _share_inside(box: tuple[float, float, float, float], width: int, height: int) -> float:
     x0, y0, x1, y1 = box
     across, down = min(x1, width) - max(x0, 0.0), min(y1, height) - max(y0, 0.0)
     area = (x1 - x0) * (y1 - y0)
     return max(across, 0.0) * max(down, 0.0) / area if area > 0.0 else 0.0
-
-
-def _plain(value: Any) -> Any:
-    """Numbers, lists of them and texts as Python has them, from arrays and tensors."""
-    value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, str):
-        return value
-    return [_plain(part) for part in value] if isinstance(value, Iterable) else value
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _strict(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_strict(part) for part in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value

@@ -3,14 +3,13 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFont
 
-from foveate.attention.found import moving, of_posterior, spread_of
+from foveate.attention.found import Found, Refined
 
 TRAIL = ((255, 214, 10), (139, 205, 80), (32, 170, 190), (37, 99, 235))
 """Yellow, through green and teal, to blue: a trail from its first gaze to its last."""
@@ -25,7 +24,7 @@ INTERVAL_95 = 1.959963984540054
 """Half the interval that holds 95 % on a line."""
 
 
-def draw_overlay(image: Shaped[ndarray, "height width 3"], founds: Sequence[Any]) -> Image.Image:
+def draw_overlay(image: Shaped[ndarray, "height width 3"], founds: Sequence[Found]) -> Image.Image:
     """The photograph with every gaze on it.
 
     A thick blue square where the object is, a tick that stands on the middle of its top edge and points up in the
@@ -36,8 +35,7 @@ def draw_overlay(image: Shaped[ndarray, "height width 3"], founds: Sequence[Any]
 
     Args:
         image: uint8, uint16 or floating in [0, 1].
-        founds: Best first, each with `u`, `probability`, `trail`, and its posterior as
-            `found.spread_of` finds it.
+        founds: Best first.
     """
     picture = Image.fromarray(as_bytes(image))
     longest = max(picture.size)
@@ -98,10 +96,9 @@ class _Pen:
         return [(float(x) * self.factor, float(y) * self.factor) for x, y in points]
 
 
-def _draw_trail(pen: _Pen, found: Any) -> None:
+def _draw_trail(pen: _Pen, found: Found) -> None:
     """The network's steps; Monte Carlo's small ones would lie on the final square and hide it."""
-    trail = np.asarray(found.trail, dtype=np.float64).reshape(-1, 4)
-    trail = [u for u in trail[: getattr(found, "network_steps", len(trail)) + 1] if _drawable(u)]
+    trail = [u for u in found.trail[: found.network_steps + 1] if _drawable(u)]
     if len(trail) < 2:
         return
     places = np.unique(np.linspace(0, len(trail) - 1, min(STEPS_DRAWN, len(trail))).round().astype(int))
@@ -111,51 +108,50 @@ def _draw_trail(pen: _Pen, found: Any) -> None:
         pen.lines([u[2:] for u in trail[low : high + 1]], colour, 0.7, 0.5)
 
 
-def _draw_posterior(pen: _Pen, found: Any) -> None:
+def _draw_posterior(pen: _Pen, found: Found) -> None:
     """The ellipse of the centre and the wedge of the angle; neither where the chains did not move."""
-    u, spread = np.asarray(found.u, dtype=np.float64), spread_of(found)
-    if spread is None or not moving(u[None], spread[None])[0]:
+    if found.posterior is None or not found.spread_is_known:
         return
-    half, s = min(INTERVAL_95 * spread[1], math.pi), math.hypot(u[0], u[1])
+    u, spread, s = found.u, found.spread, found.scale
+    half = min(INTERVAL_95 * spread[1], math.pi)
     angles = math.atan2(u[1], u[0]) + np.linspace(-half, half, 41)
     arc = u[2:] + s * np.stack([np.sin(angles), -np.cos(angles)], axis=1)
     pen.filled([u[2:], *arc], (255, 255, 255, 70))
     pen.lines([u[2:], *arc], (255, 255, 255, 200), 0.3, 0.3, closed=True)
     turns = np.linspace(0.0, 2.0 * math.pi, 61)
     circle = np.stack([np.cos(turns), np.sin(turns)], axis=1)
-    offsets = ELLIPSE_95 * circle @ _root_covariance(found, spread).T
+    offsets = ELLIPSE_95 * circle @ _root_covariance(found.posterior).T
     ellipse = list(u[2:] + offsets)
     if np.hypot(*offsets.T).max() < FILLED * s:
         pen.filled(ellipse, (*TRAIL[-1], 90))
     pen.lines(ellipse, (255, 255, 255, 230), 0.5, 0.4)
 
 
-def _root_covariance(found: Any, spread: Float[ndarray, "4"]) -> Float[ndarray, "2 2"]:
-    """R with R R^T the centre's covariance: the correlation of its posterior's draws, the deviations as stated."""
-    draws = of_posterior(found, "draws")
+def _root_covariance(posterior: Refined) -> Float[ndarray, "2 2"]:
+    """R with R R^T the centre's covariance: the correlation of its draws, the deviations as stated."""
     correlation = 0.0
-    if draws is not None and len(draws) > 9:
-        covariance = np.cov(np.asarray(draws, dtype=np.float64)[:, 2:].T)
+    if len(posterior.draws) > 9:
+        covariance = np.cov(posterior.draws[:, 2:].T)
         size = math.sqrt(covariance[0, 0] * covariance[1, 1])
         correlation = covariance[0, 1] / size if math.isfinite(size) and size > 0.0 else 0.0
     rest = math.sqrt(max(1.0 - correlation**2, 0.0))
-    return spread[2:, None] * np.array([[1.0, 0.0], [correlation, rest]])
+    return posterior.spread[2:, None] * np.array([[1.0, 0.0], [correlation, rest]])
 
 
-def _draw_gaze(pen: _Pen, found: Any) -> None:
-    u = np.asarray(found.u, dtype=np.float64)
+def _draw_gaze(pen: _Pen, found: Found) -> None:
+    u = found.u
     pen.lines(_square(u), (*TRAIL[-1], 255), 1.4, 1.0, closed=True)
     pen.lines([_carry(u, 0.0, -1.0), _carry(u, 0.0, -1.28)], (*TRAIL[-1], 255), 1.4, 1.0)
 
 
 def _write_probability(
-    draw: ImageDraw.ImageDraw, size: tuple[int, int], found: Any, factor: float, line: float
+    draw: ImageDraw.ImageDraw, size: tuple[int, int], found: Found, factor: float, line: float
 ) -> None:
     """Above the square's highest corner, kept within the picture."""
     probability = float(found.probability)
     text = ">0.99" if probability > 0.995 else f"{probability:.2f}"
     font = ImageFont.load_default(size=max(12.0, 7.0 * line))
-    corners = np.array(_square(np.asarray(found.u, dtype=np.float64))) * factor
+    corners = np.array(_square(found.u)) * factor
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     width, height, pad = right - left, bottom - top, 1.5 * line
     x = min(max(corners[:, 0].min(), pad), size[0] - width - pad)
@@ -178,6 +174,5 @@ def _carry(u: ndarray, x: float, y: float) -> tuple[float, float]:
     return a * x - b * y + tx, b * x + a * y + ty
 
 
-def _drawable(u: Any) -> bool:
-    u = np.asarray(u, dtype=np.float64)
+def _drawable(u: Float[ndarray, "4"]) -> bool:
     return bool(np.isfinite(u).all() and (np.abs(u) < 1e6).all())

@@ -1,47 +1,70 @@
-"""Gazes that set out over an image and converge on its objects.
+"""The search from many starts: gazes that set out over an image and converge on its objects.
 
 Starts lie on grids: at each scale, positions closer together than the network's reach, at several angles where
 objects may be turned. Scales go from the smallest object looked for to a gaze whose context covers the image. All take
 one step of the ShiftNet; the verifier looks where it led them, and those with the least prospect of an object stop
 there. The others, and some whose context covers the whole image, take a few steps more. By then many are at the same
-places; one of each crowd goes on until it rests, the last steps led by a network that looks closer.
+places; one of each crowd goes on until it rests.
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple, no_type_check
+from typing import no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Float, Real
 from numba import njit
 from numpy import ndarray
 from torch import Tensor
 
-from foveate.attention import shiftnet
+from foveate.attention.evidence import HERE, NEAR
+from foveate.attention.merge import merge
+from foveate.attention.models import Models
 from foveate.attention.settings import SearchSettings
-from foveate.attention.shiftnet import ShiftNet, middle, window
+from foveate.attention.shiftnet import UNIT, follow, look, sound
 from foveate.scenes import gaze
-from foveate.scenes.glimpse import contexts
 from foveate.scenes.pyramid import Pyramids
 
 WHOLE = (1.0, 1.5, 2.2)  # sizes of the starts whose context covers the image, the first just so
-BATCH = 128  # gazes in one pass of the network: activations stay in tens of megabytes
-
-
 # Widths of the kernel that counts votes: log scale, radians, half-sides.
 SCALE_WIDTH, ANGLE_WIDTH, SHIFT_WIDTH = 0.15, 0.2, 0.15
 
 
-class Look(NamedTuple):
-    """What the network makes of gazes: the change it would make, its layer 6, and the glimpse."""
+def crowds(
+    models: Models, pyramids: Pyramids, settings: SearchSettings
+) -> tuple[Float[Tensor, "steps n 4"], Float[ndarray, "n"]]:
+    """Sends gazes out over the single image of `pyramids`, and follows those with a prospect until they rest.
 
-    change: Float[Tensor, "n 4"]
-    features: Float[Tensor, "n 1024"]
-    glimpse: Float[Tensor, "n 3 24 24"]
+    Returns:
+        The trail of a gaze of each crowd, and how many starts of each hundred ended where it did.
+    """
+    height, width = int(pyramids.height[0, 0]), int(pyramids.width[0, 0])
+    starts, covering = start_gazes(width, height, settings), covering_starts(width, height, settings)
+    led = _follow(models, pyramids, starts, 1)
+    prospect = verify(models, pyramids, led[-1]).sum(1)
+    count = max(1, round(settings.keep * len(starts)))
+    chosen = torch.sort(torch.argsort(prospect, descending=True, stable=True)[:count]).values
+    led = torch.cat((_follow(models, pyramids, covering, 1), led[:, chosen]), 1)
+    trails = torch.cat((led, _follow(models, pyramids, led[-1], settings.steps - 1)[1:]))
+    trails = trails[:, sound(trails[-1], pyramids)]
+    # What merely lies within another is a crowd of its own: a face lies within the head and shoulders at which a gaze
+    # may pause.
+    agreed = votes(trails[-1])
+    promise = verify(models, pyramids, trails[-1])[:, HERE].numpy() + np.log(agreed)
+    merged = merge(trails[-1], promise, iou=settings.crowd, inside=2.0)
+    first, weights = torch.from_numpy(merged.kept[: settings.candidates]), merged.votes[: settings.candidates]
+    settled = torch.cat((trails[:, first], _follow(models, pyramids, trails[-1, first], settings.settle)[1:]))
+    good = torch.nonzero(sound(settled[-1], pyramids))[:, 0]
+    share = votes(settled[-1, good], weights=weights[good.numpy()]) * 100 / (len(starts) + len(covering))
+    return settled[:, good], share
 
 
-Canonical = Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]
+def verify(models: Models, pyramids: Pyramids, gazes: Float[Tensor, "n 4"]) -> Float[Tensor, "n 2"]:
+    """The verifier's log-odds at gazes in a single image, of an object near and of one here."""
+    index = torch.zeros(len(gazes), dtype=torch.int64)
+    # `look` takes a network's outputs for changes of gaze, in their units.
+    change = look(models.trained_evidence.verifier, models.canonical, pyramids, index, gazes).change
+    return change[:, [NEAR, HERE]] / torch.tensor(UNIT)[[NEAR, HERE]]
 
 
 def start_gazes(width: int, height: int, settings: SearchSettings) -> Float[Tensor, "n 4"]:
@@ -64,71 +87,13 @@ def start_gazes(width: int, height: int, settings: SearchSettings) -> Float[Tens
     return torch.cat(grids)
 
 
-def whole_image_start(width: int, height: int) -> Float[Tensor, "1 4"]:
-    """The single start: upright at the middle, its context just covering the image."""
-    return torch.tensor([[max(width, height) / 6, 0.0, width / 2, height / 2]], dtype=torch.float64)
-
-
-def whole_image_starts(width: int, height: int, settings: SearchSettings) -> Float[Tensor, "n 4"]:
+def covering_starts(width: int, height: int, settings: SearchSettings) -> Float[Tensor, "n 4"]:
     """Starts at the middle whose contexts cover the image, some by more, at every start angle."""
-    first = whole_image_start(width, height)[0]
+    first = gaze.covering(width, height)[0]
     turns = torch.arange(settings.angles, dtype=torch.float64) * (2 * math.pi / settings.angles)
     turn, grow = torch.meshgrid(turns, torch.tensor(WHOLE, dtype=torch.float64), indexing="ij")
     s = (first[0] * grow).reshape(-1)
     return gaze.from_scale_angle(s, turn.reshape(-1), first[2].expand(len(s)), first[3].expand(len(s)))
-
-
-def look(
-    net: ShiftNet, canonical: Canonical, pyramids: Pyramids, index: Int[Tensor, "n"], gazes: Float[Tensor, "n 4"]
-) -> Look:
-    """One pass of the network over gazes, in batches."""
-    parts = [
-        _look(net, canonical, pyramids, index[k : k + BATCH], gazes[k : k + BATCH]) for k in range(0, len(gazes), BATCH)
-    ]
-    if not parts:
-        return Look(torch.zeros(0, 4), torch.zeros(0, 1024), torch.zeros(0, 3, 24, 24))
-    return Look(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
-
-def follow(
-    net: ShiftNet,
-    canonical: Canonical,
-    pyramids: Pyramids,
-    index: Int[Tensor, "n"],
-    starts: Float[Tensor, "n 4"],
-    steps: int,
-) -> Float[Tensor, "gazes n 4"]:
-    """Lets gazes take `steps` steps: the starts and where each step led."""
-    trail = [starts]
-    for _ in range(steps):
-        trail.append(shiftnet.move(trail[-1], look(net, canonical, pyramids, index, trail[-1]).change))
-    return torch.stack(trail)
-
-
-def sound(gazes: Float[Tensor, "n 4"], pyramids: Pyramids) -> Bool[Tensor, "n"]:
-    """Gazes that are finite, centred within the image and neither tiny nor larger than it."""
-    height, width = int(pyramids.height[0, 0]), int(pyramids.width[0, 0])
-    s = torch.hypot(gazes[:, 0], gazes[:, 1])
-    inside = (gazes[:, 2] >= 0) & (gazes[:, 2] <= width) & (gazes[:, 3] >= 0) & (gazes[:, 3] <= height)
-    return torch.isfinite(gazes).all(1) & inside & (s >= 4) & (s <= max(height, width))
-
-
-@torch.inference_mode()
-def _look(
-    net: ShiftNet, canonical: Canonical, pyramids: Pyramids, index: Int[Tensor, "n"], gazes: Float[Tensor, "n 4"]
-) -> Look:
-    device = net.shift.weight.device
-    context = contexts(pyramids, index, window(gazes, net.closer)).to(device)
-    glimpse = middle(context, net.closer)
-    features = net.features(context, canonical(glimpse))
-    change = net.shift(features) * net.unit
-    return Look(change.cpu(), features.cpu(), glimpse.contiguous().cpu())
-
-
-def _line(length: int, s: float, spacing: float) -> Float[Tensor, "n"]:
-    """Positions along a side, evenly spaced at most `spacing` * s apart, half of that from the border."""
-    count = max(1, math.ceil(length / (spacing * s)))
-    return torch.from_numpy((np.arange(count) + 0.5) * (length / count))
 
 
 def votes(
@@ -177,3 +142,14 @@ def _votes_ordered(chart, s, weights, per_angle, per_shift):
                 total += weights[j] * math.exp(-0.5 * square)
         density[i] = total
     return density
+
+
+def _follow(models: Models, pyramids: Pyramids, starts: Float[Tensor, "n 4"], steps: int) -> Float[Tensor, "gazes n 4"]:
+    index = torch.zeros(len(starts), dtype=torch.int64)
+    return follow(models.shiftnet, models.canonical, pyramids, index, starts, steps)
+
+
+def _line(length: int, s: float, spacing: float) -> Float[Tensor, "n"]:
+    """Positions along a side, evenly spaced at most `spacing` * s apart, half of that from the border."""
+    count = max(1, math.ceil(length / (spacing * s)))
+    return torch.from_numpy((np.arange(count) + 0.5) * (length / count))

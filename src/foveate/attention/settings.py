@@ -8,6 +8,8 @@ from pydantic import Field
 from foveate.errors import BadInput
 from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, Unlisted, settings
 
+StartStrategy = Literal["many", "one"]
+"""Where gazes set out (`starts`): from grids over the image, or the paper's single one."""
 CLOSER = 0.5  # the share by which a network that looks closer shrinks its gaze
 
 
@@ -98,7 +100,7 @@ POSTERIOR = PosteriorSettings(chains=8, warm_up=12, draws=16, moves=1, n_leapfro
 class AttendSettings:
     """How images are attended."""
 
-    starts: Literal["many", "one"] = "many"  # "one": the paper's single start
+    starts: StartStrategy = "many"
     max_gazes: AtLeast1 = 20  # gazes reported an image
     min_probability: Share = 0.1  # gazes less probable are not reported
     one_steps: Annotated[AtLeast1, Unlisted] = 10  # steps of the network from the single start

@@ -21,25 +21,32 @@ what it sees of the object is as many times finer. The glimpse, from which v com
 of such a context, averaged down. Two networks of the table make a coarse and a fine stage.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from foveate.attention.settings import CLOSER
+from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput
 from foveate.runtime.precision import Recast, look_dtype
 from foveate.scenes import gaze
-from foveate.scenes.glimpse import CONTEXT_SIZE, PATCH_SIZE
+from foveate.scenes.glimpse import CONTEXT_SIZE, PATCH_SIZE, contexts
+from foveate.scenes.pyramid import Pyramids
 from foveate.storage.files import load_tensors, save_tensors
 
 # One unit of each output: a change of scale by 1.35, a turn by 17 degrees, a shift by half a half-side.
 UNIT = (0.3, 0.3, 0.5, 0.5)
 # The longest step that one prediction may take: scale by 4, any turn, a shift within the context.
 LONGEST = (1.4, 3.2, 3.0, 3.0)
+BATCH = 128  # gazes in one pass: activations stay in tens of megabytes
+
+Canonical = Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]
+"""From what gazes see, in [0, 1], to the canonical images v."""
 
 
 class ShiftNet(nn.Module):
@@ -179,6 +186,81 @@ def move(u: Float[Tensor, "n 4"], delta: Float[Tensor, "n 4"]) -> Float[Tensor, 
     """The gaze after a predicted change, which is limited to `LONGEST`."""
     limit = torch.tensor(LONGEST, dtype=torch.float64).to(u)
     return gaze.compose(u, to_gaze(torch.maximum(torch.minimum(delta.to(u.dtype), limit), -limit)))
+
+
+def canonical_image(gdbn: GaussianDBN) -> Canonical:
+    """The v that a network is shown: the mean of what the patch model makes of a glimpse x,
+
+        v = (mu(E[h1 | x]) + x) / 2,   mu(h1) = b + W h1,   E[h1 | x] = sigmoid(c + W^T (x / sigma^2))
+
+    (Tang, Srivastava & Salakhutdinov 2014: v | h1, u, I ~ N((mu(h1) + x) / 2, sigma^2 / 2)). Far from the object mu is
+    what the model can make of the clutter; near it, the object itself. Weights are folded once, in the type of a look's
+    products.
+    """
+    grbm = gdbn.grbm
+    dtype = look_dtype(grbm.W.device)
+    up = (grbm.W / torch.exp(2 * grbm.log_sigma)[:, None]).to(dtype).contiguous()
+    down = grbm.W.T.to(dtype).contiguous()
+    b, c = grbm.b.to(dtype), grbm.c.to(dtype)
+
+    def canonical(glimpse: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n 3 24 24"]:
+        x = gdbn.standardise(glimpse)
+        hidden = torch.sigmoid(torch.addmm(c, x.to(dtype), up))
+        v = (torch.addmm(b, hidden, down).float() + x) / 2
+        return v.view(-1, 3, PATCH_SIZE, PATCH_SIZE)
+
+    return canonical
+
+
+class Look(NamedTuple):
+    """What a network makes of gazes: the change that it would make, in natural units, and the glimpse in [0, 1]."""
+
+    change: Float[Tensor, "n 4"]
+    glimpse: Float[Tensor, "n 3 24 24"]
+
+
+def look(
+    net: ShiftNet, canonical: Canonical, pyramids: Pyramids, index: Int[Tensor, "n"], gazes: Float[Tensor, "n 4"]
+) -> Look:
+    """One pass of the network over gazes, in batches."""
+    parts = [
+        _look(net, canonical, pyramids, index[k : k + BATCH], gazes[k : k + BATCH]) for k in range(0, len(gazes), BATCH)
+    ]
+    if not parts:
+        return Look(torch.zeros(0, 4), torch.zeros(0, 3, 24, 24))
+    return Look(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def follow(
+    net: ShiftNet,
+    canonical: Canonical,
+    pyramids: Pyramids,
+    index: Int[Tensor, "n"],
+    starts: Float[Tensor, "n 4"],
+    steps: int,
+) -> Float[Tensor, "gazes n 4"]:
+    """Lets gazes take `steps` steps: the starts and where each step led."""
+    trail = [starts]
+    for _ in range(steps):
+        trail.append(move(trail[-1], look(net, canonical, pyramids, index, trail[-1]).change))
+    return torch.stack(trail)
+
+
+def sound(gazes: Float[Tensor, "n 4"], pyramids: Pyramids) -> Bool[Tensor, "n"]:
+    """Gazes that are finite, centred within the image and neither tiny nor larger than it."""
+    height, width = int(pyramids.height[0, 0]), int(pyramids.width[0, 0])
+    s = torch.hypot(gazes[:, 0], gazes[:, 1])
+    inside = (gazes[:, 2] >= 0) & (gazes[:, 2] <= width) & (gazes[:, 3] >= 0) & (gazes[:, 3] <= height)
+    return torch.isfinite(gazes).all(1) & inside & (s >= 4) & (s <= max(height, width))
+
+
+@torch.inference_mode()
+def _look(
+    net: ShiftNet, canonical: Canonical, pyramids: Pyramids, index: Int[Tensor, "n"], gazes: Float[Tensor, "n 4"]
+) -> Look:
+    context = contexts(pyramids, index, window(gazes, net.closer)).to(net.shift.weight.device)
+    glimpse = middle(context, net.closer)
+    return Look(net(context, canonical(glimpse)).cpu(), glimpse.contiguous().cpu())
 
 
 assert CONTEXT_SIZE == 72 and PATCH_SIZE == 24  # the table's input sizes

@@ -8,13 +8,12 @@ to a level at which it is whole. Gazes of all levels are then merged by the rule
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
 
-from foveate.attention.attend import Found
+from foveate.attention.found import Found
 from foveate.attention.merge import merge
 
 SHARED = 4  # neighbours share one part in four of a tile's side
@@ -41,8 +40,7 @@ class Tile(NamedTuple):
 
     def holds(self, found: Found) -> bool:
         """Whether a gaze's upright square is whole in the tile, or leaves it only where the picture ends."""
-        a, b, x, y = found.u.tolist()
-        s, (h, w) = math.hypot(a, b), self.pixels.shape[:2]
+        (x, y), s, (h, w) = found.u[2:].tolist(), found.scale, self.pixels.shape[:2]
         return (
             (self.x == 0 or x - s > 0)
             and (self.y == 0 or y - s > 0)
@@ -52,7 +50,7 @@ class Tile(NamedTuple):
 
     def in_picture(self, found: Found) -> Found:
         """A gaze of the tile as one of the picture in full."""
-        return _moved(found, self.x, self.y).scaled(1.0 / self.scale)
+        return found.moved(1.0, self.x, self.y).moved(1.0 / self.scale)
 
 
 def scales(longest: int, side: int, smallest: float) -> list[float]:
@@ -93,13 +91,3 @@ def _starts(length: int, side: int) -> list[int]:
         return [0]
     count = math.ceil((length - side) / (side - side // SHARED)) + 1
     return [round(k * (length - side) / (count - 1)) for k in range(count)]
-
-
-def _moved(found: Found, x: int, y: int) -> Found:
-    """The same gaze where the origin lies x to the left and y further up."""
-    shift = np.array([0, 0, x, y], dtype=np.float64)
-    posterior = found.posterior
-    if posterior is not None:
-        where = {name: getattr(posterior, name) + shift for name in ("u", "trail", "draws")}
-        posterior = replace(posterior, **where)
-    return replace(found, u=found.u + shift, trail=found.trail + shift, posterior=posterior)

@@ -40,7 +40,7 @@ def attend(
     coco: str | None = None,
     overlays: str | None = None,
     crops: str | None = None,
-    starts: Starts = "many",
+    starts: Starts = None,
     max_gazes: MaxGazes = None,
     min_probability: MinProbability = None,
     shard: str | None = None,
@@ -152,7 +152,7 @@ def _here(run: str, settings: Any, common: Common, workers: int | None, tiles: b
 
 def _on_ray(run: str, settings: Any, common: Common, workers: int | None, tiles: bool, address: str) -> Lines:
     """The lines of images as a cluster gives them, in the order in which they are done."""
-    from foveate.learning.cluster import attending, over_ray
+    from foveate.attention.cluster import attending, over_ray
     from foveate.runtime.devices import resolve
 
     device = str(resolve(common.device))

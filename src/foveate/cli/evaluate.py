@@ -116,7 +116,7 @@ def localization(
     category: Category = None,
     unannotated: Unannotated = None,
     turn: float = 0.0,
-    starts: Starts = "many",
+    starts: Starts = None,
     max_gazes: MaxGazes = None,
     min_probability: MinProbability = None,
     plot: str | None = None,

@@ -23,7 +23,7 @@ Overwrite = Annotated[
     bool, Parameter(help="Overwrite; the old one is kept until the new one is complete.", show_default=False)
 ]
 Starts = Annotated[
-    Literal["many", "one"], Parameter(help="many: search the whole image; one: the paper's single start.")
+    str | None, Parameter(help="many: search the whole image; one: the paper's single start. [default: the RUN's]")
 ]
 
 

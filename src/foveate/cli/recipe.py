@@ -120,7 +120,12 @@ def configuration(command: str, scenes: str, recipe: Recipe, settings: Any, **fo
 
 
 def attend_settings(
-    run: str, starts: str, max_gazes: int | None, min_probability: float | None, set_: list[str] | None, common: Common
+    run: str,
+    starts: str | None,
+    max_gazes: int | None,
+    min_probability: float | None,
+    set_: list[str] | None,
+    common: Common,
 ) -> AttendSettings:
     """How to attend, as options describe it; what isn't said is as RUN was trained and calibrated with.
 

@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from foveate.attention.found import four, moving, of_posterior, spread_of
-
-STUCK = frozenset({"stuck", "not moving", "not-moving", "not_moving"})
+from foveate.attention.found import Found
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Outcome:
 
 def outcome(
     name: str,
-    founds: Sequence[Any],
+    founds: Sequence[Found],
     truths: Float[ndarray, "k 4"],
     ignore: Float[ndarray, "m 4"] | None = None,
     seconds: float | None = None,
@@ -55,26 +52,21 @@ def outcome(
 
     Args:
         name: Of the photograph.
-        founds: Gazes in any order, each with `u`, `score`, `probability`, `trail`; see `spread_of` for the rest.
+        founds: Gazes in any order.
         truths: Annotated objects, in the pixels that were attended.
         ignore: Boxes that are neither object nor background.
         seconds: What it took.
     """
-    founds = sorted(founds, key=lambda found: (-float(found.score), *four(found.u)))
-    gazes = np.array([four(found.u) for found in founds]).reshape(-1, 4)
-    spreads = [spread_of(found) for found in founds]
-    stated = np.array([spread is not None for spread in spreads], dtype=bool)
-    spread = np.array([np.full(4, np.nan) if one is None else one for one in spreads]).reshape(-1, 4)
-    stuck = np.array([bool(STUCK & set(of_posterior(found, "flags") or ())) for found in founds], dtype=bool)
+    founds = sorted(founds, key=lambda found: (-found.score, *found.u))
     return Outcome(
         name=name,
-        gazes=gazes,
-        score=np.array([float(found.score) for found in founds]),
-        probability=np.array([float(found.probability) for found in founds]),
-        spread=spread,
-        stated=stated,
-        believed=moving(gazes, spread) & ~stuck,
-        trail=np.array([four(u) for u in founds[0].trail]).reshape(-1, 4) if founds else np.zeros((0, 4)),
+        gazes=np.array([found.u for found in founds]).reshape(-1, 4),
+        score=np.array([found.score for found in founds]),
+        probability=np.array([found.probability for found in founds]),
+        spread=np.array([found.spread for found in founds]).reshape(-1, 4),
+        stated=np.array([found.posterior is not None for found in founds], dtype=bool),
+        believed=np.array([found.spread_is_known for found in founds], dtype=bool),
+        trail=founds[0].trail if founds else np.zeros((0, 4)),
         truths=np.asarray(truths, dtype=np.float64).reshape(-1, 4),
         ignore=np.zeros((0, 4)) if ignore is None else np.asarray(ignore, dtype=np.float64).reshape(-1, 4),
         seconds=seconds,

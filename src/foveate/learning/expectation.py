@@ -13,6 +13,7 @@ A probability is that of the old kind, and of another kind often stated too low;
 object missed than by a few patches that show something else. The least probability is therefore below one half.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,14 +21,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from foveate.attention.attend import find
+from foveate.attention.attend import attend
 from foveate.attention.models import Models
-from foveate.attention.posterior.refine import Resting, refine_many
-from foveate.attention.posterior.summary import DIVERGING, NOT_MOVING
+from foveate.attention.posterior.refine import TOGETHER
 from foveate.attention.settings import AttendSettings
 from foveate.learning.settings import Trust
 from foveate.runtime.progress import Progress
-from foveate.runtime.workers import map_images
 from foveate.scenes import gaze
 from foveate.training.gallery import Gallery
 
@@ -72,36 +71,27 @@ def attend_scenes(
     models: Models, gallery: Gallery, settings: AttendSettings, progress: Progress, name: str
 ) -> Attended:
     """The expectation step: the best gaze of every scene and its posterior."""
-    places, count = _places(models, gallery, settings, progress, name), len(gallery.names)
-    best = best_places(places.scene, places.score)
+    best, count = replace(settings, max_gazes=1, min_probability=0.0), len(gallery.names)
+    seen = attend(models, gallery.pyramids, dict(enumerate(gallery.names)), best, progress, name, TOGETHER)
     u, spread = (torch.full((count, n), torch.nan, dtype=torch.float64) for n in (4, 3))
     score, probability, doubt = torch.full((count,), -torch.inf), torch.zeros(count), ["nothing found"] * count
-    for k, place in best.items():
-        u[k], score[k], spread[k], doubt[k] = places.gaze[place], places.score[place], 0.0, ""
-        probability[k] = _probability(models, places.score[place])
-    if settings.posterior.chains:
-        seen = sorted(best)
-        resting = Resting(seen, u[seen], [gallery.names[k] for k in seen])
-        with progress.phase(f"{name}: posterior", len(seen)) as tick:
-            work = refine_many(models, gallery.pyramids, resting, settings.posterior, settings.seed, tick)
-            for k, refined in zip(seen, work, strict=True):
-                across = float(np.hypot(refined.spread[2], refined.spread[3])) / float(gaze.scale(u[k]))
-                spread[k] = torch.tensor([refined.spread[0], refined.spread[1], across], dtype=torch.float64)
-                # Chains that disagree are in different places, and make the spread wide: that is judged by its bounds.
-                doubt[k] = ", ".join(sorted({NOT_MOVING, DIVERGING} & set(refined.flags)))
+    for k, each in enumerate(seen):
+        for found in each.founds:
+            u[k], score[k], probability[k] = torch.from_numpy(found.rest), found.score, found.probability
+            spread[k], doubt[k] = 0.0, ""
+            if found.posterior is not None:
+                log_s, angle, x, y = found.posterior.spread
+                across = float(np.hypot(x, y)) / float(gaze.scale(u[k]))
+                spread[k] = torch.tensor([log_s, angle, across], dtype=torch.float64)
+                # Chains that disagree make the spread wide: that is judged by its bounds.
+                doubt[k] = ", ".join(found.posterior.doubts)
+    counts = torch.tensor([len(each.scores) for each in seen])
+    places = Places(
+        torch.repeat_interleave(torch.arange(count), counts),
+        torch.cat([each.places for each in seen]),
+        torch.cat([torch.from_numpy(each.scores) for each in seen]),
+    )
     return Attended(u, score, probability, spread, doubt, places)
-
-
-def _places(models: Models, gallery: Gallery, settings: AttendSettings, progress: Progress, name: str) -> Places:
-    """Searches every scene."""
-    gazes, scores = [], []
-    with progress.phase(name, len(gallery.names)) as tick:
-        for found in map_images(lambda i: find(models, gallery.pyramids.only(i), settings), range(len(gallery.names))):
-            gazes.append(found.trails[-1])
-            scores.append(torch.from_numpy(models.trained_evidence.score(found.measured)))
-            tick(len(gazes))
-    counts = torch.tensor([len(each) for each in scores])
-    return Places(torch.repeat_interleave(torch.arange(len(scores)), counts), torch.cat(gazes), torch.cat(scores))
 
 
 def best_places(scene: Int[Tensor, "m"], score: Float[Tensor, "m"]) -> dict[int, int]:
@@ -110,10 +100,6 @@ def best_places(scene: Int[Tensor, "m"], score: Float[Tensor, "m"]) -> dict[int,
     for place in torch.argsort(score, descending=True, stable=True).tolist():
         best.setdefault(int(scene[place]), place)
     return best
-
-
-def _probability(models: Models, score: Float[Tensor, ""]) -> float:
-    return float(models.trained_evidence.probability(score[None].numpy())[0])
 
 
 def judge(attended: Attended, trust: Trust, first_round: bool) -> Verdict:

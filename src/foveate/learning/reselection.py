@@ -21,8 +21,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from foveate.attention.background import log_ratio
-from foveate.attention.evidence import below_which_usual
+from foveate.attention.evidence import below_which_usual, log_ratio
 from foveate.attention.models import Models
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.learning.expectation import Attended, best_places

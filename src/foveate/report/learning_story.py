@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.models import Models
-from foveate.attention.search import follow, whole_image_start
+from foveate.attention.shiftnet import follow
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.learning.learn import Round
 from foveate.report.results import LearnRound, LearnStory
@@ -17,6 +17,7 @@ from foveate.report.story import FoundGaze, SceneStory
 from foveate.report.training_story import CROP, scene_mean, story_steps
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
+from foveate.scenes import gaze
 from foveate.scenes.glimpse import glimpses
 from foveate.training.gallery import Gallery
 
@@ -72,7 +73,7 @@ def _round(models: Models, new: Gallery, done: Round) -> LearnRound:
 def _scene(models: Models, new: Gallery, image: int, done: Round) -> SceneStory:
     """A scene with the trail of the network from the single start, and the gaze that the search ended on."""
     pixels, why = new.pyramids.level(image, 0), done.verdict.reasons[image]
-    start = whole_image_start(pixels.shape[1], pixels.shape[0])
+    start = gaze.covering(pixels.shape[1], pixels.shape[0])
     index = torch.tensor([image])
     trail = follow(models.shiftnet, models.canonical, new.pyramids, index, start, STEPS)[:, 0]
     u, found = done.attended.u[image], []

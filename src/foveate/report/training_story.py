@@ -12,9 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.attend import Found, attend_pyramids
-from foveate.attention.background import log_ratio
+from foveate.attention.attend import attend
+from foveate.attention.evidence import log_ratio
+from foveate.attention.found import Found
 from foveate.attention.models import Models
+from foveate.attention.posterior.refine import TOGETHER
 from foveate.attention.settings import AttendSettings
 from foveate.evaluation.localization import measure
 from foveate.evaluation.outcome import outcome
@@ -69,9 +71,9 @@ def tell_scenes(
 ) -> dict[str, Any]:
     """Attends scenes of a gallery, saves what happened and the figures, and gives the figures."""
     every = replace(settings, min_probability=0.0, max_gazes=max(settings.max_gazes, 1))
-    names = [gallery.names[i] for i in images]
-    attended = attend_pyramids(models, gallery.pyramids, images, names, every, progress, f"attending scenes {name}")
-    results = list(zip(images, attended, strict=True))
+    names, phase = {i: gallery.names[i] for i in images}, f"attending scenes {name}"
+    seen = attend(models, gallery.pyramids, names, every, progress, phase, TOGETHER)
+    results = [(image, each.founds) for image, each in zip(images, seen, strict=True)]
     figures = measure(
         [
             outcome(gallery.names[image], founds, gallery.of(image).numpy(), gallery.ignore[image].numpy())

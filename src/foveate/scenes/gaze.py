@@ -101,6 +101,11 @@ def from_boxes(boxes: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
     return torch.stack((half_side, torch.zeros_like(half_side), (x0 + x1) / 2, (y0 + y1) / 2), dim=-1)
 
 
+def covering(width: int, height: int) -> Float[Tensor, "1 4"]:
+    """The upright gaze at the middle of an image whose context, three times as wide as its window, just covers it."""
+    return torch.tensor([[max(width, height) / 6, 0.0, width / 2, height / 2]], dtype=torch.float64)
+
+
 def to_boxes(u: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
     """The upright square (x0, y0, x1, y1) around the gaze's centre with half-side s: what IoU is measured on."""
     s = scale(u)

@@ -13,8 +13,7 @@ from dataclasses import replace
 
 import torch
 
-from foveate.attention.background import fit_gaussian
-from foveate.attention.evidence import Evidence
+from foveate.attention.evidence import Evidence, fit_gaussian
 from foveate.attention.models import Models
 from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN

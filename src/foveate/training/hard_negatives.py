@@ -8,8 +8,9 @@ from torch import Tensor
 
 from foveate.attention.merge import merge
 from foveate.attention.models import Models
-from foveate.attention.search import follow, sound, start_gazes
+from foveate.attention.search import start_gazes
 from foveate.attention.settings import SearchSettings
+from foveate.attention.shiftnet import follow, sound
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.runtime.workers import map_images

@@ -8,10 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from foveate.attention.attend import find
-from foveate.attention.calibration import Calibration, fit_calibration
+from foveate.attention.attend import search
+from foveate.attention.calibration import Calibration, Logistic, fit_calibration, fit_logistic
 from foveate.attention.evidence import MEASURED, Evidence, below_which_usual, capped
-from foveate.attention.logistic import Logistic, fit_logistic
 from foveate.attention.merge import merge
 from foveate.attention.models import Models
 from foveate.attention.settings import AttendSettings
@@ -46,7 +45,7 @@ def search_scenes(
     """Whole searches of scenes that trained nothing."""
     searches = []
     with progress.phase("searching held-out scenes", len(images)) as tick:
-        work = map_images(lambda i: find(models, gallery.pyramids.only(i), attend), images)
+        work = map_images(lambda i: search(models, gallery.pyramids.only(i), attend), images)
         for image, candidates in zip(images, work, strict=True):
             gazes = candidates.trails[-1]
             answer = label(gazes, gallery.of(image), gallery.ignore[image]).numpy()

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.shiftnet import UNIT, ShiftNet
+from foveate.attention.shiftnet import UNIT, Canonical, ShiftNet
 from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import generator
 from foveate.scenes.pyramid import Pyramids
@@ -26,8 +26,6 @@ from foveate.training.labels import Objects
 from foveate.training.networks import Books, Recipe, train_network
 from foveate.training.pairs import FedBack, Pairs, draw_pairs, feed_back
 from foveate.training.settings import ShiftNetSettings
-
-Canonical = Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]
 
 
 def pair_loss(

@@ -18,8 +18,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveate.attention.evidence import Evidence, capped
+from foveate.attention.found import Refined
 from foveate.attention.models import Models
-from foveate.attention.posterior.refine import Refined, Resting, refine_many
+from foveate.attention.posterior.refine import TOGETHER, Resting, refine
 from foveate.attention.settings import AttendSettings
 from foveate.attention.shiftnet import change_between
 from foveate.runtime.progress import Progress
@@ -66,9 +67,9 @@ def fit_temper(
             evidence = replace(evidence, temper=temper)
             tempered = replace(models, evidence=evidence)
             before = step * len(names)
-            work = refine_many(
+            work = refine(
                 tempered, gallery.pyramids, resting, attend.posterior, attend.seed,
-                lambda done, before=before: tick(before + done),
+                lambda done, before=before: tick(before + done), TOGETHER,
             )  # fmt: skip
             refined = list(work)
             z = standardised_errors(refined, hits.truth)

@@ -13,10 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.canonical import canonical_image
 from foveate.attention.models import Models, load_networks
-from foveate.attention.search import follow
-from foveate.attention.shiftnet import ShiftNet
+from foveate.attention.shiftnet import ShiftNet, canonical_image, follow
 from foveate.boltzmann.dbn import GaussianDBN, PatchScale
 from foveate.boltzmann.training.greedy import train_gdbn
 from foveate.runtime.memory import keep_large_blocks

@@ -27,8 +27,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from foveate.attention.evidence import HERE, NEAR
-from foveate.attention.search import Canonical
-from foveate.attention.shiftnet import ShiftNet, middle
+from foveate.attention.shiftnet import Canonical, ShiftNet, middle
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from foveate.attention.found import DISAGREEING, FEW, NOT_MOVING
 from foveate.attention.posterior.diagnostics import bulk_ess, moving, rhat
-from foveate.attention.posterior.summary import DISAGREEING, FEW, NOT_MOVING, circular_std, mean_gaze, summarise
+from foveate.attention.posterior.summary import circular_std, mean_gaze, summarise
 from foveate.scenes.gaze import angle, from_scale_angle
 
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
+from foveate.attention.found import NOT_MOVING
 from foveate.attention.patch_conditionals import PatchConditionals
 from foveate.attention.posterior.products import product
 from foveate.attention.posterior.ratio import glimpse_ratio
 from foveate.attention.posterior.sample import sample
-from foveate.attention.posterior.summary import NOT_MOVING, Posterior
+from foveate.attention.posterior.summary import Posterior
 from foveate.attention.settings import GazePrior, PosteriorSettings
 from foveate.boltzmann.rbm import GaussianBernoulliRBM
 from foveate.errors import BadInput

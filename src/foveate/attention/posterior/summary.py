@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from foveate.attention.found import DISAGREEING, DIVERGING, FEW, NOT_MOVING
 from foveate.attention.posterior.diagnostics import bulk_ess, moving, rhat
 from foveate.scenes.gaze import angle, angle_difference, from_scale_angle, scale
 
-NOT_MOVING, DIVERGING, DISAGREEING, FEW = "not moving", "diverging", "chains disagree", "few effective draws"
 _DIVERGENT_SHARE, _LARGEST_RHAT, _LEAST_ESS = 0.1, 1.1, 40.0
 
 

@@ -5,8 +5,8 @@ import torch
 from scipy.stats import multivariate_normal
 from sklearn.covariance import LedoitWolf
 
-from foveate.attention.background import fit_gaussian, log_ratio
-from foveate.attention.canonical import canonical_image
+from foveate.attention.evidence import fit_gaussian, log_ratio
+from foveate.attention.shiftnet import canonical_image
 from foveate.boltzmann.dbn import GaussianDBN
 
 
