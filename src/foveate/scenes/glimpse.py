@@ -17,7 +17,6 @@ the tests.
 Williams (1983) describes interpolation between pyramid levels.
 """
 
-
 from collections.abc import Callable
 
 import numpy as np
