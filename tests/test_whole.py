@@ -20,8 +20,8 @@ from foveate.demo.digits import KNOWN, write_digit_scenes
 from foveate.errors import BadInput
 from foveate.learning.learn import learn
 from foveate.learning.settings import LearnSettings, Trust
-from foveate.report.learning_story import tell_learning
 from foveate.report.page import write_report
+from foveate.report.stories import save_learning_story
 from foveate.runtime.progress import Quiet
 from foveate.scenes.folder import read_image, read_scenes
 from foveate.storage.config import to_table, write_toml
@@ -179,7 +179,7 @@ def test_a_round_that_blows_up_or_explains_less_is_undone_and_said(folder, run, 
     with Run.claim(tmp_path / "out") as out:
         models, gallery, rounds = learn(Models.load(run), read, out, lessons_of(**changes), heard)
         (only,) = rounds
-        tell_learning(out.story, Models.load(run), models, gallery, rounds, Quiet())
+        save_learning_story(out.story, Models.load(run), models, gallery, rounds, Quiet())
         out.finish()
     assert re.search(why, only.undone) and said == [f"round 1 undone: {only.undone}"]
     for name in MODELS:

@@ -22,10 +22,9 @@ from foveate.evaluation.bound import evaluate_bound
 from foveate.learning.learn import Round, learn
 from foveate.learning.settings import PRESETS as LEARNING
 from foveate.learning.settings import LearnSettings
-from foveate.report.learning_story import tell_learning
 from foveate.report.page import write_report
 from foveate.report.results import BoundStory, LearnStory, TableStory
-from foveate.report.training_story import tell_scenes, tell_training
+from foveate.report.stories import save_learning_story, save_scenes_story, save_training_story
 from foveate.runtime.progress import Progress
 from foveate.scenes.folder import Scenes, read_scenes
 from foveate.storage.config import differences, read_toml, recorded, write_toml
@@ -122,7 +121,7 @@ def _train(out: Path, preset: str, settings: TrainSettings, progress: Progress) 
             run.begin(_config("train", out / "scenes" / "train", preset, settings, scenes))
 
             def tell(story: Path, made: tuple[Models, TrainingData]) -> None:
-                tell_training(story, *made, settings.attend, progress, scenes.category or "")
+                save_training_story(story, *made, settings.attend, progress, scenes.category or "")
                 shutil.copytree(story, out / "story", dirs_exist_ok=True)
 
             run.complete(lambda run: train(scenes, run, settings, progress), tell, write_report)
@@ -137,7 +136,7 @@ def _learn(out: Path, preset: str, source: Models, settings: LearnSettings, prog
             run.begin(_config("learn", out / "scenes" / "new", preset, settings, scenes, replay=replay))
 
             def tell(story: Path, made: tuple[Models, Gallery, list[Round]]) -> None:
-                tell_learning(story, source, *made, progress)
+                save_learning_story(story, source, *made, progress)
                 shutil.copytree(story, out / "story", dirs_exist_ok=True)
 
             run.complete(lambda run: learn(source, scenes, run, settings, progress, known), tell, write_report)
@@ -156,7 +155,7 @@ def _oracle(out: Path, settings: TrainSettings, source: Models, progress: Progre
 def _found(
     story: Path, models: Models, gallery: Gallery, settings: TrainSettings, progress: Progress, name: str
 ) -> float:
-    figures = tell_scenes(story, models, gallery, range(len(gallery.names)), settings.attend, progress, name)
+    figures = save_scenes_story(story, models, gallery, range(len(gallery.names)), settings.attend, progress, name)
     return float(figures["top1"]["0.5"])
 
 
