@@ -219,7 +219,7 @@ def test_the_demo_tells_its_whole_story_and_does_nothing_twice(tmp_path, capfd, 
     monkeypatch.setitem(demo.BOUND, "quick", {"chains": 4, "temperatures": 20})
     assert foveate("demo", "--out", tmp_path / "demo", "--json") == 0
     figures = json.loads(capfd.readouterr().out)
-    assert {"known digits found (top1 at 0.5)", "oracle (nats a new digit)", "gap closed"} <= figures.keys()
+    assert {"known digits found (top1 at 0.5)", "oracle (nats per new digit)", "gap closed"} <= figures.keys()
     assert figures["page"] == str(tmp_path / "demo" / "report.html")
     page = (tmp_path / "demo" / "report.html").read_text()
     assert "known digits found" in page and "Looking for “digit”" in page
@@ -232,7 +232,7 @@ def test_the_demo_tells_its_whole_story_and_does_nothing_twice(tmp_path, capfd, 
     assert {path: path.stat().st_mtime_ns for path in before} == before
     for other in (["--seed", "1"], ["--preset", "standard"]):
         assert foveate("demo", "--out", tmp_path / "demo", *other) == 2
-        assert "was begun with" in capfd.readouterr().err.splitlines()[-1]
+        assert "was started with" in capfd.readouterr().err.splitlines()[-1]
 
 
 def is_model(path):

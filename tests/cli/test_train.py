@@ -67,7 +67,7 @@ def train(scenes, run, settings, progress, device):
     return None, None
 
 fake = types.ModuleType("fake")
-fake.train, fake.tell_training = train, lambda story, *trained: None
+fake.train, fake.save_training_story = train, lambda story, *trained: None
 sys.modules["foveate.training.train"] = sys.modules["foveate.report.training_story"] = fake
 import foveate.report.page
 foveate.report.page.write_report = lambda path: path
@@ -232,7 +232,7 @@ def test_a_training_goes_on_where_it_was_begun(fakes, scenes, tmp_path, capfd, m
     capfd.readouterr()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # a machine with a GPU
     assert train(*words, "--resume", "--device", "cuda") == 2
-    assert "begun with device = 'cpu'" in capfd.readouterr().err
+    assert "started with device = 'cpu'" in capfd.readouterr().err
     monkeypatch.setattr(module, "train", lambda *given: (watched(*given), whole(*given[:4], torch.device("cuda")))[1])
     assert train(*words, "--resume") == 0 and seen == ["cpu"]
 

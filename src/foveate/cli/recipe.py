@@ -170,7 +170,7 @@ def agree(run: Run, command: str, recipe: Recipe) -> Recipe:
     """The recipe that a begun run was begun with; what the user states now must say the same.
 
     Raises:
-        BadInput: It was begun by another command, or with another value of something that is stated now.
+        BadInput: It was started by another command, or with another value of something that is stated now.
     """
     kept = run.config
     if kept.get("command") != command:
@@ -205,7 +205,7 @@ def device_of(run: Run, asked: str) -> "torch.device":
     begun = run.config.get("device", "cpu")
     device = resolve(begun if asked == "auto" else asked)
     if device.type != begun:
-        raise BadInput(f"--device {asked}: {run.target} was begun with device = {begun!r}")
+        raise BadInput(f"--device {asked}: {run.target} was started with device = {begun!r}")
     return device
 
 

@@ -52,7 +52,7 @@ def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dic
         The figures of the table, and seconds.
 
     Raises:
-        BadInput: OUT was begun with another preset or seed.
+        BadInput: OUT was started with another preset or seed.
     """
     out, started = Path(out), time.monotonic()
     story = out / "story"
@@ -80,7 +80,7 @@ def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dic
     for rounds in LearnStory.load_all(story):
         ends = {"bound_before": bounds["source"], "bound_after": bounds["learned"], "bound_oracle": bounds["oracle"]}
         replace(rounds, **ends).save(story)
-    figures = {**table, **{f"{name} (nats a new digit)": value for name, value in bounds.items()}, "gap closed": gap}
+    figures = {**table, **{f"{name} (nats per new digit)": value for name, value in bounds.items()}, "gap closed": gap}
     rows = [[name, round(value, 3)] for name, value in figures.items()]
     TableStory(["figure", "value"], rows, "On scenes that trained nothing.", "The demo's table").save(story)
     seconds = time.monotonic() - started
@@ -109,7 +109,7 @@ def _agree(path: Path, asked: dict[str, Any]) -> None:
     """Keep what a demo is begun with; what is asked when it goes on must be the same."""
     begun = read_toml(path) if path.exists() else {}
     for line in differences(begun, asked) if begun else []:
-        raise BadInput(f"{path.parent} was begun with {line}: name another --out")
+        raise BadInput(f"{path.parent} was started with {line}: name another --out")
     if not begun:
         write_toml(path, asked)
 

@@ -81,7 +81,7 @@ def localize(
         outcomes += _attend(attention, some, images, every, turn, reading)
     progress(total, total)
     if unreadable and not outcomes:
-        raise BadInput(f"none of the {total} photographs can be read; the first: {next(iter(unreadable.values()))}")
+        raise BadInput(f"none of the {total} images can be read; the first error: {next(iter(unreadable.values()))}")
     figures = {**measure(outcomes, settings.min_probability), "max_gazes": settings.max_gazes}
     return Localization(figures, outcomes, unreadable)
 

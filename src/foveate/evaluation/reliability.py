@@ -10,10 +10,10 @@ BINS = 10
 def reliability(
     probability: Float[ndarray, " n"], correct: Bool[ndarray, " n"], bins: int = BINS
 ) -> list[list[float | int]]:
-    """Stated probability against the share that was right, in bins of equal width over [0, 1].
+    """Stated probability against the share correct, in bins of equal width over [0, 1].
 
     Returns:
-        [mean stated probability, share that was right, count] of each bin that is not empty, rising.
+        [mean stated probability, share correct, count] of each bin that is not empty, rising.
     """
     place = np.clip((probability * bins).astype(np.int64), 0, bins - 1)
     count = np.bincount(place, minlength=bins)

@@ -132,7 +132,7 @@ class Results:
             end = self._kept() if resume else 0
             self._begun = end > 0
             if not resume and not replacing and os.fstat(handle.fileno()).st_size > 0:
-                raise BadInput(f"{self.target} exists: --resume goes on with it, --overwrite replaces it")
+                raise BadInput(f"{self.target} exists: --resume continues it, --overwrite replaces it")
             os.ftruncate(handle.fileno(), end)
         except BaseException:
             handle.close()
@@ -144,7 +144,7 @@ class Results:
         with open(self.path, "rb") as handle:
             head = handle.read(len(_BEGINNING))
         if not _BEGINNING.startswith(head):
-            raise BadInput(f"{self.path}: holds something else than results of attend")
+            raise BadInput(f"{self.path}: not results of attend")
         end = 0
         for record, position in scan_lines(self.path):
             if not isinstance(record, dict) or not isinstance(record.get("image"), str):
