@@ -185,7 +185,8 @@ class Run:
         kept = self.config
         for name in ("scenes", "run", "images", "objects", "replay_images"):
             if name in kept and kept[name] != config.get(name):
-                raise BadInput(f"{self.target} was begun with {name} = {kept[name]!r}, now it is {config.get(name)!r}")
+                now = config.get(name)
+                raise BadInput(f"{self.target} was started with {name} = {kept[name]!r}, now it is {now!r}")
 
     def complete(
         self, work: Callable[["Run"], Made], tell: Callable[[Path, Made], None], page: Callable[[Path], Any]
