@@ -31,6 +31,7 @@ from foveate.training.settings import PairSettings
 SEARCH_TURN = 1.1  # largest angle between a search pair's gaze and its object, radians; a start's is at most 0.8 off
 REACH = 2.2  # largest offset of the object's centre in a search pair, half-sides: its context reaches to 3
 
+
 class Pairs(NamedTuple):
     """A minibatch.
 

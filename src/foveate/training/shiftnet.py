@@ -27,6 +27,8 @@ from foveate.training.networks import Books, Recipe, train_network
 from foveate.training.pairs import FedBack, Pairs, draw_pairs, feed_back
 from foveate.training.settings import ShiftNetSettings
 
+Validate = Callable[[ShiftNet], dict[str, Any]]
+
 
 def pair_loss(
     predicted: Float[Tensor, "n 4"], delta: Float[Tensor, "n 4"], settings: ShiftNetSettings
@@ -47,7 +49,7 @@ def train_shiftnet(
     progress: Progress | None = None,
     checkpoints: Checkpoints | NoCheckpoints | None = None,
     log: Callable[[dict[str, Any]], None] = lambda record: None,
-    validate: Callable[[ShiftNet], dict[str, Any]] | None = None,
+    validate: Validate | None = None,
     start: ShiftNet | None = None,
     device: str | torch.device = "cpu",
 ) -> ShiftNet:

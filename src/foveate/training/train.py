@@ -27,8 +27,8 @@ from foveate.training.evidence import train_evidence
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
 from foveate.training.patches import aligned_patches, jittered_patches
-from foveate.training.settings import TrainSettings
-from foveate.training.shiftnet import train_shiftnet
+from foveate.training.settings import ShiftNetSettings, TrainSettings
+from foveate.training.shiftnet import Validate, train_shiftnet
 
 
 def train(
@@ -63,8 +63,7 @@ def train_models(
     gdbn = patch_model(data, run, settings, progress, start and start.gdbn, device)
     if not run.checkpoints.done("evidence"):  # the last phase that looks at them
         data = with_sideways(data, settings, progress)
-    shiftnet = coarse_network(data, gdbn, run, settings, progress, start and start.shiftnet)
-    fine = fine_network(data, gdbn, shiftnet, run, settings, progress, start.fine if start else shiftnet)
+    shiftnet, fine = networks(data, gdbn, run, settings, progress, start)
     models = Models(gdbn, shiftnet, None, fine)
     verifier = start and start.trained_evidence.verifier
     return replace(models, evidence=train_evidence(models, data, run, settings, progress, verifier))
@@ -107,73 +106,41 @@ def patch_model(
     return gdbn
 
 
-def coarse_network(
+def networks(
     data: TrainingData,
     gdbn: GaussianDBN,
     run: Run,
     settings: TrainSettings,
     progress: Progress,
-    start: ShiftNet | None = None,
-) -> ShiftNet:
-    """The ShiftNet, with v as the patch model gives it; from the weights of `start` where there is one."""
-    path, device = run.path / "shiftnet.safetensors", gdbn.grbm.W.device
+    start: Models | None = None,
+) -> tuple[ShiftNet, ShiftNet | None]:
+    """The ShiftNet, then the one that looks closer, with v as the patch model gives it; both in one file.
+
+    They begin with the weights of those of `start`, if given; else the second with the first's. Without steps the
+    second is that of `start`, or none.
+    """
+    path, device, canonical = run.path / "shiftnet.safetensors", gdbn.grbm.W.device, canonical_image(gdbn)
+
+    def trained(how: ShiftNetSettings, begin: ShiftNet | None, validate: Validate | None = None) -> ShiftNet:
+        return train_shiftnet(
+            data.gallery.pyramids, data.objects, canonical, how, settings.seed, progress, run.checkpoints, run.log,
+            validate, begin, device,
+        )  # fmt: skip
 
     def validate(net: ShiftNet) -> dict[str, Any]:
         return {"by_step": accuracy_by_step(Models(gdbn, net), data.gallery, data.held_out_objects)}
 
     if not run.checkpoints.done("shiftnet trained"):
-        net = train_shiftnet(
-            data.gallery.pyramids,
-            data.objects,
-            canonical_image(gdbn),
-            settings.shiftnet,
-            settings.seed,
-            progress,
-            run.checkpoints,
-            run.log,
-            validate,
-            start,
-            device,
-        )
-        net.save(path)
+        trained(settings.shiftnet, start and start.shiftnet, validate).save(path)
         run.checkpoints.finish("shiftnet trained", {})
-    return ShiftNet.load(path).to(device)
-
-
-def fine_network(
-    data: TrainingData,
-    gdbn: GaussianDBN,
-    shiftnet: ShiftNet,
-    run: Run,
-    settings: TrainSettings,
-    progress: Progress,
-    start: ShiftNet | None,
-) -> ShiftNet | None:
-    """The network that looks closer, from the weights of `start`; kept in the file of the ShiftNet.
-
-    Without steps it is `start`, if that looks closer too, or none.
-    """
-    path, device = run.path / "shiftnet.safetensors", gdbn.grbm.W.device
     if not run.checkpoints.done("fine trained"):
-        fine = None if start is None or start.closer == 1.0 else start
+        shiftnet, fine = load_networks(path)[0].to(device), start and start.fine
         if settings.fine.steps:
-            fine = train_shiftnet(
-                data.gallery.pyramids,
-                data.objects,
-                canonical_image(gdbn),
-                settings.fine,
-                settings.seed,
-                progress,
-                run.checkpoints,
-                run.log,
-                None,
-                start,
-                device,
-            )
+            fine = trained(settings.fine, shiftnet if start is None else fine)
         Models(gdbn, shiftnet, None, fine).save_networks(path)
         run.checkpoints.finish("fine trained", {})
-    fine = load_networks(path)[1]
-    return fine and fine.to(device)
+    shiftnet, fine = load_networks(path)
+    return shiftnet.to(device), fine and fine.to(device)
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ from foveate.attention.posterior.hmc import Box, LogDensityAndGradient
 from foveate.attention.posterior.prior import log_prior_reference, prior_bounds, prior_rows
 from foveate.attention.settings import GazePrior
 from foveate.scenes.gaze import from_chart
-from foveate.scenes.glimpse import plain_glimpses
+from foveate.scenes.glimpse import plain_glimpses, plain_views
 from foveate.scenes.pyramid import Pyramids
 
 
@@ -120,12 +120,12 @@ def reference(
     )
     mean, weight = (mean / 65535).to(like), (weight * 65535.0**2).to(like)
     length, rows = torch.from_numpy(targets.length).to(like), torch.from_numpy(targets.prior).to(like)
-    glimpses = plain_glimpses(targets.pyramids, targets.index, like, size, targets.extent, targets.pyramid)
+    views = plain_views(targets.pyramids, targets.index, like, size, targets.extent)
 
     def logdensity_and_grad(position: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             q = position.detach().requires_grad_()
-            seen = glimpses(from_chart(q, length))
+            seen = plain_glimpses(views, from_chart(q, length), size, targets.extent, targets.pyramid)
             value = -0.5 * (weight * (seen - mean).square()).sum((1, 2, 3)) + log_prior_reference(q, rows)
             (gradient,) = torch.autograd.grad(value.sum(), q)
         return value.detach(), gradient

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
+from torch import Tensor
 
 from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import key
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Store
-from foveate.training.gallery import Gallery, Shown, gather
+from foveate.training.gallery import NONE, Gallery, Shown, gather
 from foveate.training.settings import MosaicSettings
 
 WHOLE, GONE = 0.9, 0.05  # shares of an object's square in view: an object from the first, nothing below the second
@@ -62,7 +63,7 @@ def _mosaic(
 ) -> Shown:
     shape = (settings.long, settings.short) if rng.random() < 0.5 else (settings.short, settings.long)
     canvas = np.zeros((shape[1], shape[0], 3), np.uint8)
-    objects, ignore = [np.zeros((0, 4))], [np.zeros((0, 4))]
+    objects, ignore = [NONE], [NONE]
     for cell in _cells((0, 0, *shape), rng, settings):
         image = images[int(rng.integers(len(images)))]
         frame = _window(gallery, image, cell, rng, settings)
@@ -71,7 +72,7 @@ def _mosaic(
         gazes, cut = _carried(gallery, image, cell, frame)
         objects.append(gazes)
         ignore.append(cut)
-    return Shown(name, canvas, *(torch.from_numpy(np.concatenate(each)) for each in (objects, ignore)))
+    return Shown(name, canvas, torch.cat(objects), torch.cat(ignore))
 
 
 def _cells(
@@ -122,22 +123,15 @@ def _shown(
 
 def _carried(
     gallery: Gallery, image: int, cell: tuple[int, int, int, int], frame: tuple[float, float, float]
-) -> tuple[Float[np.ndarray, "objects 4"], Float[np.ndarray, "regions 4"]]:
+) -> tuple[Float[Tensor, "objects 4"], Float[Tensor, "regions 4"]]:
     """Objects in view, in pixels of the mosaic, and regions that are neither object nor background."""
     x0, y0, factor = frame
-    corner = np.array([cell[0] - x0 * factor, cell[1] - y0 * factor])
-    edge = np.array(cell, np.float64)
-    gazes = gallery.of(image).numpy() * factor
+    corner = torch.tensor([cell[0] - x0 * factor, cell[1] - y0 * factor], dtype=torch.float64)
+    edge = torch.tensor(cell, dtype=torch.float64)
+    gazes = gallery.of(image) * factor
     gazes[:, 2:] += corner
-    boxes = gaze.to_boxes(torch.from_numpy(gazes)).numpy()
-    share = _share_within(boxes, edge)
-    regions = gallery.ignore[image].numpy() * factor + np.tile(corner, 2)
-    regions = np.concatenate((regions[_share_within(regions, edge) > 0], boxes[(share > GONE) & (share < WHOLE)]))
-    regions = np.concatenate((np.maximum(regions[:, :2], edge[:2]), np.minimum(regions[:, 2:], edge[2:])), 1)
-    return gazes[share >= WHOLE], regions
-
-
-def _share_within(boxes: Float[np.ndarray, "n 4"], edge: Float[np.ndarray, "4"]) -> Float[np.ndarray, "n"]:
-    """Share of each box that lies within another."""
-    sides = (np.minimum(boxes[:, 2:], edge[2:]) - np.maximum(boxes[:, :2], edge[:2])).clip(0)
-    return sides.prod(1) / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-9)
+    boxes, regions = gaze.to_boxes(gazes), gallery.ignore[image] * factor + corner.repeat(2)
+    share, seen = (gaze.intersection(each, edge) / gaze.area(each).clamp(min=1e-9) for each in (boxes, regions))
+    cut = torch.cat((regions[seen > 0], boxes[(share > GONE) & (share < WHOLE)]))
+    cut = torch.cat((torch.maximum(cut[:, :2], edge[:2]), torch.minimum(cut[:, 2:], edge[2:])), 1)
+    return gazes[share >= WHOLE], cut
