@@ -76,9 +76,12 @@ def test_every_python_block_of_a_page_runs(page, made, monkeypatch):
     monkeypatch.chdir(made)
     torch.manual_seed(0)
     names = {"__name__": "__page__"}
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
     for line, code in blocks(page, "python"):
         if needs(code) is None:
             execute(page, line, code, names)
+    after = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    assert after == before, "a block of the guide writes where a reader's own files may be"
 
 
 OPTIONAL_BLOCKS = [(page, *block) for page in PAGES for block in blocks(page, "python") if needs(block[1])]

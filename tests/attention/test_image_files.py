@@ -41,7 +41,7 @@ def test_the_next_image_is_decoded_while_one_is_looked_at(tiles, tmp_path, monke
     opened = [threading.Event() for _ in paths]
     real = attending.open_picture
 
-    def open_picture(path, max_side=None):
+    def open_picture(path, max_side=None, page=0):
         opened[paths.index(path)].set()
         return real(path, max_side)
 

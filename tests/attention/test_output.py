@@ -11,12 +11,13 @@ from PIL import Image
 from records import records
 from scipy.ndimage import map_coordinates
 
-from foveate.attention.output import coco, crop, draw_overlay, output_name, to_json
+from foveate.attention.output import crop, draw_overlay, output_name, to_json
 from foveate.attention.overlay import TRAIL, trail_colour
 from foveate.errors import BadInput
 from foveate.evaluation.turning import turn_image, turn_scene
 from foveate.scenes import gaze
 from foveate.scenes.folder import Scene
+from foveate.scenes.layouts.writing import coco
 
 
 def at(s, degrees, x, y):

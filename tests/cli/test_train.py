@@ -67,8 +67,8 @@ def train(scenes, run, settings, progress, device):
     return None, None
 
 fake = types.ModuleType("fake")
-fake.train, fake.save_training_story = train, lambda story, *trained: None
-sys.modules["foveate.training.train"] = sys.modules["foveate.report.stories"] = fake
+fake.train, fake.tell_training = train, lambda story, *trained: None
+sys.modules["foveate.training.train"] = sys.modules["foveate.report.training_story"] = fake
 import foveate.report.page
 foveate.report.page.write_report = lambda path: path
 import foveate.cli.train as command
@@ -83,7 +83,7 @@ def fakes(monkeypatch):
 
     for module, name in ((command, "PRESETS"), (foveate.report.page, "write_report")):
         monkeypatch.setattr(module, name, getattr(module, name))  # put back at the end
-    for name in ("foveate.training.train", "foveate.report.stories"):
+    for name in ("foveate.training.train", "foveate.report.training_story"):
         monkeypatch.setitem(sys.modules, name, None)
     exec(compile(FAKE, "fake", "exec"), {"__name__": "fake"})
 
@@ -232,7 +232,7 @@ def test_a_training_goes_on_where_it_was_begun(fakes, scenes, tmp_path, capfd, m
     capfd.readouterr()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # a machine with a GPU
     assert train(*words, "--resume", "--device", "cuda") == 2
-    assert "started with device = 'cpu'" in capfd.readouterr().err
+    assert "begun with device = 'cpu'" in capfd.readouterr().err
     monkeypatch.setattr(module, "train", lambda *given: (watched(*given), whole(*given[:4], torch.device("cuda")))[1])
     assert train(*words, "--resume") == 0 and seen == ["cpu"]
 
@@ -251,7 +251,7 @@ def test_resuming_with_other_scenes_is_refused(fakes, scenes, tmp_path, capfd, m
     del content["annotations"][0]
     (scenes / "annotations.json").write_text(json.dumps(content))
     assert train(scenes, "--out", tmp_path / "r", "--resume") == 2
-    assert "was started with objects = 8, now it is 7" in capfd.readouterr().err
+    assert "was begun with objects = 8, now it is 7" in capfd.readouterr().err
 
 
 def test_bad_scenes_leave_no_run_behind(fakes, tmp_path, capfd):

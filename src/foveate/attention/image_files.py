@@ -41,6 +41,8 @@ class Attended:
         scale: Pixels of `pixels` per pixel of the image.
         error: One line.
         path: Where to read it again in full, if it was attended in more detail than `pixels` has.
+        page: Which of its pages it is, from 0.
+        pages: How many it has.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Attended:
     scale: float = 1.0
     error: str | None = None
     path: str | None = None
+    page: int = 0
+    pages: int = 1
 
     def line(self) -> dict[str, Any]:
         """The line of the results."""
@@ -63,7 +67,7 @@ class Attended:
         """Pixels as fine as those that were attended, to cut crops from, and the gazes in them."""
         if self.path is None or not self.founds:
             return self.pixels, self.founds
-        return open_picture(self.path).pixels, self._in_full()
+        return open_picture(self.path, page=self.page).pixels, self._in_full()
 
     def _in_full(self) -> Sequence[Found]:
         return self.founds if self.scale == 1.0 else [found.moved(1.0 / self.scale) for found in self.founds]
@@ -105,7 +109,7 @@ def _whole(
     def attend(image: tuple[str, str]) -> Attended:
         name, path = image
         try:
-            picture = open_picture(path, settings.largest)
+            picture = open_picture(path, settings.largest, settings.page - 1)
             founds = _attend(attention, picture.pixels, settings)
         except BadInput as error:
             return Attended(name, error=_why(error, path))
@@ -151,16 +155,17 @@ def _tiled(
             yield _attended(name, whole, founds)
         else:
             best = [found.moved(whole.scale) for found in together(founds, settings.max_gazes)]
-            yield replace(_attended(name, whole, best), path=path)
+            yield replace(_attended(name, whole, best), path=path, page=settings.page - 1)
 
 
 def _pieces(path: str, settings: AttendSettings) -> Iterator[Picture | Tile]:
     """A picture whole, reduced to a tile's size, then the tiles of its finer levels."""
-    whole = open_picture(path, settings.largest)
+    page = settings.page - 1
+    whole = open_picture(path, settings.largest, page)
     yield whole
     longest = max(whole.width, whole.height)
     for scale in scales(longest, settings.largest, settings.search.smallest)[1:]:
-        level = open_picture(path, round(scale * longest))
+        level = open_picture(path, round(scale * longest), page)
         yield from cut(level.pixels, settings.largest, level.scale)
 
 
@@ -170,7 +175,8 @@ def _attend(attention: Attention, pixels: np.ndarray, settings: AttendSettings) 
 
 
 def _attended(name: str, picture: Picture, founds: Sequence[Found]) -> Attended:
-    return Attended(name, picture.pixels, founds, picture.width, picture.height, picture.scale)
+    size = (picture.width, picture.height, picture.scale)
+    return Attended(name, picture.pixels, founds, *size, pages=picture.pages)
 
 
 def _why(error: BadInput, path: str) -> str:

@@ -1,9 +1,9 @@
-"""What attention hands to people and to other programs: JSON, COCO, file names, overlays, aligned crops."""
+"""What attention hands to people and to other programs: JSON, file names, overlays, aligned crops."""
 
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,9 @@ from foveate.errors import BadInput
 from foveate.scenes.warp import warp
 from foveate.storage.files import strict
 
-__all__ = ["coco", "crop", "draw_overlay", "output_name", "to_json"]
+__all__ = ["crop", "draw_overlay", "output_name", "to_json"]
 
 DIAGNOSTICS = ("rhat", "ess", "acceptance")  # of `Refined`
-CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
 
 
 def to_json(found: Found, width: int, height: int) -> dict[str, Any]:
@@ -48,55 +47,6 @@ def to_json(found: Found, width: int, height: int) -> dict[str, Any]:
     if found.posterior is not None:
         gaze |= {name: getattr(found.posterior, name) for name in DIAGNOSTICS}
     return strict(gaze | {"flags": found.flags})
-
-
-def coco(records: Iterable[Mapping[str, Any]], category: str) -> dict[str, Any]:
-    """Lines of `attend` as one COCO file, which pycocotools, FiftyOne and CVAT load.
-
-    `bbox` is the gaze's box, `segmentation` the turned square, `rotation` its clockwise turn in degrees in [0, 360), as
-    CVAT turns a box around its centre (it reads it among the `attributes`). `score` is the probability, as such files
-    have it; the log-ratio that orders gazes is `log_ratio`. Images that couldn't be read are left out.
-
-    Args:
-        records: {"image", "width", "height", "gazes"} each, or {"image", "error"}.
-        category: Name of the kind of object.
-    """
-    images, annotations = [], []
-    for record in records:
-        if "error" in record:
-            continue
-        number = len(images) + 1
-        size = {"width": record["width"], "height": record["height"]}
-        images.append({"id": number, "file_name": record["image"], **size})
-        for gaze in record["gazes"]:
-            annotations.append({"id": len(annotations) + 1, "image_id": number, **_annotation(gaze)})
-    return {
-        "info": {"description": f"{category}: gazes found by foveate"},
-        "licenses": [],
-        "categories": [{"id": 1, "name": category, "supercategory": ""}],
-        "images": images,
-        "annotations": annotations,
-    }
-
-
-def _annotation(gaze: Mapping[str, Any]) -> dict[str, Any]:
-    a, b, x, y = gaze["u"]
-    x0, y0, x1, y1 = gaze["box"]
-    rotation = gaze["angle"] % 360.0
-    polygon = [part for p, q in CORNERS for part in (a * p - b * q + x, b * p + a * q + y)]
-    return {
-        "category_id": 1,
-        "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "segmentation": [polygon],
-        "area": (x1 - x0) * (y1 - y0),
-        "iscrowd": 0,
-        "score": gaze["probability"],
-        "log_ratio": gaze["score"],
-        "rotation": rotation,
-        "attributes": {"rotation": rotation},
-        "u": list(gaze["u"]),
-        "std": gaze["std"],
-    }
 
 
 def output_name(image_name: str) -> str:

@@ -109,3 +109,4 @@ class AttendSettings:
     posterior: PosteriorSettings = POSTERIOR
     largest: AtLeast1 = 1600  # longest side at which image files are attended, pixels; larger ones are reduced
     seed: AtLeast0 = 0
+    page: Annotated[AtLeast1, Unlisted] = 1  # of files that have several

@@ -1,10 +1,10 @@
 """`foveate attend`: finds objects in images."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from foveate.cli.options import (
     ONE_OR_MORE,
     Common,
+    Count,
     MaxGazes,
     MinProbability,
     Overrides,
@@ -23,11 +24,11 @@ from foveate.cli.options import (
     print_figures,
     progress,
 )
+from foveate.cli.outputs import Outputs, Pictures, check, write_all
 from foveate.cli.recipe import attend_settings
 from foveate.errors import BadInput
 from foveate.runtime.progress import Tick
-from foveate.storage.files import CannotWrite, reason, write_atomic, write_json
-from foveate.storage.results import Results
+from foveate.storage.results import STDOUT, Results
 from foveate.storage.run import Run
 
 
@@ -37,12 +38,11 @@ def attend(
     /,
     *more: Annotated[str, Parameter(name="MORE_IMAGES")],
     out: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    coco: str | None = None,
-    overlays: str | None = None,
-    crops: str | None = None,
+    outputs: Outputs = Outputs(),  # noqa: B008 it is frozen
     starts: Starts = None,
     max_gazes: MaxGazes = None,
     min_probability: MinProbability = None,
+    page: Count | None = None,
     shard: str | None = None,
     workers: Annotated[int | None, ONE_OR_MORE] = None,
     tiles: Annotated[bool, Parameter(show_default=False)] = False,
@@ -63,9 +63,7 @@ def attend(
         first: An image, or a folder of images (recognised by content, not by name).
         more: More images or folders.
         out: JSON Lines file to write; - or /dev/stdout for standard output.
-        coco: Also write the results as a COCO file.
-        overlays: Folder for images with the gazes drawn on them.
-        crops: Folder for aligned crops, one per object.
+        page: Which page of files that have several. [default: 1]
         shard: I/N processes the I-th of N equal shares of the images.
         workers: Images processed in parallel. [default: one per core]
         tiles: Also attend tiles of images larger than the setting `attend.largest`, to find small objects.
@@ -74,60 +72,50 @@ def attend(
     """
     from foveate.scenes.listing import scan_all
 
-    started = time.monotonic()
+    started, arguments = time.monotonic(), [first, *more]
     settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
-    listing = scan_all([first, *more])
+    settings = dataclasses.replace(settings, page=page or 1)
+    listing = scan_all(arguments)
     images = share(listing.images, shard)
     note(listing.summary() + (f", {len(images)} of them in shard {shard}" if shard else ""))
     if not images:
-        raise BadInput(f"{' '.join([first, *more])}: no images")
-    lines = (partial(_on_ray, address=ray) if ray else _here)(run, settings, common, workers, tiles)
-    with Results(out, resume, overwrite) as results:
-        if results.streaming and common.json:
-            raise BadInput("--json and --out both write to stdout: write the results to a file")
-        if results.done:
-            note(f"{len(results.done)} already done by an earlier run")
-        pictures = Pictures(overlays, crops)
-        counts = _attend_all(lines, images, results, pictures, keep=coco is not None)
-        if ray or results.done:
+        raise BadInput(f"{' '.join(arguments)}: no images")
+    if common.json and out in STDOUT:
+        raise BadInput("--json and --out both write to stdout: write the results to a file")
+    check(outputs, out, arguments, images)
+    made_by = {**made_with(run, settings), "tiles": tiles}
+    with Results(out, resume, overwrite, made_by) as results:
+        begun = len(results.done)
+        if begun:
+            note(f"{begun} already done by an earlier run")
+        lines = (partial(_on_ray, address=ray) if ray else _here)(run, settings, common, workers, tiles)
+        pictures = Pictures(outputs, None if page else note)
+        counts, kept = _attend_all(lines, images, results, pictures, outputs.wants_lines())
+        if ray or begun:
             results.arrange(name for name, _ in images)
         results.finish()
-        if coco:
-            records = results.records() if not results.streaming else iter(counts.pop("kept"))
-            _write_coco(coco, records, run)
-    counts.pop("kept", None)
+        everything = (lambda: iter(kept)) if results.streaming else results.records
+        write_all(outputs, everything, arguments, Run.open(run).config.get("category") or "object")
     figures = {**counts, "seconds": round(time.monotonic() - started, 3)}
     if common.json:
         print_figures(figures, as_json=True)
     else:
         note(", ".join(f"{value} {name}" for name, value in figures.items()))
+    if counts["errors"] and counts["errors"] == counts["images"] and not begun:
+        raise BadInput(f"none of the {counts['errors']} images can be used")
+
+
+def made_with(run: str, settings: Any) -> dict[str, Any]:
+    """What the first line of results tells of what made them: a RUN, by its name and its weights, and the settings."""
+    opened = Run.open(run)
+    name = os.path.basename(os.path.realpath(run))
+    return {"run": name, "hash": opened.weights_hash(), "settings": dataclasses.asdict(settings)}
 
 
 def share(images: list[tuple[str, str]], shard: str | None) -> list[tuple[str, str]]:
     """The I-th of N shares of the images, as `--shard I/N` asks; the shares together are all images, each once."""
     number, count = parse_shard(shard)
     return images[number - 1 :: count]
-
-
-class Pictures:
-    """The folders of overlays and crops, where they were asked for."""
-
-    def __init__(self, overlays: str | None, crops: str | None):
-        self.overlays, self.crops = _output_folder(overlays), _output_folder(crops)
-
-    def write(self, attended: Any) -> None:
-        """Draw and cut one image; files are replaced whole, so a resumed run may do them again."""
-        if attended.pixels is None or not (self.overlays or self.crops):
-            return
-        from foveate.attention import output as outputs
-
-        name = outputs.output_name(attended.name)
-        if self.overlays:
-            _save(self.overlays / f"{name}.jpg", outputs.draw_overlay(attended.pixels, attended.founds), "JPEG")
-        if self.crops:
-            pixels, founds = attended.detail()
-            for number, found in enumerate(founds, start=1):
-                _save(self.crops / f"{name}-{number}.png", outputs.crop(pixels, found.u, 192), "PNG")
 
 
 Look = Callable[[Any], None]
@@ -169,11 +157,12 @@ def _on_ray(run: str, settings: Any, common: Common, workers: int | None, tiles:
 
 def _attend_all(
     lines: Lines, images: list[tuple[str, str]], results: Results, pictures: Pictures, keep: bool
-) -> dict[str, Any]:
+) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """Writes every line; counts, and the lines where they are wanted again and can't be read back."""
     todo = [(name, path) for name, path in images if name not in results.done]
-    counts: dict[str, Any] = {"images": 0, "gazes": 0, "errors": 0, "kept": []}
+    counts, kept = {"images": 0, "gazes": 0, "errors": 0}, []
     with progress().phase("attend", total=len(todo)) as tick:
-        for line in lines(todo, tick, pictures.write):
+        for line in map(pictures.tell, lines(todo, tick, pictures.write)):
             results.append(line)
             counts["images"] += 1
             counts["gazes"] += len(line.get("gazes", []))
@@ -181,35 +170,5 @@ def _attend_all(
                 counts["errors"] += 1
                 note(f"{line['image']}: {line['error']}")
             if keep and results.streaming:
-                counts["kept"].append(_slim(line))
-    return counts
-
-
-def _slim(line: dict[str, Any]) -> dict[str, Any]:
-    """A line without its trails, which a COCO file has no place for."""
-    gazes = [{name: value for name, value in gaze.items() if name != "trail"} for gaze in line.get("gazes", [])]
-    return {**line, "gazes": gazes} if "gazes" in line else line
-
-
-def _write_coco(path: str, records: Any, run: str) -> None:
-    from foveate.attention.output import coco
-
-    category = Run.open(run).config.get("category") or "object"
-    write_json(path, coco([_slim(record) for record in records], category))
-
-
-def _output_folder(name: str | None) -> Path | None:
-    if name is None:
-        return None
-    from foveate.scenes.listing import mark_output
-
-    try:
-        os.makedirs(name, exist_ok=True)
-        mark_output(name)
-    except OSError as error:
-        raise CannotWrite(f"can't write {name}: {reason(error)}") from error
-    return Path(name).absolute()  # workers of a cluster begin elsewhere
-
-
-def _save(path: Path, picture: Any, kind: str) -> None:
-    write_atomic(path, lambda handle: picture.save(handle, format=kind, **({"quality": 90} if kind == "JPEG" else {})))
+                kept.append(line)
+    return counts, kept

@@ -42,7 +42,7 @@ def parse_select(text: str) -> slice:
     """
     match = re.fullmatch(r"\s*(-?\d{1,18})?\s*:\s*(-?\d{1,18})?\s*", text, flags=re.ASCII)
     if match is None:
-        raise BadInput(f"--select {text!r}: expected START:STOP, such as 0:100")
+        raise BadInput(f"--select {text!r}: START:STOP is expected, such as 0:100")
     start, stop = (None if part is None else int(part) for part in match.groups())
     return slice(start, stop)
 
@@ -84,7 +84,7 @@ def read_scenes(
     survey = Survey.of(folder, listing := scan(folder))
     document = read_document(survey) if annotated else None
     if document is None and annotated and category is not None:
-        raise BadInput(f"{folder}: no annotations, so no category {category!r}")
+        raise BadInput(f"{folder}: it has no annotations, so no category {category!r}")
     document = document or Document("images", folder)
     if document.layout == "images" and annotated and (what := unknown(survey)) is not None:
         document.doubts.add("unknown_layout", None, what=what)
@@ -115,6 +115,28 @@ def read_scenes(
     return Scenes(scenes, kind, document.layout, document.doubts, grouping)
 
 
+def known_images(folder: str | os.PathLike) -> tuple[dict[str, tuple[int | str, str]], dict[str, int | str]]:
+    """What a folder's COCO annotations call its images: id and `file_name` by the real path; and ids of kinds by name.
+
+    Nothing where the folder has no such annotations, or several files of them, whose ids need not agree.
+    """
+    folder = os.fspath(folder)
+    try:
+        survey = Survey.of(folder, scan(folder))
+        document = read_document(survey)
+        if document is None or document.layout != "coco" or not document.identities:
+            return {}, {}
+        files = _resolve(document, [[] for _ in document.entries], survey)
+    except BadInput:
+        return {}, {}
+    known = {
+        os.path.realpath(os.path.join(folder, each.name)): (entry.identity, entry.file_name)
+        for each in files
+        if (entry := each.entry) is not None and entry.identity is not None
+    }
+    return known, document.identities
+
+
 def _selected(listed: list[Listed], select: slice | None, folder: str) -> list[Listed]:
     """Those that a selection of the files sorted by name holds.
 
@@ -124,7 +146,7 @@ def _selected(listed: list[Listed], select: slice | None, folder: str) -> list[L
     listed = sorted(listed, key=lambda each: each.name)
     chosen = listed if select is None else listed[select]
     if not chosen:
-        reason = f"the selection contains none of {len(listed)} images" if listed else "no images"
+        reason = f"the selection holds none of {len(listed)} images" if listed else "no images"
         raise BadInput(f"{folder}: {reason}")
     return chosen
 
@@ -194,7 +216,7 @@ def _resolve(document: Document, annotations: list[list[Annotation]], survey: Su
             name,
             any(document.entries[number].annotated for number in numbers),
             [(document.entries[number].size, annotations[number]) for number in numbers],
-            document.entries[numbers[0]].header,
+            document.entries[numbers[0]],
         )
         for name, numbers in files.items()
     ]

@@ -12,7 +12,7 @@ from foveate.scenes.examination import Boxes
 from foveate.scenes.formats import RAW
 from foveate.scenes.image import BadImage, Header, read_header
 from foveate.scenes.layouts.frames import SAME, STORED, Chosen, Told, choose, key
-from foveate.scenes.layouts.shapes import Frame
+from foveate.scenes.layouts.shapes import Entry, Frame
 
 NEAR = 0.8
 """Overlap (IoU) of two windows from which on they are one object: two boxes 3 % apart have .89, and objects that touch
@@ -32,13 +32,13 @@ class Listed:
         annotated: Whether somebody looked at it.
         entries: Of each entry that names it: the size that its annotations speak of, and the annotations, whose `cut`
             says at which sides they may be cut.
-        header: Of the file, where it is known.
+        entry: The first of them as the annotation file has it.
     """
 
     name: str
     annotated: bool = False
     entries: list[tuple[tuple[float, float] | None, list[Annotation]]] = field(default_factory=list)
-    header: Header | None = None
+    entry: Entry | None = None
 
 
 Placed = tuple[Listed, Header, tuple[Annotation, ...]]
@@ -62,7 +62,8 @@ def place(
     unusable: list[str] = []
     for count, each in enumerate(listed, start=1):
         try:
-            header = each.header or read_header(os.path.join(folder, each.name))
+            known = None if each.entry is None else each.entry.header
+            header = known or read_header(os.path.join(folder, each.name))
         except BadImage as error:
             unusable.append(str(error))
         else:
@@ -120,11 +121,10 @@ def _moved(each: Listed, header: Header, frames: Chosen, doubts: Doubts, total: 
             raise BadImage(f"{true}, but its annotations are for {width:g} x {height:g}")
         frame = told.frame(*chosen)
         if difference not in (SAME, STORED):
-            beyond = "taken as they are, since they lie outside the stated size"
-            taken = "rescaled to the file's" if chosen[1] else beyond
+            taken = "rescaled to the file's" if chosen[1] else "taken as they are, since they lie outside the size told"
             doubts.add("size", each.name, total=total, taken=taken)
         if header.orientation != 1 and (size is None or difference != SAME or chosen[0] or header.orientation < 5):
-            taken = "as it is stored, and rotated with it" if chosen[0] else "as a viewer shows it"
+            taken = "as it is stored, and turned with it" if chosen[0] else "as a viewer shows it"
             doubts.add("orientation", each.name, total=total, taken=taken)
         found += annotations if frame == (1.0, 0.0, 0.0, 0.0) else [each.moved(frame) for each in annotations]
     return found

@@ -11,6 +11,7 @@ A run is claimed by exclusive creation, and held by a lock that the system lets 
 run builds the new one beside it (`.NAME.new`) and swaps the two when the new one is whole.
 """
 
+import hashlib
 import os
 import shutil
 from collections import Counter
@@ -65,14 +66,14 @@ class Run:
             resume: Go on with what an earlier process left; where there is nothing, begin.
 
         Raises:
-            BadInput: It exists and neither was asked for, it is no run, or another process is using it.
+            BadInput: It exists and neither was asked for, it is no run, or another process is at work on it.
             CannotWrite: The folder can't be made.
         """
         target = Path(path)
         try:
             if not cls._make(target) and any(target.iterdir()):
                 if not (overwrite or resume):
-                    raise BadInput(f"{target} exists: --resume continues it, --overwrite replaces it")
+                    raise BadInput(f"{target} exists: --resume goes on with it, --overwrite replaces it")
                 _refuse_strangers(target)
             return cls._arrange(target, lock(target / CHECKPOINT, target), overwrite, resume)
         except OSError as error:
@@ -86,7 +87,7 @@ class Run:
             target.mkdir()
         except FileExistsError:
             if not target.is_dir():
-                raise BadInput(f"{target} exists and is not a folder") from None
+                raise BadInput(f"{target} exists and is no folder") from None
             return False
         return True
 
@@ -103,7 +104,7 @@ class Run:
             run = cls(beside, target, held)
         elif begun and not resume:
             held.close()
-            raise BadInput(f"{target} exists: another process has just started it")
+            raise BadInput(f"{target} exists: another process has just begun it")
         else:
             run = cls(target, target, held)
         run._take_up_log()
@@ -185,8 +186,7 @@ class Run:
         kept = self.config
         for name in ("scenes", "run", "images", "objects", "replay_images"):
             if name in kept and kept[name] != config.get(name):
-                now = config.get(name)
-                raise BadInput(f"{self.target} was started with {name} = {kept[name]!r}, now it is {now!r}")
+                raise BadInput(f"{self.target} was begun with {name} = {kept[name]!r}, now it is {config.get(name)!r}")
 
     def complete(
         self, work: Callable[["Run"], Made], tell: Callable[[Path, Made], None], page: Callable[[Path], Any]
@@ -207,6 +207,16 @@ class Run:
         self.finish()
         page(self.path)
         return made
+
+    def weights_hash(self) -> str:
+        """A name for what the run has learned: BLAKE2 of its safetensors files."""
+        digest = hashlib.blake2b(digest_size=8)
+        for path in sorted(self.path.glob("*.safetensors")):
+            digest.update(path.name.encode())
+            with open(path, "rb") as handle:
+                while part := handle.read(2**20):
+                    digest.update(part)
+        return digest.hexdigest()
 
     def finish(self) -> None:
         """Mark the run as whole, and put it in its place."""
@@ -274,4 +284,4 @@ def _refuse_strangers(path: Path) -> None:
     """Never write into, or replace, a folder that is not a run."""
     strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in _OURS)
     if strangers and not (path / CONFIG).exists():
-        raise BadInput(f"{path} exists and is not a RUN (it contains {strangers[0]})")
+        raise BadInput(f"{path} exists and is no RUN (it holds {strangers[0]})")

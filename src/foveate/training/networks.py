@@ -213,7 +213,7 @@ def _restored(state: TrainState, memory: Memory, books: Books) -> tuple[TrainSta
         return state, []
     tensors, meta = found
     if not any(name.startswith("optimiser.") for name in tensors):
-        raise BadInput(f"{books.title} was started by an earlier version: start again with --overwrite")
+        raise BadInput(f"{books.title} was begun by an earlier version: begin anew with --overwrite")
     memory.update(_under("memory.", tensors))
     state.net.load_state_dict(_under("net.", tensors))
     state.average.module.load_state_dict(_under("average.", tensors))

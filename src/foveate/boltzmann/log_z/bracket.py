@@ -142,7 +142,7 @@ def _doubts(forward: Estimate, reverse: Estimate, exact: float | None) -> list[s
     if reverse.log_z + 2 * error + 1e-3 < forward.log_z:
         found.append(
             f"reverse annealing gives {forward.log_z - reverse.log_z:.2f} nats less than forward annealing, where it "
-            "should give more: its starting states are not samples of the model"
+            "should give more: its starts aren't samples of the model"
         )
     if exact is not None and abs(exact - forward.log_z) > 4 * _known(forward.stderr) + 1e-3:
         found.append(f"log Z by annealing is {forward.log_z - exact:+.2f} nats off the exact one")

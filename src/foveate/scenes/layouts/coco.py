@@ -61,10 +61,11 @@ def is_coco(document: Any) -> bool:
 def understand(document: Any, path: str, below: str = "") -> Document:
     """As `read`, of a file that is loaded."""
     if not isinstance(document, dict):
-        raise BadInput(f"{path}: not COCO annotations (expected an object with images and annotations)")
+        raise BadInput(f"{path}: not COCO annotations (an object with images and annotations is expected)")
     entries, declared = _images(document, path, below), _categories(document, path)
     names = [name for name, _ in declared.values()]
-    told = Document("coco", path, list(entries.values()), names, _canonical(document, path))
+    identities = {name: identity for identity, (name, _) in declared.items()}
+    told = Document("coco", path, list(entries.values()), names, identities, _canonical(document, path))
     find, kinds = _Finder(entries), _Finder(declared)
     annotations = _entries(document, "annotations", path)
     lost = 0

@@ -137,6 +137,7 @@ class Document:
         place: The file or folder that the annotations come from, for messages.
         entries: The images that are listed.
         categories: Names of the kinds that are declared.
+        identities: Their ids, by name, in a layout that has some.
         canonical: Where named keypoints lie in the canonical window, as a file tells it.
         doubts: What is to be told about the files.
         left_out: Images whose annotation file can't be read: nobody knows what is in them.
@@ -146,6 +147,7 @@ class Document:
     place: str
     entries: list[Entry] = field(default_factory=list)
     categories: list[str] = field(default_factory=list)
+    identities: dict[str, int | str] = field(default_factory=dict)
     canonical: dict[str, tuple[float, float]] = field(default_factory=dict)
     doubts: Doubts = field(default_factory=Doubts)
     left_out: set[str] = field(default_factory=set)
