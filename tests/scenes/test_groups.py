@@ -63,6 +63,22 @@ def test_blocks_of_neighbours_are_held_together_where_neighbours_are_near_copies
     assert read.grouping is None and [scene.group for scene in read.scenes] == [scene.name for scene in read.scenes]
 
 
+def test_of_three_films_few_frames_that_are_held_out_have_a_neighbour_in_training(tmp_path):
+    names = []
+    for clip in "ABC":
+        panorama = np.asarray(picture(1400, 90, seed=ord(clip)))
+        for frame in range(1, 41):
+            names.append(f"clip{clip}_{frame:04}.png")
+            Image.fromarray(panorama[:, 30 * frame :][:, :120]).save(tmp_path / names[-1])
+    scenes = read_scenes(tmp_path, annotated=False).scenes
+    assert [scene.name for scene in scenes] == names
+    for seed in range(5):
+        fit, held_out = hold_out([scene.group for scene in scenes], 0.12, seed)
+        of = {k: names[k][4] for k in fit}  # the clip of each frame that trains
+        neighbours = [k for k in held_out if names[k][4] in (of.get(k - 1), of.get(k + 1))]
+        assert 4 <= len(held_out) <= 21 and len(neighbours) <= 0.3 * len(held_out) + 2
+
+
 def test_frames_of_too_few_films_are_told(tmp_path):
     names = [f"{clip}{k:02}.png" for clip in ("left", "right") for k in range(5)]
     read = read_scenes(coco_folder(tmp_path / "scenes", [(name, [[10, 10, 40, 40]]) for name in names], size=(60, 60)))

@@ -182,6 +182,18 @@ def test_pages_of_a_tiff_are_counted_and_read_one_by_one(make, saved):
     assert open_picture(saved("b.png", make.encode(pages[0], "PNG"))).pages == 1
 
 
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_frames_of_a_moving_picture_are_pages(make, saved, kind):
+    frames = [Image.fromarray(np.full((20, 30, 3), shade, np.uint8)) for shade in (10, 120, 240)]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    path = saved("a", make.encode(frames[0], kind, save_all=True, append_images=frames[1:], **options))
+    for number, shade in enumerate((10, 120, 240)):
+        picture = open_picture(path, page=number)
+        assert (picture.pages, read_header(path, number).pages) == (3, 3) and (picture.pixels == shade).all()
+    with pytest.raises(BadImage, match="page 4 is asked for, and it has 3"):
+        open_picture(path, page=3)
+
+
 def test_reduced_copies_in_a_tiff_are_no_pages_wherever_they_stand(make, saved):
     small, large = (Image.fromarray(make.photograph(height, 2 * height)) for height in (8, 40))
     for first, second in ((small, large), (large, small)):

@@ -2,8 +2,8 @@
 
 What is promised of `read_image`:
 
-- The content decides which format a file has; its name does not. Multi-picture files give their first picture; other
-  pages of a TIFF can be asked for, and how many there are is told. Thumbnails are no pages.
+- The content decides which format a file has; its name does not. Of several pages (TIFF) or frames (moving pictures)
+  one is read, the first unless another is asked for; thumbnails are none.
 - What is no picture but is often taken for one (raw camera files, videos, PDF, DICOM) is refused by what it is.
 - The result is upright as a person sees it (EXIF orientation 1 to 8; broken or unknown EXIF counts as 1).
 - A truncated or damaged picture is a `BadImage`, never a half-grey one (as far as its format lets it be known: JPEG has
@@ -53,6 +53,7 @@ _OPENERS = {
     Kind.HEIC: ("pillow_heif", "HeifImageFile"),
 }
 
+_MOVING = (Kind.GIF, Kind.PNG, Kind.WEBP)  # their frames are pages
 _ORIENTATION = 274  # EXIF tag
 
 
@@ -174,15 +175,18 @@ def _opened(path: str | os.PathLike, page: int):
             frames, raw = tiff_pages(handle) if kind is Kind.TIFF else ([0], False)
             if raw:
                 raise BadImage(f"{name}: {RAW}")
-            if not 0 <= page < len(frames):
-                raise BadImage(f"{name}: page {page + 1} is asked for, and it has {len(frames)}")
             opener = _opener(kind, name)
             handle.seek(0)
             image = opener(handle, None)
-            if frames[page]:
-                image.seek(frames[page])
             least = 8 if kind is Kind.JPEG and "progressive" not in image.info else 1  # as small as it can be decoded
             _refuse_bomb((-(-image.width // least), -(-image.height // least)), image.size, name)
+            if kind in _MOVING:
+                frames = list(range(image.n_frames))
+            if not 0 <= page < len(frames):
+                raise BadImage(f"{name}: page {page + 1} is asked for, and it has {len(frames)}")
+            if frames[page]:
+                image.seek(frames[page])
+                _refuse_bomb(image.size, image.size, name)
             yield handle, kind, image, len(frames)
     except BadInput:
         raise
@@ -276,11 +280,8 @@ _quiet_guard: warnings.catch_warnings | None = None
 
 @contextmanager
 def _quiet():
-    """Silences warnings while pictures are decoded, in any number of threads at once.
-
-    `warnings.catch_warnings` alone, entered and left by threads in interleaved order, may leave its filters behind
-    for good; so the first thread enters it and the last one leaves it.
-    """
+    """Silences warnings in any number of threads at once: `catch_warnings`, entered and left in interleaved order, may
+    leave its filters behind for good, so the first thread enters it and the last one leaves it."""
     global _quiet_depth, _quiet_guard
     with _quiet_lock:
         if _quiet_depth == 0:

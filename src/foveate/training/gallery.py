@@ -135,8 +135,9 @@ def load_gallery(
 
     gallery = gather(read(), store or Store(int(_bytes(sizes, side))))  # room for as much again: side views, mosaics
     if len(gallery.names) < fewest:
-        first = f" ({problems[0]})" if problems else ""
-        raise BadInput(f"only {len(gallery.names)} of {len(scenes)} scenes can be read{first}")
+        if not problems:
+            raise BadInput(f"{len(scenes)} scene{'' if len(scenes) == 1 else 's'}: at least {fewest} are needed")
+        raise BadInput(f"only {len(gallery.names)} of {len(scenes)} scenes can be read ({problems[0]})")
     for problem in problems:
         progress.say(f"left out: {problem}")
     return gallery._replace(problems=problems)
