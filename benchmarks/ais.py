@@ -21,11 +21,10 @@ import torch
 from figures import Figures, parser
 from torch.nn.functional import softplus
 
-from foveate.boltzmann.log_z.ais import estimate
-from foveate.boltzmann.log_z.chains import anneal
-from foveate.boltzmann.log_z.path import binary_path
+from foveate.boltzmann.bernoulli import BernoulliRBM
+from foveate.boltzmann.log_z.ais import anneal
 from foveate.boltzmann.log_z.schedules import linear
-from foveate.boltzmann.rbm import BernoulliRBM
+from foveate.boltzmann.log_z.weights import estimate
 
 CHAINS, UNITS, STEPS, WHOLE = 100, 500, 200, 50_000
 
@@ -55,10 +54,10 @@ def random_machine() -> BernoulliRBM:
 
 
 def ours(rbm: BernoulliRBM) -> Callable[[], float]:
-    path, betas = binary_path(rbm, torch.full((1, UNITS), 0.5)), linear(STEPS)
+    path, betas = rbm.path(torch.full((1, UNITS), 0.5)), linear(STEPS)
 
     def run() -> float:
-        return estimate(path, anneal(path, betas, range(CHAINS), 0, "benchmark").log_weights).log_z
+        return estimate(path.log_z_base + anneal(path, betas, range(CHAINS), 0, "benchmark").log_weight).log_z
 
     return run
 

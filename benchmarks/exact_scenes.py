@@ -37,7 +37,7 @@ from foveate.attention.patch_conditionals import PatchConditionals
 from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import coordinates
 from foveate.attention.settings import GazePrior, PosteriorSettings
-from foveate.boltzmann.rbm import GaussianBernoulliRBM
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.runtime.random import generator
 from foveate.scenes.gaze import from_scale_angle
 from foveate.scenes.glimpse import glimpses

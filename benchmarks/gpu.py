@@ -20,10 +20,9 @@ from untrained import write_untrained
 
 from foveate.attention.attend import Attention
 from foveate.attention.shiftnet import ShiftNet
-from foveate.boltzmann.log_z.chains import anneal
-from foveate.boltzmann.log_z.path import binary_path
+from foveate.boltzmann.bernoulli import BernoulliRBM
+from foveate.boltzmann.log_z.ais import anneal
 from foveate.boltzmann.log_z.schedules import linear
-from foveate.boltzmann.rbm import BernoulliRBM
 from foveate.boltzmann.training import contrastive
 from foveate.cli.options import Common
 from foveate.cli.recipe import attend_settings
@@ -61,20 +60,21 @@ def machine(units: int) -> BernoulliRBM:
 
 def ais(figures: Figures, rounds: int) -> None:
     for units, chains in ((500, 100), (500, 5000), (2000, 100), (2000, 5000)):
-        path = binary_path(machine(units), torch.full((1, units), 0.5))
+        path = machine(units).path(torch.full((1, units), 0.5))
         there = path.to("cuda")
-        v = (torch.rand(chains, there.W.shape[0], device="cuda") < 0.5).float()
-        back, transposed = torch.empty_like(v), there.W.T.contiguous()
-        product = torch.empty(chains, there.W.shape[1], device="cuda")
+        couplings = there.machine.W
+        v = (torch.rand(chains, units, device="cuda") < 0.5).float()
+        back, transposed = torch.empty_like(v), couplings.T.contiguous()
+        product = torch.empty(chains, units, device="cuda")
 
-        def floor(v=v, there=there, back=back, product=product, transposed=transposed) -> None:
+        def floor(v=v, couplings=couplings, back=back, product=product, transposed=transposed) -> None:
             with full_precision():
                 for _ in range(STEPS):
-                    torch.mm(v, there.W, out=product)
+                    torch.mm(v, couplings, out=product)
                     torch.mm(product, transposed, out=back)
 
         def run(path=path, chains=chains, steps=STEPS) -> torch.Tensor:
-            return anneal(path, linear(steps), range(chains), 0, "benchmark").log_weights
+            return anneal(path, linear(steps), range(chains), 0, "benchmark").log_weight
 
         values = {
             "two products (floor)": median_seconds(floor, rounds),

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from figures import Figures, parser
 
-from foveate.boltzmann.rbm import BernoulliRBM
+from foveate.boltzmann.bernoulli import BernoulliRBM
 from foveate.boltzmann.training.contrastive import fast_persistent, init, persistent
 from foveate.boltzmann.training.settings import Rule
 

@@ -26,11 +26,9 @@ from foveate.attention.attend import Attention
 from foveate.attention.image_files import Attended
 from foveate.attention.settings import AttendSettings
 from foveate.boltzmann.baselines import mean_nats
-from foveate.boltzmann.log_z.ais import estimate
-from foveate.boltzmann.log_z.chains import anneal
-from foveate.boltzmann.log_z.path import binary_path
+from foveate.boltzmann.bernoulli import BernoulliRBM
+from foveate.boltzmann.log_z.ais import anneal
 from foveate.boltzmann.log_z.schedules import linear
-from foveate.boltzmann.rbm import BernoulliRBM
 from foveate.boltzmann.training.contrastive import init, persistent
 from foveate.boltzmann.training.greedy import train_gdbn
 from foveate.boltzmann.training.settings import GDBNSettings, Rule
@@ -121,8 +119,8 @@ def machines(quick: bool) -> list[Curve]:
         return least(lambda: [persistent(state, v, Rule()) for _ in range(5)], 3) / 5
 
     def annealing(units: int, chains: int, steps: int = 20) -> float:
-        path, betas = binary_path(rbm(units), torch.full((1, units), 0.5)), linear(steps)
-        return least(lambda: estimate(path, anneal(path, betas, range(chains), 0, "s").log_weights), 3) / steps
+        path, betas = rbm(units).path(torch.full((1, units), 0.5)), linear(steps)
+        return least(lambda: anneal(path, betas, range(chains), 0, "s"), 3) / steps
 
     units = [125, 250, 500] if quick else [250, 500, 1000, 2000]
     chains = [50, 100, 200] if quick else [50, 100, 200, 400, 800]

@@ -17,10 +17,10 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from foveate.boltzmann.bernoulli import BernoulliRBM
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.log_z.ais import quick_log_z
 from foveate.boltzmann.log_z.bound import bound_terms
-from foveate.boltzmann.rbm import BernoulliRBM
+from foveate.boltzmann.log_z.bracket import forward_log_z
 from foveate.boltzmann.training.contrastive import METHODS, init
 from foveate.boltzmann.training.fit import put
 from foveate.boltzmann.training.settings import GDBNSettings
@@ -111,7 +111,8 @@ def _bound(gdbn: GaussianDBN, rbm: BernoulliRBM, v: torch.Tensor, seed: int, tem
     model.grbm.load_state_dict(gdbn.grbm.state_dict())
     model.rbm.load_state_dict(rbm.state_dict())
     terms = bound_terms(model, v, range(len(v)), 20, 20, seed)
-    return float(terms.variational.mean()) - quick_log_z(model, v, temperatures, seed)
+    found = forward_log_z(rbm, gdbn.grbm.hidden_mean(v), temperatures=temperatures, seed=seed)
+    return float(terms.variational.mean()) - found.log_z
 
 
 def _draw(found: dict[str, list[list[tuple[float, float]]]], path: Path) -> None:

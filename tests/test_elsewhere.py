@@ -13,10 +13,8 @@ from foveate.attention.models import Models
 from foveate.attention.settings import AttendSettings, PosteriorSettings
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.estimators import BernoulliRBMEstimator
+from foveate.boltzmann.log_z.ais import AISState, _Captured
 from foveate.boltzmann.log_z.bound import bound_terms
-from foveate.boltzmann.log_z.gaussian import grbm_path
-from foveate.boltzmann.log_z.path import binary_path
-from foveate.boltzmann.log_z.reference import PlainChains, plain_step
 from foveate.boltzmann.log_z.schedules import linear
 from foveate.demo.digits import KNOWN, write_digit_scenes
 from foveate.evaluation.bound import evaluate_bound
@@ -61,16 +59,15 @@ def test_the_device_that_pretends_refuses_what_a_gpu_refuses():
 def test_a_step_of_annealing_looks_at_no_value_so_that_it_can_be_captured():
     gdbn = small_model()
     generate = generator(0, "v")
-    for path in (binary_path(gdbn.rbm, torch.rand(9, 8, generator=generate)), grbm_path(gdbn.grbm, PATCHES)):
+    for path in (gdbn.rbm.path(torch.rand(9, 8, generator=generate)), gdbn.grbm.path(PATCHES)):
         with elsewhere() as there:
-            path, betas, keys = path.to(there), linear(5).to(there), torch.arange(4).to(there)
-            zeros = torch.zeros(4, dtype=torch.float64).to(there)
-            v = torch.zeros(4, path.W.shape[0]).to(there)
-            chains = PlainChains(v, zeros, zeros.clone(), torch.zeros((), dtype=torch.int64).to(there))
+            path, betas = path.to(there), linear(5)
+            block = _Captured(path, betas, torch.arange(4))
+            block.put(AISState(torch.zeros(4, path.shape[0]).to(there), *torch.zeros(2, 4).double().to(there), 0))
             with capturing():
-                plain_step(path, betas, keys, chains)
-                plain_step(path, betas, keys, chains)
-            assert int(chains.step) == 2 and torch.isfinite(chains.log_weight.cpu()).all()
+                block.step()
+                block.step()
+            assert int(block.state.step) == 2 and torch.isfinite(block.state.log_weight.cpu()).all()
 
 
 def test_models_are_trained_there_and_go_on_there_and_learn_there_and_are_told(device, scenes, tmp_path, monkeypatch):

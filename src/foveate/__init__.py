@@ -11,9 +11,9 @@ __version__ = "0.1.0"
 
 _HOME = {
     "BadInput": "foveate.errors",
-    "BernoulliRBM": "foveate.boltzmann.rbm",
+    "BernoulliRBM": "foveate.boltzmann.bernoulli",
     "FoveateError": "foveate.errors",
-    "GaussianBernoulliRBM": "foveate.boltzmann.rbm",
+    "GaussianBernoulliRBM": "foveate.boltzmann.gaussian",
     "GaussianDBN": "foveate.boltzmann.dbn",
     "Interrupted": "foveate.errors",
     "Run": "foveate.storage.run",
@@ -32,8 +32,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from foveate.boltzmann.bernoulli import BernoulliRBM
     from foveate.boltzmann.dbn import GaussianDBN
-    from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+    from foveate.boltzmann.gaussian import GaussianBernoulliRBM
     from foveate.errors import BadInput, FoveateError, Interrupted
     from foveate.storage.run import Run
 

@@ -15,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from foveate.boltzmann.estimators import BernoulliRBMEstimator, GaussianRBMEstimator, UncertainLogZ
-from foveate.boltzmann.health import Diverged
 from foveate.boltzmann.log_z import exact as enumeration
+from foveate.boltzmann.training.contrastive import Diverged
 
 QUICK = {"n_components": 5, "n_iter": 2, "random_state": 0}
 
@@ -190,7 +190,8 @@ def test_numbers_that_are_no_probabilities_are_refused_with_what_to_do(digits):
 def test_scores_that_rest_on_too_short_an_annealing_warn(digits, monkeypatch):
     """A machine of two modes, all on and all off, which one step of annealing doesn't lead to in equal parts."""
     X, _ = digits
-    monkeypatch.setattr("foveate.boltzmann.estimator_base.enumerable", lambda machine: False)
+    for module in ("estimator_base", "log_z.bracket", "log_z.model_samples"):
+        monkeypatch.setattr(f"foveate.boltzmann.{module}.enumerable", lambda machine: False)
     for kind in (BernoulliRBMEstimator, GaussianRBMEstimator):
         rbm = kind(8, n_iter=0, random_state=0, temperatures=1).fit(X)
         machine = rbm.machine_

@@ -6,10 +6,12 @@ import math
 import pytest
 import torch
 
-from foveate.boltzmann.draws import bernoulli_units, gaussian_units, mean_units, normal_reference
-from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM, bernoulli
+from foveate.boltzmann.bernoulli import BernoulliRBM
+from foveate.boltzmann.draws import Generated, Numbered, bernoulli_units, gaussian_units, mean_units
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
+from foveate.boltzmann.units import BINARY
 from foveate.errors import BadInput
-from foveate.runtime.random import draw_key, generator, uniform_array
+from foveate.runtime.random import draw_key, generator
 
 
 def states(n: int) -> torch.Tensor:
@@ -131,19 +133,19 @@ def test_draws_have_the_conditionals_moments():
     q = binary.visible_mean(h)
     share = binary.sample_visible(h.expand(n, 3), source).mean(0)
     assert ((share - q).abs() < 5 * (q * (1 - q) / n).sqrt()).all()
-    assert float(bernoulli(torch.ones(9, 9)).min()) == 1.0
+    assert float(BINARY.draw((torch.full((9, 9), torch.inf),), Generated(None)).min()) == 1.0
 
 
 def test_fused_draw_is_its_torch_reference_bit_for_bit_away_from_ties():
     logits = 6 * torch.randn(64, 37, generator=torch.Generator().manual_seed(7))
-    bias, key = torch.randn(37, generator=torch.Generator().manual_seed(8)), draw_key(3, 14, 15)
-    p, u = torch.sigmoid(logits + bias), uniform_array((64, 37), key)
+    bias, random = torch.randn(37, generator=torch.Generator().manual_seed(8)), Numbered(draw_key(3, 14, 15))
+    p, u = torch.sigmoid(logits + bias), random.uniform(logits)
     mean = torch.empty_like(logits)
-    drawn = bernoulli_units(logits.clone(), bias, key, mean)
+    drawn = bernoulli_units(logits.clone(), bias, random, mean)
     assert torch.allclose(mean, p, rtol=1e-6, atol=1e-7)
     clear = (u - p).abs() > 1e-6
     assert torch.equal(drawn[clear], (u < p).float()[clear])
-    assert torch.equal(drawn, bernoulli_units(logits.clone(), bias, key))
+    assert torch.equal(drawn, bernoulli_units(logits.clone(), bias, random))
     assert torch.allclose(mean_units(logits.clone(), bias), p, rtol=1e-6, atol=1e-7)
 
 
@@ -161,13 +163,13 @@ def test_sizes_below_one_are_refused(sizes):
 
 def test_compiled_normal_units_are_the_reference_and_normal():
     """10^6 numbers: moments within 5 standard errors, and the shares beyond 1 to 4 deviations likewise."""
-    n, key = 1000, draw_key(4, 7, 1)
+    n, random = 1000, Numbered(draw_key(4, 7, 1))
     products, bias, sigma = (torch.randn(shape) for shape in ((n, n), (n,), (n,)))
     sigma = sigma.exp()
-    z = normal_reference((n, n), key)
-    drawn = gaussian_units(products.clone(), bias, sigma, key)
+    z = random.normal(products)
+    drawn = gaussian_units(products.clone(), bias, sigma, random)
     assert torch.allclose(drawn, products + bias + sigma * z, atol=1e-4)
-    z = (gaussian_units(torch.zeros(n, n), torch.zeros(n), torch.ones(n), key)).double().flatten()
+    z = (gaussian_units(torch.zeros(n, n), torch.zeros(n), torch.ones(n), random)).double().flatten()
     for power, expected, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
         assert abs(float((z**power).mean()) - expected) < 5 * (variance / len(z)) ** 0.5
     for bound in (1.0, 2.0, 3.0, 4.0):
@@ -178,11 +180,12 @@ def test_compiled_normal_units_are_the_reference_and_normal():
 
 @pytest.mark.parametrize("first", [1, 40])
 def test_a_chain_s_draws_depend_on_its_number_and_not_on_where_it_lies(first):
-    key, bias = draw_key(0, 3, 2), torch.zeros(37)
-    binary = bernoulli_units(torch.zeros(64, 37), bias, key)
-    real = gaussian_units(torch.zeros(64, 37), bias, torch.ones(37), key)
-    rest = torch.zeros(64 - first, 37)
-    assert torch.equal(bernoulli_units(rest.clone(), bias, key, first=first), binary[first:])
-    assert torch.equal(bernoulli_units(rest.clone(), bias, key, rest.clone(), first), binary[first:])
-    assert torch.equal(gaussian_units(rest.clone(), bias, torch.ones(37), key, first), real[first:])
-    assert torch.equal(uniform_array((64 - first, 37), key, first=first), uniform_array((64, 37), key)[first:])
+    key, bias, whole = draw_key(0, 3, 2), torch.zeros(37), torch.zeros(64, 37)
+    all_of_them, those = Numbered(key), Numbered(key, first)
+    binary = bernoulli_units(whole.clone(), bias, all_of_them)
+    real = gaussian_units(whole.clone(), bias, torch.ones(37), all_of_them)
+    rest = whole[first:].clone()
+    assert torch.equal(bernoulli_units(rest.clone(), bias, those), binary[first:])
+    assert torch.equal(bernoulli_units(rest.clone(), bias, those, rest.clone()), binary[first:])
+    assert torch.equal(gaussian_units(rest.clone(), bias, torch.ones(37), those), real[first:])
+    assert torch.equal(those.uniform(rest), all_of_them.uniform(whole)[first:])

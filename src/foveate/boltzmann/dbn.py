@@ -7,10 +7,11 @@ The directed bottom layer p(v | h1) is a Gaussian-Bernoulli RBM's; the undirecte
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.boltzmann.bernoulli import BernoulliRBM
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.errors import BadInput
 from foveate.storage.files import load_tensors, save_tensors
 
@@ -98,10 +99,10 @@ class GaussianDBN(nn.Module):
         return self.rbm.free_energy(h1)
 
     def log_joint(
-        self, v: Float[Tensor, "batch visible"], h1: Float[Tensor, "batch hidden1"]
-    ) -> Float[Tensor, " batch"]:
-        """log p(v | h1) + log p*(h1): log p(v, h1) up to the top RBM's log Z."""
-        return self.grbm.log_prob_given_hidden(v, h1) - self.free_energy_h1(h1)
+        self, v: Float[Tensor, "#batch visible"], h1: Float[Tensor, "batch hidden1"]
+    ) -> Float64[Tensor, " batch"]:
+        """log p(v | h1) + log p*(h1): log p(v, h1) up to the top RBM's log Z; products in float32, sums in float64."""
+        return self.grbm.log_prob_given_hidden(v, h1) + self.rbm.log_mass(h1)
 
     def sample_h1(
         self, n: int, generator: torch.Generator, gibbs_steps: int = 1000, start: Tensor | None = None

@@ -1,6 +1,7 @@
 """What the estimators of `estimators.py` share: fitting, transforming, a density in nats."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any, no_type_check
 
@@ -12,10 +13,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from foveate.boltzmann.health import Diverged
+from foveate.boltzmann.log_z.bracket import bracket_log_z
 from foveate.boltzmann.log_z.exact import enumerable, log_z_exact
+from foveate.boltzmann.rbm import RestrictedBoltzmannMachine
 from foveate.boltzmann.training import fit as fitting
-from foveate.boltzmann.training.contrastive import METHODS, Machine, State, init
+from foveate.boltzmann.training.contrastive import METHODS, CDState, Diverged, init
 from foveate.boltzmann.training.settings import Plan, Rule
 from foveate.runtime.random import generator
 
@@ -30,7 +32,7 @@ class UncertainLogZ(UserWarning):
 class RBMEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What both kinds share; they say what the parameters are and mean."""
 
-    machine_: Machine
+    machine_: RestrictedBoltzmannMachine
 
     @no_type_check  # as those of the kinds
     def __init__(
@@ -67,9 +69,9 @@ class RBMEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             Diverged: Learning left the finite numbers; a smaller learning rate helps.
         """
         data = self._begin(X)
-        plan = Plan(self._rule(), self.method, self.n_iter, self.batch_size, self.chains)
+        plan = Plan(fitting.scaled(self._rule(), data), self.method, self.n_iter, self.batch_size, self.chains)
 
-        def keep(state: State, epochs_done: int) -> None:
+        def keep(state: CDState, epochs_done: int) -> None:
             self._state = state
 
         fitting.fit(self.machine_, data, plan, self._seed, after_epoch=keep, name=type(self).__name__)
@@ -120,6 +122,12 @@ class RBMEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             self._log_z = log_z_exact(self.machine_) if enumerable(self.machine_) else self._annealed()
         return self._log_z
 
+    def _annealed(self) -> float:
+        bracket = bracket_log_z(self.machine_, self._remembered, temperatures=self.temperatures, seed=self._seed)
+        for doubt in bracket.doubts:
+            warnings.warn(doubt, UncertainLogZ, stacklevel=4)
+        return bracket.forward.log_z
+
     @property
     def components_(self) -> NDArray[np.float32]:
         """[n_components, n_features] couplings."""
@@ -149,7 +157,9 @@ class RBMEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         data = self._tensor(self._checked(X, reset=True))
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         some = torch.randperm(len(data), generator=generator(seed, "remembered"))[:REMEMBERED]
-        self.machine_ = self._start(data, seed).to(self.device)
+        machine = self._machine(data.shape[1])
+        machine.begin(data.cpu(), seed)
+        self.machine_ = machine.to(self.device)
         self._seed, self._remembered, self._state, self._log_z = seed, data[some.to(data.device)], None, None
         return data
 
@@ -170,8 +180,6 @@ class RBMEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _rule(self) -> Rule:
         return Rule(rate=self.learning_rate, fast_rate=self.learning_rate, average=self.average)
 
-    def _start(self, data: Tensor, seed: int) -> Machine:
-        raise NotImplementedError
-
-    def _annealed(self) -> float:
+    def _machine(self, n_features: int) -> RestrictedBoltzmannMachine:
+        """A new one."""
         raise NotImplementedError

@@ -7,21 +7,16 @@ than there: log p(x) in nats, whose normaliser is summed exactly or annealed, so
 kind can be compared by it. Needs scikit-learn (extra `sklearn`).
 """
 
-import math
-import warnings
 from dataclasses import replace
 from typing import Any, no_type_check
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
+from foveate.boltzmann.bernoulli import BernoulliRBM
 from foveate.boltzmann.estimator_base import RBMEstimator, UncertainLogZ
-from foveate.boltzmann.log_z.bracket import bracket_log_z
-from foveate.boltzmann.log_z.gaussian import grbm_log_z
-from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.boltzmann.training.settings import Rule
-from foveate.boltzmann.training.starts import start_binary, start_small
 
 __all__ = ["BernoulliRBMEstimator", "GaussianRBMEstimator", "UncertainLogZ"]
 
@@ -109,14 +104,8 @@ class BernoulliRBMEstimator(RBMEstimator):
         if len(between):
             raise ValueError(f"X holds {between[0]:g}: P(x) is of zeros and ones (say binarize=THRESHOLD)")
 
-    def _start(self, data: Tensor, seed: int) -> BernoulliRBM:
-        return start_binary(data.cpu(), self.n_components, seed)
-
-    def _annealed(self) -> float:
-        bracket = bracket_log_z(self.machine_, self._remembered, temperatures=self.temperatures, seed=self._seed)
-        for doubt in bracket.doubts:
-            warnings.warn(doubt, UncertainLogZ, stacklevel=4)
-        return bracket.forward.log_z
+    def _machine(self, n_features: int) -> BernoulliRBM:
+        return BernoulliRBM(n_features, self.n_components)
 
 
 class GaussianRBMEstimator(RBMEstimator):
@@ -170,16 +159,5 @@ class GaussianRBMEstimator(RBMEstimator):
     def _rule(self) -> Rule:
         return replace(super()._rule(), rate_log_sigma=self.learning_rate / 10)
 
-    def _start(self, data: Tensor, seed: int) -> GaussianBernoulliRBM:
-        return start_small(data.cpu(), self.n_components, seed)
-
-    def _annealed(self) -> float:
-        found = grbm_log_z(self.machine_, self._remembered, temperatures=self.temperatures, seed=self._seed)
-        if found.ess < 0.1 * len(found.log_weights) or not math.isfinite(found.stderr) or found.stderr > 0.5:
-            warnings.warn(
-                f"log Z rests on {found.ess:.1f} of {len(found.log_weights)} chains and has a standard error of "
-                f"{found.stderr:.2f} nats; take more temperatures",
-                UncertainLogZ,
-                stacklevel=4,
-            )
-        return found.log_z
+    def _machine(self, n_features: int) -> GaussianBernoulliRBM:
+        return GaussianBernoulliRBM(n_features, self.n_components)

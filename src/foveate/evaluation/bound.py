@@ -6,7 +6,6 @@ kill: every random number is keyed on the seed and on the chain or patch it is f
 last bit.
 """
 
-import copy
 import hashlib
 import os
 from collections.abc import Sequence
@@ -19,10 +18,9 @@ from torch import Tensor
 
 from foveate.boltzmann.baselines import mean_nats
 from foveate.boltzmann.dbn import GaussianDBN
+from foveate.boltzmann.log_z.ais import BLOCK
 from foveate.boltzmann.log_z.bound import bound_terms
 from foveate.boltzmann.log_z.bracket import bracket_log_z
-from foveate.boltzmann.log_z.chains import BLOCK
-from foveate.boltzmann.log_z.gaussian import grbm_log_z
 from foveate.errors import BadInput
 from foveate.evaluation.bound_figures import figures_of
 from foveate.evaluation.bound_state import EvaluationState
@@ -194,15 +192,19 @@ def _bounded(
 
 
 def _first_layer(gdbn: GaussianDBN, v: Tensor, settings: dict, progress: Progress, state: EvaluationState) -> None:
-    """The GRBM's own mean log density, into the state."""
+    """The GRBM's own mean log density, into the state: by the exact log Z where it can be summed."""
     if state.done("grbm"):
         return
     counts = settings["chains"], settings["temperatures"], settings["schedule"], settings["seed"]
-    log_z = grbm_log_z(gdbn.grbm, v, *counts, progress, state)
-    exact_enough = copy.deepcopy(gdbn.grbm).double()  # with small sigma, free energies are sums of large numbers
-    free_energy = exact_enough.free_energy(v.double().to(gdbn.grbm.W.device)).mean()
-    meta = {"density": -float(free_energy) - log_z.log_z, "stderr": log_z.stderr, "ess": log_z.ess}
-    state.finish("grbm", {"log_weights": log_z.log_weights}, meta)
+    bracket = bracket_log_z(gdbn.grbm, v, *counts, progress=progress, checkpoints=state, name="first layer")
+    log_z = bracket.forward.log_z if bracket.exact is None else bracket.exact
+    exact_enough = gdbn.grbm.exactly()  # with small sigma, free energies are sums of large numbers
+    meta = {
+        "density": -float(exact_enough.free_energy(v.double()).mean()) - log_z,
+        "lower": bracket.lower, "upper": bracket.upper, "stderr": bracket.forward.stderr, "ess": bracket.forward.ess,
+        "doubts": bracket.doubts,
+    }  # fmt: skip
+    state.finish("grbm", {"log_weights": bracket.forward.log_weights}, meta)
 
 
 def _activities(gdbn: GaussianDBN, v: Tensor) -> Tensor:

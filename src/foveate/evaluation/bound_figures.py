@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foveate.boltzmann.log_z.ais import from_log_weights
+from foveate.boltzmann.log_z.ais import BLOCK
 from foveate.boltzmann.log_z.bound import BoundTerms
 from foveate.boltzmann.log_z.bracket import Bracket
-from foveate.boltzmann.log_z.chains import BLOCK
+from foveate.boltzmann.log_z.weights import estimate
 from foveate.evaluation.bound_state import EvaluationState
 from foveate.storage.files import strict
 
@@ -41,13 +41,17 @@ def figures_of(states: list[EvaluationState]) -> dict[str, Any]:
     }
     if bracket.exact is not None:
         figures["log_z_exact"] = bracket.exact
-    first_layer = states[0].load("grbm")
+    first_layer, first_doubts = states[0].load("grbm"), []
     if first_layer is not None and states[0].done("grbm"):
         _, meta = first_layer
-        figures |= {"grbm_log_density": meta["density"], "grbm_log_z_stderr": meta["stderr"], "grbm_ess": meta["ess"]}
+        figures |= {
+            "grbm_log_density": meta["density"], "grbm_log_z_lower": meta["lower"], "grbm_log_z_upper": meta["upper"],
+            "grbm_log_z_stderr": meta["stderr"], "grbm_ess": meta["ess"],
+        }  # fmt: skip
+        first_doubts = [f"first layer: {doubt}" for doubt in meta["doubts"]]
     if context["baselines"]:
         figures["baselines"] = context["baselines"]
-    figures["warnings"] = [*context["warnings"], *bracket.doubts]
+    figures["warnings"] = [*context["warnings"], *bracket.doubts, *first_doubts]
     return strict(figures)
 
 
@@ -71,7 +75,7 @@ def _gathered_bracket(states: list[EvaluationState]) -> Bracket:
     exact = metas[0]["exact"] if metas else None
     forward, reverse = (_interleaved([tensors[end] for tensors, _ in found]) for end in ("forward", "reverse"))
     doubts = metas[0]["doubts"] if metas else []
-    return Bracket(from_log_weights(forward), from_log_weights(reverse, reverse=True), exact, doubts)
+    return Bracket(estimate(forward), estimate(reverse, reverse=True), exact, doubts)
 
 
 def _interleaved(parts: list[Tensor]) -> Tensor:

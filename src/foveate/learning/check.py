@@ -17,13 +17,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.models import Models
-from foveate.boltzmann.log_z.ais import quick_log_z
 from foveate.boltzmann.log_z.bound import bound_terms
+from foveate.boltzmann.log_z.bracket import forward_log_z
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
 from foveate.training.patches import aligned_patches
 
 ANNEALING = 3000  # temperatures
+CHAINS = 50
 DRAWS = 100  # of h1 a patch, for the importance weights
 MARGIN = 2.0  # standard errors
 
@@ -67,4 +68,5 @@ def bounds(models: Models, gallery: Gallery, objects: Objects, seed: int) -> Flo
     gdbn = models.gdbn
     v = gdbn.standardise(aligned_patches(gallery.pyramids, objects))
     weighted = bound_terms(gdbn, v, range(len(v)), 1, DRAWS, seed).weighted
-    return weighted - quick_log_z(gdbn, v, ANNEALING, seed)
+    found = forward_log_z(gdbn.rbm, gdbn.grbm.hidden_mean(v), CHAINS, ANNEALING, seed=seed, stream="held-out patches")
+    return weighted - found.log_z

@@ -14,7 +14,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.health import mean_distance
 from foveate.boltzmann.training.settings import STANDARD
 from foveate.report.charts import number, percent
 from foveate.report.pictures import Picture, as_picture, data_uri, wall
@@ -196,7 +195,8 @@ def chain_finding(middle: Float[Tensor, "chains hidden"], end: Float[Tensor, "ch
 
 def diversity_finding(samples: Float[Tensor, "batch visible"], data: Float[Tensor, "other visible"]) -> Finding:
     """Mean pairwise distance of samples against that of the data."""
-    ratio = float(mean_distance(samples[:COMPARED])) / max(float(mean_distance(data[:COMPARED])), 1e-12)
+    of_samples, of_data = (float(torch.pdist(some[:COMPARED].double()).mean()) for some in (samples, data))
+    ratio = of_samples / max(of_data, 1e-12)
     return Finding(
         "Diversity of the samples",
         f"mean distance between two samples is {ratio:.2f} of that between two real patches",

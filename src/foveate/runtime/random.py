@@ -57,7 +57,10 @@ def numpy_generator(seed: int, *names: str | int) -> np.random.Generator:
 
 def words(keys: Int64[Tensor, "*#n"], counter: int | Int64[Tensor, "*#n"]) -> Int64[Tensor, "*n"]:
     """The hash of each key and counter, 64 bits."""
-    z = keys + (counter + 1) * _signed(_GOLDEN)
+    if isinstance(counter, int):  # torch takes no number of more than 64 bits
+        z = keys + _signed((counter + 1) * _GOLDEN & _ALL)
+    else:
+        z = keys + (counter + 1) * _signed(_GOLDEN)
     z = (z ^ _shifted(z, 30)) * _signed(_FIRST)
     z = (z ^ _shifted(z, 27)) * _signed(_SECOND)
     return z ^ _shifted(z, 31)

@@ -110,11 +110,11 @@ def _held_out_searches(
 
 def object_log_z(gdbn: GaussianDBN, data: TrainingData, settings: TrainSettings, progress: Progress) -> float:
     """The GRBM's log partition function, which turns free energies into densities."""
-    from foveate.boltzmann.log_z.gaussian import grbm_log_z
+    from foveate.boltzmann.log_z.bracket import forward_log_z
 
     patches = gdbn.standardise(aligned_patches(data.gallery.pyramids, data.objects))
     temperatures = settings.ranking.log_z_temperatures
-    with progress.phase("log Z of the first layer", 1) as tick:
-        estimate = grbm_log_z(gdbn.grbm, patches, chains=20, temperatures=temperatures, seed=settings.seed)
-        tick(1)
-    return estimate.log_z
+    return forward_log_z(
+        gdbn.grbm, patches, 20, temperatures, "adaptive", settings.seed, "first-layer", progress,
+        "log Z of the first layer",
+    ).log_z  # fmt: skip

@@ -16,7 +16,7 @@ from foveate.attention.posterior.ratio import glimpse_ratio
 from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import Posterior
 from foveate.attention.settings import GazePrior, PosteriorSettings
-from foveate.boltzmann.rbm import GaussianBernoulliRBM
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.errors import BadInput
 from foveate.runtime.random import generator
 from foveate.scenes.gaze import angle, angle_difference, from_scale_angle, scale

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from foveate.boltzmann.bernoulli import BernoulliRBM
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.boltzmann.log_z import schedules
-from foveate.boltzmann.log_z.ais import estimate, make_schedule, pilot_spread
-from foveate.boltzmann.log_z.chains import BLOCK, State, anneal
+from foveate.boltzmann.log_z.ais import BLOCK, AISState, anneal, init, kernel
 from foveate.boltzmann.log_z.exact import log_z_exact
 from foveate.boltzmann.log_z.fused import binary_visible_pass, gaussian_visible_pass, hidden_pass
-from foveate.boltzmann.log_z.path import binary_path, gaussian_path
-from foveate.boltzmann.log_z.reference import PlainChains, plain_step, visible_step
-from foveate.boltzmann.log_z.weights import effective_sample_size, log_mean_exp, log_mean_stderr
-from foveate.boltzmann.rbm import BernoulliRBM
+from foveate.boltzmann.log_z.path import Path
+from foveate.boltzmann.log_z.schedules import make_schedule, pilot_spread
+from foveate.boltzmann.log_z.weights import effective_sample_size, estimate, log_mean_exp, log_mean_stderr
 from foveate.errors import BadInput
 from foveate.runtime.random import key
 
@@ -63,9 +63,9 @@ def activities_of(rbm, seed=1):
 
 
 def run(rbm, temperatures, chains=100, seed=0, schedule="linear", activities=None):
-    path = binary_path(rbm, activities_of(rbm) if activities is None else activities)
+    path = rbm.path(activities_of(rbm) if activities is None else activities)
     betas = make_schedule(path, schedule, temperatures, seed)
-    return estimate(path, anneal(path, betas, range(chains), seed, "test").log_weights)
+    return estimate(path.log_z_base + anneal(path, betas, range(chains), seed, "test").log_weight)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -93,8 +93,8 @@ def test_without_couplings_log_z_is_exact_at_any_number_of_temperatures(temperat
 def test_the_mean_weight_is_z_whatever_the_number_of_chains(chains):
     # Five temperatures, so that weights differ much; 300 independent runs, of which Z is averaged, not log Z.
     rbm = random_rbm(5, 4, 1.0)
-    path = binary_path(rbm, activities_of(rbm))
-    weights = anneal(path, schedules.linear(5), range(300 * chains), 3, "unbiased").log_weights
+    path = rbm.path(activities_of(rbm))
+    weights = anneal(path, schedules.linear(5), range(300 * chains), 3, "unbiased").log_weight
     runs = torch.exp(path.log_z_base + weights - plain_log_z(rbm)).reshape(300, chains).mean(1)
     assert abs(runs.mean() - 1) < 4 * runs.std() / math.sqrt(300)
 
@@ -131,31 +131,59 @@ def test_enumeration_refuses_what_would_take_for_ever():
 # The fused passes and the plain step.
 
 
-def gaussian_toy():
+def gaussian_toy(visible=6):
+    """A path whose base has the moments of nine vectors."""
     generator = torch.Generator().manual_seed(5)
-    couplings, linear = torch.randn((6, 9), generator=generator), torch.randn(6, generator=generator)
-    c, variance = torch.randn(9, generator=generator), 1 + 4 * torch.rand(6, generator=generator)
-    return gaussian_path(couplings, linear, c, linear / 2, variance, c / 3, 0.0)
+    machine = GaussianBernoulliRBM(visible, 9)
+    for value, size in ((machine.W, 1.0), (machine.b, 1.0), (machine.c, 1.0), (machine.log_sigma, 0.2)):
+        value.copy_(size * torch.randn(value.shape, generator=generator))
+    return machine.path(2 * torch.randn((9, visible), generator=generator))
+
+
+def plainly(path, device="cpu"):
+    """The same path in torch's own operations."""
+    return Path(path.machine, path.base_visible, path.base_hidden, path.log_z_outside, path.coordinates).to(device)
 
 
 @pytest.mark.parametrize("kind", ["binary", "gaussian"])
 @pytest.mark.parametrize("temperatures", [3, 400])
 def test_fused_chains_are_the_plain_ones(kind, temperatures):
     rbm = random_rbm(20, 33, 0.5)
-    path = binary_path(rbm, activities_of(rbm)) if kind == "binary" else gaussian_toy()
+    path = rbm.path(activities_of(rbm)) if kind == "binary" else gaussian_toy()
     betas = schedules.linear(temperatures)
     fused = anneal(path, betas, range(BLOCK), 4, "same")
     keys = torch.tensor([key(4, "annealing", "same", chain) for chain in range(BLOCK)])
-    zeros = torch.zeros(BLOCK, dtype=torch.float64)
-    chains = PlainChains(torch.zeros(BLOCK, len(path.W)), zeros, zeros.clone(), torch.zeros((), dtype=torch.int64))
-    visible_step(path, torch.zeros_like(chains.v), betas[0], keys, chains)
-    for _ in range(temperatures):
-        plain_step(path, betas, keys, chains)
+    state = init(plain := plainly(path), keys)
+    for old, new in itertools.pairwise(betas.tolist()):
+        state, info = kernel(plain, state, old, new, keys)
+        assert torch.isfinite(info.log_ratio).all()
+    assert state.step == temperatures and plain.log_z_base == pytest.approx(path.log_z_base, abs=1e-5)
     # Sigmoids differ in the last bit, which flips a draw once in 10^7: allow a chain or two to part ways.
-    close = (fused.log_weights - chains.log_weight).abs() < 2e-3
+    close = (fused.log_weight - state.log_weight).abs() < 2e-3
     assert close.double().mean() > 0.9
-    same = (fused.v - chains.v[:, : path.n_visible]).abs().amax(1) < 1e-3
+    same = (path.leave(fused.v) - plain.leave(state.v)).abs().amax(1) < 1e-3
     assert same.double().mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", ["binary", "gaussian"])
+def test_a_step_s_log_ratio_is_that_of_the_annealed_marginals(kind):
+    """In float64 from energies: log p*_beta(v) = log sum_h exp(-(1 - beta) E_0(v, h) - beta E(v, h))."""
+    rbm = random_rbm(5, 4, 1.0)
+    path = rbm.path(activities_of(rbm)) if kind == "binary" else gaussian_toy()
+    machine = path.machine
+    hs = torch.tensor(list(itertools.product((0.0, 1.0), repeat=machine.n_hidden)), dtype=torch.float64)
+    state = init(path, torch.arange(7))
+    v = state.v[:, : machine.n_visible].double()
+
+    def log_marginal(beta):
+        constant = machine.visible_own(torch.zeros(1, machine.n_visible, dtype=torch.float64))
+        rows = [row.expand(len(v), -1) for row in hs]
+        base = [machine.visible.dot(path.base_visible, v) + machine.hidden.dot(path.base_hidden, h) for h in rows]
+        own = [-machine.energy(v, h) - constant for h in rows]
+        return torch.logsumexp(torch.stack([(1 - beta) * x + beta * y for x, y in zip(base, own, strict=True)]), 0)
+
+    _, info = kernel(path, state, 0.3, 0.45, torch.arange(7))
+    assert torch.allclose(info.log_ratio, log_marginal(0.45) - log_marginal(0.3), atol=2e-5)
 
 
 def test_gaussian_draws_have_the_mean_and_variance_of_their_conditional():
@@ -164,10 +192,11 @@ def test_gaussian_draws_have_the_mean_and_variance_of_their_conditional():
     h = (torch.rand((1, path.W.shape[1]), generator=torch.Generator().manual_seed(0)) < 0.5).float()
     product = (h @ path.W.T).expand(rows, -1).contiguous()
     linear = (path.b_base + beta * (product[0] + path.b_change)).double()[:6]
-    precision = (path.precision_base + beta * path.precision_change).double()[:6]
+    precision_base, precision_change = path.precisions
+    precision = (precision_base + beta * precision_change).double()[:6]
     drawn = product.clone()
-    parameters = (path.b_base, path.b_change, path.precision_base, path.precision_change)
-    keys = np.arange(rows, dtype=np.uint64) * np.uint64(7919)
+    parameters = (path.b_base, path.b_change, precision_base, precision_change)
+    keys = np.arange(rows) * 7919
     gaussian_visible_pass(
         drawn.numpy(), *(p.numpy() for p in parameters), np.full(rows, beta, np.float32), 3, keys, np.zeros(rows)
     )
@@ -180,7 +209,7 @@ def test_gaussian_draws_have_the_mean_and_variance_of_their_conditional():
 def test_binary_draws_have_their_probabilities_and_no_memory_of_their_neighbours():
     rows, units = 20_000, 16
     logits = torch.linspace(-3, 3, units).expand(rows, -1).contiguous()
-    zeros, keys = np.zeros(units, np.float32), np.arange(rows, dtype=np.uint64)
+    zeros, keys = np.zeros(units, np.float32), np.arange(rows)
     drawn = logits.clone()
     binary_visible_pass(drawn.numpy(), zeros, zeros, np.ones(rows, np.float32), 11, keys, np.zeros(rows))
     p = torch.sigmoid(logits[0].double())
@@ -196,13 +225,13 @@ def test_the_weights_increment_is_the_difference_of_softplus(change):
     generator = torch.Generator().manual_seed(2)
     product = 6 * torch.randn((3, 64), generator=generator)
     c_base, c_change = torch.randn((2, 64), generator=generator)
-    betas, weight = np.array([0.4, 0.4 + change]), np.zeros(3)
-    keys, hidden = np.arange(3, dtype=np.uint64), np.zeros((3, 64), np.float32)
-    hidden_pass(product.numpy(), c_base.numpy(), c_change.numpy(), betas, 1, keys, hidden, weight)
+    old, new, gained = 0.4, 0.4 + change, np.zeros(3)
+    keys, hidden = np.arange(3), np.zeros((3, 64), np.float32)
+    hidden_pass(product.numpy(), c_base.numpy(), c_change.numpy(), old, new, 1, keys, hidden, gained)
     s = (product + c_change).double()
     softplus = torch.nn.functional.softplus
-    exact = (softplus(c_base + betas[1] * s, threshold=1e3) - softplus(c_base + betas[0] * s, threshold=1e3)).sum(1)
-    assert (torch.from_numpy(weight) - exact).abs().max() < 1e-6 + 1e-6 * exact.abs().max()
+    exact = (softplus(c_base + new * s, threshold=1e3) - softplus(c_base + old * s, threshold=1e3)).sum(1)
+    assert (torch.from_numpy(gained) - exact).abs().max() < 1e-6 + 1e-6 * exact.abs().max()
 
 
 # Chains are the same in any company, and after any stop.
@@ -210,17 +239,17 @@ def test_the_weights_increment_is_the_difference_of_softplus(change):
 
 def test_a_chain_is_the_same_to_the_last_bit_in_any_company():
     rbm = random_rbm(40, 50, 0.4)
-    path, betas = binary_path(rbm, activities_of(rbm)), schedules.linear(300)
+    path, betas = rbm.path(activities_of(rbm)), schedules.linear(300)
     everyone = anneal(path, betas, range(3 * BLOCK), 0, "company")
     for ids in ([0], [BLOCK + 3], list(range(2 * BLOCK, 3 * BLOCK)), [1, BLOCK - 1, 2 * BLOCK]):
         alone = anneal(path, betas, ids, 0, "company")
-        assert torch.equal(alone.log_weights, everyone.log_weights[ids])
+        assert torch.equal(alone.log_weight, everyone.log_weight[ids])
         assert torch.equal(alone.v, everyone.v[ids])
 
 
 def test_threads_change_nothing():
     rbm = random_rbm(40, 50, 0.4)
-    path, betas = binary_path(rbm, activities_of(rbm)), schedules.linear(250)
+    path, betas = rbm.path(activities_of(rbm)), schedules.linear(250)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
@@ -230,16 +259,16 @@ def test_threads_change_nothing():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-    assert torch.equal(one.log_weights, two.log_weights)
+    assert torch.equal(one.log_weight, two.log_weight)
 
 
 @pytest.mark.parametrize("kind", ["binary", "gaussian"])
 def test_a_stopped_run_goes_on_to_the_same_bits(kind):
     rbm = random_rbm(40, 50, 0.4)
-    path = binary_path(rbm, activities_of(rbm)) if kind == "binary" else gaussian_toy()
+    path = rbm.path(activities_of(rbm)) if kind == "binary" else gaussian_toy()
     betas = schedules.linear(900)
     whole = anneal(path, betas, range(30), 0, "stop")
-    states: list[State] = []
+    states: list[AISState] = []
 
     class Stop(Exception):
         pass
@@ -252,24 +281,14 @@ def test_a_stopped_run_goes_on_to_the_same_bits(kind):
         anneal(path, betas, range(30), 0, "stop", tick=stop, keep=states.append)
     assert 0 < int(states[-1].step) < 900
     resumed = anneal(path, betas, range(30), 0, "stop", state=states[-1])
-    assert torch.equal(resumed.log_weights, whole.log_weights)
-    assert torch.equal(resumed.trace, whole.trace)
+    assert torch.equal(resumed.log_weight, whole.log_weight)
 
 
 def test_other_seeds_and_streams_give_other_chains():
     rbm = random_rbm(10, 8, 0.5)
-    path, betas = binary_path(rbm, activities_of(rbm)), schedules.linear(20)
-    runs = [anneal(path, betas, range(5), seed, stream).log_weights for seed, stream in ((0, "a"), (1, "a"), (0, "b"))]
+    path, betas = rbm.path(activities_of(rbm)), schedules.linear(20)
+    runs = [anneal(path, betas, range(5), seed, stream).log_weight for seed, stream in ((0, "a"), (1, "a"), (0, "b"))]
     assert len({tuple(each.tolist()) for each in runs}) == 3
-
-
-def test_the_trace_begins_at_the_base_and_ends_at_the_estimate():
-    rbm = random_rbm(10, 8, 0.5)
-    path = binary_path(rbm, activities_of(rbm))
-    found = anneal(path, schedules.linear(321), range(10), 0, "trace")
-    assert found.trace_betas[0] == 0 and found.trace_betas[-1] == 1
-    assert torch.equal(found.trace[:, -1], found.log_weights)
-    assert not found.trace[:, 0].any()
 
 
 # Schedules.
@@ -279,25 +298,24 @@ def test_the_trace_begins_at_the_base_and_ends_at_the_estimate():
 @pytest.mark.parametrize("temperatures", [1, 2, 77])
 def test_schedules_rise_from_zero_to_one_in_float32_numbers(name, temperatures):
     rbm = random_rbm(6, 5, 1.0)
-    betas = make_schedule(binary_path(rbm, activities_of(rbm)), name, temperatures, 0)
+    betas = make_schedule(rbm.path(activities_of(rbm)), name, temperatures, 0)
     assert len(betas) == temperatures + 1 and betas[0] == 0 and betas[-1] == 1
     assert (betas.diff() > 0).all()
     assert torch.equal(betas, betas.float().double())
 
 
 def test_adaptive_steps_keep_the_same_effective_sample_size():
+    """To second order a step keeps 1 / (1 + d beta^2 var) of it."""
     rbm = random_rbm(12, 60, 1.0)
-    path = binary_path(rbm, activities_of(rbm))
-    spread = pilot_spread(path, 0)
-    steps = schedules.steps_to_keep(spread, 0.99)
-    betas = schedules.adaptive(steps, spread)
+    spread = pilot_spread(rbm.path(activities_of(rbm)), 0)
+    betas = schedules.adaptive(round(float(spread.mean()) / 0.1), spread)
     bins = (betas[:-1] * len(spread)).long().clamp(max=len(spread) - 1)
     kept = 1 / (1 + (betas.diff() * spread[bins]) ** 2)
     assert 0.98 < kept.min() and kept.mean() == pytest.approx(0.99, abs=0.004)
 
 
 def test_an_unknown_schedule_or_no_temperatures_is_named():
-    path = binary_path(random_rbm(3, 2, 1.0), torch.full((1, 3), 0.5))
+    path = random_rbm(3, 2, 1.0).path(torch.full((1, 3), 0.5))
     with pytest.raises(BadInput, match="schedule = 'cosine'"):
         make_schedule(path, "cosine", 10, 0)
     with pytest.raises(BadInput, match="temperatures = 0"):

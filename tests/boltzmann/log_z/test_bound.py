@@ -8,7 +8,7 @@ import torch
 
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.log_z.bound import bound_terms
-from foveate.boltzmann.log_z.gaussian import grbm_log_z
+from foveate.boltzmann.log_z.bracket import forward_log_z
 from foveate.errors import BadInput
 from foveate.runtime.full_precision import full_precision
 
@@ -169,7 +169,7 @@ def test_one_sample_has_no_known_variance_and_none_is_refused():
 @pytest.mark.parametrize("name", MODELS)
 def test_the_first_layers_log_z_is_within_four_standard_errors_of_the_sum(name):
     gdbn = MODELS[name]()
-    found = grbm_log_z(gdbn.grbm, drawn(gdbn, 50), chains=100, temperatures=500)
+    found = forward_log_z(gdbn.grbm, drawn(gdbn, 50), chains=100, temperatures=500)
     assert abs(found.log_z - Plain(gdbn).grbm_log_z()) < 4 * found.stderr + 2e-3
     assert found.stderr < 0.3
 
@@ -179,7 +179,7 @@ def test_the_first_layers_log_density_integrates_to_one():
     gdbn = make(2, 5, 1, 0.8, 0.0, -0.3)
     line = torch.linspace(-12, 12, 601)
     grid = torch.cartesian_prod(line, line)
-    found = grbm_log_z(gdbn.grbm, drawn(gdbn, 200), chains=200, temperatures=1000)
+    found = forward_log_z(gdbn.grbm, drawn(gdbn, 200), chains=200, temperatures=1000)
     log_mass = torch.logsumexp(-gdbn.grbm.free_energy(grid).double(), 0) + 2 * math.log(24 / 600) - found.log_z
     assert abs(float(log_mass)) < 4 * found.stderr + 1e-3
 
@@ -187,7 +187,7 @@ def test_the_first_layers_log_density_integrates_to_one():
 def test_annealing_the_first_layer_doesnt_depend_on_which_data_the_base_has():
     gdbn = MODELS["strong"]()
     near, far = drawn(gdbn, 50), 3 + 4 * drawn(gdbn, 5)
-    first, second = (grbm_log_z(gdbn.grbm, v, chains=100, temperatures=1000) for v in (near, far))
+    first, second = (forward_log_z(gdbn.grbm, v, chains=100, temperatures=1000) for v in (near, far))
     assert abs(first.log_z - second.log_z) < 4 * math.hypot(first.stderr, second.stderr)
 
 

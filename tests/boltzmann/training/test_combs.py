@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from foveate.boltzmann.rbm import BernoulliRBM
+from foveate.boltzmann.bernoulli import BernoulliRBM
 from foveate.boltzmann.training.combs import COUNTS, SPANS, fit_comb, lay_out, loss_table, quantiles, share_out
 from foveate.boltzmann.training.starts import lay_combs, start_from_combs, start_small
 from foveate.boltzmann.training.thermometers import prior_log_z, start_from_prior, thermometers

@@ -6,8 +6,9 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.neural_network import BernoulliRBM as TheirRBM
 
+from foveate.boltzmann.bernoulli import BernoulliRBM
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.boltzmann.log_z.exact import log_z_exact
-from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
 from foveate.boltzmann.training.fit import train_rbm
 from foveate.errors import BadInput
 

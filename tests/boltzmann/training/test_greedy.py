@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from foveate.boltzmann.bernoulli import BernoulliRBM
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.health import Diverged
-from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
+from foveate.boltzmann.training.contrastive import Diverged
 from foveate.boltzmann.training.fit import fit, put, train_rbm
-from foveate.boltzmann.training.gradient import Parameters
 from foveate.boltzmann.training.greedy import train_gdbn
 from foveate.boltzmann.training.settings import FIRST, SECOND, GDBNSettings, Plan, Rule
 from foveate.errors import BadInput, FoveateError, Interrupted
@@ -178,8 +178,8 @@ def test_settings_that_make_no_sense_are_refused():
 
 
 def test_put_copies_and_does_not_share():
-    machine = BernoulliRBM(2, 2)
-    values = Parameters(torch.ones(2, 2), torch.ones(2), torch.ones(2), torch.zeros(2))
+    machine, values = BernoulliRBM(2, 2), BernoulliRBM(2, 2)
+    values.W.fill_(1.0)
     put(machine, values)
     values.W.zero_()
     assert bool((machine.W == 1).all())

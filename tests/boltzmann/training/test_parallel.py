@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.boltzmann.bernoulli import BernoulliRBM
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.boltzmann.training.contrastive import METHODS, gather, init, persistent, scatter
 from foveate.boltzmann.training.fit import train_rbm
 from foveate.boltzmann.training.parallel import ALONE, Processes, join
@@ -18,10 +19,12 @@ PROGRAM = '''
 import sys
 import torch
 from foveate.boltzmann.training.settings import Rule
+from foveate.boltzmann.training.contrastive import from_tensors, to_tensors
 from foveate.boltzmann.training.fit import fit
 from foveate.boltzmann.training.settings import Plan
 from foveate.boltzmann.training.parallel import join
-from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.boltzmann.bernoulli import BernoulliRBM
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.storage.files import save_tensors
 
 processes = join("gloo")
@@ -44,8 +47,8 @@ for kind, data in ((BernoulliRBM, binary), (GaussianBernoulliRBM, real)):
                 name = f"{kind.__name__} {method} resumed"
             else:
                 def keep(state, epochs):
-                    clones = {n: v.clone() for n, v in state._asdict().items() if hasattr(v, "clone") and v is not None}
-                    kept.append((state._replace(**clones), epochs))
+                    tensors, meta = to_tensors(state)
+                    kept.append((from_tensors(machine, {n: v.clone() for n, v in tensors.items()}, meta), epochs))
 
                 fit(machine, data, plan, 5, after_epoch=keep, processes=processes)
                 name = f"{kind.__name__} {method}"

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from foveate.boltzmann.bernoulli import BernoulliRBM
 from foveate.boltzmann.log_z.exact import log_z_exact
-from foveate.boltzmann.rbm import BernoulliRBM
 from foveate.boltzmann.training.selection import Selection, held_out_gain
 from foveate.runtime.random import generator
 

@@ -71,11 +71,13 @@ def bound_terms(
     for name, count in (("samples", samples), ("importance_samples", importance_samples)):
         if count < 1:
             raise BadInput(f"{name} = {count}: expected at least 1")
-    rows = [torch.empty((0, 3), dtype=torch.float64)]
+    rows, recognition = [torch.empty((0, 3), dtype=torch.float64)], gdbn.grbm.exactly()
 
     def of_patch(index: int) -> Tensor:
+        # In float64: with small sigma log-odds are sums of large numbers.
+        logits = recognition.hidden_input(patches[index].detach().to("cpu", torch.float64)[None])[0]
         v = patches[index].to(gdbn.grbm.W.device, torch.float32)
-        return _patch_terms(gdbn, v, index, samples, importance_samples, seed)
+        return _patch_terms(gdbn, v, logits.to(v.device), index, samples, importance_samples, seed)
 
     with full_precision(), torch.no_grad(), closing(map_images(of_patch, ids)) as found:
         for done, terms in enumerate(found, start=1):
@@ -84,15 +86,16 @@ def bound_terms(
     return BoundTerms(*torch.cat(rows).T.contiguous())
 
 
-def _patch_terms(gdbn: GaussianDBN, v: Tensor, index: int, samples: int, importance_samples: int, seed: int) -> Tensor:
-    """[1, 3] variational term, its sampling variance, importance-weighted term of one patch."""
-    logits = _posterior_logits(gdbn, v)
+def _patch_terms(
+    gdbn: GaussianDBN, v: Tensor, logits: Tensor, index: int, samples: int, importance_samples: int, seed: int
+) -> Tensor:
+    """[1, 3] variational term, its sampling variance, importance-weighted term of one patch, from q's log-odds."""
     random, draws = generator(seed, "bound", index), max(samples, importance_samples)
     joint, log_q = [], []
     for first in range(0, draws, _ROWS):
         uniform = torch.rand((min(_ROWS, draws - first), len(logits)), generator=random, dtype=torch.float64)
         h1 = (uniform.to(logits.device) < torch.sigmoid(logits)).float()
-        joint.append(_log_joint(gdbn, v, h1))
+        joint.append(gdbn.log_joint(v[None], h1))
         log_q.append(h1.double() @ logits - _softplus(logits).sum())
     log_joint, log_posterior = torch.cat(joint), torch.cat(log_q)
     entropy = (_softplus(logits) - logits * torch.sigmoid(logits)).sum()
@@ -100,23 +103,6 @@ def _patch_terms(gdbn: GaussianDBN, v: Tensor, index: int, samples: int, importa
     variance = used.var() / samples if samples > 1 else torch.full_like(entropy, torch.nan)
     weighted = log_mean_exp((log_joint - log_posterior)[:importance_samples])
     return torch.stack([used.mean() + entropy, variance, weighted]).cpu()[None]
-
-
-def _posterior_logits(gdbn: GaussianDBN, v: Tensor) -> Tensor:
-    """Log-odds of q(h1_j = 1 | v) in float64: with small sigma they are sums of large numbers."""
-    grbm = gdbn.grbm
-    return grbm.c.double() + (v.double() * torch.exp(-2 * grbm.log_sigma.double())) @ grbm.W.double()
-
-
-def _log_joint(gdbn: GaussianDBN, v: Tensor, h1: Tensor) -> Tensor:
-    """log p(v | h1) + log p*(h1): float32 products, everything else in float64."""
-    grbm, rbm = gdbn.grbm, gdbn.rbm
-    log_sigma = grbm.log_sigma.double()
-    residual = (v - grbm.b).double() - (h1 @ grbm.W.T).double()
-    squares = residual.square() @ torch.exp(-2 * log_sigma)
-    constant = log_sigma.sum() + 0.5 * len(v) * torch.log(torch.tensor(2 * torch.pi, dtype=torch.float64))
-    top = h1.double() @ rbm.b.double() + _softplus((h1 @ rbm.W).double() + rbm.c.double()).sum(1)
-    return -0.5 * squares - constant.to(v.device) + top
 
 
 def _softplus(x: Tensor) -> Tensor:

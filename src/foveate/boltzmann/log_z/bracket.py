@@ -1,22 +1,21 @@
-"""log Z of a binary RBM between a lower and an upper estimate, and reasons to doubt them."""
+"""log Z of a machine between a lower and an upper estimate, and reasons to doubt them; or the lower one alone."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.boltzmann.log_z.ais import Estimate, check_schedule, estimate, make_schedule
-from foveate.boltzmann.log_z.chains import State, anneal, trace_steps
+from foveate.boltzmann.log_z.ais import AISState, anneal
 from foveate.boltzmann.log_z.exact import enumerable, log_z_exact
 from foveate.boltzmann.log_z.keeping import kept
 from foveate.boltzmann.log_z.model_samples import ModelSamples, draw_model_samples
-from foveate.boltzmann.log_z.path import AnnealingPath, binary_path
+from foveate.boltzmann.log_z.path import Path
+from foveate.boltzmann.log_z.schedules import check_schedule, make_schedule
 from foveate.boltzmann.log_z.tempering import TemperingState
-from foveate.boltzmann.log_z.weights import effective_sample_size, log_mean_exp
-from foveate.boltzmann.rbm import BernoulliRBM
+from foveate.boltzmann.log_z.weights import Estimate, estimate
+from foveate.boltzmann.machine import Machine
 from foveate.runtime.progress import Progress, Quiet
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 
@@ -26,23 +25,11 @@ MARGIN = 2.0
 WIDE = 1.0
 """Width of the bracket, in nats, above which it is doubted."""
 
+CROSSED = 0.05
+"""Nats by which the forward estimate may lie above the upper end before that is doubted."""
+
 MIN_SWEEPS = 2000
 """Of parallel tempering; half as many as there are temperatures, where that is more."""
-
-
-@dataclass(frozen=True)
-class Trace:
-    """The forward chains on their way, for plotting.
-
-    Attributes:
-        betas: [points] inverse temperatures.
-        log_z: [points] estimate of log Z at each.
-        ess: [points] effective sample size of the weights at each.
-    """
-
-    betas: Float[Tensor, " points"]
-    log_z: Float[Tensor, " points"]
-    ess: Float[Tensor, " points"]
 
 
 @dataclass(frozen=True)
@@ -54,14 +41,12 @@ class Bracket:
         reverse: The estimate by reverse annealing, high on average if its starts are the model's samples.
         exact: By enumeration, None where both layers are too large.
         sampling_doubts: What speaks against the reverse chains' starts, each a line for people.
-        trace: Of the forward chains; None where it wasn't kept.
     """
 
     forward: Estimate
     reverse: Estimate
     exact: float | None
     sampling_doubts: list[str] = field(default_factory=list)
-    trace: Trace | None = None
 
     @property
     def lower(self) -> float:
@@ -80,8 +65,8 @@ class Bracket:
 
 
 def bracket_log_z(
-    rbm: BernoulliRBM,
-    activities: Float[Tensor, "n visible"],
+    machine: Machine,
+    data: Float[Tensor, "n visible"],
     chains: int | Sequence[int] = 100,
     temperatures: int = 50_000,
     schedule: str = "adaptive",
@@ -89,17 +74,18 @@ def bracket_log_z(
     all_chains: int | None = None,
     progress: Progress | None = None,
     checkpoints: Checkpoints | NoCheckpoints | None = None,
+    name: str = "",
 ) -> Bracket:
-    """Forward and reverse annealed importance sampling of an RBM's log Z.
+    """Forward and reverse annealed importance sampling of a machine's log Z; log p(v) = -machine.free_energy(v) - it.
 
     The model is sampled first: the reverse chains start from some of the samples, and the base that both directions
-    share has the means of all. (With the means of data that the model doesn't fit, forward chains miss much of its
+    share has the moments of all. (With the moments of data that the model doesn't fit, forward chains miss much of its
     mass.)
 
     Args:
-        rbm: The machine.
-        activities: Visible vectors, or probabilities, that show what is typical (data, or the layer below's means),
-            from which the sampling of the model begins.
+        machine: Of any kind.
+        data: Visible vectors, or means, that show what is typical (data, or the layer below's means), from which the
+            sampling of the model begins.
         chains: How many chains each way, or the ids of those to run here; log weights depend on (seed, id) alone.
         temperatures: Steps from the base to the model.
         schedule: "adaptive", "linear" or "sigmoid".
@@ -107,24 +93,53 @@ def bracket_log_z(
         all_chains: How many chains there are in all when only some run here.
         progress: Shown and asked whether to stop.
         checkpoints: Where states are kept, to go on after a kill with the same numbers to the last bit.
+        name: Of the machine, where several share the checkpoints.
 
     Raises:
-        BadInput: No such schedule, no chains, or fewer than one temperature.
+        BadInput: The machine doesn't take the data, or no such schedule, no chains, or fewer than one temperature.
         Interrupted: The process was asked to stop.
     """
     ids = range(chains) if isinstance(chains, int) else chains
-    total = all_chains if all_chains is not None else max(ids) + 1
-    progress, checkpoints = progress or Quiet(), checkpoints or NoCheckpoints()
+    total = all_chains if all_chains is not None else max(ids, default=-1) + 1
     check_schedule(schedule, temperatures)
-    samples = _model_samples(rbm, activities, total, temperatures, seed, progress, checkpoints)
-    path = binary_path(rbm, samples.typical)
+    run = _Run(machine, seed, progress or Quiet(), checkpoints or NoCheckpoints(), name)
+    samples = run.model_samples(machine.rows(data), total, temperatures)
+    path = machine.path(samples.typical)
     betas = make_schedule(path, schedule, temperatures, seed)
-    moving = path.to(rbm.W.device)
-    weights, trace = _run("forward", moving, betas, ids, seed, None, progress, checkpoints)
-    back, _ = _run("reverse", moving, betas.flip(0), ids, seed, samples.v[list(ids)], progress, checkpoints)
-    exact = log_z_exact(rbm) if enumerable(rbm) else None
-    forward, reverse = estimate(path, weights), estimate(path, back, reverse=True)
-    return Bracket(forward, reverse, exact, samples.doubts(), _plotted(path, betas, trace))
+    weights = run.anneal("forward", path, betas, ids)
+    back = run.anneal("reverse", path, betas.flip(0), ids, samples.v[list(ids)])
+    exact = log_z_exact(machine) if enumerable(machine) else None
+    forward, reverse = estimate(path.log_z_base + weights), estimate(path.log_z_base - back, reverse=True)
+    return Bracket(forward, reverse, exact, samples.doubts())
+
+
+def forward_log_z(
+    machine: Machine,
+    data: Float[Tensor, "n visible"],
+    chains: int = 50,
+    temperatures: int = 1000,
+    schedule: str = "linear",
+    seed: int = 0,
+    stream: str = "forward",
+    progress: Progress | None = None,
+    phase: str = "annealing",
+) -> Estimate:
+    """log Z by forward chains alone, from a base with the data's moments: low on average, and enough to compare with.
+
+    Args:
+        machine: Of any kind.
+        data: Visible vectors, or means.
+        chains: How many.
+        temperatures, schedule, seed, progress: As in `bracket_log_z`.
+        stream: What the chains are for; other names give other numbers.
+        phase: What it is shown as.
+    """
+    path = machine.path(machine.rows(data))
+    betas = make_schedule(path, schedule, temperatures, seed)
+    with (progress or Quiet()).phase(phase, temperatures) as tick:
+        moving = path.to(next(machine.parameters()).device)
+        moved = anneal(moving, betas, range(chains), seed, stream, tick=lambda done: tick(done))
+    return estimate(path.log_z_base + moved.log_weight)
 
 
 def _doubts(forward: Estimate, reverse: Estimate, exact: float | None) -> list[str]:
@@ -139,10 +154,10 @@ def _doubts(forward: Estimate, reverse: Estimate, exact: float | None) -> list[s
     width = reverse.log_z - forward.log_z + error
     if not width <= WIDE:  # NaN and infinity are doubtful too
         found.append(f"the bracket of log Z is {width:.2f} nats wide: the bound may be too high by as much")
-    if reverse.log_z + 2 * error + 1e-3 < forward.log_z:
+    if forward.log_z > reverse.log_z + MARGIN * _known(reverse.stderr) + CROSSED:
         found.append(
             f"reverse annealing gives {forward.log_z - reverse.log_z:.2f} nats less than forward annealing, where it "
-            "should give more: its starts aren't samples of the model"
+            "should give more: its starts aren't samples of the model, or the chains are too few"
         )
     if exact is not None and abs(exact - forward.log_z) > 4 * _known(forward.stderr) + 1e-3:
         found.append(f"log Z by annealing is {forward.log_z - exact:+.2f} nats off the exact one")
@@ -153,61 +168,48 @@ def _known(stderr: float) -> float:
     return 0.0 if math.isnan(stderr) else stderr
 
 
-def _run(
-    name: str,
-    path: AnnealingPath,
-    betas: Tensor,
-    ids: Sequence[int],
-    seed: int,
-    start: Tensor | None,
-    progress: Progress,
-    checkpoints: Checkpoints | NoCheckpoints,
-) -> tuple[Tensor, Tensor]:
-    """Log weights and their trace, from the checkpoint where it is there."""
-    if not checkpoints.done(name):
-        with (
-            progress.phase(f"{name} annealing", len(betas) - 1) as tick,
-            kept(checkpoints, name, State) as (state, keep),
-        ):
-            result = anneal(path, betas, ids, seed, name, start, state, lambda done: tick(done), keep)
-        checkpoints.finish(name, {"log_weights": result.log_weights, "trace": result.trace})
-        return result.log_weights, result.trace
-    tensors, _ = checkpoints.load(name) or ({}, {})
-    return tensors["log_weights"], tensors["trace"]
+class _Run:
+    """The parts of a bracket, each from its checkpoint where it is there."""
 
-
-def _model_samples(
-    rbm: BernoulliRBM,
-    activities: Tensor,
-    total: int,
-    temperatures: int,
-    seed: int,
-    progress: Progress,
-    checkpoints: Checkpoints | NoCheckpoints,
-) -> ModelSamples:
-    """Starts of all reverse chains; those of a shard are the same whichever shard it is."""
-    name = "samples"
-    if checkpoints.done(name):
-        tensors, meta = checkpoints.load(name) or ({}, {})
-        r_hat = math.nan if meta["r_hat"] is None else float(meta["r_hat"])
-        v, typical = tensors["v"].float(), tensors["typical"].float()
-        return ModelSamples(v, typical, tensors["ensemble"], meta["exact"], r_hat, meta["arrivals"])
-    with (
-        progress.phase("samples of the model") as tick,
-        kept(checkpoints, name, TemperingState) as (state, keep),
+    def __init__(
+        self, machine: Machine, seed: int, progress: Progress, checkpoints: Checkpoints | NoCheckpoints, name: str
     ):
-        sweeps = max(MIN_SWEEPS, temperatures // 2)
-        samples = draw_model_samples(rbm, activities, total, sweeps, seed, state, lambda done: tick(done, sweeps), keep)
-    meta = {"r_hat": samples.r_hat, "exact": samples.exact, "arrivals": samples.arrivals}
-    states = {"v": samples.v.to(torch.uint8), "typical": samples.typical.to(torch.uint8)}
-    checkpoints.finish(name, {**states, "ensemble": samples.ensemble}, meta)
-    return samples
+        self.machine, self.seed, self.progress, self.checkpoints = machine, seed, progress, checkpoints
+        self.prefix = f"{name} " if name else ""
 
+    def anneal(self, name: str, path: Path, betas: Tensor, ids: Sequence[int], start: Tensor | None = None) -> Tensor:
+        """Log weights."""
+        kept_as, checkpoints = self.prefix + name, self.checkpoints
+        if not checkpoints.done(kept_as):
+            with (
+                self.progress.phase(f"{kept_as} annealing", len(betas) - 1) as tick,
+                kept(checkpoints, kept_as, AISState) as (state, keep),
+            ):
+                moving = path.to(next(self.machine.parameters()).device)
+                chains = anneal(moving, betas, ids, self.seed, name, start, state, lambda done: tick(done), keep)
+            checkpoints.finish(kept_as, {"log_weights": chains.log_weight})
+            return chains.log_weight
+        tensors, _ = checkpoints.load(kept_as) or ({}, {})
+        return tensors["log_weights"]
 
-def _plotted(path: AnnealingPath, betas: Tensor, trace: Tensor) -> Trace:
-    base = path.log_z_base + path.log_z_outside
-    return Trace(
-        betas=betas[trace_steps(len(betas) - 1)],
-        log_z=base + log_mean_exp(trace.T),
-        ess=torch.tensor([effective_sample_size(weights) for weights in trace.T], dtype=torch.float64),
-    )
+    def model_samples(self, data: Tensor, total: int, temperatures: int) -> ModelSamples:
+        """Starts of all reverse chains; those of a shard are the same whichever shard it is."""
+        name, checkpoints = f"{self.prefix}samples", self.checkpoints
+        if checkpoints.done(name):
+            tensors, meta = checkpoints.load(name) or ({}, {})
+            r_hat = math.nan if meta["r_hat"] is None else float(meta["r_hat"])
+            v, typical = tensors["v"].float(), tensors["typical"].float()
+            return ModelSamples(v, typical, tensors["ensemble"], meta["exact"], r_hat, meta["arrivals"])
+        with (
+            self.progress.phase(f"{self.prefix}samples of the model") as tick,
+            kept(checkpoints, name, TemperingState) as (state, keep),
+        ):
+            sweeps = max(MIN_SWEEPS, temperatures // 2)
+            samples = draw_model_samples(
+                self.machine, data, total, sweeps, self.seed, state, lambda done: tick(done, sweeps), keep
+            )
+        meta = {"r_hat": samples.r_hat, "exact": samples.exact, "arrivals": samples.arrivals}
+        stored = self.machine.visible.stored
+        states = {"v": samples.v.to(stored), "typical": samples.typical.to(stored)}
+        checkpoints.finish(name, {**states, "ensemble": samples.ensemble}, meta)
+        return samples

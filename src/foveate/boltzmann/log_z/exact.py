@@ -1,88 +1,74 @@
-"""Sums over every state, for RBMs with few enough units on one side."""
-
-import copy
+"""Sums over every state, for machines with few enough states on one side."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.boltzmann.draws import FromNumpy
+from foveate.boltzmann.machine import Machine
+from foveate.boltzmann.units import Units
 from foveate.errors import BadInput
 from foveate.runtime.random import numpy_generator
 
-MOST_UNITS = 20
-"""Units of the smaller layer up to which all states are summed: 2^20 free energies take a few seconds."""
+MOST_STATES = 2**20
+"""Of a layer whose states are summed: so many free energies take a few seconds."""
 
 _CHUNK = 1 << 14
 
 
-def enumerable(rbm: BernoulliRBM | GaussianBernoulliRBM) -> bool:
-    """Whether a layer of binary units has at most MOST_UNITS of them."""
-    return rbm.n_hidden <= MOST_UNITS or (isinstance(rbm, BernoulliRBM) and rbm.n_visible <= MOST_UNITS)
+def enumerable(machine: Machine) -> bool:
+    """Whether a layer has at most MOST_STATES states (20 binary units)."""
+    return min(_states(machine)) <= MOST_STATES
 
 
-def log_z_exact(rbm: BernoulliRBM | GaussianBernoulliRBM) -> float:
-    """log Z by summing over all states of the smaller binary layer, the other one in closed form; float64, in nats.
+def log_z_exact(machine: Machine) -> float:
+    """log Z by summing over all states of the layer with fewer of them, the other one in closed form; float64, in nats.
 
     Raises:
-        BadInput: No binary layer has MOST_UNITS units or fewer.
+        BadInput: No layer has MOST_STATES states or fewer.
     """
-    masses = _log_masses(rbm) if isinstance(rbm, BernoulliRBM) else _log_masses_gaussian(rbm)
-    return float(torch.logsumexp(masses, 0))
+    return float(torch.logsumexp(_log_masses(machine), 0))
 
 
-def exact_samples(rbm: BernoulliRBM, chains: range, seed: int) -> Float[Tensor, "n visible"]:
+def exact_samples(machine: Machine, chains: range, seed: int) -> Float[Tensor, "n visible"]:
     """Independent visible states distributed as p(v); each depends on (seed, chain id) alone.
 
     Raises:
-        BadInput: Both layers have more than MOST_UNITS units.
+        BadInput: No layer has MOST_STATES states or fewer.
     """
-    mass = torch.softmax(_log_masses(rbm), 0)
-    cumulative = torch.cumsum(mass, 0)
-    weights, near, far, visible_is_near = _sides(rbm)
-    samples = []
+    cumulative = torch.cumsum(torch.softmax(_log_masses(machine), 0), 0)
+    exact, (units, count, visible), samples = machine.exactly(), _nearer(machine), []
     for chain in chains:
         random = numpy_generator(seed, "exact sample", chain)
         index = torch.searchsorted(cumulative, float(random.random()) * cumulative[-1], right=True)
-        state = _bits(index.clamp(max=len(mass) - 1)[None], len(near))
-        if not visible_is_near:
-            mean = torch.sigmoid(state @ weights + far)[0]
-            state = (torch.from_numpy(random.random(len(mean))) < mean)[None]
-        samples.append(state[0].float())
+        state = units.states(index.clamp(max=len(cumulative) - 1)[None], count)
+        samples.append((state if visible else exact.draw_visible(state, FromNumpy(random)))[0].float())
     return torch.stack(samples)
 
 
-def _sides(rbm: BernoulliRBM) -> tuple[Tensor, Tensor, Tensor, bool]:
-    """Couplings and biases in float64, the smaller layer first, and whether that is the visible one."""
-    _require_enumerable(rbm)
-    weights, b, c = (value.detach().to("cpu", torch.float64) for value in (rbm.W, rbm.b, rbm.c))
-    return (weights, b, c, True) if len(b) <= len(c) else (weights.T, c, b, False)
+def _states(machine: Machine) -> tuple[float, float]:
+    """How many states the visible and the hidden layer have."""
+    each = ((machine.visible.states_each, machine.n_visible), (machine.hidden.states_each, machine.n_hidden))
+    visible, hidden = (float(n) ** units if n and units < 64 else float("inf") for n, units in each)
+    return visible, hidden
 
 
-def _log_masses(rbm: BernoulliRBM) -> Tensor:
+def _nearer(machine: Machine) -> tuple[Units, int, bool]:
+    """The layer with fewer states: its kind, its units, and whether it is the visible one."""
+    visible, hidden = _states(machine)
+    if visible <= hidden:
+        return machine.visible, machine.n_visible, True
+    return machine.hidden, machine.n_hidden, False
+
+
+def _log_masses(machine: Machine) -> Float[Tensor, " states"]:
     """log of the sum over the larger layer, for each state of the smaller."""
-    weights, near, far, _ = _sides(rbm)
-    masses = []
-    for first in range(0, 2 ** len(near), _CHUNK):
-        states = _bits(torch.arange(first, min(first + _CHUNK, 2 ** len(near))), len(near))
-        x = states @ weights + far
-        masses.append(states @ near + torch.logaddexp(x, torch.zeros_like(x)).sum(1))
-    return torch.cat(masses)
-
-
-def _log_masses_gaussian(grbm: GaussianBernoulliRBM) -> Tensor:
-    """log of the integral over v, for each state of the hidden layer."""
-    _require_enumerable(grbm)
-    exact, all_states = copy.deepcopy(grbm).to("cpu", torch.float64), torch.arange(2**grbm.n_hidden)
-    return torch.cat([-exact.free_energy_hidden(_bits(some, grbm.n_hidden)) for some in all_states.split(_CHUNK)])
-
-
-def _require_enumerable(rbm: BernoulliRBM | GaussianBernoulliRBM) -> None:
-    if not enumerable(rbm):
-        units = f"{rbm.n_visible} and {rbm.n_hidden}" if isinstance(rbm, BernoulliRBM) else f"{rbm.n_hidden} hidden"
-        raise BadInput(f"{units} units: only up to {MOST_UNITS} in one layer can be summed over")
-
-
-def _bits(index: Tensor, units: int) -> Tensor:
-    """[n] integers to [n, units] binary states in float64."""
-    return ((index[:, None] >> torch.arange(units)) & 1).double()
+    if not enumerable(machine):
+        raise BadInput(
+            f"{machine.n_visible} and {machine.n_hidden} units: one layer must have at most {MOST_STATES:,} states "
+            "(20 binary units) to be summed over"
+        )
+    exact, (units, count, visible) = machine.exactly(), _nearer(machine)
+    free_energy = exact.free_energy if visible else exact.free_energy_hidden
+    numbers = torch.arange(int(min(_states(machine))))
+    return torch.cat([-free_energy(units.states(some, count)) for some in numbers.split(_CHUNK)])

@@ -2,11 +2,10 @@
 
 A step of annealed importance sampling of an RBM is two products and, between them, sigmoids, random numbers, Bernoulli
 draws and the increment of the log weight. Each pass here does all of that in one sweep over a row (a row is a chain),
-and numba's code for it takes a fifth of the time of the products. `reference.py` is the plain form.
+and numba's code for it takes a fifth of the time of the products. `path.py` is the plain form.
 
-Random numbers are counted (`foveate.runtime.random`): a chain's key and the count 2 step + layer (0 hidden, 1 visible)
-give a row's word, and that the numbers of its units. So a chain is the same chain in whatever company it runs, on
-whatever device, and from wherever it is resumed.
+Random numbers are counted (`Counted`): a chain's key and a counter give a row's word, that the numbers of its units. So
+a chain is the same chain in whatever company it runs, on whatever device, and from wherever it is resumed.
 """
 
 from typing import no_type_check
@@ -33,8 +32,8 @@ COARSE = 0.1
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST, nogil=True)
 @no_type_check
-def hidden_pass(product, c_base, c_change, betas, step, keys, hidden, log_weight):
-    """Move the weight from beta[step - 1] to beta[step] at the present v, then draw h given v at beta[step].
+def hidden_pass(product, c_base, c_change, old, new, counter, keys, hidden, gained):
+    """What the log weight gains from beta `old` to `new` at the present v beside the slope's part; h given v at `new`.
 
     A hidden unit's input is x = c_base + beta s with s = c_change + (v W)_j, and the log of the annealed marginal holds
     softplus(x) for it. With p = sigmoid(x) at the new beta and d = (beta_new - beta_old) s, Taylor's series backwards
@@ -45,17 +44,17 @@ def hidden_pass(product, c_base, c_change, betas, step, keys, hidden, log_weight
     Args:
         product: [rows, H] v W.
         c_base, c_change: [H] hidden biases at beta = 0, and what they gain until beta = 1.
-        betas: [K + 1] float64 inverse temperatures.
-        step: Index into betas, at least 1.
-        keys: [rows] uint64, one a chain.
+        old, new: Inverse temperatures.
+        counter: Of the random numbers.
+        keys: [rows] int64, one a chain.
         hidden: [rows, H] filled with the draw.
-        log_weight: [rows] float64, added to.
+        gained: [rows] float64, filled.
     """
-    beta, change = _F(betas[step]), _F(betas[step] - betas[step - 1])
+    beta, change = _F(new), _F(new - old)
     for r in range(product.shape[0]):
         row, out = product[r], hidden[r]
-        low, high = halves_at(keys[r], 2 * step)
-        gained, fourths = _F(0), _F(0)
+        low, high = halves_at(keys[r], counter)
+        total, fourths = _F(0), _F(0)
         for j in range(row.shape[0]):
             s = row[j] + c_change[j]
             d = change * s
@@ -63,14 +62,14 @@ def hidden_pass(product, c_base, c_change, betas, step, keys, hidden, log_weight
             q = p * (_F(1) - p)
             fourth = (_F(1) - _F(6) * q) * _F(1 / 24)
             third = (_F(1) - p - p) * _F(1 / 6)
-            gained += d * (p - d * q * (_F(0.5) - d * (third - d * fourth)))
+            total += d * (p - d * q * (_F(0.5) - d * (third - d * fourth)))
             squared = d * d
             fourths += squared * squared
             out[j] = _F(1) if unit_at(_U(j), low, high) < p else _F(0)
         if fourths > _F(COARSE**4):
-            log_weight[r] += _coarse_gain(row, c_base, c_change, betas[step - 1], betas[step])
+            gained[r] = _coarse_gain(row, c_base, c_change, old, new)
         else:
-            log_weight[r] += gained
+            gained[r] = total
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -87,17 +86,17 @@ def _coarse_gain(row, c_base, c_change, old, new):
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST, nogil=True)
 @no_type_check
-def tempered_hidden_pass(product, c_base, c_change, beta, step, keys, hidden, coupling):
+def tempered_hidden_pass(product, c_base, c_change, beta, counter, keys, hidden, coupling):
     """Draw h given v, each row at a beta of its own, and say how the joint's log density changes with beta.
 
     Args:
-        product, c_base, c_change, step, keys, hidden: As in `hidden_pass`.
+        product, c_base, c_change, counter, keys, hidden: As in `hidden_pass`.
         beta: [rows] float32.
         coupling: [rows] float64, filled with sum_j h_j s_j, the hidden part of d log p*_beta(v, h) / d beta.
     """
     for r in range(product.shape[0]):
         row, out, own = product[r], hidden[r], beta[r]
-        low, high = halves_at(keys[r], 2 * step)
+        low, high = halves_at(keys[r], counter)
         total = _F(0)
         for j in range(row.shape[0]):
             s = row[j] + c_change[j]
@@ -110,20 +109,20 @@ def tempered_hidden_pass(product, c_base, c_change, beta, step, keys, hidden, co
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST, nogil=True)
 @no_type_check
-def binary_visible_pass(product, b_base, b_change, beta, step, keys, slope):
+def binary_visible_pass(product, b_base, b_change, beta, counter, keys, slope):
     """Draw binary v given h, in place of the product h W^T.
 
     Args:
         product: [rows, V] h W^T, overwritten with the draw.
         b_base, b_change: [V] visible biases at beta = 0, and what they gain until beta = 1.
         beta: [rows] float32.
-        step: Counter of the random numbers.
-        keys: [rows] uint64.
+        counter: Of the random numbers.
+        keys: [rows] int64.
         slope: [rows] float64, filled with sum_i b_change_i v_i, the visible part of d log p*_beta(v) / d beta.
     """
     for r in range(product.shape[0]):
         row, own = product[r], beta[r]
-        low, high = halves_at(keys[r], 2 * step + 1)
+        low, high = halves_at(keys[r], counter)
         total = _F(0)
         for i in range(row.shape[0]):
             p = sigmoid(b_base[i] + own * (row[i] + b_change[i]))
@@ -135,21 +134,21 @@ def binary_visible_pass(product, b_base, b_change, beta, step, keys, slope):
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST, nogil=True)
 @no_type_check
-def gaussian_visible_pass(product, e_base, e_change, precision_base, precision_change, beta, step, keys, slope):
+def gaussian_visible_pass(product, e_base, e_change, precision_base, precision_change, beta, counter, keys, slope):
     """Draw Gaussian v given h, in place of the product h W^T.
 
     With natural parameters at beta: precision = precision_base + beta precision_change, and the linear coefficient
     e_base + beta (e_change + (h W^T)_i); v_i has mean their ratio and variance 1 / precision (Box and Muller 1958).
 
     Args:
-        product, beta, step, keys: As in `binary_visible_pass`.
+        product, beta, counter, keys: As in `binary_visible_pass`.
         e_base, e_change: [V] linear coefficients at beta = 0, and what they gain until beta = 1.
         precision_base, precision_change: [V] the same of the precisions.
         slope: [rows] float64, filled with sum_i e_change_i v_i - precision_change_i v_i^2 / 2.
     """
     for r in range(product.shape[0]):
         row, own = product[r], beta[r]
-        low, high = halves_at(keys[r], 2 * step + 1)
+        low, high = halves_at(keys[r], counter)
         other = _U(high ^ _U(0x9E3779B9))
         total = _F(0)
         for i in range(row.shape[0]):

@@ -26,7 +26,7 @@ def kept(
     Args:
         checkpoints: Where states lie.
         name: Of this run.
-        kind: The NamedTuple of tensors that the states are.
+        kind: The NamedTuple that the states are, of tensors and numbers.
     """
     latest: Any = None
     written = time.monotonic()
@@ -41,9 +41,9 @@ def kept(
             write()
             written = time.monotonic()
 
-    found = checkpoints.load(name)
+    found, fields = checkpoints.load(name), getattr(kind, "_fields", ())
     try:
-        yield (kind(**found[0]) if found else None), keep
+        yield (kind(*(found[0][field] for field in fields)) if found else None), keep
     except BaseException:
         if latest is not None:
             write()

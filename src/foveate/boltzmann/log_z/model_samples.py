@@ -14,12 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.boltzmann.log_z import schedules
-from foveate.boltzmann.log_z.ais import pilot_spread
 from foveate.boltzmann.log_z.exact import enumerable, exact_samples
-from foveate.boltzmann.log_z.path import binary_path
+from foveate.boltzmann.log_z.schedules import adaptive, pilot_spread
 from foveate.boltzmann.log_z.tempering import ENSEMBLES, LEVELS, TemperingState, temper
-from foveate.boltzmann.rbm import BernoulliRBM
+from foveate.boltzmann.machine import Machine
 
 R_HAT_LIMIT = 1.1
 """Above it, ensembles of parallel tempering disagree."""
@@ -66,8 +64,8 @@ class ModelSamples:
 
 
 def draw_model_samples(
-    rbm: BernoulliRBM,
-    activities: Float[Tensor, "n visible"],
+    machine: Machine,
+    data: Float[Tensor, "n visible"],
     chains: int,
     sweeps: int,
     seed: int,
@@ -78,22 +76,22 @@ def draw_model_samples(
     """Samples for reverse chains 0 to chains - 1: exact by enumeration where possible, else by parallel tempering.
 
     Args:
-        rbm: The machine.
-        activities: What is typical as far as is known (data): the tempering's base has their means, and one of its
+        machine: What is sampled.
+        data: What is typical as far as is known: the tempering's base has its moments, and one of its
             ensembles starts from them, so that a mode that the base doesn't lead to is seen.
         chains: Number of samples for chains to start from.
         sweeps: Of parallel tempering.
         seed: Of all random numbers.
         state, tick, keep: As in `temper`.
     """
-    if enumerable(rbm):
-        drawn = exact_samples(rbm, range(chains + TYPICAL), seed)
+    if enumerable(machine):
+        drawn = exact_samples(machine, range(chains + TYPICAL), seed)
         return ModelSamples(drawn[:chains], drawn[chains:], torch.arange(chains), exact=True)
-    path = binary_path(rbm, activities)
-    ladder = schedules.adaptive(LEVELS - 1, pilot_spread(path, seed))
+    path = machine.path(data)
+    ladder = adaptive(LEVELS - 1, pilot_spread(path, seed))
     each = math.ceil(chains / ENSEMBLES)
     draws = max(each, math.ceil(TYPICAL / ENSEMBLES))
-    tempered = temper(path, ladder, activities, draws, max(sweeps, 2 * draws), seed, state, tick, keep)
+    tempered = temper(path, ladder, data, draws, max(sweeps, 2 * draws), seed, state, tick, keep)
     spaced = torch.linspace(0, draws - 1, each, dtype=torch.float64).round().long()
     return ModelSamples(
         v=tempered.samples[spaced].flatten(0, 1)[:chains],

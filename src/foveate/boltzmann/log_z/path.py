@@ -1,149 +1,179 @@
-"""Families of RBMs between one without couplings, whose log Z is a closed form, and the one in question.
+"""Families of distributions between independent units, whose log Z is a closed form, and a machine.
 
 At inverse temperature beta the joint is
 
-    log p*_beta(v, h) = (1 - beta) log p*_base(v, h) + beta log p*(v, h)
+    log p*_beta(v, h) = (1 - beta) log p*_base(v, h) + beta log p*(v, h),
 
-which interpolates energies, hence natural parameters: biases and couplings, and for Gaussian visible units the
-precisions and the means times precisions. (Interpolating means and standard deviations is not such a family, and log
-weights computed along it are wrong.) The base has a bias for every unit on both sides; Salakhutdinov and Murray
-(2008) have its hidden biases zero, which is the special case c_base = 0.
+which interpolates energies, hence natural parameters. (Interpolating means and standard deviations is not such a
+family, and log weights computed along it are wrong.) The base has natural parameters of its own for every unit on both
+sides; Salakhutdinov and Murray (2008) have its hidden biases zero, which is a special case.
 """
 
-import math
+import copy
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.boltzmann.log_z.fused import WIDTH
-from foveate.boltzmann.rbm import BernoulliRBM
+from foveate.boltzmann.draws import Random
+from foveate.boltzmann.units import Natural, Units, between
+
+Beta = float | Tensor
+"""An inverse temperature: a number, or one a row."""
+
+
+@runtime_checkable
+class TwoLayers(Protocol):
+    """What annealing asks of a machine (`foveate.boltzmann.machine.Machine` has it)."""
+
+    @property
+    def visible(self) -> Units: ...
+    @property
+    def hidden(self) -> Units: ...
+    @property
+    def n_visible(self) -> int: ...
+    @property
+    def n_hidden(self) -> int: ...
+    def visible_own(self, v: Tensor) -> Tensor: ...
+    def hidden_natural(self, v: Tensor) -> Natural: ...
+    def visible_natural(self, h: Tensor) -> Natural: ...
 
 
 @dataclass(frozen=True)
-class AnnealingPath:
-    """Float32 parameters at beta = 0 and their change until beta = 1, padded with units that do nothing.
+class Affine:
+    """Coordinates z in which a path runs, of vectors v: z = (v - origin) A, v = rest + z B.
 
     Attributes:
-        W: [V, H] couplings at beta = 1.
-        b_base: [V] visible biases at beta = 0 (for Gaussian units: mean times precision).
-        b_change: [V] what they gain until beta = 1.
-        c_base: [H] hidden biases at beta = 0.
-        c_change: [H] what they gain.
-        precision_base: [V] of Gaussian visible units at beta = 0; None for binary ones.
-        precision_change: [V] what they gain.
-        log_z_base: log Z at beta = 0, in nats.
+        origin: [D].
+        into: [D, r] A.
+        rest: [D].
+        out: [r, D] B.
+    """
+
+    origin: Float[Tensor, " D"]
+    into: Float[Tensor, "D r"]
+    rest: Float[Tensor, " D"]
+    out: Float[Tensor, "r D"]
+
+
+@dataclass(frozen=True)
+class Path:
+    """A machine and a base of independent units, in plain torch: what is compiled elsewhere is held to this.
+
+    Attributes:
+        machine: At beta = 1.
+        base_visible: [V] natural parameters of the visible units at beta = 0, float64.
+        base_hidden: [H] the same of the hidden ones.
         log_z_outside: Added to every log Z: what was integrated out in closed form.
-        n_visible, n_hidden: Numbers of units without the padding.
+        coordinates: In which the machine's visible units are; None where they are those of the data.
     """
 
-    W: Float[Tensor, "V H"]
-    b_base: Float[Tensor, " V"]
-    b_change: Float[Tensor, " V"]
-    c_base: Float[Tensor, " H"]
-    c_change: Float[Tensor, " H"]
-    precision_base: Float[Tensor, " V"] | None
-    precision_change: Float[Tensor, " V"] | None
-    log_z_base: float
-    log_z_outside: float
-    n_visible: int
-    n_hidden: int
+    machine: TwoLayers
+    base_visible: Natural
+    base_hidden: Natural
+    log_z_outside: float = 0.0
+    coordinates: Affine | None = None
 
-    def to(self, device: torch.device | str) -> "AnnealingPath":
-        """The same path with its tensors on `device`."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **moved)
+    @property
+    def device(self) -> torch.device:
+        """Where chains move."""
+        return self.base_hidden[0].device
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Visible and hidden units that chains have here."""
+        return self.machine.n_visible, self.machine.n_hidden
 
-def binary_path(rbm: BernoulliRBM, activities: Float[Tensor, "n visible"], smoothing: float = 1.0) -> AnnealingPath:
-    """The path to a binary RBM from independent units that have the activities' smoothed means.
+    @property
+    def log_z_base(self) -> float:
+        """log Z at beta = 0, nats, and what is the same at all: the machine's constant, and what was integrated out."""
+        visible, hidden = self.machine.visible, self.machine.hidden
+        sums = visible.log_normaliser(self.base_visible) + hidden.log_normaliser(self.base_hidden)
+        return float(sums) + float(self._constant()) + self.log_z_outside
 
-    Visible unit i of the base is on with probability (sum_n v_ni + smoothing) / (N + 2 smoothing), hidden unit j with
-    the smoothed mean of p(h_j = 1 | v_n). (With hidden biases of their own from the start, or of zero, the modes of a
-    machine change their order on the way, and chains are caught in the wrong ones.) A unit without couplings has its
-    own bias
-    throughout: its marginal is known, and a machine without couplings is exact at any number of temperatures.
+    def to(self, device: torch.device | str) -> "Path":
+        """The same path on `device`, the machine in float32."""
+        machine = copy.deepcopy(self.machine).to(device, torch.float32)  # type: ignore[attr-defined]
+        base = [tuple(value.to(device) for value in side) for side in (self.base_visible, self.base_hidden)]
+        return replace(self, machine=machine, base_visible=base[0], base_hidden=base[1])
 
-    Args:
-        rbm: The machine.
-        activities: Visible vectors, or probabilities, that show what is typical: data, or the layer below's means.
-        smoothing: Imaginary observations of either state for each unit (Laplace).
-    """
-    weights, b, c = (value.detach().to("cpu", torch.float64) for value in (rbm.W, rbm.b, rbm.c))
-    v = activities.detach().to("cpu", torch.float64)
-    b_base = torch.where((weights == 0).all(1), b, smoothed_log_odds(v, smoothing))
-    c_base = torch.where((weights == 0).all(0), c, smoothed_log_odds(torch.sigmoid(v @ weights + c), smoothing))
-    # Rounded, so that log Z of the base belongs to the very float32 numbers that the chains move with.
-    b_base, c_base = b_base.float().double(), c_base.float().double()
-    return AnnealingPath(
-        W=_padded(_padded(weights, 1), 0),
-        b_base=_padded(b_base, 0),
-        b_change=_padded(b - b_base, 0),
-        c_base=_padded(c_base, 0),
-        c_change=_padded(c - c_base, 0),
-        precision_base=None,
-        precision_change=None,
-        log_z_base=float(_softplus(b_base).sum() + _softplus(c_base).sum()),
-        log_z_outside=0.0,
-        n_visible=len(b),
-        n_hidden=len(c),
-    )
+    def block(self, rows: int) -> "Path":
+        """The same for a block of chains that moves on a thread of its own."""
+        return self
 
+    def enter(self, v: Float[Tensor, "n visible"]) -> Float[Tensor, "n V"]:
+        """Data as chains have it, float32."""
+        if self.coordinates is None:
+            return v.float()
+        at = self.coordinates
+        return ((v.to(at.origin) - at.origin) @ at.into).float()
 
-def gaussian_path(
-    couplings: Float[Tensor, "visible hidden"],
-    linear: Float[Tensor, " visible"],
-    c: Float[Tensor, " hidden"],
-    base_mean: Float[Tensor, " visible"],
-    base_variance: Float[Tensor, " visible"],
-    c_base: Float[Tensor, " hidden"],
-    log_z_outside: float,
-) -> AnnealingPath:
-    """The path to exp(-|z|^2/2 + linear.z + c.h + z.couplings h) from independent Gaussian and binary units.
+    def leave(self, z: Float[Tensor, "n V"]) -> Float[Tensor, "n visible"]:
+        """Chains as data; what has nothing to do with the hidden units is at its mean."""
+        if self.coordinates is None:
+            return z
+        at = self.coordinates
+        return (at.rest + z.to(at.rest) @ at.out).float()
 
-    Args:
-        couplings: [r, H] between real z and binary h.
-        linear: [r] coefficients of z.
-        c: [H] hidden biases.
-        base_mean: [r] means of z at beta = 0.
-        base_variance: [r] variances of z at beta = 0.
-        c_base: [H] hidden biases at beta = 0.
-        log_z_outside: See `AnnealingPath`.
-    """
-    precision = (1 / base_variance.double()).float().double()
-    e_base = (base_mean.double() * precision).float().double()
-    c_base = c_base.float().double()
-    visible = 0.5 * (e_base.square() / precision + math.log(2 * math.pi) - precision.log()).sum()
-    return AnnealingPath(
-        W=_padded(_padded(couplings, 1), 0),
-        b_base=_padded(e_base, 0),
-        b_change=_padded(linear.double() - e_base, 0),
-        c_base=_padded(c_base, 0),
-        c_change=_padded(c.double() - c_base, 0),
-        precision_base=_padded(precision, 0, 1.0),
-        precision_change=_padded(1 - precision, 0),
-        log_z_base=float(visible + _softplus(c_base).sum()),
-        log_z_outside=log_z_outside,
-        n_visible=len(linear),
-        n_hidden=len(c),
-    )
+    def base(self) -> Natural:
+        """The visible units' natural parameters at beta = 0, of as many units as chains have."""
+        return self.base_visible
 
+    def slope(self, v: Float[Tensor, "n V"]) -> Float[Tensor, " n"]:
+        """The visible units' own part of d log p*_beta(v) / d beta, in float64."""
+        own = self.machine.visible_own(v.to(self._type)) - self._constant()
+        return own.double() - self.machine.visible.dot(self.base_visible, v.double())
 
-def smoothed_log_odds(activities: Float[Tensor, "n units"], smoothing: float) -> Float[Tensor, " units"]:
-    """Log-odds of each unit's mean, with imaginary observations of either state (Laplace)."""
-    on = activities.sum(0) + smoothing
-    return torch.log(on) - torch.log(len(activities) + 2 * smoothing - on)
+    def hidden(
+        self, v: Float[Tensor, "n V"], old: Beta, new: Beta, random: Random
+    ) -> tuple[Float[Tensor, "n H"], Float[Tensor, " n"]]:
+        """h given v at beta `new`, and what log p*_beta(v) gains from `old` to `new` beside the slope's part."""
+        units, given = self.machine.hidden, self._given(v)
+        before, after = (between(self.base_hidden, given, beta) for beta in (old, new))
+        return units.draw(after, random).float(), units.log_normaliser(after) - units.log_normaliser(before)
 
+    def tempered(
+        self, v: Float[Tensor, "n V"], beta: Float[Tensor, " n"], random: Random
+    ) -> tuple[Float[Tensor, "n H"], Float[Tensor, " n"]]:
+        """h given v, each row at its own beta, and the rest of d log p*_beta(v, h) / d beta, which is linear in it."""
+        units, given = self.machine.hidden, self._given(v)
+        h = units.draw(between(self.base_hidden, given, beta), random)
+        return h.float(), units.dot(given, h) - units.dot(self.base_hidden, h)
 
-def _softplus(x: Tensor) -> Tensor:
-    return torch.logaddexp(x, torch.zeros_like(x))
+    def visible(
+        self, h: Float[Tensor, "n H"], beta: Beta, random: Random
+    ) -> tuple[Float[Tensor, "n V"], Float[Tensor, " n"]]:
+        """v given h, and its slope."""
+        given = tuple(value.double() for value in self.machine.visible_natural(h.to(self._type)))
+        v = self.machine.visible.draw(between(self.base_visible, given, beta), random).float()
+        return v, self.slope(v)
+
+    def directions(self, count: int) -> Float[Tensor, "V count"]:
+        """Along what v and h move together most: singular vectors of how the hidden units' inputs change with v."""
+        origin = torch.zeros(self.shape[0], dtype=self._type, device=self.device)
+        jacobian = torch.func.jacrev(lambda v: self.machine.hidden_natural(v[None])[0][0])(origin)
+        return strongest(jacobian.T, count)
+
+    def _constant(self) -> Float[Tensor, "1"]:
+        """-E at v = 0, h = 0, which needs no weighing."""
+        nothing = torch.zeros(1, self.machine.n_visible, dtype=self._type, device=self.device)
+        return self.machine.visible_own(nothing)
+
+    def _given(self, v: Tensor) -> Natural:
+        """The hidden units' natural parameters at beta = 1, in float64: products in the machine's type, sums not."""
+        return tuple(value.double() for value in self.machine.hidden_natural(v.to(self._type)))
+
+    @property
+    def _type(self) -> torch.dtype:
+        return next(self.machine.parameters()).dtype  # type: ignore[attr-defined]
 
 
-def _padded(value: Tensor, dimension: int, fill: float = 0.0) -> Tensor:
-    """Grown to a multiple of WIDTH along one dimension, in float32, in memory of its own (torch aligns it to 64
-    bytes)."""
-    missing = -value.shape[dimension] % WIDTH
-    shape = list(value.shape)
-    shape[dimension] = missing
-    return torch.cat([value.float(), torch.full(shape, fill)], dimension).contiguous().clone()
+def strongest(couplings: Float[Tensor, "V H"], count: int) -> Float[Tensor, "V {count}"]:
+    """Left singular vectors with the largest singular values; zeros where there are none to speak of."""
+    left, singular, _ = torch.linalg.svd(couplings.double(), full_matrices=False)
+    real = singular[:count] > 1e-4 * singular[0]
+    directions = torch.zeros(len(couplings), count)
+    directions[:, : len(real)] = (left[:, :count] * real).float()
+    return directions

@@ -1,4 +1,4 @@
-"""Inverse temperatures from 0 to 1 for annealing.
+"""Inverse temperatures from 0 to 1 for annealing, equally spaced or so that every step loses as much.
 
 All are float32 numbers held in float64: the chains move with exactly the beta that the weight is taken at.
 """
@@ -10,7 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foveate.boltzmann.log_z.ais import BLOCK, Chains
+from foveate.boltzmann.log_z.path import Path
 from foveate.errors import BadInput
+from foveate.runtime.full_precision import full_precision
+from foveate.runtime.workers import one_thread_each
+
+PILOT_STEPS = 1000
+"""Steps of the chains that the adaptive schedule is made from."""
 
 
 def linear(temperatures: int) -> Float[Tensor, " steps"]:
@@ -46,12 +53,50 @@ def adaptive(temperatures: int, spread: Float[Tensor, " bins"]) -> Float[Tensor,
     return _rounded(np.interp(np.linspace(0, length[-1], _checked(temperatures) + 1), length, edges))
 
 
-def steps_to_keep(spread: Float[Tensor, " bins"], kept: float) -> int:
-    """How many adaptive steps it takes for each to keep the fraction `kept` of the effective sample size."""
-    if not 0 < kept < 1:
-        raise BadInput(f"kept = {kept}: expected a fraction between 0 and 1")
-    length = float(spread.double().mean())
-    return max(1, int(np.ceil(length / np.sqrt(1 / kept - 1))))
+def make_schedule(path: Path, schedule: str, temperatures: int, seed: int) -> Float[Tensor, " steps"]:
+    """Inverse temperatures by the name of a schedule.
+
+    Args:
+        path: What they are for.
+        schedule: linear, sigmoid or adaptive.
+        temperatures: Number of steps.
+        seed: Of the pilot that the adaptive schedule is made from.
+
+    Raises:
+        BadInput: No such schedule, or fewer than one temperature.
+    """
+    check_schedule(schedule, temperatures)
+    if schedule in FIXED:
+        return FIXED[schedule](temperatures)
+    return adaptive(temperatures, pilot_spread(path, seed))
+
+
+def check_schedule(schedule: str, temperatures: int) -> None:
+    """Raise where `make_schedule` would.
+
+    Raises:
+        BadInput: No such schedule, or fewer than one temperature.
+    """
+    if schedule not in (*FIXED, "adaptive"):
+        raise BadInput(f"schedule = {schedule!r}: expected adaptive, {' or '.join(FIXED)}")
+    if temperatures < 1:
+        raise BadInput(f"temperatures = {temperatures}: expected at least 1")
+
+
+def pilot_spread(path: Path, seed: int, steps: int = PILOT_STEPS, bins: int = 50) -> Float[Tensor, " bins"]:
+    """Standard deviation over a block of chains of d log p*_beta(v) / d beta, in equal bins of beta, from a quick
+    run."""
+    betas = linear(steps)
+    with full_precision(), one_thread_each(), torch.no_grad():
+        pilot = Chains(path, betas, range(BLOCK), seed, "pilot")
+        step, before = pilot.begin(None), torch.zeros(BLOCK, dtype=torch.float64)
+        variance = torch.zeros(steps, dtype=torch.float64)
+        while step < steps:
+            pilot.advance(step, step + 1)
+            after = pilot.state(step + 1).log_weight
+            variance[step] = ((after - before) / (betas[step + 1] - betas[step])).var()
+            before, step = after, step + 1
+    return variance.reshape(bins, -1).mean(1).sqrt()
 
 
 FIXED: dict[str, Callable[[int], Tensor]] = {"linear": linear, "sigmoid": sigmoid}

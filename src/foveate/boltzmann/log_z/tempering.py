@@ -1,6 +1,6 @@
-"""Parallel tempering of an RBM: samples of the model that needn't cross its barriers at its own temperature.
+"""Parallel tempering of a machine: samples of the model that needn't cross its barriers at its own temperature.
 
-Several ensembles of replicas run along an `AnnealingPath`, one replica a level; neighbours exchange states. The bottom
+Several ensembles of replicas run along a `Path`, one replica a level; neighbours exchange states. The bottom
 level is the path's base, which is drawn afresh at every sweep, so a state that comes up from there is new. Ensembles
 that start in different places and end up telling different stories show that the samples can't be trusted.
 """
@@ -13,16 +13,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.boltzmann.log_z.chains import segment_steps
-from foveate.boltzmann.log_z.fused import binary_visible_pass, swap_pass, tempered_hidden_pass
-from foveate.boltzmann.log_z.path import AnnealingPath
+from foveate.boltzmann.draws import Counted
+from foveate.boltzmann.log_z.ais import segment_steps
+from foveate.boltzmann.log_z.fused import swap_pass
+from foveate.boltzmann.log_z.path import Path
 from foveate.runtime.full_precision import full_precision
 from foveate.runtime.random import key
 from foveate.runtime.workers import one_thread_each
 
 ENSEMBLES = 4
-"""Independent ensembles, which start in different places: at the activities given, at draws of the base, at fair
-coins, and at the activities' opposites."""
+"""Independent ensembles, which start in different places: at the data given, at draws of the base, farther out (fair
+coins), and opposite to the data (`Units.scattered`)."""
 
 LEVELS = 25
 """Inverse temperatures of each, 0 and 1 included."""
@@ -36,13 +37,13 @@ class TemperingState(NamedTuple):
     """All that going on needs.
 
     Attributes:
-        v: [rows, V] uint8 states.
+        v: [rows, V] states, as the units store them.
         slope: [rows] float64, the visible part of d log p*_beta(v, h) / d beta.
         rows_by_level: [ensembles, levels] which row is at which level.
         was_at_bottom: [rows] uint8.
         swapped: [levels - 1] accepted exchanges so far.
         arrivals: [] states that came up from the bottom to the top so far.
-        samples: [draws, ensembles, V] uint8 (zeros where not drawn yet).
+        samples: [draws, ensembles, V], stored alike (zeros where not drawn yet).
         statistics: [sweeps, ensembles, STATISTICS] of the top level (zeros where not reached yet).
         sweep: [] sweeps done.
     """
@@ -76,7 +77,7 @@ class Tempered(NamedTuple):
 
 
 def temper(
-    path: AnnealingPath,
+    path: Path,
     ladder: Float[Tensor, " levels"],
     starts: Float[Tensor, "n visible"],
     draws: int,
@@ -89,9 +90,9 @@ def temper(
     """Run ENSEMBLES ensembles and draw from their top levels, evenly over the second half of the sweeps.
 
     Args:
-        path: To a binary RBM.
+        path: To the machine, on the CPU.
         ladder: Ascending inverse temperatures from 0 to 1.
-        starts: Visible states (or probabilities) that show what is typical; see ENSEMBLES.
+        starts: Visible states (or means) that show what is typical; see ENSEMBLES.
         draws: Samples of each ensemble, at most half the sweeps.
         sweeps: Gibbs sweeps of every replica, each followed by exchanges.
         seed: Of all random numbers.
@@ -100,19 +101,18 @@ def temper(
         keep: Called just before it with the state from which to go on.
     """
     with full_precision(), one_thread_each(), torch.no_grad():
-        path = path.to("cpu")
         if state is None:
             state = _begin(path, len(ladder), starts, draws, sweeps, seed)
         run = _Tempering(path, ladder, state, seed)
         while run.done < sweeps:
-            run.advance(min(run.done + segment_steps(path, len(run.v)), sweeps))
+            run.advance(min(run.done + segment_steps(path, ENSEMBLES * len(ladder)), sweeps))
             keep(run.state())
             tick(run.done)
         state = run.state()
     half = state.statistics[sweeps // 2 :]
     offered = ENSEMBLES * torch.tensor([(sweeps + 1 - level % 2) // 2 for level in range(len(ladder) - 1)])
     return Tempered(
-        samples=state.samples[..., : path.n_visible].float(),
+        samples=path.leave(state.samples.flatten(0, 1).float()).unflatten(0, state.samples.shape[:2]),
         r_hat=max((split_r_hat(half[..., i].T) for i in range(STATISTICS)), key=_worst),
         arrivals=int(state.arrivals),
         swap_rate=state.swapped / offered.clamp(min=1),
@@ -139,24 +139,21 @@ def _worst(r_hat: float) -> float:
     return -1.0 if np.isnan(r_hat) else r_hat
 
 
-def _begin(path: AnnealingPath, levels: int, starts: Tensor, draws: int, sweeps: int, seed: int) -> TemperingState:
+def _begin(path: Path, levels: int, starts: Tensor, draws: int, sweeps: int, seed: int) -> TemperingState:
     """Each ensemble starts in a place of its own, so that their agreement says something."""
-    rows, units = ENSEMBLES * levels, path.W.shape[0]
+    rows, (width, _), visible = ENSEMBLES * levels, path.shape, path.machine.visible
     generator = torch.Generator().manual_seed(key(seed, "tempering start"))
     chosen = torch.randint(len(starts), (levels,), generator=generator)
-    typical = torch.zeros(levels, units)
-    typical[:, : path.n_visible] = starts.to("cpu", torch.float32)[chosen]
-    base = torch.sigmoid(path.b_base).expand(levels, -1)
-    mean = torch.cat([typical, base, torch.full_like(base, 0.5), 1 - typical])
-    v = torch.rand((rows, units), generator=generator) < mean
+    typical = path.enter(starts.to("cpu", torch.float32)[chosen])
+    v = visible.scattered(typical, path.base(), generator)
     return TemperingState(
-        v=v.to(torch.uint8),
-        slope=v.double() @ path.b_change.double(),
+        v=v.to(visible.stored),
+        slope=path.slope(v),
         rows_by_level=torch.arange(rows).reshape(ENSEMBLES, levels).clone(),
         was_at_bottom=torch.zeros(rows, dtype=torch.uint8),
         swapped=torch.zeros(levels - 1, dtype=torch.int64),
         arrivals=torch.zeros((), dtype=torch.int64),
-        samples=torch.zeros((draws, ENSEMBLES, units), dtype=torch.uint8),
+        samples=torch.zeros((draws, ENSEMBLES, width), dtype=visible.stored),
         statistics=torch.zeros((sweeps, ENSEMBLES, STATISTICS), dtype=torch.float64),
         sweep=torch.zeros((), dtype=torch.int64),
     )
@@ -165,63 +162,44 @@ def _begin(path: AnnealingPath, levels: int, starts: Tensor, draws: int, sweeps:
 class _Tempering:
     """A run in progress, on memory of its own."""
 
-    def __init__(self, path: AnnealingPath, ladder: Tensor, state: TemperingState, seed: int):
-        self.path, self.ladder = path, ladder.numpy()
+    def __init__(self, path: Path, ladder: Tensor, state: TemperingState, seed: int):
+        rows = len(state.v)
+        self.path, self.ladder = path.block(rows), ladder.numpy()
         self.kept = TemperingState(*(value.clone() for value in state))
         self.done, self.arrivals = int(state.sweep), int(state.arrivals)
-        self.v = state.v.float()
-        rows = len(self.v)
-        self.keys = np.array([key(seed, "tempering", row) for row in range(rows)], np.uint64)
+        self.v, self.slope = state.v.float(), self.kept.slope
+        self.keys = torch.tensor([key(seed, "tempering", row) for row in range(rows)])
         self.swap_key = np.uint64(key(seed, "tempering swaps"))
-        self.hidden = torch.zeros(rows, path.W.shape[1])
-        self.product = torch.zeros_like(self.hidden)
-        self.transposed = path.W.T.contiguous()
-        self.slope, self.coupling = self.kept.slope.numpy(), np.zeros(rows)
-        self.beta = np.zeros(rows, np.float32)
+        self.beta = torch.zeros(rows)
         self._set_betas()
-        self.directions = _strongest_directions(path.W)
+        self.directions = path.directions(STATISTICS - 1)
         sweeps, draws = len(state.statistics), len(state.samples)
         drawn_at = np.linspace(sweeps // 2, sweeps - 1, draws).astype(int)
         self.draws_at = {int(sweep): np.flatnonzero(drawn_at == sweep) for sweep in set(drawn_at)}
 
     def advance(self, until: int) -> None:
         path, kept = self.path, self.kept
-        v, hidden, rows = self.v.numpy(), self.hidden.numpy(), kept.rows_by_level.numpy()
-        bottom, swapped = kept.was_at_bottom.numpy(), kept.swapped.numpy()
+        rows, bottom, swapped = (x.numpy() for x in (kept.rows_by_level, kept.was_at_bottom, kept.swapped))
         for sweep in range(self.done, until):
-            torch.mm(self.v, path.W, out=self.product)
-            tempered_hidden_pass(
-                self.product.numpy(), path.c_base.numpy(), path.c_change.numpy(), self.beta, sweep, self.keys, hidden,
-                self.coupling,
-            )  # fmt: skip
-            slope = self.slope + self.coupling
+            h, coupling = path.tempered(self.v, self.beta, Counted(self.keys, 2 * sweep))
+            slope = (self.slope + coupling).numpy()
             self.arrivals += swap_pass(rows, self.ladder, slope, sweep, self.swap_key, swapped, bottom)
             self._set_betas()
-            torch.mm(self.hidden, self.transposed, out=self.v)
-            binary_visible_pass(v, path.b_base.numpy(), path.b_change.numpy(), self.beta, sweep, self.keys, self.slope)
+            self.v, self.slope = path.visible(h, self.beta, Counted(self.keys, 2 * sweep + 1))
             top = rows[:, -1]
             kept.statistics[sweep, :, 0] = torch.from_numpy(slope[top])
             kept.statistics[sweep, :, 1:] = (self.v[top] @ self.directions).double()
             for draw in self.draws_at.get(sweep, ()):
-                kept.samples[draw] = self.v[top].to(torch.uint8)
+                kept.samples[draw] = self.v[top].to(kept.samples.dtype)
         self.done = until
 
     def state(self) -> TemperingState:
         return self.kept._replace(
-            v=self.v.to(torch.uint8),
+            v=self.v.to(self.kept.v.dtype, copy=True),
+            slope=self.slope,
             arrivals=torch.tensor(self.arrivals),
             sweep=torch.tensor(self.done),
         )
 
     def _set_betas(self) -> None:
-        self.beta[self.kept.rows_by_level.numpy()] = self.ladder.astype(np.float32)
-
-
-def _strongest_directions(couplings: Tensor) -> Tensor:
-    """[V, STATISTICS - 1] left singular vectors with the largest singular values; zeros where there are none to speak
-    of."""
-    left, singular, _ = torch.linalg.svd(couplings.double(), full_matrices=False)
-    real = singular[: STATISTICS - 1] > 1e-4 * singular[0]
-    directions = torch.zeros(len(couplings), STATISTICS - 1)
-    directions[:, : len(real)] = (left[:, : STATISTICS - 1] * real).float()
-    return directions
+        self.beta[self.kept.rows_by_level] = torch.from_numpy(self.ladder).float()

@@ -1,6 +1,7 @@
 """What importance weights say: their mean, how many they are worth, how sure their mean is. All in logs."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -49,3 +50,32 @@ def _relative(log_weights: Tensor) -> Tensor:
     if not len(log_weights) or log_weights.max() == -math.inf:
         return torch.zeros_like(log_weights)
     return torch.exp(log_weights - log_weights.max())
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """log Z as a set of chains estimates it.
+
+    Attributes:
+        log_z: In nats.
+        stderr: Standard error of log_z from the spread of the weights; NaN when there are fewer than two.
+        ess: Effective sample size of the weights, at most their number.
+        log_weights: [n] float64, each chain's own estimate of log Z.
+    """
+
+    log_z: float
+    stderr: float
+    ess: float
+    log_weights: Float[Tensor, " n"]
+
+
+def estimate(log_weights: Float[Tensor, " n"], reverse: bool = False) -> Estimate:
+    """log Z from each chain's own estimate of it: forward chains' Z are averaged, reverse chains' 1 / Z."""
+    weights = -log_weights if reverse else log_weights
+    log_mean = float(log_mean_exp(weights))
+    return Estimate(
+        log_z=-log_mean if reverse else log_mean,
+        stderr=log_mean_stderr(weights),
+        ess=effective_sample_size(weights),
+        log_weights=log_weights,
+    )

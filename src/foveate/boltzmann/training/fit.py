@@ -1,48 +1,47 @@
 """One machine trained from beginning to end: epochs, schedule, guard, resuming."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.boltzmann.health import Diverged
-from foveate.boltzmann.rbm import GaussianBernoulliRBM
+from foveate.boltzmann.machine import Machine
 from foveate.boltzmann.training.contrastive import (
     METHODS,
-    Info,
-    Machine,
-    State,
-    check_data,
+    CDInfo,
+    CDState,
+    Diverged,
     gather,
     init,
     restart_chains,
     scatter,
 )
-from foveate.boltzmann.training.gradient import Parameters
 from foveate.boltzmann.training.parallel import ALONE, Processes
 from foveate.boltzmann.training.settings import Method, Plan, Rule
-from foveate.boltzmann.training.starts import start_binary, start_small
 from foveate.runtime.random import generator
 
 Batches = Callable[[int], Float[Tensor, "rows visible"]]
 Tick = Callable[[int, dict[str, float]], None]
-Save = Callable[[State, int], None]
+Save = Callable[[CDState, int], None]
+Kind = TypeVar("Kind", bound=Machine)  # training gives back what it was given
 
 
 def fit(
-    machine: Machine,
+    machine: Kind,
     data: Batches | Float[Tensor, "rows visible"],
     plan: Plan,
     seed: int,
     tick: Tick = lambda step, figures: None,
     after_epoch: Save = lambda state, epochs_done: None,
-    resume: tuple[State, int] | None = None,
+    resume: tuple[CDState, int] | None = None,
     name: str = "the machine",
     processes: Processes = ALONE,
-) -> Machine:
+) -> Kind:
     """Train `machine` in place and leave the averaged weights in it.
 
     Args:
@@ -63,7 +62,7 @@ def fit(
     first = resume[1] if resume else 0
     rows = rows_of(first)
     state = scatter(resume[0], processes) if resume else init(machine, rows, plan.chains, seed, processes)
-    good = state.average.clone()
+    good = state.average.like()
     for epoch in range(first, plan.epochs):
         rows = rows if epoch == first else rows_of(epoch)
         if epoch and plan.method_at(epoch) != plan.method_at(epoch - 1):
@@ -73,14 +72,15 @@ def fit(
         except Diverged:
             put(machine, good)
             raise
-        for kept, now in zip(good, state.average, strict=True):
-            kept.copy_(now)
+        put(good, state.average)
         after_epoch(gather(state, processes), epoch + 1)
     put(machine, state.average)
     return machine
 
 
-def _epoch(state: State, rows: Tensor, plan: Plan, epoch: int, tick: Tick, name: str, processes: Processes) -> State:
+def _epoch(
+    state: CDState, rows: Tensor, plan: Plan, epoch: int, tick: Tick, name: str, processes: Processes
+) -> CDState:
     step = METHODS[plan.method_at(epoch)]
     order = torch.randperm(len(rows), generator=generator(state.seed, "order", epoch)).to(rows.device)
     steps = plan.steps(len(rows))
@@ -94,65 +94,62 @@ def _epoch(state: State, rows: Tensor, plan: Plan, epoch: int, tick: Tick, name:
     return state
 
 
-def _figures(info: Info) -> dict[str, float]:
+def _figures(info: CDInfo) -> dict[str, float]:
     return {"motion": info.motion, "on": info.hidden_data, "change": info.change}
 
 
-def put(machine: Machine, parameters: Parameters) -> None:
-    """Copy parameters into a machine."""
-    for name, value in parameters._asdict().items():
-        if hasattr(machine, name):
-            getattr(machine, name).data.copy_(value)
+def put(machine: Machine, parameters: Machine) -> None:
+    """Copy the parameters of a machine of the same kind and size."""
+    machine.load_state_dict(parameters.state_dict())
 
 
 def train_rbm(
-    machine: Machine,
-    data: Float[Tensor, "rows visible"],
+    machine: Kind,
+    data: Tensor | np.ndarray,
     method: Method = "fast_pcd",
     epochs: int = 20,
     seed: int = 0,
     rule: Rule | None = None,
     processes: Processes = ALONE,
     **plan: Any,
-) -> Machine:
+) -> Kind:
     """Train one machine on a matrix, in one call.
 
     Args:
-        machine: A `BernoulliRBM` or `GaussianBernoulliRBM`, trained in place. With W = 0, as it is made, all of its
-            hidden units are alike and would stay so: it then starts from the data's moments and small random weights.
-        data: [N, V] zeros and ones, or numbers.
+        machine: Of any kind, trained in place. Without weights, as it is made, all of its hidden units are alike and
+            would stay so: it then starts from the data's moments and small random weights.
+        data: [N, V], a numpy array or a tensor of any type of numbers.
         method: "cd", "pcd" or "fast_pcd".
         epochs: Passes over the data.
         seed: Key of all randomness.
-        rule: The step's settings; `usual_rule` without it.
+        rule: The step's settings; the machine's `usual_rule` without it. Its log_sigma_floor is in units of the data's
+            standard deviation, the root mean square over all columns.
         processes: Who learns together, as `parallel.join` tells; this one alone by default.
         plan: Further fields of `Plan`.
+
+    Raises:
+        BadInput: The machine doesn't take the data, or a field of the plan is out of bounds.
+        Diverged: A parameter is not finite or has exploded; the machine then holds the last good weights.
     """
-    check_data(machine, data)
+    rows = machine.rows(data)
     whole = replace(Plan(rule or Rule(), method, epochs), **plan)
-    if not machine.W.any():
-        _begin(machine, data, seed)
+    if not any(value.any() for value in machine.parameters() if value.ndim > 1):
+        _begin(machine, rows, seed)
     if rule is None:
-        whole = replace(whole, rule=usual_rule(machine, whole.epochs * whole.steps(len(data))))
-    return fit(machine, data, whole, seed, processes=processes)
+        whole = replace(whole, rule=machine.usual_rule(whole.epochs * whole.steps(len(rows))))
+    return fit(machine, rows, replace(whole, rule=scaled(whole.rule, rows)), seed, processes=processes)
 
 
-def usual_rule(machine: Machine, steps: int) -> Rule:
-    """Settings that serve where nothing is known: the averaged weights are those of the last twentieth of all steps.
-
-    Args:
-        machine: Its kind decides.
-        steps: How many there will be.
-    """
-    average = min(max(1 - 20 / max(steps, 1), 0.0), 0.999)
-    if isinstance(machine, GaussianBernoulliRBM):
-        return Rule(rate=0.1, rate_log_sigma=0.01, fast_rate=0.1, average=average)
-    return Rule(rate=0.2, fast_rate=0.2, average=average)
+def scaled(rule: Rule, data: Float[Tensor, "rows visible"]) -> Rule:
+    """The rule with a floor of log sigma that is relative to the data's own scale."""
+    deviation = float(data.std(0, correction=0).square().mean().sqrt())
+    return replace(rule, log_sigma_floor=rule.log_sigma_floor + math.log(deviation)) if deviation else rule
 
 
 def _begin(machine: Machine, data: Tensor, seed: int) -> None:
     """Give a new machine a start; what is not zero stays as its owner has set it."""
-    start = start_small if isinstance(machine, GaussianBernoulliRBM) else start_binary
-    for name, value in start(data, machine.n_hidden, seed).named_parameters():
-        if not getattr(machine, name).any():
-            getattr(machine, name).data.copy_(value)
+    start = machine.like()
+    start.begin(data, seed)
+    for own, value in zip(machine.parameters(), start.parameters(), strict=True):
+        if not own.any():
+            own.copy_(value)

@@ -190,3 +190,22 @@ def _ascend(
         b[i] += vel_b[i] - change
         total += square
     return np.sqrt(total / (visible * hidden))
+
+
+def flips(before: Float[Tensor, "chains hidden"], after: Float[Tensor, "chains hidden"]) -> int | Tensor:
+    """How many binary units differ."""
+    if before.device.type != "cpu":
+        return (before != after).sum()
+    return int(_flips(before.numpy(), after.numpy()))
+
+
+@njit(cache=True, nogil=True)
+@no_type_check  # the import hook of the tests would wrap what numba has to compile
+def _flips(before, after):
+    count = 0
+    for i in range(before.shape[0]):
+        row = np.int32(0)
+        for j in range(before.shape[1]):
+            row += np.int32(before[i, j] != after[i, j])
+        count += row
+    return count

@@ -8,17 +8,18 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foveate.boltzmann.bernoulli import BernoulliRBM
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.health import health
-from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
-from foveate.boltzmann.training.contrastive import State, from_tensors, to_tensors
-from foveate.boltzmann.training.fit import Machine, fit, put
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
+from foveate.boltzmann.machine import Machine
+from foveate.boltzmann.training.contrastive import CDState, from_tensors, to_tensors
+from foveate.boltzmann.training.fit import Kind, fit, put
 from foveate.boltzmann.training.selection import Selection
 from foveate.boltzmann.training.settings import STANDARD, GDBNSettings, Plan
 from foveate.boltzmann.training.starts import start_from_combs, start_small
@@ -29,9 +30,6 @@ from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 
 Patches = Callable[[int], Float[Tensor, "rows visible"]]
 LOOKS = 3  # epochs of the second layer whose held-out bound is estimated, beside the start; more tell little more
-
-Kind = TypeVar("Kind", bound=Machine)  # a layer's training gives back what it was given
-
 
 def train_gdbn(
     patches: Patches,
@@ -137,7 +135,7 @@ class _Layer:
         machine, resume = (blank() if kept else start()).to(device), None
         if kept:
             there = {name: tensor.to(device) for name, tensor in kept[0].items()}
-            resume = from_tensors(there, kept[1]), kept[1]["epochs"]
+            resume = from_tensors(machine, there, kept[1]), kept[1]["epochs"]
         looks = self.looks, self.look_temperatures
         selection = Selection(validation, self.plan.epochs, *looks, self.seed, kept, progress)
         sample = rows(0)[: max(len(validation), 256)]
@@ -148,7 +146,7 @@ class _Layer:
 
         with progress.phase({"grbm": "first layer", "rbm": "second layer"}[self.phase], total=steps) as bar:
 
-            def after_epoch(state: State, epochs: int) -> None:
+            def after_epoch(state: CDState, epochs: int) -> None:
                 put(now, state.average)
                 found = selection.look(now, epochs)
                 log({"phase": self.phase, "epoch": epochs, **health(now, sample, validation, self.floor), **found})
@@ -167,3 +165,34 @@ class _Layer:
 def _from_state_dict(machine: Kind, tensors: dict[str, Tensor]) -> Kind:
     machine.load_state_dict(tensors)
     return machine
+
+
+def health(
+    machine: Machine,
+    data: Float[Tensor, "batch visible"],
+    validation: Float[Tensor, "held_out visible"],
+    log_sigma_floor: float,
+) -> dict[str, float]:
+    """Figures that show a sick machine.
+
+    Args:
+        machine: The machine.
+        data: What it was trained on, or some of it.
+        validation: What it wasn't.
+        log_sigma_floor: The floor it was trained with.
+
+    Returns:
+        always_on, always_off: shares of hidden units whose mean over `data` is above 0.999 or below 0.001.
+        used: mean entropy of a hidden unit's mean, in bits.
+        what the machine itself has to say.
+        free_energy_gap: mean free energy on `validation` less that on `data`: nats lost off the training data.
+    """
+    mean = machine.hidden_mean(data).mean(0).double().clamp(1e-12, 1 - 1e-12)
+    entropy = -(mean * mean.log2() + (1 - mean) * (1 - mean).log2())
+    figures = {
+        "always_on": float((mean > 0.999).double().mean()),
+        "always_off": float((mean < 0.001).double().mean()),
+        "used": float(entropy.mean()),
+    }
+    gap = machine.free_energy(validation).double().mean() - machine.free_energy(data).double().mean()
+    return {**figures, **machine.figures(log_sigma_floor), "free_energy_gap": float(gap)}

@@ -17,26 +17,20 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.boltzmann.log_z.ais import estimate
-from foveate.boltzmann.log_z.chains import anneal
-from foveate.boltzmann.log_z.path import binary_path
-from foveate.boltzmann.log_z.schedules import linear
-from foveate.boltzmann.rbm import BernoulliRBM
-from foveate.boltzmann.training.contrastive import Machine
-from foveate.runtime.progress import Progress, Quiet
+from foveate.boltzmann.log_z.bracket import forward_log_z
+from foveate.boltzmann.machine import Machine
+from foveate.runtime.progress import Progress
 
 PREFIX = "best."
 CHAINS = 50  # a whole block of them
 
 
 def held_out_gain(
-    rbm: BernoulliRBM, h1: Float[Tensor, "n hidden1"], temperatures: int, seed: int, progress: Progress | None = None
+    rbm: Machine, h1: Float[Tensor, "n hidden1"], temperatures: int, seed: int, progress: Progress | None = None
 ) -> float:
     """E[log p*(h1)] - log Z of the top RBM on draws of h1, nats: its part of the bound."""
-    path = binary_path(rbm, h1).to(h1.device)
-    with (progress or Quiet()).phase("held-out bound", temperatures) as tick:
-        annealed = anneal(path, linear(temperatures), range(CHAINS), seed, "selection", tick=lambda done: tick(done))
-    return float(-rbm.free_energy(h1).double().mean() - estimate(path, annealed.log_weights).log_z)
+    found = forward_log_z(rbm, h1, CHAINS, temperatures, "linear", seed, "selection", progress, "held-out bound")
+    return float(-rbm.free_energy(h1).double().mean() - found.log_z)
 
 
 class Selection:
@@ -73,7 +67,7 @@ class Selection:
 
     def look(self, rbm: Machine, epoch: int) -> dict[str, float]:
         """Figures for the log where this epoch is looked at, else none; the machine is remembered if it is the best."""
-        if epoch not in self._at or not isinstance(rbm, BernoulliRBM):  # a first layer is not looked at
+        if epoch not in self._at:
             return {}
         gain = held_out_gain(rbm, self._h1, self._temperatures, self._seed, self._progress)
         if gain > self.gain:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.boltzmann.training.combs import Comb, Layout, fit_comb, lay_out, quantiles
 from foveate.errors import BadInput
 from foveate.runtime.random import generator
@@ -100,7 +100,7 @@ def start_from_combs(
 def start_small(
     data: Float[Tensor, "batch visible"], n_hidden: int, seed: int, share_on: float = 0.1
 ) -> GaussianBernoulliRBM:
-    """A GRBM that is a diagonal Gaussian of the data but for small random weights: b, sigma from the data's moments.
+    """A new GRBM that is a diagonal Gaussian of the data but for small random weights; see its `begin`.
 
     Args:
         data: What to be like.
@@ -109,27 +109,5 @@ def start_small(
         share_on: P(h_j = 1) at the start.
     """
     machine = GaussianBernoulliRBM(data.shape[1], n_hidden)
-    sigma = data.std(0, correction=0).clamp(min=1e-3).cpu()
-    noise = torch.randn(machine.W.shape, generator=generator(seed, "weights"))
-    machine.W.data.copy_(noise * sigma[:, None] * (0.1 / data.shape[1] ** 0.5))
-    machine.b.data.copy_(data.mean(0))
-    machine.c.data.fill_(float(np.log(share_on / (1 - share_on))))
-    machine.log_sigma.data.copy_(sigma.log())
-    return machine
-
-
-def start_binary(data: Float[Tensor, "batch visible"], n_hidden: int, seed: int) -> BernoulliRBM:
-    """A binary RBM of independent units with the data's means, but for small random weights.
-
-    Two observations more, a zero and a one, keep the biases of units finite that never change (Hinton 2012, "A
-    practical guide to training restricted Boltzmann machines", section 8).
-
-    Args:
-        data: What to be like; zeros and ones, or numbers between.
-        n_hidden: Number of hidden units.
-        seed: Key of the random weights.
-    """
-    machine = BernoulliRBM(data.shape[1], n_hidden)
-    machine.W.data.copy_(0.1 * torch.randn(machine.W.shape, generator=generator(seed, "weights")))
-    machine.b.data.copy_(torch.logit((data.sum(0) + 1) / (len(data) + 2)))
+    machine.begin(data, seed, share_on)
     return machine

@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from foveate.boltzmann.rbm import BernoulliRBM, GaussianBernoulliRBM
+from foveate.boltzmann.bernoulli import BernoulliRBM
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.runtime.random import generator
 
 ORDER = 6.0

@@ -1,0 +1,214 @@
+"""The face of machines: two layers of units, those of each independent given the other.
+
+Everything else in this room asks a machine for what is here, and knows no kind of it: annealing and tempering
+(`log_z/`) for its units' natural parameters given the other layer and for a base of independent units, exact sums for
+the states of a layer, learning (`training/`) for draws and slopes. A new kind is a subclass in a file of its own, with
+units of a kind of their own (`units.py`) where need be; `bernoulli.py` and `gaussian.py` are two. What a subclass
+overrides for speed is held to what is here.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+
+from foveate.boltzmann.draws import Generated, Numbered, Random
+from foveate.boltzmann.log_z.path import Path
+from foveate.boltzmann.training.ascent import Ascent
+from foveate.boltzmann.training.settings import Rule
+from foveate.boltzmann.units import Natural, Units
+from foveate.errors import BadInput
+
+
+class Machine(nn.Module, ABC):
+    """A density p(v) = sum_h exp(-E(v, h)) / Z, known up to Z, of two layers that are independent given each other.
+
+    With t the units' sufficient statistics and eta their natural parameters given the other layer,
+
+        -E(v, h) = visible_own(v) + eta_h(v) . t(h) = hidden_own(h) + eta_v(h) . t(v),
+
+    so that what a kind of machine says of itself are these four, and the rest follows. The hidden layer may hold units
+    of several kinds side by side. Parameters need no gradient: contrastive learning has its own.
+
+    Attributes:
+        visible: What kind of units the visible ones are.
+        hidden: What kind the hidden ones are.
+        ascent: How it learns from samples.
+    """
+
+    visible: Units
+    hidden: Units
+    ascent: Ascent = Ascent()
+
+    @property
+    @abstractmethod
+    def n_visible(self) -> int:
+        """Visible units."""
+
+    @property
+    @abstractmethod
+    def n_hidden(self) -> int:
+        """Hidden units."""
+
+    @abstractmethod
+    def visible_own(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, " batch"]:
+        """What of -E depends on v alone."""
+
+    @abstractmethod
+    def hidden_own(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
+        """What of -E doesn't depend on v."""
+
+    @abstractmethod
+    def hidden_natural(self, v: Float[Tensor, "batch visible"]) -> Natural:
+        """Natural parameters of the hidden units given v."""
+
+    @abstractmethod
+    def visible_natural(self, h: Float[Tensor, "batch hidden"]) -> Natural:
+        """Natural parameters of the visible units given h."""
+
+    # Densities, conditionals and draws.
+
+    def energy(self, v: Float[Tensor, "batch visible"], h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
+        """E(v, h), in nats."""
+        return -(self.visible_own(v) + self.hidden.dot(self.hidden_natural(v), h))
+
+    def free_energy(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, " batch"]:
+        """F(v) = -log sum_h exp(-E(v, h)), in nats; log p(v) = -F(v) - log Z."""
+        return -(self.visible_own(v) + self.hidden.log_normaliser(self.hidden_natural(v)))
+
+    def log_mass(self, v: Float[Tensor, "batch visible"]) -> Float64[Tensor, " batch"]:
+        """-F(v) for differences and sums of many: in float64 where the machine need not be."""
+        return -self.free_energy(v).double()
+
+    def free_energy_hidden(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
+        """-log sum_v exp(-E(v, h)), or the integral: the visible units summed out."""
+        return -(self.hidden_own(h) + self.visible.log_normaliser(self.visible_natural(h)))
+
+    def hidden_mean(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch hidden"]:
+        """E[h | v]: of binary units p(h_j = 1 | v)."""
+        return self.hidden.mean(self.hidden_natural(v))
+
+    def visible_mean(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch visible"]:
+        """E[v | h]."""
+        return self.visible.mean(self.visible_natural(h))
+
+    def sample_hidden(
+        self, v: Float[Tensor, "batch visible"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "batch hidden"]:
+        """A draw of h given v."""
+        return self.draw_hidden(v, Generated(generator))
+
+    def sample_visible(
+        self, h: Float[Tensor, "batch hidden"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "batch visible"]:
+        """A draw of v given h."""
+        return self.draw_visible(h, Generated(generator))
+
+    def draw_hidden(self, v: Float[Tensor, "batch visible"], random: Random) -> Float[Tensor, "batch hidden"]:
+        """A draw of h given v, with numbers from any source."""
+        return self.hidden.draw(self.hidden_natural(v), random)
+
+    def draw_visible(self, h: Float[Tensor, "batch hidden"], random: Random) -> Float[Tensor, "batch visible"]:
+        """A draw of v given h, with numbers from any source."""
+        return self.visible.draw(self.visible_natural(h), random)
+
+    # Annealing.
+
+    def path(self, data: Float[Tensor, "n visible"], smoothing: float = 1.0) -> Path:
+        """The annealing path to this machine, on the CPU, from independent units that have the data's moments.
+
+        Hidden units have those of E[h | v]. (With hidden biases of their own from the start, or of zero, the modes of a
+        machine change their order on the way, and chains are caught in the wrong ones.)
+
+        Args:
+            data: Visible vectors, or means, that show what is typical.
+            smoothing: Imaginary observations that keep every unit of the base uncertain.
+        """
+        exact, v = self.exactly(), data.detach().to("cpu", torch.float64)
+        return Path(exact, *exact.reference(v, smoothing))
+
+    def reference(self, data: Float[Tensor, "n visible"], smoothing: float) -> tuple[Natural, Natural]:
+        """Natural parameters of the base's visible and hidden units."""
+        return self.visible.fitted(data, smoothing), self.hidden.fitted(self.hidden_mean(data), smoothing)
+
+    def exactly(self) -> Any:
+        """A copy in float64 on the CPU."""
+        return copy.deepcopy(self).to("cpu", torch.float64)
+
+    # Learning.
+
+    @abstractmethod
+    def begin(self, data: Float[Tensor, "n visible"], seed: int) -> None:
+        """Set all parameters from data's moments and small random weights: with no weights all hidden units are alike,
+        and would stay so."""
+
+    def hidden_expectation(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch hidden"]:
+        """E[h | v], as `hidden_mean`."""
+        return self.hidden_mean(v)
+
+    def hidden_step(
+        self, v: Float[Tensor, "batch visible"], random: Numbered, mean: Float[Tensor, "batch hidden"] | None = None
+    ) -> Float[Tensor, "batch hidden"]:
+        """A draw of h given v; `mean`, if given, is filled with E[h | v]."""
+        eta = self.hidden_natural(v)
+        if mean is not None:
+            mean.copy_(self.hidden.mean(eta))
+        return self.hidden.draw(eta, random)
+
+    def visible_step(self, h: Float[Tensor, "batch hidden"], random: Numbered) -> Float[Tensor, "batch visible"]:
+        """A draw of v given h."""
+        return self.draw_visible(h, random)
+
+    def usual_rule(self, steps: int) -> Rule:
+        """Settings that serve where nothing is known; averaged weights are those of the last twentieth of all steps."""
+        return Rule(rate=0.1, fast_rate=0.1, average=min(max(1 - 20 / max(steps, 1), 0.0), 0.999))
+
+    def rates(self, rule: Rule) -> dict[str, float]:
+        """Rates of parameters, by name, that learn at another one than `rule.rate`."""
+        return {}
+
+    def constrain(self, rule: Rule) -> None:
+        """Bring parameters back, after a step, to where they must be."""
+
+    def figures(self, log_sigma_floor: float) -> dict[str, float]:
+        """What this kind of machine says of its state in the log of a training."""
+        return {}
+
+    def like(self, fill: float | None = None) -> Any:
+        """A machine of this kind and size with parameters of its own: these, or all `fill`."""
+        made = copy.deepcopy(self)
+        if fill is not None:
+            for value in made.parameters():
+                value.data.fill_(fill)
+        return made
+
+    def holding(self, parameters: Mapping[str, Tensor]) -> Any:
+        """This machine with other tensors for parameters, as they are."""
+        made = copy.copy(self)
+        made._parameters = dict(parameters)  # type: ignore[assignment]
+        return made
+
+    def rows(self, data: Tensor | np.ndarray) -> Float[Tensor, "n visible"]:
+        """Data as learning takes it: rows of this machine's type on its device, whatever numbers they were.
+
+        Raises:
+            BadInput: It is no matrix of as many columns as there are visible units, or empty, or not all finite, or the
+                units don't take it.
+        """
+        if not isinstance(data, Tensor | np.ndarray):
+            raise BadInput(f"data of type {type(data).__name__}: expected a numpy array or a torch tensor")
+        like = next(self.parameters())
+        try:
+            rows = torch.as_tensor(data)
+        except TypeError as error:
+            raise BadInput(f"data of type {getattr(data, 'dtype', type(data))}: expected numbers") from error
+        if rows.is_complex() or rows.ndim != 2 or rows.shape[1] != self.n_visible:
+            raise BadInput(f"data of shape {list(rows.shape)}, {rows.dtype}: expected [N, {self.n_visible}], real")
+        rows = rows.to(like)
+        self.visible.check(rows)
+        return rows
