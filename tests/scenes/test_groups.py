@@ -63,6 +63,17 @@ def test_blocks_of_neighbours_are_held_together_where_neighbours_are_near_copies
     assert read.grouping is None and [scene.group for scene in read.scenes] == [scene.name for scene in read.scenes]
 
 
+def test_blank_images_are_no_copies_of_each_other(tmp_path):
+    """Twenty with a disc somewhere, twenty without: their neighbours are alike because there is nothing in them."""
+    y, x = np.mgrid[:60, :80]
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        a, b = rng.uniform(15, 60), rng.uniform(15, 45)
+        disc = ((x - a) ** 2 + (y - b) ** 2 < 100) & (number < 20)
+        Image.fromarray(np.where(disc, 220, 90).astype(np.uint8)).save(tmp_path / f"{number:02}.png")
+    assert read_scenes(tmp_path, annotated=False).grouping is None
+
+
 def test_of_three_films_few_frames_that_are_held_out_have_a_neighbour_in_training(tmp_path):
     names = []
     for clip in "ABC":

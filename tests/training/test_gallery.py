@@ -9,7 +9,7 @@ from foveate.errors import BadInput
 from foveate.runtime.progress import Quiet
 from foveate.scenes.folder import read_scenes
 from foveate.scenes.pyramid import Store
-from foveate.training.gallery import Shown, gather, join, load_gallery, take
+from foveate.training.gallery import Shown, gather, hold_out, join, load_gallery, take
 
 
 @pytest.fixture
@@ -72,3 +72,23 @@ def test_what_was_added_for_a_while_gives_its_room_back():
         gather(shown(3, 9), gallery.pyramids.store)
         assert gallery.pyramids.store.values.size > before
     assert gallery.pyramids.store.values.size == before and np.array_equal(gallery.pyramids.level(2, 1), kept)
+
+
+def test_a_side_without_an_object_is_no_side():
+    """Groups are kept together unless that would leave nothing to learn from, or nothing to check by."""
+    u, none = torch.tensor([[5.0, 0, 9, 9]], dtype=torch.float64), torch.zeros(0, 4, dtype=torch.float64)
+    halves = ["with"] * 10 + ["without"] * 10
+
+    def gallery(with_objects):
+        pixels = np.zeros((20, 20, 3), np.uint8)
+        shown = [
+            Shown(f"{k}.png", pixels, u if k < with_objects else none, none, [90] * (k < with_objects), group)
+            for k, group in enumerate(halves)
+        ]
+        return gather(shown)
+
+    one_side, both = gallery(10), gallery(20)
+    assert one_side.hold_out(0.5, 0) == hold_out(one_side.names, 0.5, 0)
+    assert both.hold_out(0.5, 0) == hold_out(halves, 0.5, 0) != hold_out(both.names, 0.5, 0)
+    assert one_side.objects.periods().tolist() == [90] * 10
+    assert join(both, take(both, [3, 15])).objects.periods().tolist() == [90] * 22

@@ -65,6 +65,7 @@ def train(
     from foveate.report.page import write_report
     from foveate.report.training_story import tell_training
     from foveate.runtime.devices import resolve
+    from foveate.scenes.examination import require_objects
     from foveate.training.train import train as train_models
 
     device = resolve(common.device)  # it must be there before anything is claimed
@@ -81,6 +82,7 @@ def train(
             return
         device = device_of(run, common.device)
         read = read_scenes(scenes, recipe)
+        require_objects(read.scenes, read.doubts, scenes)
         found = _found(read)
         run.begin(configuration("train", scenes, recipe, settings, device=str(device), **found))
         run.complete(

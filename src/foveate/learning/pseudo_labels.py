@@ -48,7 +48,7 @@ class LearningScenes(NamedTuple):
         held_out = self._new_held_out(teaches, settings)
         if self.old is not None:
             count, annotated = len(self.new.names), torch.unique(self.old.objects.image).tolist()
-            apart = set(hold_out(self.old.held_together(), settings.held_out, self.old_seed)[1])
+            apart = set(self.old.hold_out(settings.held_out, self.old_seed)[1])
             images += [count + k for k in annotated]
             held_out += [count + k for k in annotated if k in apart]
             gallery = join(gallery, self.old)

@@ -17,6 +17,10 @@ TINY = 8.0
 """Pixels across a window below which it shows little."""
 HUGE = 0.95
 """Share of the picture's shorter side from which on a window fills it."""
+_LEAVES_OUT = (
+    "unknown_layout", "unreadable", "unannotated", "left_out", "crowds", "difficult", "unusable", "mirrored", "misfit",
+    "outside", "specks",
+)  # fmt: skip
 SLACK = 0.02
 """Share of its own side by which a box may reach out of its picture unnoticed: tools round."""
 
@@ -88,5 +92,7 @@ def require_objects(scenes: Sequence[Scene], doubts: Doubts, place: str) -> None
     count = sum(scene.state == "objects" for scene in scenes)
     if count >= FEWEST:
         return
-    why = next((f" ({line})" for line in doubts.lines()), "") if count == 0 else ""
+    left_out = [doubt for doubt in doubts.found() if doubt.kind in _LEAVES_OUT]
+    worst = max(left_out, key=lambda doubt: doubt.count, default=None)
+    why = "" if worst is None else f" ({worst.line()})"
     raise BadInput(f"{place}: {count} images with an annotated object, at least {FEWEST} are needed to train{why}")

@@ -20,11 +20,14 @@ from foveate.scenes.image import BadImage, open_picture
 
 FEWEST_GROUPS, LARGEST_SHARE = 5, 0.4
 """By themselves names make groups only where there are so many, and none holds more of the images than this."""
-BLOCKS = 10
+BLOCKS, MORE_BLOCKS, MANY = 10, 20, 200
+"""Blocks of neighbours; more of them from so many images on."""
 FEWEST_TO_LOOK_AT = 20
 """Images below which nobody looks whether neighbours are near copies."""
 PAIRS, THUMBNAIL, PIXELS = 10, 24, 60e6
 """Pairs of neighbours that are looked at, the side at which, and the pixels that may be decoded for it."""
+FLAT = 0.02
+"""Standard deviation of a thumbnail, in shares of white, below which there is nothing to tell copies by."""
 ALIKE = 0.5
 """Neighbours are near copies if they differ by less than this share of what images far from each other do."""
 
@@ -56,8 +59,9 @@ def group(names: Sequence[str], paths: Sequence[str], rule: str | None = None) -
             )
             return groups, said
     if len(names) >= FEWEST_TO_LOOK_AT and near_copies(paths, _in_order(names)):
-        said = f"neighbouring images are near copies: {BLOCKS} blocks of neighbours, each on one side of the hold-out"
-        return _blocks(names), f"{said} (--group for another rule)"
+        blocks = _blocks(names)
+        said = f"neighbouring images are near copies: {len(set(blocks))} blocks of neighbours, each on one side of the"
+        return blocks, f"{said} hold-out (--group for another rule)"
     return list(names), None
 
 
@@ -84,6 +88,8 @@ def near_copies(paths: Sequence[str], order: Sequence[int]) -> bool:
         except BadImage:
             continue
         pixels += decoded + also
+        if max(first.std(), second.std()) < FLAT:
+            continue
         near.append(_difference(first, second))
         firsts.append(first)
     half = len(firsts) // 2
@@ -153,8 +159,8 @@ def _in_order(names: Sequence[str]) -> list[int]:
 
 
 def _blocks(names: Sequence[str]) -> list[str]:
-    """About ten groups of neighbours, each within one series."""
-    size = math.ceil(len(names) / BLOCKS)
+    """Groups of neighbours, each within one series."""
+    size = math.ceil(len(names) / (BLOCKS if len(names) < MANY else MORE_BLOCKS))
     series, groups = _before_number(names), list(names)
     counts: Counter[str] = Counter()
     for number in _in_order(names):

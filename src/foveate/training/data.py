@@ -12,7 +12,7 @@ from foveate.errors import BadInput
 from foveate.runtime.progress import Progress
 from foveate.scenes.examination import FEWEST
 from foveate.scenes.folder import Scenes
-from foveate.training.gallery import Gallery, hold_out, join, load_gallery
+from foveate.training.gallery import Gallery, join, load_gallery
 from foveate.training.labels import Objects
 from foveate.training.settings import TrainSettings
 from foveate.training.synthetic.sideways import sideways
@@ -56,7 +56,7 @@ def load_data(scenes: Scenes, settings: TrainSettings, progress: Progress) -> Tr
     with_object = len(torch.unique(gallery.objects.image))
     if with_object < FEWEST:
         raise BadInput(f"{with_object} scenes with an annotated object: at least {FEWEST} are needed")
-    data = TrainingData(gallery, *hold_out(gallery.held_together(), settings.held_out, settings.seed))
+    data = TrainingData(gallery, *gallery.hold_out(settings.held_out, settings.seed))
     if not len(data.held_out_objects.image) or not len(data.objects.image):
         raise BadInput("the scenes held out for validation, or those left, hold no object: give more annotated scenes")
     return data

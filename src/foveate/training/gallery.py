@@ -48,6 +48,13 @@ class Gallery(NamedTuple):
         """The group of each scene; those of one group are on one side of a hold-out."""
         return self.names if self.groups is None else self.groups
 
+    def hold_out(self, share: float, seed: int) -> tuple[list[int], list[int]]:
+        """`hold_out` of its groups; of its scenes one by one where groups would leave one side without an object."""
+        fit, held_out = hold_out(self.held_together(), share, seed)
+        if all(len(self.subset(side).image) for side in (fit, held_out)):
+            return fit, held_out
+        return hold_out(self.names, share, seed)
+
     def of(self, image: int) -> Float[Tensor, "k 4"]:
         """The gazes of one image's objects."""
         return self.objects.gaze[self.objects.image == image]
