@@ -178,12 +178,13 @@ def test_coco_has_the_ids_names_and_kinds_of_the_annotations_that_the_images_com
     assert {each["name"]: each["id"] for each in coco["categories"]} == {"disc": 3, "cross": 9}
 
 
-@pytest.mark.parametrize("tool", ["--cvat", "--label-studio", "--yolo-obb"])
+@pytest.mark.parametrize("tool", ["--cvat", "--label-studio", "--yolo-obb", "--coco"])
 def test_what_is_written_for_annotation_tools_is_read_again(fakes, run_path, images, tmp_path, tool):
     picture(images / "more/00.png", 70)
-    place = {"--cvat": "annotations.xml", "--label-studio": "export.json", "--yolo-obb": "yolo"}[tool]
+    places = {"--cvat": "annotations.xml", "--coco": "annotations.json", "--label-studio": "export.json"}
+    place = places.get(tool, "yolo")
     assert attend(run_path, images, "--out", tmp_path / "o", tool, tmp_path / place, "--max-gazes", "1") == 0
-    scenes = tmp_path / "corrected"
+    scenes = tmp_path / ("in" if tool == "--coco" else "corrected")  # COCO names images as they were attended
     images.rename(scenes)
     if tool == "--yolo-obb":
         for path in (tmp_path / place / "labels").rglob("*.txt"):
