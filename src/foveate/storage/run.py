@@ -189,7 +189,7 @@ class Run:
                 raise BadInput(f"{self.target} was begun with {name} = {kept[name]!r}, now it is {config.get(name)!r}")
 
     def complete(
-        self, work: Callable[["Run"], Made], tell: Callable[[Path, Made], None], page: Callable[[Path], Any]
+        self, work: Callable[["Run"], Made], tell: Callable[[Path, Made], Any], page: Callable[[Path], Any]
     ) -> Made:
         """The rest of the life of a run that has begun: its work, what is told of that, and the page.
 
