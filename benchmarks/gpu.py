@@ -27,7 +27,7 @@ from foveate.boltzmann.training import contrastive
 from foveate.cli.options import Common
 from foveate.cli.recipe import attend_settings
 from foveate.demo.digits import write_digit_scenes
-from foveate.runtime.full_precision import full_precision
+from foveate.runtime.precision import full_precision
 from foveate.runtime.workers import default_workers, map_images
 from foveate.scenes.folder import list_images, read_image
 from foveate.training.networks import Recipe, init, train_step

@@ -1,15 +1,17 @@
-"""In which numbers the networks that look multiply: bfloat16 where the hardware is faster at it, else float32.
+"""In which numbers matrices multiply: those of the networks that look in bfloat16 where the hardware is faster at it.
 
 A look is one of many, and the next one starts from where it led: 8 bits of mantissa in its products (sums stay in
 float32) displace a gaze by less than a hundredth of the step that it takes. Processors with tile instructions (Intel
 AMX) and recent GPUs multiply such numbers several times as fast, those with AVX-512's dot products of such pairs (AMD
 from Zen 4 on, Intel from Cooper Lake on) about twice as fast. Densities, AIS and HMC are never computed so: there
-the last digits add up.
+the last digits add up, and `full_precision` gives whole float32, whatever the caller has allowed.
 
 FOVEATE_PRECISION=float32 or bfloat16 in the environment decides otherwise, wherever the program runs.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -18,6 +20,7 @@ from torch import Tensor
 from foveate.errors import BadInput
 
 VARIABLE = "FOVEATE_PRECISION"
+_BACKENDS = (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul"))  # noqa: B009 its stub lacks it
 
 
 def look_dtype(device: torch.device) -> torch.dtype:
@@ -62,3 +65,27 @@ class Recast:
                 self._value = value.detach().to(dtype)
             self._of = of
         return self._value
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Forbid TF32 and bfloat16 products, and autocast, inside; restore the caller's settings after.
+
+    torch has two ways to set this, and reading one after the other was used can raise: the older one writes both, so it
+    sets, and what each says is read and restored apart.
+    """
+    named = [backend.fp32_precision for backend in _BACKENDS]
+    try:
+        older = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        older = None  # the caller has used the newer way alone
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
+    finally:
+        if older is not None:
+            torch.set_float32_matmul_precision(older)
+        for backend, precision in zip(_BACKENDS, named, strict=True):
+            if backend.fp32_precision != precision:
+                backend.fp32_precision = precision

@@ -10,7 +10,7 @@ from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.log_z.bound import bound_terms
 from foveate.boltzmann.log_z.bracket import forward_log_z
 from foveate.errors import BadInput
-from foveate.runtime.full_precision import full_precision
+from foveate.runtime.precision import full_precision
 
 
 def make(visible, hidden1, hidden2, w1, w2, log_sigma, seed=0):

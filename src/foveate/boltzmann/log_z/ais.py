@@ -27,7 +27,7 @@ from foveate.boltzmann.draws import Counted
 from foveate.boltzmann.log_z.path import Beta, Path
 from foveate.errors import BadInput
 from foveate.runtime.devices import captured
-from foveate.runtime.full_precision import full_precision
+from foveate.runtime.precision import full_precision
 from foveate.runtime.random import key
 from foveate.runtime.workers import default_workers, map_images, one_thread_each
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.log_z.weights import log_mean_exp
 from foveate.errors import BadInput
-from foveate.runtime.full_precision import full_precision
+from foveate.runtime.precision import full_precision
 from foveate.runtime.random import generator
 from foveate.runtime.workers import map_images
 

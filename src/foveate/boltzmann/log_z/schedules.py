@@ -13,7 +13,7 @@ from torch import Tensor
 from foveate.boltzmann.log_z.ais import BLOCK, Chains
 from foveate.boltzmann.log_z.path import Path
 from foveate.errors import BadInput
-from foveate.runtime.full_precision import full_precision
+from foveate.runtime.precision import full_precision
 from foveate.runtime.workers import one_thread_each
 
 PILOT_STEPS = 1000

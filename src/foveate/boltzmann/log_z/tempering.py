@@ -17,7 +17,7 @@ from foveate.boltzmann.draws import Counted
 from foveate.boltzmann.log_z.ais import segment_steps
 from foveate.boltzmann.log_z.fused import swap_pass
 from foveate.boltzmann.log_z.path import Path
-from foveate.runtime.full_precision import full_precision
+from foveate.runtime.precision import full_precision
 from foveate.runtime.random import key
 from foveate.runtime.workers import one_thread_each
 
