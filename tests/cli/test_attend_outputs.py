@@ -35,10 +35,10 @@ def test_a_file_begun_with_another_run_or_other_settings_is_not_gone_on_with(fak
     model.grbm.b.data += 1
     model.save(other / "gdbn.safetensors")
     for words, said in (
-        ((other, images), "was begun with the RUN run ("),
-        ((run_path, images, "--max-gazes", "3"), "was begun with settings.max_gazes = 20, not 3"),
-        ((run_path, images, "--seed", "5"), "was begun with settings.seed = 0, not 5"),
-        ((run_path, images, "--tiles"), "was begun with tiles = False, not True"),
+        ((other, images), "was started with the RUN run ("),
+        ((run_path, images, "--max-gazes", "3"), "was started with settings.max_gazes = 20, not 3"),
+        ((run_path, images, "--seed", "5"), "was started with settings.seed = 0, not 5"),
+        ((run_path, images, "--tiles"), "was started with tiles = False, not True"),
     ):
         assert attend(*words, "--out", out, "--resume") == 2
         assert said in last_line(capfd) and out.read_bytes() == before
@@ -105,7 +105,7 @@ def test_the_first_of_several_pages_is_used_and_it_is_said_once(fakes, run_path,
 def test_the_folder_s_other_kinds_are_named(fakes, run_path, images, tmp_path, capfd):
     (images / "scan.pdf").write_bytes(b"%PDF-1.7\n" + bytes(200))
     assert attend(run_path, images, "--out", tmp_path / "o") == 0
-    assert "scan.pdf is a PDF document: save its pages as pictures" in capfd.readouterr().err
+    assert "scan.pdf is a PDF document: save its pages as images" in capfd.readouterr().err
 
 
 def test_wrong_paths_are_answered_in_under_a_second(foveate, tmp_path):

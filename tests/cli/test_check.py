@@ -74,7 +74,7 @@ def test_other_commands_say_the_same_first(scenes, capfd, command, tmp_path):
             [(f"{k}.png", [{"bbox": BOXES[k], "iscrowd": 1}]) for k in range(8)],
             "0 images with an annotated object, at least 6 are needed to train (8 of 8 annotations are crowds",
         ),
-        ([(f"{k}.png", [{"bbox": [1, 1, 0, 0]}]) for k in range(8)], "no usable window"),
+        ([(f"{k}.png", [{"bbox": [1, 1, 0, 0]}]) for k in range(8)], "no usable box or keypoints"),
     ],
 )
 def test_what_can_not_be_trained_on_is_status_2_with_the_reason(tmp_path, capfd, images, said):

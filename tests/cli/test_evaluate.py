@@ -129,10 +129,10 @@ def test_scenes_mean_the_aligned_patches_of_their_objects(tmp_path, scenes, capf
         (np.full((3, 6), 1e300), "not finite"),
         (np.zeros((3, 6), np.complex64), "complex64"),
         (np.zeros(3, [("a", "f4"), ("b", "f4")]), "expected standardised float32"),
-        (np.array([{"a": 1}], dtype=object), "no .npy file of numbers"),
-        (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'", "no .npy file of numbers"),
-        (b"nothing", "no .npy file of numbers"),
-        (b"", "no .npy file of numbers"),
+        (np.array([{"a": 1}], dtype=object), "not a .npy file of numbers"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'", "not a .npy file of numbers"),
+        (b"nothing", "not a .npy file of numbers"),
+        (b"", "not a .npy file of numbers"),
     ],
 )
 def test_patches_that_can_not_be_used_are_one_line(run_path, tmp_path, capfd, content, said):

@@ -195,7 +195,7 @@ def test_resuming_replays_what_was_replayed(heard, run, new, known, tmp_path, ca
     heard.stop.clear()
     for wrong in (["--no-replay"], ["--replay", new]):
         assert learn(run, new, "--out", tmp_path / "out", "--resume", *wrong) == 2
-        assert "was begun with replay = " in capfd.readouterr().err.splitlines()[-1]
+        assert "was started with replay = " in capfd.readouterr().err.splitlines()[-1]
     shutil.move(known, tmp_path / "away")
     assert learn(run, new, "--out", tmp_path / "out", "--resume") == 2
     assert "not a folder" in capfd.readouterr().err.splitlines()[-1]
@@ -228,6 +228,6 @@ def test_resuming_goes_on_with_the_same_run_and_scenes(heard, run, new, known, t
     shutil.copytree(new, tmp_path / "new-b")
     for words, said in (((run, tmp_path / "new-b"), "scenes = "), ((tmp_path / "run-b", new), "run = ")):
         assert learn(*words, "--out", tmp_path / "out", "--resume") == 2
-        assert f"was begun with {said}" in capfd.readouterr().err.splitlines()[-1]
+        assert f"was started with {said}" in capfd.readouterr().err.splitlines()[-1]
     assert config(tmp_path / "out") == begun
     assert learn(run, new, "--out", tmp_path / "out", "--resume") == 0

@@ -232,7 +232,7 @@ def test_a_training_goes_on_where_it_was_begun(fakes, scenes, tmp_path, capfd, m
     capfd.readouterr()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # a machine with a GPU
     assert train(*words, "--resume", "--device", "cuda") == 2
-    assert "begun with device = 'cpu'" in capfd.readouterr().err
+    assert "started with device = 'cpu'" in capfd.readouterr().err
     monkeypatch.setattr(module, "train", lambda *given: (watched(*given), whole(*given[:4], torch.device("cuda")))[1])
     assert train(*words, "--resume") == 0 and seen == ["cpu"]
 
@@ -251,7 +251,7 @@ def test_resuming_with_other_scenes_is_refused(fakes, scenes, tmp_path, capfd, m
     del content["annotations"][0]
     (scenes / "annotations.json").write_text(json.dumps(content))
     assert train(scenes, "--out", tmp_path / "r", "--resume") == 2
-    assert "was begun with objects = 8, now it is 7" in capfd.readouterr().err
+    assert "was started with objects = 8, now it is 7" in capfd.readouterr().err
 
 
 def test_bad_scenes_leave_no_run_behind(fakes, tmp_path, capfd):

@@ -17,7 +17,7 @@ from foveate.evaluation.localization import localize, measure
 from foveate.evaluation.matching import ignored, match, overlaps
 from foveate.evaluation.outcome import outcome
 from foveate.evaluation.plots import plot_localization
-from foveate.evaluation.reliability import expected_calibration_error, reliability
+from foveate.evaluation.reliability import expected_calibration_error, reliability, wilson
 from foveate.evaluation.turning import turn_scene
 from foveate.scenes.folder import Scene, Scenes, read_image
 from foveate.scenes.pixels import content_key
@@ -58,7 +58,7 @@ def test_counts_of_a_small_case_are_those_made_by_hand():
         outcome("d", [found(face, 1.0)], objects()),
     ]
     figures = measure(outcomes)
-    assert figures["photos"] == 4 and figures["objects"] == 4
+    assert figures["photos"] == 4 and figures["objects"] == 4 and figures["photos_with_objects"] == 3
     assert figures["top1"] == {"0.3": 1 / 3, "0.5": 1 / 3, "0.7": 1 / 3}
     assert figures["recall"] == {"0.3": 0.5, "0.5": 0.5, "0.7": 0.25}
     assert figures["false_positives_per_photo"] == 3 / 4
@@ -279,3 +279,12 @@ def test_the_plot_shows_the_figures_and_survives_there_being_none(tmp_path):
     overlap, steps, _ = figure.axes
     np.testing.assert_allclose(overlap.lines[0].get_xydata(), [[float(t), v] for t, v in figures["top1"].items()])
     np.testing.assert_allclose(steps.lines[0].get_xydata(), figures["by_step"])
+
+
+def test_the_interval_of_a_share_is_wilsons():
+    """Against the roots of (p - q)^2 = z^2 q (1 - q) / n, which define it; it stays within 0 and 1."""
+    for share, n in ((0.962, 4980), (0.5, 24), (1.0, 3), (0.0, 7)):
+        z2 = 1.959963984540054**2
+        roots = np.sort(np.roots([1 + z2 / n, -(2 * share + z2 / n), share**2]).real)
+        np.testing.assert_allclose(wilson(share, n), roots, atol=1e-9)
+        assert -1e-12 <= wilson(share, n)[0] <= share <= wilson(share, n)[1] <= 1 + 1e-12

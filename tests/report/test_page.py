@@ -14,7 +14,7 @@ from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput
 from foveate.report.page import write_report
 from foveate.report.results import BoundStory, LearnStory, LocalizationStory, TrainingStory
-from foveate.report.sections import bound, wilson
+from foveate.report.sections import bound
 from foveate.report.story import PatchStory, ScenesStory, SceneStory, Step
 
 EVIL = "</script><script>window.hacked=1</script>.png"
@@ -114,15 +114,6 @@ def test_a_wide_bracket_is_said(tmp_path):
     assert "The bracket is wide" not in write_report(tmp_path).read_text()
     BoundStory(figures | {"log_z_upper": 75.0}).save(story)
     assert "The bracket is wide" in write_report(tmp_path).read_text()
-
-
-def test_the_interval_of_a_share_is_wilsons():
-    """Against the roots of (p - q)^2 = z^2 q (1 - q) / n, which define it; it stays within 0 and 1."""
-    for share, n in ((0.962, 4980), (0.5, 24), (1.0, 3), (0.0, 7)):
-        z2 = 1.959963984540054**2
-        roots = np.sort(np.roots([1 + z2 / n, -(2 * share + z2 / n), share**2]).real)
-        np.testing.assert_allclose(wilson(share, n), roots, atol=1e-9)
-        assert -1e-12 <= wilson(share, n)[0] <= share <= wilson(share, n)[1] <= 1 + 1e-12
 
 
 def test_a_bracket_holds_its_own_bound():

@@ -99,7 +99,8 @@ def test_unlabelled_keypoints_do_not_count_and_one_alone_tells_no_gaze(read):
     np.testing.assert_allclose(found.marked[1].gazes, [[20, 5, 50, 40]] * 3, atol=1e-9)
     assert found.marked[1].ignore == [(10, 20, 40, 60)]
     assert found.problems == [
-        "1 of 4 annotations have no usable window and are left out: a.png, id 3: fewer than two keypoints are labelled"
+        "1 of 4 annotations have no usable box or keypoints and are left out: "
+        "a.png, id 3: fewer than two keypoints are labelled"
     ]
 
 
@@ -173,7 +174,7 @@ def test_several_used_categories_need_a_choice_and_unused_ones_do_not_count(read
     with pytest.raises(BadInput, match=r"choose one category: cross \(2\), disc \(1\)"):
         read(both)
     assert len(read(both, category="cross").marked[1].gazes) == 2
-    with pytest.raises(BadInput, match=r"nothing is called 'circle'; annotated are: cross \(2\), disc \(1\)"):
+    with pytest.raises(BadInput, match=r"no annotations of 'circle'; annotated kinds: cross \(2\), disc \(1\)"):
         read(both, category="circle")
     assert read(document([box()], categories=categories)).category == "disc"
     only_zero = document([box(category_id=0)], categories=[{"id": 0, "name": "disc"}])

@@ -143,7 +143,7 @@ def test_percent_of_the_image_is_recognised(tmp_path):
 
 def test_shares_of_the_image_are_refused_with_what_they_look_like(tmp_path):
     shares = [[x / 300, y / 200, s / 300, s / 200] for x, y, s, _ in spread(8)]
-    with pytest.raises(BadInput, match="shares of the picture"):
+    with pytest.raises(BadInput, match="shares of the image"):
         read_scenes(coco_folder(tmp_path / "scenes", one_each(shares)))
 
 
@@ -207,7 +207,7 @@ def test_a_size_of_half_is_said_once_and_rescaled_unless_the_boxes_prove_that_th
     (folder / "annotations.json").write_text(json.dumps(document))
     read = read_scenes(folder)
     line = doubts_of(read)["size"].line()
-    assert line.startswith("8 of 8 images have another size than their annotations tell") and "rescaled" in line
+    assert line.startswith("8 of 8 images differ in size from what their annotations say") and "rescaled" in line
     np.testing.assert_allclose([s.gazes[0, 0] for s in read.scenes], [s[2] / 2 for s in spread(8)])
     for annotation, box in zip(document["annotations"], spread(8), strict=True):
         annotation["bbox"] = box

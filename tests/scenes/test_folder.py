@@ -181,7 +181,7 @@ def test_missing_images_are_named_and_too_many_of_them_refused(scenes_of, png):
     files = {"images/1/x.png": png, "images/2/x.png": png, "a.png": png, "b.png": png}
     found = scenes_of(annotated(["a.png", "b.png", "x.png"]), files)
     line = "1 of 3 images are missing: x.png (could be images/1/x.png or images/2/x.png)"
-    assert found.problems[0] == line and "2 images of the folder are in no annotation file" in found.problems[1]
+    assert found.problems[0] == line and "2 images in the folder are not in the annotation file" in found.problems[1]
     with pytest.raises(BadInput, match=r"3 of 4 images are missing: c\.png; d\.png; e\.png"):
         scenes_of(annotated(["a.png", "c.png", "d.png", "e.png"]), files)
 

@@ -39,7 +39,7 @@ def test_a_rule_that_is_given_is_taken_whatever_it_makes():
     assert group(names, names, "folder")[0] == ["a", "a", "b", "b"]
     assert group(names, names, r"([xy])\.png$")[0] == ["x", "y", "x", "b/4.png"]
     assert "2 groups" in (group(names, names, "folder")[1] or "")
-    for rule, reason in (("(", "no regular expression"), ("png", "all 4 images are of one group")):
+    for rule, reason in (("(", "not a valid regular expression"), ("png", "all 4 images are in one group")):
         with pytest.raises(BadInput, match=reason):
             group(names, names, rule)
 

@@ -142,7 +142,7 @@ def test_a_handle_that_takes_parts_gets_the_whole_line_and_one_that_takes_nothin
         append_line(handle, {"image": "a" * 40})
         assert path.read_bytes() == b'{"image": "' + b"a" * 40 + b'"}\n'
         handle.width = 0
-        with pytest.raises(CannotWrite, match="lines: it takes nothing more"):
+        with pytest.raises(CannotWrite, match="lines: no more data accepted"):
             append_line(handle, {"a": 1})
 
 

@@ -39,7 +39,7 @@ def test_a_file_is_gone_on_with_by_what_began_it_alone(tmp_path):
         r"tiles = None, not True": {**MADE, "tiles": True},
     }
     for reason, other in others.items():
-        with pytest.raises(BadInput, match=f"was begun with {reason}: --overwrite begins anew"):
+        with pytest.raises(BadInput, match=f"was started with {reason}: --overwrite begins anew"):
             write(path, "c", made_by=other, resume=True)
         assert path.read_bytes() == before
 

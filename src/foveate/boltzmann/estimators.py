@@ -96,13 +96,13 @@ class BernoulliRBMEstimator(RBMEstimator):
             return (rows > self.binarize).astype(rows.dtype)
         if rows.min() < 0 or rows.max() > 1:
             wrong = rows.flat[np.argmax(np.abs(rows - 0.5))]
-            raise ValueError(f"X holds {wrong:g}: numbers from 0 to 1 are expected (or say binarize=THRESHOLD)")
+            raise ValueError(f"X holds {wrong:g}: expected numbers from 0 to 1 (or set binarize=THRESHOLD)")
         return rows
 
     def _require_binary(self, rows: NDArray[np.floating]) -> None:
         between = rows[(rows != 0) & (rows != 1)]
         if len(between):
-            raise ValueError(f"X holds {between[0]:g}: P(x) is of zeros and ones (say binarize=THRESHOLD)")
+            raise ValueError(f"X holds {between[0]:g}: P(x) is of zeros and ones (set binarize=THRESHOLD)")
 
     def _machine(self, n_features: int) -> BernoulliRBM:
         return BernoulliRBM(n_features, self.n_components)

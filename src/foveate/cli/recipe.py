@@ -167,24 +167,24 @@ def after(recipe: Recipe, source: Run, learning: Any) -> Recipe:
 
 
 def agree(run: Run, command: str, recipe: Recipe) -> Recipe:
-    """The recipe that a begun run was begun with; what the user states now must say the same.
+    """The recipe that a begun run was started with; what the user states now must say the same.
 
     Raises:
-        BadInput: It was begun by another command, or with another value of something that is stated now.
+        BadInput: It was started by another command, or with another value of something that is stated now.
     """
     kept = run.config
     if kept.get("command") != command:
-        raise BadInput(f"{run.target} was begun by foveate {kept.get('command')}, not {command}")
+        raise BadInput(f"{run.target} was started by foveate {kept.get('command')}, not {command}")
     begun = Recipe(**{name: kept[name] for name in _ENTRIES if name in kept})
     table = {name_of(name): value for name, value in flat(kept.get("settings", {})).items()}
     for name in sorted(recipe.stated):
         was, now = getattr(begun, name), getattr(recipe, name)
         if was != now:
-            raise BadInput(f"{run.target} was begun with {name} = {was!r}, not {now!r}")
+            raise BadInput(f"{run.target} was started with {name} = {was!r}, not {now!r}")
     for stated, source in recipe.layers:
         now = {name_of(name): value for name, value in stated.items()}
         for line in differences({name: table.get(name) for name in now}, without_none(now)):
-            raise BadInput(f"{run.target} was begun with {line} ({source})")
+            raise BadInput(f"{run.target} was started with {line} ({source})")
     return dataclasses.replace(begun, layers=((table, f"{run.target}/{CONFIG}"),))
 
 
@@ -205,7 +205,7 @@ def device_of(run: Run, asked: str) -> "torch.device":
     begun = run.config.get("device", "cpu")
     device = resolve(begun if asked == "auto" else asked)
     if device.type != begun:
-        raise BadInput(f"--device {asked}: {run.target} was begun with device = {begun!r}")
+        raise BadInput(f"--device {asked}: {run.target} was started with device = {begun!r}")
     return device
 
 

@@ -37,13 +37,13 @@ def choose(run: Run, named: str | None, off: bool, source: Mapping[str, Any]) ->
     """What to replay: the given folder, else what RUN was trained on or replayed itself.
 
     Args:
-        run: The run to be written; what it was begun with is gone on with.
+        run: The run to be written; what it was started with is gone on with.
         named: The folder of `--replay`.
         off: `--no-replay`.
         source: The configuration of RUN.
 
     Raises:
-        BadInput: Both were given, or the run was begun with another folder.
+        BadInput: Both were given, or the run was started with another folder.
     """
     if named is not None and off:
         raise BadInput("--replay and --no-replay can't both be given")
@@ -52,7 +52,7 @@ def choose(run: Run, named: str | None, off: bool, source: Mapping[str, Any]) ->
         begun = _replayed(run.config)
         folder = None if begun is None else begun.folder
         if stated not in (None, folder) or (off and begun is not None):
-            raise BadInput(f"{run.target} was begun with replay = {folder!r}, not {stated!r}")
+            raise BadInput(f"{run.target} was started with replay = {folder!r}, not {stated!r}")
         return None if begun is None else begun._replace(required=True)
     if stated is not None:
         return Replay(stated, category=source.get("category"), required=True)

@@ -46,7 +46,7 @@ def sample(
     model = GaussianDBN.load(path).to(device)
     side = math.isqrt(model.grbm.W.shape[0] // 3)
     if 3 * side * side != model.grbm.W.shape[0]:
-        raise BadInput(f"{path}: D = {model.grbm.W.shape[0]} is no square colour patch, so there is nothing to draw")
+        raise BadInput(f"{path}: D = {model.grbm.W.shape[0]} is not a square colour patch, so it can't be drawn")
     rng = generator(common.seed or 0, "sample", device=device)
     h1 = model.sample_h1(count, rng, 0)
     with progress().phase("sample", total=steps) as tick:

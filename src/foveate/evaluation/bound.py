@@ -126,7 +126,7 @@ def merge_bounds(files: Sequence[str | os.PathLike], progress: Progress | None =
             raise BadInput(f"{path}: not finished; resume it first")
         for name, value in states[0].identity.items():
             if name != "shard" and state.identity.get(name) != value:
-                raise BadInput(f"{path}: of another evaluation than {files[0]} ({name} differs)")
+                raise BadInput(f"{path}: from another evaluation than {files[0]} ({name} differs)")
     count = states[0].identity["shard"][1]
     there = sorted(state.identity["shard"][0] for state in states)
     if there != list(range(1, count + 1)) or any(state.identity["shard"][1] != count for state in states):

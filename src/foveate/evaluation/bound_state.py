@@ -85,7 +85,7 @@ class EvaluationState(NoCheckpoints):
         record = _record(path)
         for name, value in self.identity.items():
             if record["identity"].get(name) != value:
-                raise BadInput(f"{path}: of another evaluation ({name} differs)")
+                raise BadInput(f"{path}: from another evaluation ({name} differs)")
         self._sets = {name: ({}, meta) for name, meta in record["meta"].items()}
         for full_name, tensor in load_tensors(path).items():
             name, field = full_name.rsplit("/", 1)

@@ -81,7 +81,7 @@ def localize(
         outcomes += _attend(attention, some, images, every, turn, reading)
     progress(total, total)
     if unreadable and not outcomes:
-        raise BadInput(f"none of the {total} photographs can be read; the first: {next(iter(unreadable.values()))}")
+        raise BadInput(f"none of the {total} images can be read; the first error: {next(iter(unreadable.values()))}")
     figures = {**measure(outcomes, settings.min_probability), "max_gazes": settings.max_gazes}
     return Localization(figures, outcomes, unreadable)
 
@@ -138,6 +138,7 @@ def measure(outcomes: Sequence[Outcome], min_probability: float = 0.0) -> dict[s
     seconds = [one.seconds for one in outcomes if one.seconds is not None]
     return {
         "photos": len(outcomes),
+        "photos_with_objects": len(full),
         "objects": objects,
         "top1": {t: _share(int((best >= float(t)).sum()), len(full)) for t in THRESHOLDS},
         "recall": {t: _share(sum(int((c[t] >= 0).sum()) for c in credited), objects) for t in THRESHOLDS},

@@ -26,10 +26,10 @@ def load_patches(path: str | os.PathLike) -> np.ndarray:
     try:
         array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy raises nearly anything on a damaged header: it is the file's fault
-        raise BadInput(f"{path}: no .npy file of numbers ({' '.join(str(error).split())})") from error
+        raise BadInput(f"{path}: not a .npy file of numbers ({' '.join(str(error).split())})") from error
     if not isinstance(array, np.ndarray):
         array.close()
-        raise BadInput(f"{path}: an archive of arrays; a .npy file of one array [N, D] is expected")
+        raise BadInput(f"{path}: an archive of arrays, expected a .npy file of one array [N, D]")
     return np.array(array)
 
 

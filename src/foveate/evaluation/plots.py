@@ -12,7 +12,7 @@ BLUE, ORANGE, GREY = "#2563eb", "#d97706", "#9ca3af"
 
 
 def plot_localization(figures: Mapping[str, Any], title: str = "") -> Figure:
-    """Accuracy by overlap, accuracy by step of the inference, reliability of the stated probabilities.
+    """Accuracy by overlap, accuracy by inference step, reliability of the stated probabilities.
 
     The figure belongs to no window and to no global state; `figure.savefig(path)` writes it.
 
@@ -36,7 +36,7 @@ def plot_localization(figures: Mapping[str, Any], title: str = "") -> Figure:
 
 
 def _by_overlap(axes: Axes, figures: Mapping[str, Any]) -> None:
-    for name, colour, label in (("top1", BLUE, "best gaze is right"), ("recall", ORANGE, "objects found")):
+    for name, colour, label in (("top1", BLUE, "top-1 accuracy"), ("recall", ORANGE, "objects found")):
         known = [(float(threshold), share) for threshold, share in figures[name].items() if share is not None]
         if known:
             axes.plot(*zip(*known, strict=True), marker="o", color=colour, label=label)
@@ -49,7 +49,7 @@ def _by_step(axes: Axes, by_step: list[list[float | int]]) -> None:
         steps, shares = zip(*by_step, strict=True)
         axes.plot(steps, shares, color=BLUE, marker="o" if len(steps) <= 30 else None, markersize=3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(title="by step of the inference", xlabel="step (0: the start)", ylabel="best gaze at IoU 0.5")
+    axes.set(title="by inference step", xlabel="step (0: the start)", ylabel="top-1 accuracy at IoU 0.5")
 
 
 def _by_probability(axes: Axes, calibration: Mapping[str, Any]) -> None:
@@ -61,4 +61,4 @@ def _by_probability(axes: Axes, calibration: Mapping[str, Any]) -> None:
         axes.scatter(stated, right, s=sizes, color=BLUE, alpha=0.7, edgecolors="white")
     ece = calibration["ece"]
     error = "" if ece is None else f", error {ece:.3f}"
-    axes.set(title=f"stated probabilities{error}", xlabel="stated", ylabel="share that was right", xlim=(-0.02, 1.02))
+    axes.set(title=f"stated probabilities{error}", xlabel="stated", ylabel="share correct", xlim=(-0.02, 1.02))

@@ -10,10 +10,10 @@ BINS = 10
 def reliability(
     probability: Float[ndarray, " n"], correct: Bool[ndarray, " n"], bins: int = BINS
 ) -> list[list[float | int]]:
-    """Stated probability against the share that was right, in bins of equal width over [0, 1].
+    """Stated probability against the share correct, in bins of equal width over [0, 1].
 
     Returns:
-        [mean stated probability, share that was right, count] of each bin that is not empty, rising.
+        [mean stated probability, share correct, count] of each bin that is not empty, rising.
     """
     place = np.clip((probability * bins).astype(np.int64), 0, bins - 1)
     count = np.bincount(place, minlength=bins)
@@ -59,3 +59,13 @@ def coverage(
     return {
         name: [float((part <= k).mean()) if part.size else None for k in (1.0, 2.0)] for name, part in parts.items()
     }
+
+
+def wilson(share: float | int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a probability of which a share was seen in n trials.
+
+    Wilson (1927): (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n), z = 1.96.
+    """
+    z2 = 1.959963984540054**2 / n
+    half = float(np.sqrt(z2 * share * (1 - share) + z2 * z2 / 4))
+    return (share + z2 / 2 - half) / (1 + z2), (share + z2 / 2 + half) / (1 + z2)

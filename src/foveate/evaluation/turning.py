@@ -61,7 +61,7 @@ def turn_scene(scene: Scene, degrees: float | int) -> Scene:
 def _quarter_turns(degrees: float | int) -> int | None:
     """How many times 90 degrees this is (0 to 3), None where it is no whole number of times."""
     if not math.isfinite(degrees):
-        raise BadInput(f"--turn {degrees}: an angle in degrees is expected")
+        raise BadInput(f"--turn {degrees}: expected an angle in degrees")
     return int(degrees // 90.0) % 4 if degrees % 90.0 == 0.0 else None
 
 

@@ -1,9 +1,8 @@
 """From what a run has kept to what the page's template shows."""
 
-import math
 from typing import Any
 
-from foveate.attention.overlay import INTERVAL_95
+from foveate.evaluation.reliability import wilson
 from foveate.report.charts import Plot, Row, Series, lines, number, percent, ranking, reliability
 from foveate.report.curves import readable
 from foveate.report.gallery import DEGREE, Photographs, card, player_scene, two_stages
@@ -235,13 +234,3 @@ def headline(
         if "objects" in story.facts:
             found.append((number(story.facts["objects"]), "objects trained on"))
     return found[:4]
-
-
-def wilson(share: float | int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a probability of which a share was seen in n trials.
-
-    Wilson (1927): (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n), z = 1.96.
-    """
-    z2 = INTERVAL_95**2 / n
-    half = math.sqrt(z2 * share * (1 - share) + z2 * z2 / 4)
-    return (share + z2 / 2 - half) / (1 + z2), (share + z2 / 2 + half) / (1 + z2)

@@ -31,7 +31,7 @@ def look_dtype(device: torch.device) -> torch.dtype:
     """
     asked = os.environ.get(VARIABLE, "auto")
     if asked not in ("auto", "float32", "bfloat16"):
-        raise BadInput(f"{VARIABLE}={asked}: it may be auto, float32 or bfloat16")
+        raise BadInput(f"{VARIABLE}={asked}: expected auto, float32 or bfloat16")
     half = asked == "bfloat16" or (asked == "auto" and _fast(device.type))
     return torch.bfloat16 if half else torch.float32
 

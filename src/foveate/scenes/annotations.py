@@ -91,7 +91,7 @@ def choose_category(document: Document, category: str | None, usual: str | None)
         if category in counts or category in document.categories:
             return category
         annotated = ", ".join(counted) or "none"
-        raise BadInput(f"{document.place}: nothing is called {category!r}; annotated are: {annotated}")
+        raise BadInput(f"{document.place}: no annotations of {category!r}; annotated kinds: {annotated}")
     if len(counts) > 1:
         chosen = f": {usual!r} is used" if usual in counts else ", one has to be chosen (--category NAME)"
         for each in counted:
@@ -207,7 +207,7 @@ def _by_outlines(shapes: Sequence[Shape]) -> list[_Window]:
         if not isinstance(outline, Outline):
             windows.append(_Window(None, _around(shape.keypoints), FULL, "unusable", outline))
         elif not min(outline.width, outline.height) / 2 >= MIN_HALF_SIDE:
-            reason = "its box is smaller than a pixel (are the coordinates shares of the picture?)"
+            reason = "its box is smaller than a pixel (are the coordinates shares of the image?)"
             windows.append(_Window(None, outline, FULL, "unusable", reason))
         else:
             windows.append(_Window(outline.inscribed(), outline, shape.period))

@@ -125,7 +125,7 @@ def _unit_floats(values: Float[np.ndarray, "height width"]) -> Float[np.ndarray,
 def _declared_maximum(image: Any, kind: Kind) -> int:
     """What value is white in a grey picture of integers."""
     if image.mode == "I" and kind not in (Kind.PPM, Kind.PNG):
-        raise UnknownRange("pixels are integers of 32 bits, or signed: nothing says which value is white")
+        raise UnknownRange("pixels are integers of 32 bits, or signed: the value of white is unknown")
     if kind is not Kind.TIFF:
         return 65535
     bits = image.tag_v2.get(_BITS, (16,))

@@ -18,31 +18,31 @@ SENTENCES = {
     "unreadable": "{count} of {total} images can't be used",
     "names": "{count} of {total} images have another spelling on disk (letter case, or the Unicode form of accents)",
     "unannotated": "{count} of {total} images have no annotation and are taken as empty (--unannotated ignore leaves "
-    "them out, --unannotated empty says that they are)",
+    "them out, --unannotated empty confirms it)",
     "left_out": "{count} of {total} images have no annotation and are left out (--unannotated ignore)",
-    "unlisted_images": "{count} images of the folder are in no annotation file and are left out",
-    "unpaired": "{count} annotation files belong to no image of the folder",
+    "unlisted_images": "{count} images in the folder are not in the annotation file and are left out",
+    "unpaired": "{count} annotation files have no image in the folder",
     "splits": "the images of {count} splits are read together; to read one alone, name its folder or file",
     "broken_files": "{count} of {total} annotation files can't be read, and their images are left out",
-    "sorted_corners": "the corners of all {count} oriented boxes begin at the same side of the image, as programs sort "
-    "them: the angles are taken as known up to quarter turns",
+    "sorted_corners": "the corners of all {count} oriented boxes start at the same side of the image, as if sorted "
+    "by a program: the angles are taken as known up to quarter turns",
     "unread_files": "{count} annotation files beside those that are read are left out",
     "raw": "{count} raw camera files are left out: develop them first",
     "pages": "{count} images have several pages or frames, of which the first is used",
-    "no_photographs": "{count} files of kinds that are no photographs are left out",
+    "no_photographs": "{count} files that are not images are left out",
     # what the files say of their images
-    "size": "{count} of {total} images have another size than their annotations tell; the annotations are {taken}",
-    "orientation": "{count} of {total} images are turned by their EXIF orientation; their annotations are taken as "
-    "made on the picture {taken}",
+    "size": "{count} of {total} images differ in size from what their annotations say; the annotations are {taken}",
+    "orientation": "{count} of {total} images are rotated by their EXIF orientation; their annotations are taken as "
+    "made on the image {taken}",
     # what the annotations say
     "unlisted_annotations": "{count} of {total} annotations are of images that are not listed",
     "categories": "{count} kinds of object are annotated{chosen}",
     "crowds": "{count} of {total} annotations are crowds (iscrowd) and are left out{remedy}",
     "difficult": "{count} of {total} annotations are marked as difficult or to be ignored, and are left out",
-    "unusable": "{count} of {total} annotations have no usable window and are left out",
-    "canonical": "the keypoints {names} have no canonical points, so the boxes are used (to use the keypoints, say "
-    "where they lie in the window: [canonical] in a --config file)",
-    "mirrored": "{count} of {total} annotations have their keypoints in mirrored order and are left out: exchange left "
+    "unusable": "{count} of {total} annotations have no usable box or keypoints and are left out",
+    "canonical": "the keypoints {names} have no canonical points, so the boxes are used (to use the keypoints, give "
+    "their positions in the window: [canonical] in a --config file)",
+    "mirrored": "{count} of {total} annotations have their keypoints in mirrored order and are left out: swap left "
     "and right, in the file or in [canonical]",
     "misfit": "{count} of {total} annotations have keypoints that do not fit the canonical points and are left out",
     "outside": "{count} of {total} annotations lie outside their image and are left out",
@@ -50,15 +50,15 @@ SENTENCES = {
     "A bbox is [x, y, width, height]",
     "reach_out": "{count} of {total} boxes reach out of their image",
     "percent": "{count} of {total} boxes look like percent of the image: all lie within 100 pixels of its corner",
-    "near_duplicates": "{count} of {total} annotations nearly repeat another of their image and count once",
+    "near_duplicates": "{count} of {total} annotations nearly repeat another of their image and are counted once",
     "specks": "{count} of {total} objects are less than 2 pixels wide and are left out",
     "elongated": "{count} of {total} boxes are over {ratio:g} times as long as wide: the window is the square inside",
     "tiny": "{count} of {total} objects are less than {pixels:g} pixels wide",
     "huge": "{count} of {total} objects fill their image",
-    "angles": "all {count} objects have the same angle, {degrees:g} degrees: turned ones will not be learned",
+    "angles": "all {count} objects have the same angle, {degrees:g} degrees: rotated objects will not be found",
     "few": "only {count} images have an object: {least} are needed, a hundred are a start",
     "neighbours": "{count} of {total} images look like frames of {groups} sources, and neighbours will be on both "
-    "sides of the hold-out; --group says what belongs together",
+    "sides of the hold-out; --group sets what belongs together",
 }
 """What each kind says, in the order in which they are told. `count` is the number of cases."""
 

@@ -42,7 +42,7 @@ def parse_select(text: str) -> slice:
     """
     match = re.fullmatch(r"\s*(-?\d{1,18})?\s*:\s*(-?\d{1,18})?\s*", text, flags=re.ASCII)
     if match is None:
-        raise BadInput(f"--select {text!r}: START:STOP is expected, such as 0:100")
+        raise BadInput(f"--select {text!r}: expected START:STOP, such as 0:100")
     start, stop = (None if part is None else int(part) for part in match.groups())
     return slice(start, stop)
 
@@ -84,7 +84,7 @@ def read_scenes(
     survey = Survey.of(folder, listing := scan(folder))
     document = read_document(survey) if annotated else None
     if document is None and annotated and category is not None:
-        raise BadInput(f"{folder}: it has no annotations, so no category {category!r}")
+        raise BadInput(f"{folder}: no annotations, so no category {category!r}")
     document = document or Document("images", folder)
     if document.layout == "images" and annotated and (what := unknown(survey)) is not None:
         document.doubts.add("unknown_layout", None, what=what)
@@ -146,7 +146,7 @@ def _selected(listed: list[Listed], select: slice | None, folder: str) -> list[L
     listed = sorted(listed, key=lambda each: each.name)
     chosen = listed if select is None else listed[select]
     if not chosen:
-        reason = f"the selection holds none of {len(listed)} images" if listed else "no images"
+        reason = f"the selection contains none of {len(listed)} images" if listed else "no images"
         raise BadInput(f"{folder}: {reason}")
     return chosen
 

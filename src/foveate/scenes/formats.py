@@ -45,12 +45,12 @@ _SIGNATURES = (
 )
 
 RAW = "a raw camera file: develop it first"
-_VIDEO = "a video: take out frames as pictures"
+_VIDEO = "a video: extract frames as images"
 _OTHERS = (
-    (0, b"%PDF", "a PDF document: save its pages as pictures"),
-    (0, b"%!PS", "a PostScript document: save its pages as pictures"),
+    (0, b"%PDF", "a PDF document: save its pages as images"),
+    (0, b"%!PS", "a PostScript document: save its pages as images"),
     (0, b"8BPS", "a Photoshop document: export it as PNG or TIFF"),
-    (128, b"DICM", "a DICOM file: export its picture as PNG or TIFF"),
+    (128, b"DICM", "a DICOM file: export its image as PNG or TIFF"),
     *((at, mark, RAW) for at, mark in ((8, b"CR\2"), (0, b"FUJIFILMCCD-RAW"), (0, b"FOVb"), (0, b"IIU\0"))),
     *((0, mark, RAW) for mark in (b"IIRO", b"IIRS", b"MMOR")),
     *((0, mark, _VIDEO) for mark in (b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"0&\xb2u", b"FLV\1")),

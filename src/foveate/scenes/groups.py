@@ -119,11 +119,11 @@ def _by_rule(names: Sequence[str], rule: str) -> list[str]:
         try:
             pattern = re.compile(rule)
         except re.error as error:
-            raise BadInput(f"--group {rule}: no regular expression ({error})") from None
+            raise BadInput(f"--group {rule}: not a valid regular expression ({error})") from None
         found = [pattern.search(name) for name in names]
         groups = [_named(match) if match else name for match, name in zip(found, names, strict=True)]
     if len(names) > 1 and len(set(groups)) == 1:
-        raise BadInput(f"--group {rule}: all {len(names)} images are of one group, so that none can be held out")
+        raise BadInput(f"--group {rule}: all {len(names)} images are in one group, so none can be held out")
     return groups
 
 

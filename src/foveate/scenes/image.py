@@ -116,7 +116,7 @@ def read_image(
 def open_picture(path: str | os.PathLike, max_side: int | None = None, page: int = 0) -> Picture:
     """As `read_image`, with the full size, the scale and the number of pages."""
     if max_side is not None and max_side < 1:
-        raise BadInput(f"max_side is {max_side}: a picture has at least one pixel")
+        raise BadInput(f"max_side is {max_side}: an image has at least one pixel")
     with _opened(path, page) as (handle, kind, image, pages):
         if kind is Kind.PNG:
             _check_sums(handle)
@@ -183,7 +183,7 @@ def _opened(path: str | os.PathLike, page: int):
             if kind in _MOVING:
                 frames = list(range(image.n_frames))
             if not 0 <= page < len(frames):
-                raise BadImage(f"{name}: page {page + 1} is asked for, and it has {len(frames)}")
+                raise BadImage(f"{name}: no page {page + 1}, it has {len(frames)}")
             if frames[page]:
                 image.seek(frames[page])
                 _refuse_bomb(image.size, image.size, name)
@@ -218,7 +218,7 @@ def _refuse_bomb(decoded: tuple[int, int], full: tuple[int, int], name: str) -> 
     """Refuses a picture by the size that it is decoded at."""
     limit = os.environ.get(LIMIT, str(MAX_PIXELS))
     if not limit.isdecimal() or int(limit) < 1:
-        raise BadInput(f"{LIMIT}={limit}: a number of pixels is expected")
+        raise BadInput(f"{LIMIT}={limit}: expected a number of pixels")
     size = f"{full[0]} x {full[1]} pixels"
     if min(full) < 1:
         raise BadImage(f"{name}: {size}")

@@ -39,7 +39,7 @@ def warp(
     from scipy.ndimage import affine_transform
 
     if not (np.isfinite(linear).all() and np.isfinite(shift).all()):
-        raise BadInput("a picture can't be seen through a map that is not finite")
+        raise BadInput("an image can't be resampled by a map that is not finite")
     mean = image.reshape(-1, 3).mean(axis=0, dtype=np.float64)
     spacing = float(np.linalg.norm(linear, 2))
     factor = max(1, math.floor(spacing / 2))  # of the blocks; at least two of them make an output pixel then

@@ -109,7 +109,7 @@ def strict(value: Any) -> Any:
         return os.fspath(value)
     if isinstance(value, (Sequence, set, frozenset)):
         return [strict(item) for item in value]
-    raise TypeError(f"JSON has no form for {type(value).__name__}: {value!r}")
+    raise TypeError(f"not JSON serialisable: {type(value).__name__}: {value!r}")
 
 
 def to_json(value: Any, sort_keys: bool = False) -> str:
@@ -138,7 +138,7 @@ def append_line(handle: IO, value: Any) -> None:
         while rest:  # a file without a buffer may take a part only, as a full disk does
             taken = handle.write(rest)
             if not taken:
-                raise BlockingIOError(errno.EAGAIN, "it takes nothing more")
+                raise BlockingIOError(errno.EAGAIN, "no more data accepted")
             rest = rest[taken:]
         handle.flush()
     except BrokenPipeError:
@@ -158,7 +158,7 @@ def scan_lines(path: str | os.PathLike) -> Iterator[tuple[Any, int]]:
             end, broken = 0, None
             for number, line in enumerate(handle, start=1):
                 if broken is not None:
-                    raise BadInput(f"{path}, line {number - 1}: no JSON ({broken})") from broken
+                    raise BadInput(f"{path}, line {number - 1}: not valid JSON ({broken})") from broken
                 end += len(line)
                 if not line.endswith(b"\n"):
                     return
@@ -209,7 +209,7 @@ def load_tensors(path: str | os.PathLike) -> dict[str, "Tensor"]:
         # Read here, since safetensors opens only what has a name in UTF-8.
         return {name: tensor.clone() for name, tensor in load(Path(path).read_bytes()).items()}
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BadInput(f"{path}: not a whole safetensors file ({_one_line(error)})") from error
+        raise BadInput(f"{path}: not a complete safetensors file ({_one_line(error)})") from error
 
 
 def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
@@ -225,7 +225,7 @@ def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
         with safe_open(path, framework="pt") as handle:
             return json.loads((handle.metadata() or {}).get(METADATA_KEY, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
-        raise BadInput(f"{path}: not a whole safetensors file ({_one_line(error)})") from error
+        raise BadInput(f"{path}: not a complete safetensors file ({_one_line(error)})") from error
 
 
 def _refuse_unreadable(path: str | os.PathLike) -> None:

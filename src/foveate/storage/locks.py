@@ -26,7 +26,7 @@ def hold(handle: IO, of: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise BadInput(f"{of}: another process is at work on it") from None
+        raise BadInput(f"{of}: another process is using it") from None
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
             raise  # file systems without locks are left unlocked: exclusive creation still guards what is new

@@ -37,7 +37,7 @@ class Results:
         done: The `image` of every line that was kept.
 
     Raises:
-        BadInput: The file is there and neither was asked for, it holds something else or was begun by something else,
+        BadInput: The file is there and neither was asked for, it holds something else or was started by something else,
             or another process writes it.
         CannotWrite: It can't be written.
     """
@@ -134,7 +134,7 @@ class Results:
             end = self._kept() if resume else 0
             self._begun = end > 0
             if not resume and not replacing and os.fstat(handle.fileno()).st_size > 0:
-                raise BadInput(f"{self.target} exists: --resume goes on with it, --overwrite replaces it")
+                raise BadInput(f"{self.target} exists: --resume continues it, --overwrite replaces it")
             os.ftruncate(handle.fileno(), end)
         except BaseException:
             handle.close()
@@ -146,11 +146,11 @@ class Results:
         with open(self.path, "rb") as handle:
             head = handle.read(len(_BEGINNING))
         if not _BEGINNING.startswith(head):
-            raise BadInput(f"{self.path}: holds something else than results of attend")
+            raise BadInput(f"{self.path}: not results of attend")
         end = 0
         for record, position in scan_lines(self.path):
             if not isinstance(record, dict) or not isinstance(record.get("image"), str):
-                raise BadInput(f"{self.path}: holds something else than results of attend")
+                raise BadInput(f"{self.path}: not results of attend")
             if not self.done:
                 self._agree(record.get(MADE_BY))
             self.done.add(record["image"])
@@ -169,7 +169,7 @@ class Results:
                 was, is_now = (f"the RUN {each.get('run')} ({each.get('hash')})" for each in (begun_by, now))
             else:
                 was, is_now = _first_difference(name, begun_by.get(name), now[name])
-            raise BadInput(f"{self.target} was begun with {was}, not {is_now}: --overwrite begins anew")
+            raise BadInput(f"{self.target} was started with {was}, not {is_now}: --overwrite begins anew")
 
 
 def _first_difference(name: str, was: Any, now: Any) -> tuple[str, str]:

@@ -66,14 +66,14 @@ class Run:
             resume: Go on with what an earlier process left; where there is nothing, begin.
 
         Raises:
-            BadInput: It exists and neither was asked for, it is no run, or another process is at work on it.
+            BadInput: It exists and neither was asked for, it is no run, or another process is using it.
             CannotWrite: The folder can't be made.
         """
         target = Path(path)
         try:
             if not cls._make(target) and any(target.iterdir()):
                 if not (overwrite or resume):
-                    raise BadInput(f"{target} exists: --resume goes on with it, --overwrite replaces it")
+                    raise BadInput(f"{target} exists: --resume continues it, --overwrite replaces it")
                 _refuse_strangers(target)
             return cls._arrange(target, lock(target / CHECKPOINT, target), overwrite, resume)
         except OSError as error:
@@ -87,7 +87,7 @@ class Run:
             target.mkdir()
         except FileExistsError:
             if not target.is_dir():
-                raise BadInput(f"{target} exists and is no folder") from None
+                raise BadInput(f"{target} exists and is not a folder") from None
             return False
         return True
 
@@ -104,7 +104,7 @@ class Run:
             run = cls(beside, target, held)
         elif begun and not resume:
             held.close()
-            raise BadInput(f"{target} exists: another process has just begun it")
+            raise BadInput(f"{target} exists: another process has just started it")
         else:
             run = cls(target, target, held)
         run._take_up_log()
@@ -186,7 +186,8 @@ class Run:
         kept = self.config
         for name in ("scenes", "run", "images", "objects", "replay_images"):
             if name in kept and kept[name] != config.get(name):
-                raise BadInput(f"{self.target} was begun with {name} = {kept[name]!r}, now it is {config.get(name)!r}")
+                now = config.get(name)
+                raise BadInput(f"{self.target} was started with {name} = {kept[name]!r}, now it is {now!r}")
 
     def complete(
         self, work: Callable[["Run"], Made], tell: Callable[[Path, Made], Any], page: Callable[[Path], Any]
@@ -284,4 +285,4 @@ def _refuse_strangers(path: Path) -> None:
     """Never write into, or replace, a folder that is not a run."""
     strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in _OURS)
     if strangers and not (path / CONFIG).exists():
-        raise BadInput(f"{path} exists and is no RUN (it holds {strangers[0]})")
+        raise BadInput(f"{path} exists and is not a RUN (it contains {strangers[0]})")

@@ -157,7 +157,7 @@ def _doubts(forward: Estimate, reverse: Estimate, exact: float | None) -> list[s
     if forward.log_z > reverse.log_z + MARGIN * _known(reverse.stderr) + CROSSED:
         found.append(
             f"reverse annealing gives {forward.log_z - reverse.log_z:.2f} nats less than forward annealing, where it "
-            "should give more: its starts aren't samples of the model, or the chains are too few"
+            "should give more: its starting states are not samples of the model, or the chains are too few"
         )
     if exact is not None and abs(exact - forward.log_z) > 4 * _known(forward.stderr) + 1e-3:
         found.append(f"log Z by annealing is {forward.log_z - exact:+.2f} nats off the exact one")

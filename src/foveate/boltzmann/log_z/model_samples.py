@@ -53,11 +53,11 @@ class ModelSamples:
         found = []
         if self.r_hat > R_HAT_LIMIT:
             found.append(
-                f"log_z_upper can't be relied on: the chains that sample the model disagree (R-hat {self.r_hat:.3g})"
+                f"log_z_upper is not reliable: the chains that sample the model disagree (R-hat {self.r_hat:.3g})"
             )
         if self.arrivals < len(self.v):
             found.append(
-                f"log_z_upper can't be relied on: only {self.arrivals} states came from the base to the model's "
+                f"log_z_upper is not reliable: only {self.arrivals} states came from the base to the model's "
                 f"temperature, for {len(self.v)} reverse chains"
             )
         return found

@@ -41,7 +41,7 @@ class Diverged(NotFinite):
     def __init__(self, quantity: str, step: int, layer: str):
         super().__init__(
             f"learning of {layer} diverged at step {step}: {quantity} went first; the last good weights were kept "
-            f"(a smaller rate helps)"
+            f"(try a smaller learning rate)"
         )
         self.quantity, self.step = quantity, step
 

@@ -61,7 +61,7 @@ def is_coco(document: Any) -> bool:
 def understand(document: Any, path: str, below: str = "") -> Document:
     """As `read`, of a file that is loaded."""
     if not isinstance(document, dict):
-        raise BadInput(f"{path}: not COCO annotations (an object with images and annotations is expected)")
+        raise BadInput(f"{path}: not COCO annotations (expected an object with images and annotations)")
     entries, declared = _images(document, path, below), _categories(document, path)
     names = [name for name, _ in declared.values()]
     identities = {name: identity for identity, (name, _) in declared.items()}

@@ -46,7 +46,7 @@ def read_document(survey: Survey) -> Document | None:
     _look_at_text(survey, found)
     if len(found) > 1:
         named = "; ".join(f"{layout} ({places[0]}{_more(places)})" for layout, places in sorted(found.items()))
-        raise BadInput(f"{survey.folder}: annotations of several layouts, keep one of them: {named}")
+        raise BadInput(f"{survey.folder}: annotations in several formats, keep one of them: {named}")
     for layout, places in found.items():
         return _READERS[layout](survey, places, kept)
     if survey.broken:
@@ -58,7 +58,7 @@ def unknown(survey: Survey) -> str | None:
     """What files of a folder without annotations may be meant as such, in words; None where there are none."""
     if not any(suffix in survey.others for suffix in _MAY_ANNOTATE):
         return None
-    return f"no annotations of a known layout ({LAYOUTS}) among {survey.seen()}"
+    return f"no annotations in a known format ({LAYOUTS}) among {survey.seen()}"
 
 
 def _more(places: list[str]) -> str:

@@ -65,7 +65,7 @@ def understand(document: Any, path: str, below: str = "") -> Document:
         for count, task in enumerate(document, start=1):
             name = _image(task["data"])
             if name is None:
-                raise BadInput(f"{path}: task {short(task.get('id', count))} names no picture")
+                raise BadInput(f"{path}: task {short(task.get('id', count))} names no image")
             told.entries.append(_entry(name, below, *_finished(task)))
     elif is_min(document):
         for item in document:
@@ -131,9 +131,9 @@ def _entry(name: str, below: str, results: list[Fields], annotated: bool) -> Ent
         shape = Shape(label, f"region {identity}", "")
         try:
             if size is None:
-                raise Unusable("it tells no size of the picture")
+                raise Unusable("it gives no size of the image")
             if region.get("image_rotation"):
-                raise Unusable("the picture was turned in the tool")
+                raise Unusable("the image was rotated in the tool")
             if kind == "keypoint":
                 owner = str(region.get("parentID"))[:40]
                 points.setdefault(owner, {})[label] = _at(region, size)

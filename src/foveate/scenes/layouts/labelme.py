@@ -57,7 +57,7 @@ def read(survey: Survey, files: list[str]) -> Document:
         try:
             document = load_json(survey.path(place))
             if not is_labelme(document):
-                raise BadInput(f"{survey.path(place)}: not a labelme file (shapes and imagePath are expected)")
+                raise BadInput(f"{survey.path(place)}: not a labelme file (expected shapes and imagePath)")
         except BadInput as error:
             told.doubts.add("broken_files", str(error), total=len(files))
             told.left_out.add(image or "")

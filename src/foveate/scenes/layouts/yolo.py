@@ -160,7 +160,7 @@ def _shape(line: Line | str, count: int, header: Header, kinds: Kinds, oriented:
     posed = kinds.keypoints and len(values) == 4 + kinds.keypoints * kinds.dimensions
     try:
         if any(abs(value) > _LARGEST for value in (values[:4] if posed else values)):
-            raise Unusable("it holds pixels, where shares of the picture are expected")
+            raise Unusable("it holds pixels, expected shares of the image")
         size = np.array([header.width, header.height], dtype=np.float64)
         if len(values) == 4 or posed:
             (x, y), (width, height) = (np.array(values[:4]).reshape(2, 2) * size).tolist()
