@@ -2,8 +2,7 @@
 
 import enum
 import struct
-from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 HEAD = 132
 """How many of a file's first bytes `kind_of` wants."""
@@ -105,26 +104,21 @@ def tiff_pages(handle: BinaryIO) -> tuple[list[int], bool]:
 
     Raw files (DNG, NEF, ARW, ...) begin with a thumbnail, and keep what the sensor measured in directories below it.
     """
-    directories = list(_directories(handle))
-    kinds = [each.get(_PHOTOMETRIC) for each in directories]
-    small = [bool(each.get(_SUBFILE, 0) & 0b101) or each.get(_OLD_SUBFILE) == 2 for each in directories]
-    hidden = bool(directories) and all(small) and _SUB_DIRECTORIES in directories[0]
-    raw = hidden or _MOSAIC in kinds or _LINEAR_RAW in kinds or any(_DNG_VERSION in each for each in directories)
-    return [number for number in range(len(small)) if not small[number] or all(small)], raw
-
-
-def _directories(handle: BinaryIO) -> Iterator[Mapping[int, Any]]:
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     handle.seek(0)
     head = handle.read(8)
     directory = ImageFileDirectory_v2(head + (handle.read(8) if 43 in head[2:4] else b""))
     seen: set[int] = set()
+    small, raw, below = [], False, False
     while directory.next and directory.next not in seen:
         seen.add(directory.next)
         handle.seek(directory.next)
         directory.load(handle)
-        yield dict(directory)
+        small.append(bool(directory.get(_SUBFILE, 0) & 0b101) or directory.get(_OLD_SUBFILE) == 2)
+        raw |= directory.get(_PHOTOMETRIC) in (_MOSAIC, _LINEAR_RAW) or _DNG_VERSION in directory
+        below |= _SUB_DIRECTORIES in directory
+    return [number for number in range(len(small)) if not small[number] or all(small)], raw or (below and all(small))
 
 
 def png_has_late_exif(handle: BinaryIO) -> bool:
