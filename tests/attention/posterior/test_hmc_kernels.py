@@ -150,7 +150,8 @@ def test_a_chain_of_gazes_does_not_depend_on_its_company_bit_for_bit(pyramids):
     scale = torch.full((n, 4), 0.05, dtype=torch.float64)
 
     def run(rows: list[int]) -> torch.Tensor:
-        some = targets.subset(np.array(rows))
+        parts = {name: getattr(targets, name)[rows] for name in ("index", "length", "mean", "prior", "low", "high")}
+        some = targets._replace(**parts)  # one weight for all
         state = hmc_kernels.init(position[rows], some)
         step_size = full(len(rows), 0.4)
         return hmc_kernels.transitions(keys(n)[rows], 0, 5, state, some, step_size, scale[rows], 5, 0.3)[1].draws

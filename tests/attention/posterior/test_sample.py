@@ -12,9 +12,9 @@ from jaxtyping import TypeCheckError
 from foveate.attention.found import NOT_MOVING
 from foveate.attention.patch_conditionals import PatchConditionals
 from foveate.attention.posterior.products import product
-from foveate.attention.posterior.ratio import glimpse_ratio
 from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import Posterior
+from foveate.attention.posterior.target import glimpse_log_density
 from foveate.attention.settings import GazePrior, PosteriorSettings
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.errors import BadInput
@@ -235,37 +235,30 @@ def test_a_picture_of_one_colour_gives_back_the_prior():
         assert abs(float(centre.mean()) - 50) < 5 * 100 / math.sqrt(12 * n)
 
 
-def quadratic(model: PatchConditionals, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """-1/2 sum (x - b)^2 / (2 sigma^2): the log ratio that makes the ratio target the marginal one for W = 0."""
-    weight = torch.exp(-2 * model.log_sigma) / 2
-    return -0.5 * ((x - model.b).square() * weight).sum(1), -(x - model.b) * weight
-
-
-def test_a_log_ratio_pulls_through_the_glimpse_with_its_exact_gradient():
+def test_the_collapsed_density_pulls_through_the_glimpse_with_its_exact_gradient():
     pyramids = Pyramids.from_images([blob_image(0)])
     gazes = torch.stack([gaze(26, 20, 75, 85), gaze(33, 80, 60, 70), gaze(12, -50, 100, 90)])
     model, index = template(pyramids, gazes[0]), np.zeros(3, np.int64)
-    value, gradient = glimpse_ratio(pyramids, index, gazes, model, lambda x: quadratic(model, x))
+    value, gradient = glimpse_log_density(pyramids, index, gazes, model)
     h = 1e-3
     for d in range(4):
         shift = h * torch.eye(4, dtype=torch.float64)[d]
-        up = glimpse_ratio(pyramids, index, gazes + shift, model, lambda x: quadratic(model, x))[0]
-        down = glimpse_ratio(pyramids, index, gazes - shift, model, lambda x: quadratic(model, x))[0]
+        up, down = (glimpse_log_density(pyramids, index, gazes + sign * shift, model)[0] for sign in (1, -1))
         assert torch.allclose(gradient[:, d], (up - down) / (2 * h), rtol=0.02, atol=0.02 * float(gradient.abs().max()))
-    assert abs(float(value[0])) < 1e-6 and value[1] < -1
+    none = 2 * math.log(2)  # of the two hidden units, which are on or off whatever is seen
+    assert abs(float(value[0]) - none) < 1e-5 and value[1] < none - 1
 
 
-def test_a_ratio_that_says_what_the_patch_model_says_gives_the_same_posterior():
+def test_where_nothing_is_hidden_the_collapsed_posterior_at_twice_the_temperature_is_the_marginal_one():
+    """W = 0: x ~ N(b, sigma^2) of the one, N(b, 2 sigma^2) of the other."""
     pyramids = Pyramids.from_images([blob_image(0)])
     truth = gaze(26, 20, 75, 85)
     model, quick = template(pyramids, truth), replace(QUICK, warm_up=24, draws=25)
-    by_ratio = sample(
-        pyramids, np.zeros(1, np.int64), truth[None], ["gaze 0"], model, quick, 5, lambda x: quadratic(model, x)
-    )
-    by_model = run(pyramids, truth[None], model, quick)
+    summed_out = run(pyramids, truth[None], model, replace(quick, target="collapsed", temperature=2.0))
+    given = run(pyramids, truth[None], model, quick)
     # The same random numbers and nearly the same arithmetic: chains part only by rounding, where they part at all.
-    assert torch.allclose(by_ratio.std, by_model.std, rtol=0.3)
-    assert ((by_ratio.mean - by_model.mean).abs() < 0.5 * by_model.std).all()
+    assert torch.allclose(summed_out.std, given.std, rtol=0.3)
+    assert ((summed_out.mean - given.mean).abs() < 0.5 * given.std).all()
 
 
 @pytest.mark.parametrize(

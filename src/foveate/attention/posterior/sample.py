@@ -12,7 +12,6 @@ all chains of all gazes at once. What u's density is:
 - "collapsed": h1 summed out too, log p(x(u)) = -F(x(u)) of the GRBM, with the pixels taken for v themselves; v and h1
   are drawn from what is seen at the end. Where the patch model has thousands of hidden units, h1 holds u in place as v
   does: chains of the other two are where they began for hundreds of sweeps.
-- a log ratio of the caller's, log p_object(x) - log p_background(x): u alone moves.
 
 The prior p(u) is the settings'; beside it the caller may say where the network came to rest and how far off it usually
 is (`around`): a normal density of (log s, angle, tx / L, ty / L) about the gaze, L its scale, in place of the prior.
@@ -28,7 +27,7 @@ alone.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,9 +36,8 @@ from torch import Tensor
 
 from foveate.attention.patch_conditionals import PatchConditionals
 from foveate.attention.posterior import hmc, hmc_kernels
-from foveate.attention.posterior.ratio import LogRatio, normal_around, ratio_density
 from foveate.attention.posterior.summary import Posterior, summarise
-from foveate.attention.posterior.target import GazeTargets, gaze_targets
+from foveate.attention.posterior.target import GazeTargets, collapsed, gaze_targets, normal_around
 from foveate.attention.settings import PosteriorSettings
 from foveate.errors import BadInput
 from foveate.runtime.random import key, normals
@@ -74,7 +72,6 @@ def sample(
     patch: PatchConditionals,
     settings: PosteriorSettings | None = None,
     seed: int = 0,
-    log_ratio: LogRatio | None = None,
     tick: Callable[[int], None] = lambda done: None,
     around: Float[Tensor, "4"] | None = None,
 ) -> Posterior:
@@ -88,17 +85,14 @@ def sample(
         patch: The patch model.
         settings: See `PosteriorSettings`.
         seed: Of the random numbers.
-        log_ratio: The density of standardised glimpses to use instead of `settings.target`.
         tick: Called with the number of sweeps done; may raise to stop.
         around: Standard deviations of (log s, angle, tx / L, ty / L) of a normal prior about each gaze; needs the
-            target "collapsed" or a log ratio.
+            target "collapsed".
     """
     settings = PosteriorSettings() if settings is None else settings
-    if log_ratio is None and settings.target == "collapsed":
-        log_ratio = patch.log_density
-    if around is not None and log_ratio is None:
+    if around is not None and settings.target != "collapsed":
         raise BadInput(f"a prior around gazes goes with the target 'collapsed', not with {settings.target!r}")
-    sampler = _Sampler(np.repeat(index, settings.chains), names, patch, settings, seed, log_ratio, around)
+    sampler = _Sampler(np.repeat(index, settings.chains), names, patch, settings, seed, around)
     chains = sampler.start(pyramids, gazes.double())
     chains = sampler.warm_up(chains, tick)
     draws, acceptance, diverged = [], [], []
@@ -135,10 +129,9 @@ class _Sampler:
         patch: PatchConditionals,
         settings: PosteriorSettings,
         seed: int,
-        log_ratio: LogRatio | None,
         around: Tensor | None,
     ):
-        self.index, self.patch, self.settings, self.log_ratio, self.around = index, patch, settings, log_ratio, around
+        self.index, self.patch, self.settings, self.around = index, patch, settings, around
 
         def keys(purpose: str) -> Tensor:
             return torch.tensor([key(seed, purpose, name, k) for name in names for k in range(settings.chains)])
@@ -179,23 +172,24 @@ class _Sampler:
         for first, last in ((0, half), (half, settings.warm_up)):
             averaging, visited = hmc.DualAveraging.begin(chains.step_size), []
             for sweep in range(first, last):
-                chains, info = self.sweep(_with(chains, step_size=averaging.step_size), sweep)
+                chains, info = self.sweep(replace(chains, step_size=averaging.step_size), sweep)
                 for acceptance in info.acceptance:
                     averaging = averaging.update(acceptance, ACCEPTANCE)
                 visited.append(chains.state.position)
                 tick(sweep + 1)
             if visited:
-                chains = _with(chains, step_size=averaging.final)
+                chains = replace(chains, step_size=averaging.final)
             if first == 0 and len(visited) >= 10:
-                chains = _with(chains, scale=self._scale_from(torch.stack(visited[len(visited) // 3 :]), chains.scale))
+                later = torch.stack(visited[len(visited) // 3 :])
+                chains = replace(chains, scale=self._scale_from(later, chains.scale))
         return chains
 
     def sweep(self, chains: _Chains, sweep: int) -> tuple[_Chains, hmc.HMCInfo]:
         """v given h1 and u, h1 given v, then moves of u. The info's fields are [moves, chains]."""
         settings, patch = self.settings, self.patch
         first = sweep * settings.moves
-        if self.log_ratio is not None:
-            return self._ratio_moves(chains, first, self.log_ratio)
+        if settings.target == "collapsed":
+            return self._collapsed_moves(chains, first)
         x = self._see(chains.targets, self.gazes(chains))
         # Sweep 0 of the stream made the first h1 (`start`).
         visible = patch.sample_visible(self.patch_keys, sweep + 1, chains.mu, x)
@@ -208,15 +202,15 @@ class _Sampler:
             self.gaze_keys, first, settings.moves, state, targets, chains.step_size, chains.scale,
             settings.n_leapfrog, JITTER,
         )  # fmt: skip
-        return _with(chains, state=state, targets=targets, visible=visible, hidden=hidden, mu=mu), moves.info
+        return replace(chains, state=state, targets=targets, visible=visible, hidden=hidden, mu=mu), moves.info
 
     def gazes(self, chains: _Chains) -> Tensor:
         """u of every chain."""
         return from_chart(chains.state.position, torch.from_numpy(chains.targets.length))
 
-    def _ratio_moves(self, chains: _Chains, first: int, log_ratio: LogRatio) -> tuple[_Chains, hmc.HMCInfo]:
+    def _collapsed_moves(self, chains: _Chains, first: int) -> tuple[_Chains, hmc.HMCInfo]:
         settings = self.settings
-        density = ratio_density(chains.targets, self.patch, log_ratio, settings.temperature)
+        density = collapsed(chains.targets, self.patch, settings.temperature)
         if self.around is not None:
             density = normal_around(density, self.middle, self.around)
         state, infos = hmc.init(chains.state.position, density), []
@@ -227,7 +221,7 @@ class _Sampler:
             )  # fmt: skip
             infos.append(info)
         info = hmc.HMCInfo(*(torch.stack(parts) for parts in zip(*infos, strict=True)))
-        return _with(chains, state=state), info
+        return replace(chains, state=state), info
 
     def patch_seen(self, chains: _Chains, sweep: int) -> _Chains:
         """v and h1 from what each chain sees: h1 given v = x, then v given h1 and x."""
@@ -235,7 +229,7 @@ class _Sampler:
         hidden = self.patch.sample_hidden(self.patch_keys, sweep + 1, x)
         mu = self.patch.visible_mean(hidden)
         visible = self.patch.sample_visible(self.patch_keys, sweep + 1, mu, x)
-        return _with(chains, visible=visible, hidden=hidden, mu=mu)
+        return replace(chains, visible=visible, hidden=hidden, mu=mu)
 
     def _see(self, targets: GazeTargets, gazes: Tensor) -> Tensor:
         seen = glimpses(targets.pyramids, self.index, gazes, self.patch.size, 1.0, self.settings.pyramid)
@@ -260,7 +254,3 @@ class _Sampler:
         n = len(visited) * chains
         scale = torch.sqrt((n * variance + 5 * before.square()) / (n + 5))
         return torch.minimum(scale, _WIDEST).clamp(min=_NARROWEST)
-
-
-def _with(chains: _Chains, **changed: object) -> _Chains:
-    return _Chains(**{**chains.__dict__, **changed})

@@ -1,26 +1,33 @@
-"""The densities of gazes that Hamiltonian Monte Carlo moves in: one for each chain, as tables for compiled loops.
+"""The densities of gazes that Hamiltonian Monte Carlo moves in, one for each chain.
 
-A chain moves in q = (log s, angle, tx / L, ty / L), L fixed for as long as it runs. Its target is
+A chain moves in q = (log s, angle, tx / L, ty / L), L fixed for as long as it runs; 2 log s is the Jacobian of this
+chart, da db dtx dty = s^2 L^2 dlog s dangle dq_2 dq_3. Given a patch its target is
 
     log p(q) = -1/2 sum_i w_i (x_i(u(q)) - m_i)^2 + log p(u) + 2 log s
 
-(`glimpse_density`, `prior`), where 2 log s is the Jacobian of the chart,
-da db dtx dty = s^2 L^2 dlog s dangle dq_2 dq_3.
+(`glimpse_density`, `prior`), as tables for compiled loops (`GazeTargets`). With v and h1 summed out it is
+
+    log p(q) = -F(x(u(q))) / T + log p(u) + 2 log s
+
+with the free energy of the GRBM, whose gradient goes to u through the exact Jacobian of the glimpse (`collapsed`).
 """
 
-from typing import Any, NamedTuple
+import math
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from numba import njit, prange
 from torch import Tensor
 
+from foveate.attention.patch_conditionals import PatchConditionals
 from foveate.attention.posterior.glimpse_density import to_lanes
 from foveate.attention.posterior.hmc import Box, LogDensityAndGradient
-from foveate.attention.posterior.prior import log_prior_reference, prior_bounds, prior_rows
+from foveate.attention.posterior.prior import log_prior_reference, log_priors, prior_bounds, prior_rows
 from foveate.attention.settings import GazePrior
 from foveate.scenes.gaze import from_chart
-from foveate.scenes.glimpse import plain_glimpses, plain_views
+from foveate.scenes.glimpse import glimpses_with_jacobian, plain_glimpses, plain_views
 from foveate.scenes.pyramid import Pyramids
 
 
@@ -61,12 +68,6 @@ class GazeTargets(NamedTuple):
         """The same with other means alone."""
         return self._replace(mean=to_lanes(mean, 65535.0))
 
-    def subset(self, chains: np.ndarray) -> "GazeTargets":
-        """The targets of some of the chains."""
-        weight = self.weight if len(self.weight) == 1 else self.weight[chains]
-        rows = {name: getattr(self, name)[chains] for name in ("index", "length", "mean", "prior", "low", "high")}
-        return self._replace(weight=weight, **rows)
-
     @property
     def tables(self) -> tuple[Any, ...]:
         """The fields in order, as compiled loops take them, the pyramids' first."""
@@ -104,23 +105,16 @@ def gaze_targets(
     return targets.with_patches(mean, weight)
 
 
-def reference(
-    targets: GazeTargets, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64
-) -> LogDensityAndGradient:
-    """The same targets for `hmc.step`, by autograd through `plain_glimpses`, on any device.
-
-    Everything is brought there once: an evaluation copies nothing between devices and looks at no value, so that it can
-    be captured as a CUDA graph.
-    """
+def reference(targets: GazeTargets) -> LogDensityAndGradient:
+    """The same targets for `hmc.step`, by autograd in plain torch: what the compiled loops are tested against."""
     size = targets.size
-    like = torch.zeros((), dtype=dtype).to(device)
     mean, weight = (
         torch.from_numpy(t).double().unflatten(2, (size, 4))[..., :3].permute(0, 3, 1, 2)
         for t in (targets.mean, targets.weight)
     )
-    mean, weight = (mean / 65535).to(like), (weight * 65535.0**2).to(like)
-    length, rows = torch.from_numpy(targets.length).to(like), torch.from_numpy(targets.prior).to(like)
-    views = plain_views(targets.pyramids, targets.index, like, size, targets.extent)
+    mean, weight = mean / 65535, weight * 65535.0**2
+    length, rows = torch.from_numpy(targets.length), torch.from_numpy(targets.prior)
+    views = plain_views(targets.pyramids, targets.index, mean, size, targets.extent)
 
     def logdensity_and_grad(position: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
@@ -129,5 +123,67 @@ def reference(
             value = -0.5 * (weight * (seen - mean).square()).sum((1, 2, 3)) + log_prior_reference(q, rows)
             (gradient,) = torch.autograd.grad(value.sum(), q)
         return value.detach(), gradient
+
+    return logdensity_and_grad
+
+
+def collapsed(targets: GazeTargets, patch: PatchConditionals, temperature: float) -> LogDensityAndGradient:
+    """-F(x(u)) / T + log p(u) over chart coordinates, for `hmc.step`; priors and charts are those of `targets`."""
+    length = torch.from_numpy(targets.length)
+
+    def logdensity_and_grad(position: Tensor) -> tuple[Tensor, Tensor]:
+        u = from_chart(position, length)
+        value, by_u = glimpse_log_density(targets.pyramids, targets.index, u, patch, targets.pyramid)
+        by_a, by_b, by_x, by_y = (by_u / temperature).unbind(1)
+        a, b = u[:, 0], u[:, 1]
+        gradient = torch.stack((a * by_a + b * by_b, a * by_b - b * by_a, length * by_x, length * by_y), 1)
+        prior, by_prior = log_priors(position, targets.prior)
+        return value / temperature + prior, gradient + by_prior
+
+    return logdensity_and_grad
+
+
+def glimpse_log_density(
+    pyramids: Pyramids, index: np.ndarray, gazes: Float[Tensor, "n 4"], patch: PatchConditionals, pyramid: bool = True
+) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 4"]]:
+    """-F(x(u)) of each glimpse, nats, and its gradient in (a, b, tx, ty)."""
+    seen, jacobian = glimpses_with_jacobian(pyramids, index, gazes, patch.size, 1.0, pyramid)
+    value, by_x = patch.log_density(patch.standardise(seen))
+    by_pixel = by_x.view_as(seen) / patch.patch_std.view(3, 1, 1)
+    return value.double(), pull_back(jacobian.flatten(2), by_pixel.flatten(1))
+
+
+@no_type_check  # here and below: the tests' import hook would wrap what numba has to compile
+@njit(cache=True, parallel=True, nogil=True, error_model="numpy")
+def _pull_back(jacobian, cotangent, out):
+    for row in prange(len(jacobian)):
+        n = np.int64(row)
+        for d in range(jacobian.shape[1]):
+            total = 0.0
+            for i in range(jacobian.shape[2]):
+                total += float(jacobian[n, d, i]) * float(cotangent[n, i])
+            out[n, d] = total
+
+
+def pull_back(
+    jacobian: Float[Tensor, "n dims pixels"], cotangent: Float[Tensor, "n pixels"]
+) -> Float[Tensor, "n dims"]:
+    """sum_i cotangent_i dx_i/du_d: the vector-Jacobian product, added up in float64 in one order for every row."""
+    out = np.empty(jacobian.shape[:2])
+    _pull_back(np.ascontiguousarray(jacobian.numpy()), np.ascontiguousarray(cotangent.numpy()), out)
+    return torch.from_numpy(out)
+
+
+def normal_around(
+    density: LogDensityAndGradient, middle: Float[Tensor, "chains 4"], spread: Float[Tensor, "4"]
+) -> LogDensityAndGradient:
+    """A density over chart coordinates times a normal one about `middle`, of standard deviations `spread`."""
+    precision = spread.double().square().reciprocal()
+
+    def logdensity_and_grad(position: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = density(position)
+        away = position - middle
+        away[:, 1] = torch.remainder(away[:, 1] + math.pi, 2 * math.pi) - math.pi
+        return value - 0.5 * (precision * away.square()).sum(1), gradient - precision * away
 
     return logdensity_and_grad
