@@ -9,21 +9,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from foveate.cli.options import (
-    ONE_OR_MORE,
-    Common,
-    Count,
-    MaxGazes,
-    MinProbability,
-    Overrides,
-    Overwrite,
-    Resume,
-    Starts,
-    note,
-    parse_shard,
-    print_figures,
-    progress,
-)
+from foveate.cli import options
+from foveate.cli.options import note, parse_shard, print_figures, progress
 from foveate.cli.outputs import Outputs, Pictures, check, write_all
 from foveate.cli.recipe import attend_settings
 from foveate.errors import BadInput
@@ -39,18 +26,18 @@ def attend(
     *more: Annotated[str, Parameter(name="MORE_IMAGES")],
     out: Annotated[str, Parameter(allow_leading_hyphen=True)],
     outputs: Outputs = Outputs(),  # noqa: B008 it is frozen
-    starts: Starts = None,
-    max_gazes: MaxGazes = None,
-    min_probability: MinProbability = None,
-    page: Count | None = None,
+    starts: options.Starts = None,
+    max_gazes: options.MaxGazes = None,
+    min_probability: options.MinProbability = None,
+    page: options.Count | None = None,
     shard: str | None = None,
-    workers: Annotated[int | None, ONE_OR_MORE] = None,
+    workers: Annotated[int | None, options.ONE_OR_MORE] = None,
     tiles: Annotated[bool, Parameter(show_default=False)] = False,
     ray: str | None = None,
-    set_: Overrides = None,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-    common: Common = Common(),  # noqa: B008 it is frozen
+    set_: options.Overrides = None,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    common: options.Common = options.Common(),  # noqa: B008 it is frozen
 ) -> None:
     """Find objects in images, with probabilities and posteriors.
 
@@ -122,13 +109,12 @@ Look = Callable[[Any], None]
 Lines = Callable[[list[tuple[str, str]], Tick, Look], Iterator[dict[str, Any]]]
 
 
-def _here(run: str, settings: Any, common: Common, workers: int | None, tiles: bool) -> Lines:
+def _here(run: str, settings: Any, common: options.Common, workers: int | None, tiles: bool) -> Lines:
     """The lines of images as this machine gives them, in order."""
     from foveate.attention.attend import Attention
     from foveate.attention.image_files import attend_images
-    from foveate.runtime.devices import resolve
 
-    attention = Attention.load(run, device=str(resolve(common.device)))
+    attention = Attention.load(run, device=str(common.torch_device()))
 
     def lines(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
         for attended in attend_images(attention, images, settings, tick, workers, tiles):
@@ -138,12 +124,11 @@ def _here(run: str, settings: Any, common: Common, workers: int | None, tiles: b
     return lines
 
 
-def _on_ray(run: str, settings: Any, common: Common, workers: int | None, tiles: bool, address: str) -> Lines:
+def _on_ray(run: str, settings: Any, common: options.Common, workers: int | None, tiles: bool, address: str) -> Lines:
     """The lines of images as a cluster gives them, in the order in which they are done."""
     from foveate.attention.cluster import attending, over_ray
-    from foveate.runtime.devices import resolve
 
-    device = str(resolve(common.device))
+    device = str(common.torch_device())
 
     def lines(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
         function = attending(run, settings, device, look, tiles)

@@ -8,22 +8,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from foveate.cli.options import (
-    Category,
-    Common,
-    Count,
-    MaxGazes,
-    MinProbability,
-    Overrides,
-    Resume,
-    Select,
-    Starts,
-    Unannotated,
-    note,
-    parse_shard,
-    print_figures,
-    progress,
-)
+from foveate.cli import options
+from foveate.cli.options import note, parse_shard, print_figures, progress
 from foveate.cli.recipe import Recipe, attend_settings, read_scenes
 from foveate.errors import BadInput
 from foveate.storage.files import CannotWrite, write_atomic
@@ -37,20 +23,20 @@ def bound(
     patches: str,
     /,
     *,
-    select: Select = None,
-    category: Category = None,
-    chains: Count = 100,
-    temperatures: Count = 50_000,
-    samples: Count = 100,
-    importance_samples: Count = 1000,
+    select: options.Select = None,
+    category: options.Category = None,
+    chains: options.Count = 100,
+    temperatures: options.Count = 50_000,
+    samples: options.Count = 100,
+    importance_samples: options.Count = 1000,
     schedule: Literal["adaptive", "linear", "sigmoid"] = "adaptive",
     baselines: str | None = None,
     grbm: Annotated[bool, Parameter(show_default=False)] = False,
     shard: str | None = None,
     state: str | None = None,
     merge: list[str] | None = None,
-    resume: Resume = False,
-    common: Common = Common(),  # noqa: B008 it is frozen
+    resume: options.Resume = False,
+    common: options.Common = options.Common(),  # noqa: B008 it is frozen
 ) -> None:
     """Log density of patches under the patch model: bounds in nats, with log Z bracketed.
 
@@ -77,9 +63,8 @@ def bound(
     from foveate.boltzmann.dbn import GaussianDBN
     from foveate.evaluation.bound import evaluate_bound, merge_bounds
     from foveate.report.results import BoundStory
-    from foveate.runtime.devices import resolve
 
-    device = resolve(common.device)
+    device = common.torch_device()
     if merge:
         figures = merge_bounds(merge, progress())
     else:
@@ -112,16 +97,16 @@ def localization(
     scenes: str,
     /,
     *,
-    select: Select = None,
-    category: Category = None,
-    unannotated: Unannotated = None,
+    select: options.Select = None,
+    category: options.Category = None,
+    unannotated: options.Unannotated = None,
     turn: float = 0.0,
-    starts: Starts = None,
-    max_gazes: MaxGazes = None,
-    min_probability: MinProbability = None,
+    starts: options.Starts = None,
+    max_gazes: options.MaxGazes = None,
+    min_probability: options.MinProbability = None,
     plot: str | None = None,
-    set_: Overrides = None,
-    common: Common = Common(),  # noqa: B008 it is frozen
+    set_: options.Overrides = None,
+    common: options.Common = options.Common(),  # noqa: B008 it is frozen
 ) -> None:
     """Accuracy, errors and calibration on annotated scenes.
 
@@ -140,10 +125,9 @@ def localization(
     from foveate.attention.attend import Attention
     from foveate.evaluation.localization import localize
     from foveate.report.results import LocalizationStory
-    from foveate.runtime.devices import resolve
     from foveate.scenes.listing import mark_output
 
-    attention = Attention.load(run, device=str(resolve(common.device)))
+    attention = Attention.load(run, device=str(common.torch_device()))
     read = annotated_scenes(scenes, select, category, run, unannotated)
     with progress().phase("evaluate localization", len(read.scenes)) as tick:
         result = localize(attention, read, settings, turn, tick)
@@ -186,7 +170,7 @@ def draw(figures: dict[str, Any], name: str, target: Path) -> None:
 
 
 def annotated_scenes(
-    folder: str, select: str | None, category: str | None, run: str, unannotated: Unannotated = None
+    folder: str, select: str | None, category: str | None, run: str, unannotated: options.Unannotated = None
 ) -> Any:
     """Annotated scenes, read with the canonical points that the run was trained with; of several kinds, its own.
 

@@ -6,20 +6,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from foveate.cli import options
 from foveate.cli import replay as replaying
-from foveate.cli.options import (
-    Common,
-    ConfigFile,
-    Group,
-    Overrides,
-    Overwrite,
-    Preset,
-    Resume,
-    Select,
-    note,
-    print_figures,
-    progress,
-)
+from foveate.cli.options import note, print_figures, progress
 from foveate.cli.recipe import after, agree, configuration, device_of, gather, read_scenes, settings_of
 from foveate.learning.settings import PRESETS
 from foveate.storage.run import Run
@@ -31,16 +20,16 @@ def learn(
     /,
     *,
     out: str,
-    preset: Preset | None = None,
-    select: Select = None,
-    group: Group = None,
-    config: ConfigFile = None,
-    set_: Overrides = None,
+    preset: options.Preset | None = None,
+    select: options.Select = None,
+    group: options.Group = None,
+    config: options.ConfigFile = None,
+    set_: options.Overrides = None,
     replay: str | None = None,
     no_replay: Annotated[bool, Parameter(show_default=False)] = False,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-    common: Common = Common(),  # noqa: B008 it is frozen
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    common: options.Common = options.Common(),  # noqa: B008 it is frozen
 ) -> None:
     """Learn from scenes without annotations.
 
@@ -64,10 +53,9 @@ def learn(
     from foveate.learning.learn import learn as learn_models
     from foveate.report.learning_story import tell_learning
     from foveate.report.page import write_report
-    from foveate.runtime.devices import resolve
 
     started = time.monotonic()
-    resolve(common.device)  # it must be there before anything is claimed
+    common.torch_device()  # it must be there before anything is claimed
     with Run.claim(out, overwrite, resume) as learned:
         if learned.begun:
             begun_with = agree(learned, "learn", recipe)

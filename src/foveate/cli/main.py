@@ -42,16 +42,7 @@ See foveate COMMAND --help for every option. foveate --version prints the versio
 """
 
 _ENVIRONMENT = {
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ENOENT,
-    errno.ENOSPC,
-    errno.ENOTDIR,
-    errno.EPERM,
-    errno.EROFS,
+    getattr(errno, name) for name in "EACCES EDQUOT EFBIG EISDIR ENAMETOOLONG ENOENT ENOSPC ENOTDIR EPERM EROFS".split()
 }
 """Errors of the user's system; everything else is an internal error."""
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
@@ -11,6 +11,9 @@ from cyclopts.validators import Number
 from foveate.errors import BadInput
 from foveate.runtime.progress import Bars, Progress, tell
 from foveate.storage.files import to_json
+
+if TYPE_CHECKING:
+    import torch
 
 Preset = Annotated[
     Literal["quick", "standard"], Parameter(help="quick: smoke test in minutes; standard: full training.")
@@ -79,6 +82,16 @@ class Common:
     seed: Annotated[int | None, Parameter(converter=whole, validator=Number(gte=0))] = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     json: Annotated[bool, Parameter(show_default=False)] = False
+
+    def torch_device(self) -> "torch.device":
+        """The device that is asked for.
+
+        Raises:
+            BadInput: There is none.
+        """
+        from foveate.runtime.devices import resolve
+
+        return resolve(self.device)
 
 
 def progress() -> Progress:

@@ -39,10 +39,9 @@ def sample(
     """
     path = Run.open(run, needs=("gdbn.safetensors",)).path / "gdbn.safetensors"
     from foveate.boltzmann.dbn import GaussianDBN
-    from foveate.runtime.devices import resolve
     from foveate.runtime.random import generator
 
-    device = resolve(common.device)
+    device = common.torch_device()
     model = GaussianDBN.load(path).to(device)
     side = math.isqrt(model.grbm.W.shape[0] // 3)
     if 3 * side * side != model.grbm.W.shape[0]:

@@ -6,21 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from foveate.cli.options import (
-    Category,
-    Common,
-    ConfigFile,
-    Group,
-    Overrides,
-    Overwrite,
-    Preset,
-    Resume,
-    Select,
-    Unannotated,
-    note,
-    print_figures,
-    progress,
-)
+from foveate.cli import options
+from foveate.cli.options import note, print_figures, progress
 from foveate.cli.recipe import agree, configuration, device_of, gather, read_scenes, settings_of
 from foveate.storage.config import to_toml
 from foveate.storage.run import Run
@@ -35,19 +22,19 @@ def train(
     /,
     *,
     out: str,
-    preset: Preset | None = None,
-    select: Select = None,
-    category: Category = None,
-    unannotated: Unannotated = None,
-    group: Group = None,
-    config: ConfigFile = None,
-    set_: Overrides = None,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
+    preset: options.Preset | None = None,
+    select: options.Select = None,
+    category: options.Category = None,
+    unannotated: options.Unannotated = None,
+    group: options.Group = None,
+    config: options.ConfigFile = None,
+    set_: options.Overrides = None,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
     print_config: Annotated[
         bool, Parameter(help="Read the scenes, print the configuration as TOML, and exit.", show_default=False)
     ] = False,
-    common: Common = Common(),  # noqa: B008 it is frozen
+    common: options.Common = options.Common(),  # noqa: B008 it is frozen
 ) -> None:
     """Train on annotated scenes of one kind of object.
 
@@ -64,11 +51,10 @@ def train(
     settings = settings_of(recipe, PRESETS)  # what is wrong is refused before anything is read
     from foveate.report.page import write_report
     from foveate.report.training_story import tell_training
-    from foveate.runtime.devices import resolve
     from foveate.scenes.examination import require_objects
     from foveate.training.train import train as train_models
 
-    device = resolve(common.device)  # it must be there before anything is claimed
+    device = common.torch_device()  # it must be there before anything is claimed
     if print_config:
         found = _found(read_scenes(scenes, recipe))
         sys.stdout.write(to_toml(configuration("train", scenes, recipe, settings, device=str(device), **found)))

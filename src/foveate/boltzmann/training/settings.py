@@ -3,12 +3,9 @@
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from pydantic import Field
-
-from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Share, Unlisted, settings
+from foveate.storage.config import AtLeast0, AtLeast1, BelowOne, NotNegative, Share, Unlisted, settings
 
 Method = Literal["cd", "pcd", "fast_pcd"]
-BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 
 @settings
