@@ -72,7 +72,8 @@ def _look_at_json(survey: Survey, found: Found, kept: dict[str, Any]) -> None:
     paired = [place for place in places if pairs.of(place) is not None]
     if any(labelme.is_labelme(_loaded(survey, place)) for place in paired[:5]):
         found["labelme"] = paired
-    alone = [place for place in places if place not in set(paired)] if paired else places
+    with_image = set(paired)
+    alone = [place for place in places if place not in with_image]
     for place in alone[:_LOOKED_AT]:
         loaded = _loaded(survey, place)
         if coco.is_coco(loaded):

@@ -48,18 +48,19 @@ def rectangle_of(ring: Points) -> Outline | None:
     four, or another number of them. The corners of a rectangle may go round either way."""
     if len(ring) != 4:
         return None
-    edges = np.roll(ring, -1, axis=0) - ring
-    lengths = np.hypot(edges[:, 0], edges[:, 1])
-    if not lengths.min() > 0:
+    points: list[tuple[float, float]] = [(x, y) for x, y in ring.tolist()]  # tens of thousands of four: no arrays
+    edges = [(u - x, v - y) for (x, y), (u, v) in pairwise([*points, points[0]])]
+    lengths = [math.hypot(*edge) for edge in edges]
+    if not min(lengths) > 0:
         return None
-    corner = np.abs((edges * np.roll(edges, -1, axis=0)).sum(1)) / (lengths * np.roll(lengths, -1))
-    if corner.max() > SQUARE:
-        return None
-    along = edges[0] - edges[2]
-    size = math.hypot(along[0], along[1])
-    x, y = ring.mean(0)
-    width, height = size / 2, float(lengths[1] + lengths[3]) / 2
-    return Outline(float(x), float(y), width, height, float(along[0] / size), float(along[1] / size))
+    for k in range(4):
+        (x, y), (u, v) = edges[k - 1], edges[k]
+        if abs(x * u + y * v) > SQUARE * lengths[k - 1] * lengths[k]:
+            return None
+    x, y = (sum(values) / 4 for values in zip(*points, strict=True))
+    along = (edges[0][0] - edges[2][0], edges[0][1] - edges[2][1])
+    size = math.hypot(*along)
+    return Outline(x, y, size / 2, (lengths[1] + lengths[3]) / 2, along[0] / size, along[1] / size)
 
 
 def goes_clockwise(ring: Points) -> bool:
