@@ -255,3 +255,25 @@ def test_several_kinds_are_counted_before_one_has_to_be_chosen(tmp_path):
     (doubt,) = [each for each in caught.value.doubts.found() if each.kind == "categories"]
     assert doubt.examples == ["cross (6)", "disc (6)"]
     assert "'disc' is used" in doubts_of(read_scenes(folder, usual="disc"))["categories"].line()
+
+
+def test_raw_files_pages_and_what_is_no_photograph_are_named(tmp_path):
+    folder = coco_folder(tmp_path / "scenes", one_each(spread(8)))
+    pages = [picture(60, 40, seed=seed) for seed in (1, 2)]
+    pages[0].save(folder / "pages.tif", save_all=True, append_images=pages[1:])
+    others = {
+        "scan.pdf": b"%PDF-1.7\n",
+        "film.mp4": b"\0\0\0\x18ftypisom\0\0\2\0isomiso2",
+        "slice.dcm": bytes(128) + b"DICM",
+        "camera.cr3": b"\0\0\0\x18ftypcrx \0\0\0\1crx isom",
+    }
+    for name, head in others.items():
+        (folder / name).write_bytes(head + bytes(200))
+    document = json.loads((folder / "annotations.json").read_text())
+    document["images"].append({"id": 99, "file_name": "pages.tif"})
+    (folder / "annotations.json").write_text(json.dumps(document))
+    found = doubts_of(read_scenes(folder))
+    assert found["pages"].examples == ["pages.tif (2)"]
+    assert found["raw"].examples == ["camera.cr3: a raw camera file: develop it first"]
+    named = " ".join(found["no_photographs"].examples)
+    assert found["no_photographs"].count == 3 and all(word in named for word in ("PDF", "video", "DICOM"))
