@@ -11,9 +11,9 @@ from foveate.scenes import gaze
 from foveate.scenes.glimpse import (
     contexts,
     glimpses,
-    glimpses_reference,
     glimpses_with_jacobian,
     grid,
+    plain_glimpses,
     share_outside,
 )
 from foveate.scenes.pyramid import Pyramids
@@ -74,7 +74,7 @@ def test_the_compiled_loop_agrees_with_plain_torch(pyramids, pyramid):
     index, u = some_gazes(96)
     for size, extent in ((24, 1.0), (72, 3.0)):
         ours = glimpses(pyramids, index, u, size, extent, pyramid)
-        assert torch.allclose(ours.double(), glimpses_reference(pyramids, index, u, size, extent, pyramid), atol=1e-6)
+        assert torch.allclose(ours.double(), plain_glimpses(pyramids, index, u, size, extent, pyramid)(u), atol=1e-6)
 
 
 def test_a_gaze_on_the_pixel_grid_sees_the_pixels_themselves(pyramids):
@@ -108,7 +108,7 @@ def test_the_gradient_in_u_is_that_of_finite_differences_at_every_pyramid_level(
         ahead, behind = u.clone(), u.clone()
         ahead[0, k] += step
         behind[0, k] -= step
-        there, here, back = (glimpses_reference(pyramids, index, at)[0] for at in (ahead, u, behind))
+        there, here, back = (plain_glimpses(pyramids, index, u)(at)[0] for at in (ahead, u, behind))
         # The interpolant has kinks at pixel centres: where the two sides differ no derivative exists.
         smooth &= ((there - here) - (here - back)).abs() < 1e-3 * step
         difference = (there - back) / (2 * step)
@@ -122,7 +122,7 @@ def test_the_gradient_agrees_with_autograd_at_many_gazes(pyramids):
     index, u = some_gazes(64, seed=3)
     seen, jacobian = glimpses_with_jacobian(pyramids, index, u)
     u.requires_grad_()
-    reference = glimpses_reference(pyramids, index, u)
+    reference = plain_glimpses(pyramids, index, u)(u)
     weight = torch.randn(reference.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     (gradient,) = torch.autograd.grad((reference * weight).sum(), u)
     ours = (jacobian.double() * weight.unsqueeze(1)).sum((2, 3, 4))

@@ -12,16 +12,16 @@ Outside the image lies its mean colour. Every step is continuous in u and differ
     dx_p/du = [(1 - f) grad B_k / 2^k + f grad B_(k+1) / 2^(k+1)] dw/du + (B_(k+1) - B_k) dlambda/du,
     dw/d(a, b, tx, ty) = [[px, -py, 1, 0], [py, px, 0, 1]],    dlambda/d(a, b) = (a, b) / (s^2 ln 2).
 
-The fused loops are in `glimpse_loops`; `glimpses_reference` is the same in plain torch, for autograd, for GPUs and for
+The fused loops are in `glimpse_loops`; `plain_glimpses` is the same in plain torch, for autograd, for GPUs and for
 the tests.
 Williams (1983) describes interpolation between pyramid levels.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Int16, Int64
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from foveate.scenes.glimpse_loops import glimpse_loop, jacobian_loop
@@ -107,89 +107,56 @@ def share_outside(
     return (1 - inside.double().mean(1)).to(gazes.dtype)
 
 
-def glimpses_reference(
-    pyramids: Pyramids,
-    index: Int[np.ndarray | Tensor, "n"],
-    gazes: Float[Tensor, "n 4"],
-    size: int = PATCH_SIZE,
-    extent: float = PATCH_EXTENT,
-    pyramid: bool = True,
-) -> Float[Tensor, "n 3 {size} {size}"]:
-    """`glimpses` in plain torch: differentiable in the gazes, on any device, in the gazes' precision."""
-    return plain_glimpses(plain_views(pyramids, index, gazes, size, extent), gazes, size, extent, pyramid)
-
-
-class PlainViews(NamedTuple):
-    """What `plain_glimpses` samples: all pyramids, and of each gaze's image the tables; tensors of one device."""
-
-    buffer: Int16[Tensor, "values"]
-    offset: Int64[Tensor, "n levels"]
-    height: Int64[Tensor, "n levels"]
-    width: Int64[Tensor, "n levels"]
-    top: Int64[Tensor, "n"]
-    fill: Float[Tensor, "n 3"]
-    points: Float[Tensor, "points 2"]
-
-
-def plain_views(
+def plain_glimpses(
     pyramids: Pyramids,
     index: Int[np.ndarray | Tensor, "n"],
     like: Float[Tensor, "..."],
     size: int = PATCH_SIZE,
     extent: float = PATCH_EXTENT,
-) -> PlainViews:
-    """The tables of the images that gazes look at, on the device and in the precision of `like`."""
+    pyramid: bool = True,
+) -> Callable[[Tensor], Tensor]:
+    """`glimpses` as a function of the gazes, in plain torch: differentiable, as precise and on the device as `like` is.
+
+    The images go to that device once.
+    """
     index = torch.as_tensor(index, dtype=torch.int64)
     tables = (pyramids.offset, pyramids.height, pyramids.width)
     offset, height, width = (torch.from_numpy(t.astype(np.int64))[index].to(like.device) for t in tables)
-    return PlainViews(
-        torch.from_numpy(pyramids.store.values.view(np.int16)).to(like.device),
-        offset,
-        height,
-        width,
-        torch.from_numpy(pyramids.levels.astype(np.int64))[index].to(like.device) - 1,
-        torch.from_numpy(pyramids.fill)[index].to(like),
-        grid(size, extent).to(like),
-    )
+    buffer = torch.from_numpy(pyramids.store.values.view(np.int16)).to(like.device)
+    top = torch.from_numpy(pyramids.levels.astype(np.int64))[index].to(like.device) - 1
+    fill, points = torch.from_numpy(pyramids.fill)[index].to(like), grid(size, extent).to(like)
 
+    def seen_at(gazes: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 side side"]:
+        spacing = torch.hypot(gazes[:, 0], gazes[:, 1]) * (2 * extent / size)
+        level = torch.log2(spacing).clamp(min=0).minimum(top.to(gazes)) if pyramid else torch.zeros_like(spacing)
+        low = level.detach().floor().long().minimum(top)
+        share = (level - low).view(-1, 1, 1)
+        x, y = points.unbind(-1)
+        a, b, tx, ty = gazes.unsqueeze(1).unbind(-1)
+        column, row = a * x - b * y + tx, b * x + a * y + ty
 
-def plain_glimpses(
-    views: PlainViews,
-    gazes: Float[Tensor, "n 4"],
-    size: int = PATCH_SIZE,
-    extent: float = PATCH_EXTENT,
-    pyramid: bool = True,
-) -> Float[Tensor, "n 3 {size} {size}"]:
-    """`glimpses_reference` from tables at hand, without a copy between devices or a look at a value."""
-    buffer, offset, height, width, top, fill, points = views
-    spacing = torch.hypot(gazes[:, 0], gazes[:, 1]) * (2 * extent / size)
-    level = torch.log2(spacing).clamp(min=0).minimum(top.to(gazes)) if pyramid else torch.zeros_like(spacing)
-    low = level.detach().floor().long().minimum(top)
-    share = (level - low).view(-1, 1, 1)
-    x, y = points.unbind(-1)
-    a, b, tx, ty = gazes.unsqueeze(1).unbind(-1)
-    column, row = a * x - b * y + tx, b * x + a * y + ty
+        def bilinear(k: Tensor) -> Tensor:
+            """The bilinear interpolant of level k[n] at all points: [n, points, 3]."""
+            begin, h, w = (t.gather(1, k.unsqueeze(1)) for t in (offset, height, width))
+            px, py = column / 2.0 ** k.unsqueeze(1) - 0.5, row / 2.0 ** k.unsqueeze(1) - 0.5
+            j, i = px.detach().floor().clamp(-2, 1 << 24).long(), py.detach().floor().clamp(-2, 1 << 24).long()
+            fx, fy = (px - j).clamp(0, 1).unsqueeze(-1), (py - i).clamp(0, 1).unsqueeze(-1)
 
-    def bilinear(k: Tensor) -> Tensor:
-        """The bilinear interpolant of level k[n] at all points: [n, points, 3]."""
-        begin, h, w = (t.gather(1, k.unsqueeze(1)) for t in (offset, height, width))
-        px, py = column / 2.0 ** k.unsqueeze(1) - 0.5, row / 2.0 ** k.unsqueeze(1) - 0.5
-        j, i = px.detach().floor().clamp(-2, 1 << 24).long(), py.detach().floor().clamp(-2, 1 << 24).long()
-        fx, fy = (px - j).clamp(0, 1).unsqueeze(-1), (py - i).clamp(0, 1).unsqueeze(-1)
+            def tap(i: Tensor, j: Tensor) -> Tensor:
+                inside = (i >= 0) & (i < h) & (j >= 0) & (j < w)
+                place = begin + 3 * (i.clamp(min=0).minimum(h - 1) * w + j.clamp(min=0).minimum(w - 1))
+                raw = buffer[place.unsqueeze(-1) + torch.arange(3, device=place.device)].to(gazes)
+                value = torch.where(raw < 0, raw + 65536, raw) / 65535
+                return torch.where(inside.unsqueeze(-1), value, fill.unsqueeze(1))
 
-        def tap(i: Tensor, j: Tensor) -> Tensor:
-            inside = (i >= 0) & (i < h) & (j >= 0) & (j < w)
-            place = begin + 3 * (i.clamp(min=0).minimum(h - 1) * w + j.clamp(min=0).minimum(w - 1))
-            raw = buffer[place.unsqueeze(-1) + torch.arange(3, device=place.device)].to(gazes)
-            value = torch.where(raw < 0, raw + 65536, raw) / 65535
-            return torch.where(inside.unsqueeze(-1), value, fill.unsqueeze(1))
+            upper = tap(i, j) * (1 - fx) + tap(i, j + 1) * fx
+            lower = tap(i + 1, j) * (1 - fx) + tap(i + 1, j + 1) * fx
+            return upper * (1 - fy) + lower * fy
 
-        upper = tap(i, j) * (1 - fx) + tap(i, j + 1) * fx
-        lower = tap(i + 1, j) * (1 - fx) + tap(i + 1, j + 1) * fx
-        return upper * (1 - fy) + lower * fy
+        seen = bilinear(low) * (1 - share) + bilinear((low + 1).minimum(top)) * share
+        return seen.transpose(1, 2).reshape(-1, 3, size, size)
 
-    seen = bilinear(low) * (1 - share) + bilinear((low + 1).minimum(top)) * share
-    return seen.transpose(1, 2).reshape(-1, 3, size, size)
+    return seen_at
 
 
 def _arguments(index: np.ndarray | Tensor, gazes: Tensor) -> tuple[np.ndarray, np.ndarray]:

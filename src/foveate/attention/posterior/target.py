@@ -27,7 +27,7 @@ from foveate.attention.posterior.hmc import Box, LogDensityAndGradient
 from foveate.attention.posterior.prior import log_prior_reference, log_priors, prior_bounds, prior_rows
 from foveate.attention.settings import GazePrior
 from foveate.scenes.gaze import from_chart
-from foveate.scenes.glimpse import glimpses_with_jacobian, plain_glimpses, plain_views
+from foveate.scenes.glimpse import glimpses_with_jacobian, plain_glimpses
 from foveate.scenes.pyramid import Pyramids
 
 
@@ -114,12 +114,12 @@ def reference(targets: GazeTargets) -> LogDensityAndGradient:
     )
     mean, weight = mean / 65535, weight * 65535.0**2
     length, rows = torch.from_numpy(targets.length), torch.from_numpy(targets.prior)
-    views = plain_views(targets.pyramids, targets.index, mean, size, targets.extent)
+    glimpses = plain_glimpses(targets.pyramids, targets.index, mean, size, targets.extent, targets.pyramid)
 
     def logdensity_and_grad(position: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             q = position.detach().requires_grad_()
-            seen = plain_glimpses(views, from_chart(q, length), size, targets.extent, targets.pyramid)
+            seen = glimpses(from_chart(q, length))
             value = -0.5 * (weight * (seen - mean).square()).sum((1, 2, 3)) + log_prior_reference(q, rows)
             (gradient,) = torch.autograd.grad(value.sum(), q)
         return value.detach(), gradient
