@@ -14,7 +14,7 @@ one, and with its log.
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 Network = TypeVar("Network", bound=nn.Module)
 Batch = TypeVar("Batch")
 Memory = dict[str, Tensor]
+Tensors = list[Tensor] | tuple[Tensor, ...]
 MOMENTUM = 0.9
 CLIP = 2.0  # largest norm of a gradient: the product of the ShiftNet's two streams is not tame without
 
@@ -153,6 +154,7 @@ def train_network(
     """
     memory = {} if memory is None else memory
     state, losses = _restored(init(net, recipe), memory, books)
+    averaged = cast(Network, state.average.module)
     validate_every = books.report_every * max(recipe.steps // (8 * books.report_every), 1)
     with books.progress.phase(books.title, recipe.steps) as tick:
         while state.step < recipe.steps:
@@ -164,12 +166,12 @@ def train_network(
                 record = {"phase": books.name, "step": state.step, "loss": sum(losses) / len(losses)}
                 losses.clear()
                 if validate is not None and (state.step % validate_every == 0 or last):
-                    record |= validate(state.average.module)
+                    record |= validate(averaged)
                 books.log(record)
             if state.step % books.checkpoint_every == 0 or last:
                 _save(state, memory, losses, books)
             tick(state.step, loss=value.item())
-    return finite(state.average.module, books.title)
+    return finite(averaged, books.title)
 
 
 def finite(net: Network, title: str) -> Network:
@@ -183,11 +185,11 @@ def finite(net: Network, title: str) -> Network:
     return net
 
 
-def _averaging(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+def _averaging(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     """average <- k average + (1 - k) value, with k of the module's docstring; counts are taken over as they are."""
 
     @torch.no_grad()
-    def blend(averages: list[Tensor], values: list[Tensor], seen: Tensor | int) -> None:
+    def blend(averages: Tensors, values: Tensors, seen: Tensor | int) -> None:
         if averages[0].is_floating_point():
             torch._foreach_lerp_(averages, values, 1 - min(decay, int(seen) / (9 + int(seen))))
         else:
@@ -213,7 +215,7 @@ def _restored(state: TrainState, memory: Memory, books: Books) -> tuple[TrainSta
         return state, []
     tensors, meta = found
     if not any(name.startswith("optimiser.") for name in tensors):
-        raise BadInput(f"{books.title} was begun by an earlier version: begin anew with --overwrite")
+        raise BadInput(f"{books.title} was started by an earlier version: start again with --overwrite")
     memory.update(_under("memory.", tensors))
     state.net.load_state_dict(_under("net.", tensors))
     state.average.module.load_state_dict(_under("average.", tensors))
