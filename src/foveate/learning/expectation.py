@@ -117,7 +117,7 @@ def judge(attended: Attended, trust: Trust, first_round: bool) -> Verdict:
         elif float(attended.probability[k]) < floor:
             reasons.append("probability too low")
         elif attended.doubt[k]:
-            reasons.append("chains not believed")
+            reasons.append("MCMC did not converge")
         elif not (centre <= trust.centre and log_scale <= trust.log_scale and angle <= trust.angle):
             reasons.append("posterior too wide")
         else:

@@ -169,9 +169,9 @@ def _attended(models: Models, new: Gallery, run: RoundRun, settings: LearnSettin
     if kept is not None:
         tensors, meta = kept
         if "names" not in meta:
-            raise BadInput(f"round {run.number} was begun by an earlier version: begin anew with --overwrite")
+            raise BadInput(f"round {run.number} was started by an earlier version: start again with --overwrite")
         if meta["names"] != new.names:
-            raise BadInput(f"the scenes are not those that round {run.number} was begun with")
+            raise BadInput(f"the scenes are not those that round {run.number} was started with")
         places = Places(*(tensors[f"places.{name}"] for name in Places._fields))
         return Attended(**{name: tensors[name] for name in SAVED}, doubt=list(meta["doubt"]), places=places)
     attend = replace(settings.train.attend, seed=settings.seed)
