@@ -20,8 +20,7 @@ from foveate.demo.digits import KNOWN, write_digit_scenes
 from foveate.evaluation.bound import evaluate_bound
 from foveate.learning.learn import learn
 from foveate.learning.settings import LearnSettings, Trust
-from foveate.report.learning_story import tell_learning
-from foveate.report.training_story import tell_training
+from foveate.report.stories import save_learning_story, save_training_story
 from foveate.runtime.progress import Quiet
 from foveate.runtime.random import generator
 from foveate.scenes.folder import list_images, read_image, read_scenes
@@ -80,7 +79,7 @@ def test_models_are_trained_there_and_go_on_there_and_learn_there_and_are_told(d
         models, data = train(read, run, SETTINGS, Quiet(), device)
         places = [models.device, models.shiftnet.shift.weight.device, models.evidence.verifier.shift.weight.device]
         assert {place.type for place in places} == {device.type}
-        tell_training(run.story, models, data, SETTINGS.attend, Quiet())
+        save_training_story(run.story, models, data, SETTINGS.attend, Quiet())
         run.finish()
     settings = LearnSettings(
         rounds=1, shiftnet_steps=2, fine_steps=2, verifier_steps=2, tolerance=1e9,
@@ -90,7 +89,7 @@ def test_models_are_trained_there_and_go_on_there_and_learn_there_and_are_told(d
     with Run.claim(tmp_path / "learned") as run:
         better, gallery, rounds = learn(models, read_scenes(scenes, annotated=False), run, settings, Quiet(), None)
         assert len(rounds) == 1 and not rounds[0].undone and better.device.type == device.type
-        tell_learning(run.story, models, better, gallery, rounds, Quiet())
+        save_learning_story(run.story, models, better, gallery, rounds, Quiet())
         run.finish()
     again = Models.load(tmp_path / "learned")
     assert torch.equal(again.gdbn.grbm.W, better.gdbn.grbm.W.cpu())

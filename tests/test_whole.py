@@ -20,8 +20,8 @@ from foveate.demo.digits import KNOWN, write_digit_scenes
 from foveate.errors import BadInput
 from foveate.learning.learn import learn
 from foveate.learning.settings import LearnSettings, Trust
-from foveate.report.learning_story import tell_learning
 from foveate.report.page import write_report
+from foveate.report.stories import save_learning_story
 from foveate.runtime.progress import Quiet
 from foveate.scenes.folder import read_image, read_scenes
 from foveate.storage.config import to_table, write_toml
@@ -179,7 +179,7 @@ def test_a_round_that_blows_up_or_explains_less_is_undone_and_said(folder, run, 
     with Run.claim(tmp_path / "out") as out:
         models, gallery, rounds = learn(Models.load(run), read, out, lessons_of(**changes), heard)
         (only,) = rounds
-        tell_learning(out.story, Models.load(run), models, gallery, rounds, Quiet())
+        save_learning_story(out.story, Models.load(run), models, gallery, rounds, Quiet())
         out.finish()
     assert re.search(why, only.undone) and said == [f"round 1 undone: {only.undone}"]
     for name in MODELS:
@@ -219,7 +219,7 @@ def test_the_demo_tells_its_whole_story_and_does_nothing_twice(tmp_path, capfd, 
     monkeypatch.setitem(demo.BOUND, "quick", {"chains": 4, "temperatures": 20})
     assert foveate("demo", "--out", tmp_path / "demo", "--json") == 0
     figures = json.loads(capfd.readouterr().out)
-    assert {"known digits found (top1 at 0.5)", "oracle (nats a new digit)", "gap closed"} <= figures.keys()
+    assert {"known digits found (top1 at 0.5)", "oracle (nats per new digit)", "gap closed"} <= figures.keys()
     assert figures["page"] == str(tmp_path / "demo" / "report.html")
     page = (tmp_path / "demo" / "report.html").read_text()
     assert "known digits found" in page and "Looking for “digit”" in page
@@ -232,7 +232,7 @@ def test_the_demo_tells_its_whole_story_and_does_nothing_twice(tmp_path, capfd, 
     assert {path: path.stat().st_mtime_ns for path in before} == before
     for other in (["--seed", "1"], ["--preset", "standard"]):
         assert foveate("demo", "--out", tmp_path / "demo", *other) == 2
-        assert "was begun with" in capfd.readouterr().err.splitlines()[-1]
+        assert "was started with" in capfd.readouterr().err.splitlines()[-1]
 
 
 def is_model(path):

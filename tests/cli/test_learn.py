@@ -53,8 +53,8 @@ def heard(monkeypatch):
 
     stop = []
     fake = types.ModuleType("fake")
-    fake.learn, fake.tell_learning = learn, lambda story, *learned: None
-    for name in ("foveate.learning.learn", "foveate.report.learning_story"):
+    fake.learn, fake.save_learning_story = learn, lambda story, *learned: None
+    for name in ("foveate.learning.learn", "foveate.report.stories"):
         monkeypatch.setitem(sys.modules, name, fake)
     import foveate.cli.learn as command
     import foveate.report.page

@@ -67,8 +67,8 @@ def train(scenes, run, settings, progress, device):
     return None, None
 
 fake = types.ModuleType("fake")
-fake.train, fake.tell_training = train, lambda story, *trained: None
-sys.modules["foveate.training.train"] = sys.modules["foveate.report.training_story"] = fake
+fake.train, fake.save_training_story = train, lambda story, *trained: None
+sys.modules["foveate.training.train"] = sys.modules["foveate.report.stories"] = fake
 import foveate.report.page
 foveate.report.page.write_report = lambda path: path
 import foveate.cli.train as command
@@ -83,7 +83,7 @@ def fakes(monkeypatch):
 
     for module, name in ((command, "PRESETS"), (foveate.report.page, "write_report")):
         monkeypatch.setattr(module, name, getattr(module, name))  # put back at the end
-    for name in ("foveate.training.train", "foveate.report.training_story"):
+    for name in ("foveate.training.train", "foveate.report.stories"):
         monkeypatch.setitem(sys.modules, name, None)
     exec(compile(FAKE, "fake", "exec"), {"__name__": "fake"})
 

@@ -51,8 +51,8 @@ def learn(
     settings = settings_of(begun_with, PRESETS)  # what is wrong is refused before anything is read
     from foveate.attention.models import Models
     from foveate.learning.learn import learn as learn_models
-    from foveate.report.learning_story import tell_learning
     from foveate.report.page import write_report
+    from foveate.report.stories import save_learning_story
 
     started = time.monotonic()
     common.torch_device()  # it must be there before anything is claimed
@@ -72,7 +72,7 @@ def learn(
         models = Models.load(run).to(device)
         _, gallery, done = learned.complete(
             lambda run: learn_models(models, read, run, settings, progress(), old),
-            lambda story, made: tell_learning(story, models, *made, progress()),
+            lambda story, made: save_learning_story(story, models, *made, progress()),
             lambda path: note(f"page: {write_report(path)}"),
         )
         rounds = [_figures(each) for each in done]

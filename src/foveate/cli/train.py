@@ -50,7 +50,7 @@ def train(
     recipe = gather(config, preset, select, category, set_, common, unannotated=unannotated, group=group)
     settings = settings_of(recipe, PRESETS)  # what is wrong is refused before anything is read
     from foveate.report.page import write_report
-    from foveate.report.training_story import tell_training
+    from foveate.report.stories import save_training_story
     from foveate.scenes.examination import require_objects
     from foveate.training.train import train as train_models
 
@@ -73,7 +73,7 @@ def train(
         run.begin(configuration("train", scenes, recipe, settings, device=str(device), **found))
         run.complete(
             lambda run: train_models(read, run, settings, progress(), device),
-            lambda story, made: tell_training(story, *made, settings.attend, progress()),
+            lambda story, made: save_training_story(story, *made, settings.attend, progress()),
             lambda path: note(f"page: {write_report(path)}"),
         )
     seconds = round(time.monotonic() - started, 1)

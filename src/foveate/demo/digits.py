@@ -72,7 +72,7 @@ def handwriting() -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray, "n"]]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise MissingExtra("made scenes need photographs and digits: pip install 'foveate[demo]'") from None
+        raise MissingExtra("generated scenes need photographs and digits: pip install 'foveate[demo]'") from None
     cells, labels = load_digits(return_X_y=True)
     return np.asarray(cells).reshape(-1, 8, 8) / 16.0, np.asarray(labels)
 
@@ -80,7 +80,7 @@ def handwriting() -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray, "n"]]:
 def pool(classes: Sequence[int], split: str) -> Int[np.ndarray, "n"]:
     """Which of the digits a split may use; train and test have none in common."""
     if split not in ("train", "test"):
-        raise BadInput(f"split {split!r}: train or test is expected")
+        raise BadInput(f"split {split!r}: expected train or test")
     _, labels = handwriting()
     rows = np.arange(len(labels))
     half = rows < _FIRST_TEST_DIGIT if split == "train" else rows >= _FIRST_TEST_DIGIT

@@ -26,7 +26,7 @@ def photograph(name: str) -> UInt8[np.ndarray, "height width 3"]:
     try:
         from skimage import data
     except ImportError:
-        raise MissingExtra("made scenes need photographs and digits: pip install 'foveate[demo]'") from None
+        raise MissingExtra("generated scenes need photographs and digits: pip install 'foveate[demo]'") from None
     found = getattr(data, name)()
     found = found[0] if isinstance(found, tuple) else found
     return np.ascontiguousarray(np.repeat(found[:, :, None], 3, axis=2) if found.ndim == 2 else found[:, :, :3])

@@ -22,10 +22,9 @@ from foveate.evaluation.bound import evaluate_bound
 from foveate.learning.learn import Round, learn
 from foveate.learning.settings import PRESETS as LEARNING
 from foveate.learning.settings import LearnSettings
-from foveate.report.learning_story import tell_learning
 from foveate.report.page import write_report
 from foveate.report.results import BoundStory, LearnStory, TableStory
-from foveate.report.training_story import tell_scenes, tell_training
+from foveate.report.stories import save_learning_story, save_scenes_story, save_training_story
 from foveate.runtime.progress import Progress
 from foveate.scenes.folder import Scenes, read_scenes
 from foveate.storage.config import differences, read_toml, recorded, write_toml
@@ -53,7 +52,7 @@ def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dic
         The figures of the table, and seconds.
 
     Raises:
-        BadInput: OUT was begun with another preset or seed.
+        BadInput: OUT was started with another preset or seed.
     """
     out, started = Path(out), time.monotonic()
     story = out / "story"
@@ -81,7 +80,7 @@ def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dic
     for rounds in LearnStory.load_all(story):
         ends = {"bound_before": bounds["source"], "bound_after": bounds["learned"], "bound_oracle": bounds["oracle"]}
         replace(rounds, **ends).save(story)
-    figures = {**table, **{f"{name} (nats a new digit)": value for name, value in bounds.items()}, "gap closed": gap}
+    figures = {**table, **{f"{name} (nats per new digit)": value for name, value in bounds.items()}, "gap closed": gap}
     rows = [[name, round(value, 3)] for name, value in figures.items()]
     TableStory(["figure", "value"], rows, "On scenes that trained nothing.", "The demo's table").save(story)
     seconds = time.monotonic() - started
@@ -110,7 +109,7 @@ def _agree(path: Path, asked: dict[str, Any]) -> None:
     """Keep what a demo is begun with; what is asked when it goes on must be the same."""
     begun = read_toml(path) if path.exists() else {}
     for line in differences(begun, asked) if begun else []:
-        raise BadInput(f"{path.parent} was begun with {line}: name another --out")
+        raise BadInput(f"{path.parent} was started with {line}: name another --out")
     if not begun:
         write_toml(path, asked)
 
@@ -122,7 +121,7 @@ def _train(out: Path, preset: str, settings: TrainSettings, progress: Progress) 
             run.begin(_config("train", out / "scenes" / "train", preset, settings, scenes))
 
             def tell(story: Path, made: tuple[Models, TrainingData]) -> None:
-                tell_training(story, *made, settings.attend, progress, scenes.category or "")
+                save_training_story(story, *made, settings.attend, progress, scenes.category or "")
                 shutil.copytree(story, out / "story", dirs_exist_ok=True)
 
             run.complete(lambda run: train(scenes, run, settings, progress), tell, write_report)
@@ -137,7 +136,7 @@ def _learn(out: Path, preset: str, source: Models, settings: LearnSettings, prog
             run.begin(_config("learn", out / "scenes" / "new", preset, settings, scenes, replay=replay))
 
             def tell(story: Path, made: tuple[Models, Gallery, list[Round]]) -> None:
-                tell_learning(story, source, *made, progress)
+                save_learning_story(story, source, *made, progress)
                 shutil.copytree(story, out / "story", dirs_exist_ok=True)
 
             run.complete(lambda run: learn(source, scenes, run, settings, progress, known), tell, write_report)
@@ -156,7 +155,7 @@ def _oracle(out: Path, settings: TrainSettings, source: Models, progress: Progre
 def _found(
     story: Path, models: Models, gallery: Gallery, settings: TrainSettings, progress: Progress, name: str
 ) -> float:
-    figures = tell_scenes(story, models, gallery, range(len(gallery.names)), settings.attend, progress, name)
+    figures = save_scenes_story(story, models, gallery, range(len(gallery.names)), settings.attend, progress, name)
     return float(figures["top1"]["0.5"])
 
 

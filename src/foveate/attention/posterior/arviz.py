@@ -36,7 +36,7 @@ def to_arviz(posterior: Posterior | Tensor | np.ndarray, names: Sequence[str] | 
     draws = torch.as_tensor(posterior.draws if isinstance(posterior, Posterior) else posterior).double().cpu()
     draws = draws[None] if draws.ndim == 3 else draws
     if draws.ndim != 4 or draws.shape[-1] != 4:
-        raise BadInput(f"draws of shape {tuple(draws.shape)}: [gaze, chain, draw, 4] is expected")
+        raise BadInput(f"draws of shape {tuple(draws.shape)}: expected [gaze, chain, draw, 4]")
     labels = list(range(len(draws))) if names is None else list(names)
     if len(labels) != len(draws):
         raise BadInput(f"{len(labels)} names for the posteriors of {len(draws)} gazes")

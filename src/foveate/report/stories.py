@@ -1,8 +1,9 @@
-"""What a run keeps of a training for its page: patches, scenes attended step by step, figures.
+"""Computes what the page shows of a training and of learning, from models and scenes, and saves it as the run's story.
 
-Everything here is computed from the models and the scenes; nothing that computes needs it.
+Nothing that computes anything else needs it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,15 @@ from foveate.attention.found import Found
 from foveate.attention.models import Models
 from foveate.attention.posterior.refine import TOGETHER
 from foveate.attention.settings import AttendSettings
+from foveate.attention.shiftnet import follow
+from foveate.boltzmann.dbn import GaussianDBN
 from foveate.evaluation.localization import measure
 from foveate.evaluation.outcome import outcome
-from foveate.report.results import LocalizationStory, TrainingStory
+from foveate.learning.learn import Round
+from foveate.report.results import LearnRound, LearnStory, LocalizationStory, TrainingStory
 from foveate.report.story import FoundGaze, PatchStory, ScenesStory, SceneStory, Spread, Step
 from foveate.runtime.progress import Progress
+from foveate.runtime.random import generator
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import glimpses
 from foveate.training.data import TrainingData
@@ -34,9 +39,12 @@ DETAILED = 48  # scenes of a training that are attended for its page, among whic
 WALL = 120  # aligned crops shown
 AVERAGED = 400  # scenes and objects that an average is taken of
 CROP = 64  # side of a crop, pixels
+ROUND_SCENES = 8  # scenes of a round of learning
+ROUND_STEPS = 8  # of the ShiftNet, repeated for the page
+SAMPLES = 36
 
 
-def tell_training(
+def save_training_story(
     folder: Path,
     models: Models,
     data: TrainingData,
@@ -57,10 +65,10 @@ def tell_training(
     }
     rejected = [(name, why) for name, _, why in (line.partition(": ") for line in data.gallery.problems)]
     TrainingStory(facts=facts, rejected=rejected, rejected_total=len(rejected)).save(folder)
-    return tell_scenes(folder, models, data.gallery, data.held_out[:DETAILED], settings, progress, "held out")
+    return save_scenes_story(folder, models, data.gallery, data.held_out[:DETAILED], settings, progress, "held out")
 
 
-def tell_scenes(
+def save_scenes_story(
     folder: Path,
     models: Models,
     gallery: Gallery,
@@ -113,8 +121,7 @@ def scene_story(
     models: Models, gallery: Gallery, image: int, founds: Sequence[Found], min_probability: float
 ) -> SceneStory:
     """One scene: the best gaze step by step, and all that were found."""
-    pixels, truths = gallery.pyramids.level(image, 0), gallery.of(image)
-    steps, overlap = [], None
+    truths, steps, overlap = gallery.of(image), [], None
     if founds:
         best = founds[0]
         kinds = ["start"] + ["convnet"] * best.network_steps + ["hmc"] * (len(best.trail) - 1 - best.network_steps)
@@ -123,11 +130,9 @@ def scene_story(
             boxes = gaze.to_boxes(torch.from_numpy(best.u)[None].double())
             overlap = float(gaze.iou(boxes, gaze.to_boxes(truths)).max())
     shown = [f for f in founds if f.probability >= min_probability] or list(founds[:1])
-    return SceneStory(
-        name=gallery.names[image],
-        thumbnail=pixels,
-        width=pixels.shape[1],
-        height=pixels.shape[0],
+    return _story_of(
+        gallery,
+        image,
         truths=truths.tolist() if len(truths) else None,
         steps=steps,
         found=[FoundGaze(f.u.tolist(), f.probability, _spread(f)) for f in shown],
@@ -154,3 +159,71 @@ def _spread(found: Found) -> Spread | None:
     if found.posterior is None or len(found.posterior.draws) < 2:
         return None
     return Spread.from_draws(found.posterior.draws)
+
+
+def save_learning_story(
+    folder: Path, source: Models, learned: Models, new: Gallery, rounds: Sequence[Round], progress: Progress
+) -> LearnStory:
+    """Saves the story of learning; its bounds on known patches are filled in by who has such patches."""
+    before = [source, *(done.models for done in rounds)]
+    told = []
+    with progress.phase("report of the rounds", len(rounds) + 1) as tick:
+        for done, models in zip(rounds, before, strict=False):
+            told.append(_round(models, new, done))
+            tick(len(told))
+        last = rounds[-1].verdict.reasons if rounds else []
+        rejected = [(name, why) for name, why in zip(new.names, last, strict=False) if why]
+        story = LearnStory(
+            rounds=told,
+            start_mean=scene_mean(new),
+            samples_before=_samples(source.gdbn),
+            samples_after=_samples(learned.gdbn),
+            rejected=rejected,
+            rejected_total=len(rejected),
+        )
+        story.save(folder)
+        tick(len(rounds) + 1)
+    return story
+
+
+def _round(models: Models, new: Gallery, done: Round) -> LearnRound:
+    teaches = done.verdict.teaches
+    chosen = torch.tensor(teaches, dtype=torch.int64)
+    crops = glimpses(new.pyramids, chosen, done.attended.u[chosen], CROP)
+    refused = [k for k, why in enumerate(done.verdict.reasons) if why]
+    shown = sorted(teaches[: ROUND_SCENES - min(len(refused), ROUND_SCENES // 2)] + refused[: ROUND_SCENES // 2])
+    return LearnRound(
+        number=done.number,
+        attended_mean=crops.mean(0) if len(crops) else None,
+        scenes=[_scene(models, new, k, done) for k in shown],
+        accepted=len(teaches),
+        rejected=len(refused),
+        reasons=dict(Counter(done.verdict.reasons[k] for k in refused)),
+        bound=done.bound_before if done.undone else done.bound_after,
+        undone=done.undone,
+        bound_before=done.bound_before,
+    )
+
+
+def _scene(models: Models, new: Gallery, image: int, done: Round) -> SceneStory:
+    """A scene with the trail of the network from the single start, and the gaze that the search ended on."""
+    why, sides = done.verdict.reasons[image], (new.pyramids.width[image, 0], new.pyramids.height[image, 0])
+    start, index = gaze.covering(*map(int, sides)), torch.tensor([image])
+    trail = follow(models.shiftnet, models.canonical, new.pyramids, index, start, ROUND_STEPS)[:, 0]
+    u, found = done.attended.u[image], []
+    if torch.isfinite(u).all():
+        trail = torch.cat((trail, u[None]))
+        found = [FoundGaze(u=u.tolist(), probability=float(done.attended.probability[image]))]
+    kinds = ["start", *["convnet"] * (len(trail) - 1)]  # the search too ends where the network left it
+    steps, unused = story_steps(models, new, image, trail, kinds), f"not used: {why}" if why else ""
+    return _story_of(new, image, steps=steps, found=found, success=not why, note=unused)
+
+
+def _story_of(gallery: Gallery, image: int, **more: Any) -> SceneStory:
+    pixels = gallery.pyramids.level(image, 0)
+    return SceneStory(gallery.names[image], pixels, pixels.shape[1], pixels.shape[0], **more)
+
+
+def _samples(gdbn: GaussianDBN) -> Float[Tensor, "n 3 24 24"]:
+    drawn = gdbn.sample(SAMPLES, generator(0, "samples"), 200)
+    return gdbn.to_pixels(drawn).cpu().reshape(-1, 3, 24, 24)
