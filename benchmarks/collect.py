@@ -30,6 +30,7 @@ SPEED = ("ais", "pcd", "hmc", "shiftnet", "attend")
 OTHERS = {
     "memory": ["--quick"],
     "sbc": ["40"],
+    "check_folder": ["--images", "200"],
     "fuzz_reading": ["--annotations", "200", "--pictures", "60"],
     "faults": ["--trainings", "3", "--learnings", "3", "--attends", "3", "--claims", "2"],
 }

@@ -3,7 +3,7 @@
 Makes the folder (small JPEGs, and COCO, or one YOLO, labelme or VOC file an image), and runs `foveate check` in a
 process of its own.
 
-    python benchmarks/check.py [--images 10000] [--objects 5] [--layouts coco yolo labelme voc]
+    python benchmarks/check_folder.py [--images 10000] [--objects 5] [--layouts coco yolo labelme voc]
 """
 
 import argparse
@@ -113,7 +113,7 @@ def main():
             WRITERS[layout](folder, arguments.images, arguments.objects)
             seconds, processor, memory, found = measure(folder)
         print(f"{layout:10}{found['images']:>8}{found['objects']:>9}{seconds:>9.1f}{processor:>11.1f}{memory:>6.0f}")
-        worst = max(worst, seconds / 10, memory / 300)
+        worst = max(worst, processor / 10, memory / 300)  # the clock knows of other programs too
     sys.exit(1 if worst > 1 else 0)
 
 
