@@ -85,7 +85,7 @@ def test_samples_are_the_joints_mean_and_variance():
     """20,000 chains of 100 sweeps against sums over all h1; bounds of 5 standard errors."""
     n, model = 20_000, a_model()
     h1 = torch.tensor(list(itertools.product((0.0, 1.0), repeat=4)))
-    p = torch.softmax(-model.free_energy_h1(h1), 0)
+    p = torch.softmax(-model.rbm.free_energy(h1), 0)
     mu = model.grbm.visible_mean(h1)
     mean = p @ mu
     variance = p @ (mu - mean).square() + model.grbm.sigma.square()

@@ -73,7 +73,7 @@ def test_annealed_log_z_and_the_exact_one_agree(digits, monkeypatch):
         GaussianRBMEstimator(12, n_iter=5, random_state=0).fit(StandardScaler().fit_transform(X)),
     ):
         exact, annealed = rbm.log_z(), clone(rbm).set_params(temperatures=2000)
-        monkeypatch.setattr("foveate.boltzmann.estimator_base.enumerable", lambda machine: False)
+        monkeypatch.setattr("foveate.boltzmann.estimators.enumerable", lambda machine: False)
         annealed.fit(X if isinstance(rbm, BernoulliRBMEstimator) else StandardScaler().fit_transform(X))
         assert annealed.log_z() == pytest.approx(exact, abs=0.2)
         assert annealed.log_z() != exact
@@ -190,7 +190,7 @@ def test_numbers_that_are_no_probabilities_are_refused_with_what_to_do(digits):
 def test_scores_that_rest_on_too_short_an_annealing_warn(digits, monkeypatch):
     """A machine of two modes, all on and all off, which one step of annealing doesn't lead to in equal parts."""
     X, _ = digits
-    for module in ("estimator_base", "log_z.bracket", "log_z.model_samples"):
+    for module in ("estimators", "log_z.bracket", "log_z.model_samples"):
         monkeypatch.setattr(f"foveate.boltzmann.{module}.enumerable", lambda machine: False)
     for kind in (BernoulliRBMEstimator, GaussianRBMEstimator):
         rbm = kind(8, n_iter=0, random_state=0, temperatures=1).fit(X)

@@ -46,10 +46,6 @@ class Spin(Units):
         up = ((1 + s) / 2).sum(0) + smoothing
         return (0.5 * (torch.log(up) - torch.log(len(s) + 2 * smoothing - up)),)
 
-    def scattered(self, typical, base, generator):
-        mean = torch.cat([typical, torch.tanh(base[0]).expand_as(typical), torch.zeros_like(typical), -typical])
-        return 2 * (torch.rand(mean.shape, generator=generator) < (1 + mean) / 2).float() - 1
-
     def states(self, index, units):
         return 2 * ((index[:, None] >> torch.arange(units)) & 1).double() - 1
 

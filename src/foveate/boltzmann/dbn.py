@@ -94,10 +94,6 @@ class GaussianDBN(nn.Module):
         """One mean-field pass up and down the first layer: mu(h1) at h1 = E[h1 | v]."""
         return self.grbm.visible_mean(self.grbm.hidden_mean(v))
 
-    def free_energy_h1(self, h1: Float[Tensor, "batch hidden1"]) -> Float[Tensor, " batch"]:
-        """-log p*(h1), h2 summed out: -(b2.h1 + sum_j softplus(c2_j + h1.W2_j)); log p(h1) = -this - log Z."""
-        return self.rbm.free_energy(h1)
-
     def log_joint(
         self, v: Float[Tensor, "#batch visible"], h1: Float[Tensor, "batch hidden1"]
     ) -> Float64[Tensor, " batch"]:

@@ -11,7 +11,7 @@ from foveate.boltzmann.draws import Numbered, Random, gaussian_units
 from foveate.boltzmann.log_z.fused_path import FusedPath
 from foveate.boltzmann.log_z.path import Affine, Path
 from foveate.boltzmann.rbm import BinaryHidden
-from foveate.boltzmann.training.ascent import CentredAscent
+from foveate.boltzmann.training.centred import CentredAscent
 from foveate.boltzmann.training.settings import Rule
 from foveate.boltzmann.units import GAUSSIAN, Natural
 from foveate.runtime.random import generator

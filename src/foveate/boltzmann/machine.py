@@ -136,6 +136,15 @@ class Machine(nn.Module, ABC):
         """Natural parameters of the base's visible and hidden units."""
         return self.visible.fitted(data, smoothing), self.hidden.fitted(self.hidden_mean(data), smoothing)
 
+    def scattered(self, data: Float[Tensor, "n visible"], generator: torch.Generator) -> Float[Tensor, "rows visible"]:
+        """[4 n, visible] states in four kinds of places, n each, for chains that start apart: a Gibbs sweep from data,
+        and v given hidden units with the means of all data, anywhere, and opposite to those of data."""
+        eta = self.hidden_natural(data)
+        places = (eta, self.hidden.fitted(self.hidden.mean(eta), 1.0), *((k * eta[0], *eta[1:]) for k in (0, -1)))
+        random = Generated(generator)
+        draws = [self.hidden.draw(tuple(x.expand_as(eta[0]) for x in place), random) for place in places]
+        return torch.cat([self.draw_visible(h, random) for h in draws])
+
     def exactly(self) -> Any:
         """A copy in float64 on the CPU."""
         return copy.deepcopy(self).to("cpu", torch.float64)
@@ -200,15 +209,15 @@ class Machine(nn.Module, ABC):
             BadInput: It is no matrix of as many columns as there are visible units, or empty, or not all finite, or the
                 units don't take it.
         """
-        if not isinstance(data, Tensor | np.ndarray):
-            raise BadInput(f"data of type {type(data).__name__}: expected a numpy array or a torch tensor")
         like = next(self.parameters())
-        try:
-            rows = torch.as_tensor(data)
-        except TypeError as error:
-            raise BadInput(f"data of type {getattr(data, 'dtype', type(data))}: expected numbers") from error
-        if rows.is_complex() or rows.ndim != 2 or rows.shape[1] != self.n_visible:
-            raise BadInput(f"data of shape {list(rows.shape)}, {rows.dtype}: expected [N, {self.n_visible}], real")
-        rows = rows.to(like)
+        if isinstance(data, np.ndarray) and data.dtype.kind in "biuf":
+            kept = data.dtype.kind == "f" and data.dtype.itemsize <= 4  # the rest is whole, or overflows, in float64
+            data = torch.from_numpy(np.array(data, np.float32 if kept else np.float64, order="C"))
+        if not isinstance(data, Tensor) or data.is_complex():
+            kind = getattr(data, "dtype", type(data).__name__)
+            raise BadInput(f"data of type {kind}: expected a numpy array or a torch tensor of real numbers")
+        if data.ndim != 2 or data.shape[1] != self.n_visible:
+            raise BadInput(f"data of shape {list(data.shape)}: expected [N, {self.n_visible}]")
+        rows = data.to(like)
         self.visible.check(rows)
         return rows

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from foveate.boltzmann.draws import Numbered, bernoulli_units, mean_units
 from foveate.boltzmann.machine import Machine
-from foveate.boltzmann.training.ascent import CentredAscent
+from foveate.boltzmann.training.centred import CentredAscent
 from foveate.boltzmann.units import BINARY, Natural, Units
 from foveate.errors import BadInput
 from foveate.runtime.random import generator

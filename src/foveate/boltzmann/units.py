@@ -54,10 +54,12 @@ class Units(ABC):
     def fitted(self, s: Float[Tensor, "m units"], smoothing: float) -> Natural:
         """[units] natural parameters with the moments of states (or means) s, smoothed so that nothing is certain."""
 
-    @abstractmethod
-    def scattered(self, typical: Float[Tensor, "m units"], base: Natural, generator: torch.Generator) -> Tensor:
+    def scattered(
+        self, typical: Float[Tensor, "m units"], base: Natural, generator: torch.Generator
+    ) -> Float[Tensor, "rows units"] | None:
         """[4 m, units] states in four kinds of places, m each, for ensembles that start apart: at typical states, at
-        draws of a base [units], farther out, and opposite to the typical ones."""
+        draws of a base [units], anywhere, opposite to the typical ones; None: better had by way of the other layer."""
+        return None
 
     def states(self, index: Int64[Tensor, " n"], units: int) -> Float[Tensor, "n units"]:
         """Some of the states_each ** units states of a layer, by number, in float64."""
@@ -98,7 +100,9 @@ class Binary(Units):
         on = s.sum(0) + smoothing  # imaginary observations of either state (Laplace)
         return (torch.log(on) - torch.log(len(s) + 2 * smoothing - on),)
 
-    def scattered(self, typical: Float[Tensor, "m units"], base: Natural, generator: torch.Generator) -> Tensor:
+    def scattered(
+        self, typical: Float[Tensor, "m units"], base: Natural, generator: torch.Generator
+    ) -> Float[Tensor, "rows units"]:
         even = torch.full_like(typical, 0.5)
         mean = torch.cat([typical, torch.sigmoid(base[0]).to(typical).expand_as(typical), even, 1 - typical])
         return (torch.rand(mean.shape, generator=generator) < mean).to(typical)
@@ -141,12 +145,6 @@ class Gaussian(Units):
         usual = squares.mean().clamp(min=torch.finfo(s.dtype).tiny)  # imaginary observations as wide as all are
         variance = (squares.sum(0) + smoothing * usual) / (len(s) + smoothing)
         return mean / variance, 1 / variance
-
-    def scattered(self, typical: Float[Tensor, "m units"], base: Natural, generator: torch.Generator) -> Tensor:
-        e, precision = (value.to(typical) for value in base)
-        mean, deviation = e / precision, precision.rsqrt()
-        away = torch.randn((2, *typical.shape), generator=generator).to(typical) * deviation
-        return torch.cat([typical, mean + away[0], mean + 2 * away[1], 2 * mean - typical])
 
 
 BINARY, GAUSSIAN = Binary(), Gaussian()

@@ -16,6 +16,8 @@ GONE: dict[str, Any] = {
     "gdbn.batch_size": 128,
     "gdbn.chains": 128,
     "gdbn.looks2": 3,
+    "gdbn.first.persistent_from": 1.0,
+    "gdbn.second.persistent_from": 1.0,
     "ranking.mixed": 0.12,
     "ranking.windows": 6,
     "posterior.jitter": 0.3,

@@ -6,11 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import softplus
 
 from foveate.boltzmann.bernoulli import BernoulliRBM
 from foveate.boltzmann.training.combs import COUNTS, SPANS, fit_comb, lay_out, loss_table, quantiles, share_out
 from foveate.boltzmann.training.starts import lay_combs, start_from_combs, start_small
-from foveate.boltzmann.training.thermometers import prior_log_z, start_from_prior, thermometers
+from foveate.boltzmann.training.thermometers import ORDER, start_from_prior, thermometers
 from foveate.errors import BadInput
 
 RAMP = quantiles(np.random.default_rng(0).normal(size=200_000))
@@ -117,6 +118,27 @@ def test_the_second_layers_start_gives_each_level_its_share_of_the_data():
     for run in runs:
         out_of_order = (hs[:, run].diff(dim=1) > 0).any(1)
         assert float(p[out_of_order].sum()) < 0.02
+
+
+def prior_log_z(machine: BernoulliRBM, runs: list[slice], used: int) -> float:
+    """log Z of a machine as `start_from_prior` leaves it, random units without weight: a product over groups.
+
+    A group of n units sums e^S(N) times the N-th elementary symmetric polynomial of e^b, by its recurrence.
+    """
+    b = machine.b.double()
+    log_z = float(softplus(machine.c.double()[used:]).sum())
+    grouped = torch.zeros(len(b), dtype=torch.bool)
+    for run in runs:
+        grouped[run] = True
+        n = run.stop - run.start
+        polynomial = torch.full((n + 1,), -torch.inf, dtype=torch.float64)
+        polynomial[0] = 0
+        for bias in b[run]:
+            polynomial[1:] = torch.logaddexp(polynomial[1:], polynomial[:-1] + bias)
+        count = torch.arange(n + 1, dtype=torch.float64)
+        convex = softplus(ORDER * (count[:, None] - torch.arange(1, n, dtype=torch.float64))).sum(1)
+        log_z += float(torch.logsumexp(polynomial + convex, 0))
+    return log_z + float(softplus(b[~grouped]).sum())
 
 
 def test_the_second_layers_log_z_in_closed_form_is_the_sum_over_all_states():

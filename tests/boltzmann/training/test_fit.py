@@ -74,3 +74,51 @@ def test_numbers_that_no_binary_unit_takes_are_refused(digits):
     with pytest.raises(BadInput, match="data from 0 to 16: binary units take 0 to 1"):
         train_rbm(machine, digits)
     assert not machine.W.any()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        np.asarray,
+        lambda x: x.astype(bool),
+        lambda x: x.astype(np.uint8),
+        lambda x: x.astype(">f4"),
+        lambda x: x[::-1][::-1],
+        torch.from_numpy,
+        lambda x: torch.from_numpy(x).bool(),
+        lambda x: torch.from_numpy(x).half(),
+    ],
+)
+def test_any_type_of_numbers_is_learned_from_alike(made):
+    binary = (np.random.default_rng(0).random((60, 6)) < 0.4).astype(np.float64)
+    learned = train_rbm(BernoulliRBM(6, 3), made(binary), epochs=2, seed=1)
+    assert torch.equal(learned.W, train_rbm(BernoulliRBM(6, 3), torch.from_numpy(binary).float(), epochs=2, seed=1).W)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (np.array([["a"] * 6]), "data of type <U1: expected"),
+        (np.zeros((3, 6), complex), "data of type complex128: expected"),
+        (np.zeros(6), r"data of shape \[6\]: expected \[N, 6\]"),
+        (np.full((3, 6), 200, np.uint8), "data from 200 to 200: binary units take 0 to 1"),
+        (np.full((3, 6), 1e300), "finite numbers only"),
+    ],
+)
+def test_what_can_t_be_learned_from_is_refused_in_one_line(wrong, said):
+    with pytest.raises(BadInput, match=said) as caught:
+        train_rbm(BernoulliRBM(6, 3), wrong)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-3, 1e4])
+def test_a_gaussian_machine_learns_the_same_density_at_any_scale_but_for_the_jacobian(scale):
+    source = torch.Generator().manual_seed(0)
+    data = torch.randn(400, 5, generator=source) @ torch.randn(5, 5, generator=source) + 1
+    reached = []
+    for factor in (1.0, scale):
+        machine, rows = GaussianBernoulliRBM(5, 6), data.double() * factor
+        train_rbm(machine, rows, "pcd", epochs=10, seed=1)
+        exact = machine.exactly()
+        reached.append(float(-exact.free_energy(rows).mean()) - log_z_exact(machine) + 5 * np.log(factor))
+    assert reached[1] == pytest.approx(reached[0], abs=1e-3)

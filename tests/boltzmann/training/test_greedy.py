@@ -51,7 +51,7 @@ def same(a: GaussianDBN, b: GaussianDBN) -> bool:
 def bound(model: GaussianDBN, v: torch.Tensor) -> float:
     """The exact mean log p(v), every h1 summed."""
     hs = torch.tensor(list(itertools.product((0.0, 1.0), repeat=model.grbm.n_hidden)))
-    top = -model.free_energy_h1(hs).double()
+    top = -model.rbm.free_energy(hs).double()
     top -= torch.logsumexp(top, 0)
     total = torch.stack([
         torch.logsumexp(top + model.grbm.log_prob_given_hidden(row.expand(len(hs), -1), hs).double(), 0) for row in v

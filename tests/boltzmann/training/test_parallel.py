@@ -39,7 +39,7 @@ for kind, data in ((BernoulliRBM, binary), (GaussianBernoulliRBM, real)):
         for resumed in (False, True):
             machine = kind(6, 5)
             machine.W.data.normal_(0, 0.3, generator=torch.Generator().manual_seed(processes.rank))
-            plan = Plan(rule, method, 3, batch_size=30, chains=13, persistent_from=0.7)
+            plan = Plan(rule, method, 3, batch_size=30, chains=13)
             if resumed:
                 state, epochs = kept[1]
                 found[f"{kind.__name__} {method} chains"] = state.hidden

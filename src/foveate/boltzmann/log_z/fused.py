@@ -163,7 +163,7 @@ def gaussian_visible_pass(product, e_base, e_change, precision_base, precision_c
 
 @njit(cache=True, error_model="numpy", nogil=True)
 @no_type_check
-def swap_pass(rows_by_level, ladder, slope, step, key, swapped, was_at_bottom):
+def swap_pass(rows_by_level, ladder, slope, step, key, was_at_bottom):
     """Offer neighbouring levels of each ensemble to exchange their states (Geyer 1991; Swendsen and Wang 1986).
 
     log p*_beta(v, h) is linear in beta with slope d, so an exchange between levels a and b is accepted with probability
@@ -175,7 +175,6 @@ def swap_pass(rows_by_level, ladder, slope, step, key, swapped, was_at_bottom):
         slope: [rows] float64, d log p*_beta(v, h) / d beta.
         step: Counter.
         key: uint64 of the random numbers.
-        swapped: [levels - 1] int64, counts of accepted exchanges, added to.
         was_at_bottom: [rows] uint8, whether a row has been at level 0 since it was last at the top; changed in place.
 
     Returns:
@@ -191,7 +190,6 @@ def swap_pass(rows_by_level, ladder, slope, step, key, swapped, was_at_bottom):
             uniform = np.float64(unit_at(_U(e * levels + level), low, high)) + 2.0**-25
             if np.log(uniform) < log_ratio:
                 rows_by_level[e, level], rows_by_level[e, level + 1] = above, below
-                swapped[level] += 1
         was_at_bottom[rows_by_level[e, 0]] = 1
         top = rows_by_level[e, levels - 1]
         arrived += was_at_bottom[top]

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from foveate.boltzmann.log_z.exact import enumerable, exact_samples
 from foveate.boltzmann.log_z.schedules import adaptive, pilot_spread
-from foveate.boltzmann.log_z.tempering import ENSEMBLES, LEVELS, TemperingState, temper
+from foveate.boltzmann.log_z.tempering import ENSEMBLES, LEVELS, TemperingState, starts_apart, temper
 from foveate.boltzmann.machine import Machine
+from foveate.runtime.random import generator
 
 R_HAT_LIMIT = 1.1
 """Above it, ensembles of parallel tempering disagree."""
@@ -87,11 +88,16 @@ def draw_model_samples(
     if enumerable(machine):
         drawn = exact_samples(machine, range(chains + TYPICAL), seed)
         return ModelSamples(drawn[:chains], drawn[chains:], torch.arange(chains), exact=True)
-    path = machine.path(data)
+    known = data
+    if machine.visible.states_each is None:  # the base must reach wherever the machine's mass may be
+        some = data[: ENSEMBLES * LEVELS]
+        known = torch.cat([data, machine.scattered(some, generator(seed, "scattered"))])
+    path = machine.path(known)
     ladder = adaptive(LEVELS - 1, pilot_spread(path, seed))
+    starts = starts_apart(machine, path, data, LEVELS, seed)
     each = math.ceil(chains / ENSEMBLES)
     draws = max(each, math.ceil(TYPICAL / ENSEMBLES))
-    tempered = temper(path, ladder, data, draws, max(sweeps, 2 * draws), seed, state, tick, keep)
+    tempered = temper(path, ladder, starts, draws, max(sweeps, 2 * draws), seed, state, tick, keep)
     spaced = torch.linspace(0, draws - 1, each, dtype=torch.float64).round().long()
     return ModelSamples(
         v=tempered.samples[spaced].flatten(0, 1)[:chains],

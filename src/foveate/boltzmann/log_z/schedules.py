@@ -22,12 +22,12 @@ PILOT_STEPS = 1000
 
 def linear(temperatures: int) -> Float[Tensor, " steps"]:
     """temperatures + 1 equally spaced values, 0 and 1 included."""
-    return _rounded(np.linspace(0, 1, _checked(temperatures) + 1))
+    return _rounded(np.linspace(0, 1, temperatures + 1))
 
 
 def sigmoid(temperatures: int, steepness: float = 4.0) -> Float[Tensor, " steps"]:
     """Denser at both ends: a logistic curve of t in [-steepness, steepness], scaled to run from 0 to 1."""
-    curve = 1 / (1 + np.exp(-steepness * np.linspace(-1, 1, _checked(temperatures) + 1)))
+    curve = 1 / (1 + np.exp(-steepness * np.linspace(-1, 1, temperatures + 1)))
     return _rounded((curve - curve[0]) / (curve[-1] - curve[0]))
 
 
@@ -50,7 +50,7 @@ def adaptive(temperatures: int, spread: Float[Tensor, " bins"]) -> Float[Tensor,
         return linear(temperatures)
     length = np.concatenate([[0], np.cumsum(np.maximum(deviation, 0.05 * mean))])
     edges = np.linspace(0, 1, len(length))
-    return _rounded(np.interp(np.linspace(0, length[-1], _checked(temperatures) + 1), length, edges))
+    return _rounded(np.interp(np.linspace(0, length[-1], temperatures + 1), length, edges))
 
 
 def make_schedule(path: Path, schedule: str, temperatures: int, seed: int) -> Float[Tensor, " steps"]:
@@ -101,12 +101,6 @@ def pilot_spread(path: Path, seed: int, steps: int = PILOT_STEPS, bins: int = 50
 
 FIXED: dict[str, Callable[[int], Tensor]] = {"linear": linear, "sigmoid": sigmoid}
 """Schedules that need no pilot, by name."""
-
-
-def _checked(temperatures: int) -> int:
-    if temperatures < 1:
-        raise BadInput(f"temperatures = {temperatures}: expected at least 1")
-    return temperatures
 
 
 def _rounded(betas: np.ndarray) -> Tensor:

@@ -1,8 +1,8 @@
 """Parallel tempering of a machine: samples of the model that needn't cross its barriers at its own temperature.
 
-Several ensembles of replicas run along a `Path`, one replica a level; neighbours exchange states. The bottom
-level is the path's base, which is drawn afresh at every sweep, so a state that comes up from there is new. Ensembles
-that start in different places and end up telling different stories show that the samples can't be trusted.
+Several ensembles of replicas run along a `Path`, one replica a level; neighbours exchange states. The bottom level is
+the path's base, which is drawn afresh at every sweep, so a state that comes up from there is new. Ensembles that start
+in different places and end up telling different stories show that the samples can't be trusted.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from foveate.boltzmann.draws import Counted
 from foveate.boltzmann.log_z.ais import segment_steps
 from foveate.boltzmann.log_z.fused import swap_pass
 from foveate.boltzmann.log_z.path import Path
+from foveate.boltzmann.machine import Machine
 from foveate.runtime.precision import full_precision
 from foveate.runtime.random import key
 from foveate.runtime.workers import one_thread_each
 
 ENSEMBLES = 4
-"""Independent ensembles, which start in different places: at the data given, at draws of the base, farther out (fair
-coins), and opposite to the data (`Units.scattered`)."""
+"""Independent ensembles, which start in different places (`starts_apart`)."""
 
 LEVELS = 25
 """Inverse temperatures of each, 0 and 1 included."""
@@ -41,7 +41,6 @@ class TemperingState(NamedTuple):
         slope: [rows] float64, the visible part of d log p*_beta(v, h) / d beta.
         rows_by_level: [ensembles, levels] which row is at which level.
         was_at_bottom: [rows] uint8.
-        swapped: [levels - 1] accepted exchanges so far.
         arrivals: [] states that came up from the bottom to the top so far.
         samples: [draws, ensembles, V], stored alike (zeros where not drawn yet).
         statistics: [sweeps, ensembles, STATISTICS] of the top level (zeros where not reached yet).
@@ -52,7 +51,6 @@ class TemperingState(NamedTuple):
     slope: Tensor
     rows_by_level: Tensor
     was_at_bottom: Tensor
-    swapped: Tensor
     arrivals: Tensor
     samples: Tensor
     statistics: Tensor
@@ -67,19 +65,17 @@ class Tempered(NamedTuple):
         r_hat: Largest split R-hat over the statistics, second half of the sweeps; 1 when the ensembles agree, NaN where
             nothing moves.
         arrivals: How many states came up from the bottom to the top, all ensembles together.
-        swap_rate: [levels - 1] share of the exchanges offered that were accepted.
     """
 
     samples: Float[Tensor, "draws ensembles visible"]
     r_hat: float
     arrivals: int
-    swap_rate: Float[Tensor, " pairs"]
 
 
 def temper(
     path: Path,
     ladder: Float[Tensor, " levels"],
-    starts: Float[Tensor, "n visible"],
+    starts: Float[Tensor, "rows V"],
     draws: int,
     sweeps: int,
     seed: int,
@@ -92,7 +88,7 @@ def temper(
     Args:
         path: To the machine, on the CPU.
         ladder: Ascending inverse temperatures from 0 to 1.
-        starts: Visible states (or means) that show what is typical; see ENSEMBLES.
+        starts: Visible states of all replicas, as the path has them, ensemble by ensemble.
         draws: Samples of each ensemble, at most half the sweeps.
         sweeps: Gibbs sweeps of every replica, each followed by exchanges.
         seed: Of all random numbers.
@@ -102,7 +98,7 @@ def temper(
     """
     with full_precision(), one_thread_each(), torch.no_grad():
         if state is None:
-            state = _begin(path, len(ladder), starts, draws, sweeps, seed)
+            state = _begin(path, len(ladder), starts, draws, sweeps)
         run = _Tempering(path, ladder, state, seed)
         while run.done < sweeps:
             run.advance(min(run.done + segment_steps(path, ENSEMBLES * len(ladder)), sweeps))
@@ -110,12 +106,10 @@ def temper(
             tick(run.done)
         state = run.state()
     half = state.statistics[sweeps // 2 :]
-    offered = ENSEMBLES * torch.tensor([(sweeps + 1 - level % 2) // 2 for level in range(len(ladder) - 1)])
     return Tempered(
         samples=path.leave(state.samples.flatten(0, 1).float()).unflatten(0, state.samples.shape[:2]),
         r_hat=max((split_r_hat(half[..., i].T) for i in range(STATISTICS)), key=_worst),
         arrivals=int(state.arrivals),
-        swap_rate=state.swapped / offered.clamp(min=1),
     )
 
 
@@ -139,19 +133,27 @@ def _worst(r_hat: float) -> float:
     return -1.0 if np.isnan(r_hat) else r_hat
 
 
-def _begin(path: Path, levels: int, starts: Tensor, draws: int, sweeps: int, seed: int) -> TemperingState:
-    """Each ensemble starts in a place of its own, so that their agreement says something."""
-    rows, (width, _), visible = ENSEMBLES * levels, path.shape, path.machine.visible
+def starts_apart(
+    machine: Machine, path: Path, data: Float[Tensor, "n visible"], levels: int, seed: int
+) -> Float[Tensor, "rows V"]:
+    """Visible states for `temper`, each ensemble's in places of its own, so that their agreement says something.
+
+    They are near data, near the base, anywhere, and opposite to the data; of units whose states can't be counted by way
+    of the hidden ones, so that every mode of a mixture may be among them.
+    """
     generator = torch.Generator().manual_seed(key(seed, "tempering start"))
-    chosen = torch.randint(len(starts), (levels,), generator=generator)
-    typical = path.enter(starts.to("cpu", torch.float32)[chosen])
-    v = visible.scattered(typical, path.base(), generator)
+    typical = data[torch.randint(len(data), (levels,), generator=generator).to(data.device)]
+    there = path.machine.visible.scattered(path.enter(typical.cpu()), path.base(), generator)
+    return path.enter(machine.scattered(typical, generator).cpu()) if there is None else there
+
+
+def _begin(path: Path, levels: int, starts: Tensor, draws: int, sweeps: int) -> TemperingState:
+    rows, (width, _), visible = ENSEMBLES * levels, path.shape, path.machine.visible
     return TemperingState(
-        v=v.to(visible.stored),
-        slope=path.slope(v),
+        v=starts.to(visible.stored),
+        slope=path.slope(starts),
         rows_by_level=torch.arange(rows).reshape(ENSEMBLES, levels).clone(),
         was_at_bottom=torch.zeros(rows, dtype=torch.uint8),
-        swapped=torch.zeros(levels - 1, dtype=torch.int64),
         arrivals=torch.zeros((), dtype=torch.int64),
         samples=torch.zeros((draws, ENSEMBLES, width), dtype=visible.stored),
         statistics=torch.zeros((sweeps, ENSEMBLES, STATISTICS), dtype=torch.float64),
@@ -179,11 +181,11 @@ class _Tempering:
 
     def advance(self, until: int) -> None:
         path, kept = self.path, self.kept
-        rows, bottom, swapped = (x.numpy() for x in (kept.rows_by_level, kept.was_at_bottom, kept.swapped))
+        rows, bottom = kept.rows_by_level.numpy(), kept.was_at_bottom.numpy()
         for sweep in range(self.done, until):
             h, coupling = path.tempered(self.v, self.beta, Counted(self.keys, 2 * sweep))
             slope = (self.slope + coupling).numpy()
-            self.arrivals += swap_pass(rows, self.ladder, slope, sweep, self.swap_key, swapped, bottom)
+            self.arrivals += swap_pass(rows, self.ladder, slope, sweep, self.swap_key, bottom)
             self._set_betas()
             self.v, self.slope = path.visible(h, self.beta, Counted(self.keys, 2 * sweep + 1))
             top = rows[:, -1]

@@ -115,19 +115,9 @@ def init(
     offsets, size = learned.ascent.offsets(learned, data), max(1.0, float(data.square().mean().sqrt()))
     nothing = data.new_empty(0, machine.n_hidden)
     state = CDState(learned, velocity, None, average, offsets, nothing, seed, 0, chains, size)
-    return state._replace(hidden=_begin_chains(state, data, -1, processes))
-
-
-def restart_chains(state: CDState, data: Float[Tensor, "batch visible"], processes: Processes = ALONE) -> CDState:
-    """Persistent chains begun anew from data, as many as there were."""
-    return state._replace(hidden=_begin_chains(state, data, -2 - state.step, processes))
-
-
-def _begin_chains(state: CDState, data: Tensor, step: int, processes: Processes) -> Tensor:
-    """This process's chains, each begun at the row of its number."""
-    mine = processes.share(state.n_chains)
+    mine = processes.share(chains)  # each begins at the row of its number
     rows = torch.arange(mine.start, mine.stop, device=data.device) % len(data)
-    return state.machine.hidden_step(data[rows], Numbered(draw_key(state.seed, step, 0), mine.start))
+    return state._replace(hidden=learned.hidden_step(data[rows], Numbered(draw_key(seed, -1, 0), mine.start)))
 
 
 def gather(state: CDState, processes: Processes) -> CDState:
@@ -226,10 +216,7 @@ def _learn(
     state: CDState, samples: Samples, hidden: Tensor, rule: Rule, processes: Processes
 ) -> tuple[CDState, CDInfo]:
     """A step up from samples of (v, E[h | v]) under data and model."""
-    machine = state.machine
-    offsets, learned = machine.ascent.learn(
-        machine, state.velocity, state.average, state.fast, samples, state.offsets, rule, state.step, processes
-    )
+    offsets, learned = state.machine.ascent.learn(state, samples, rule, processes)
     failed = _failed(state, learned.change)
     info = CDInfo(learned.change, learned.motion, learned.hidden_data, failed)
     return state._replace(offsets=offsets, hidden=hidden, step=state.step + 1), info

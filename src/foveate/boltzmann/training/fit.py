@@ -18,7 +18,6 @@ from foveate.boltzmann.training.contrastive import (
     Diverged,
     gather,
     init,
-    restart_chains,
     scatter,
 )
 from foveate.boltzmann.training.parallel import ALONE, Processes
@@ -65,8 +64,6 @@ def fit(
     good = state.average.like()
     for epoch in range(first, plan.epochs):
         rows = rows if epoch == first else rows_of(epoch)
-        if epoch and plan.method_at(epoch) != plan.method_at(epoch - 1):
-            state = restart_chains(state, rows, processes)
         try:
             state = _epoch(state, rows, plan, epoch, tick, name, processes)
         except Diverged:
@@ -81,7 +78,7 @@ def fit(
 def _epoch(
     state: CDState, rows: Tensor, plan: Plan, epoch: int, tick: Tick, name: str, processes: Processes
 ) -> CDState:
-    step = METHODS[plan.method_at(epoch)]
+    step = METHODS[plan.method]
     order = torch.randperm(len(rows), generator=generator(state.seed, "order", epoch)).to(rows.device)
     steps = plan.steps(len(rows))
     for number in range(steps):

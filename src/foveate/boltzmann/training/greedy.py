@@ -31,6 +31,7 @@ from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 Patches = Callable[[int], Float[Tensor, "rows visible"]]
 LOOKS = 3  # epochs of the second layer whose held-out bound is estimated, beside the start; more tell little more
 
+
 def train_gdbn(
     patches: Patches,
     validation: Float[Tensor, "held_out visible"],

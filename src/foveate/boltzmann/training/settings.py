@@ -49,14 +49,10 @@ class Plan:
     warm_up: Annotated[Share, Unlisted] = 0.05  # share of the epochs in which the rates rise linearly
     cool_from: Annotated[Share, Unlisted] = 0.5  # share of the epochs after which the rates fall linearly
     cool_to: Annotated[Share, Unlisted] = 0.02  # what is left of the rates at the end
-    persistent_from: Annotated[Share, Unlisted] = 1.0  # share of the epochs after which cd goes on as pcd
 
     def steps(self, rows: int) -> int:
         """Steps of an epoch over so many rows; a last batch of less than half the size is left out."""
         return max(-(-(rows - self.batch_size // 2) // self.batch_size), 1)
-
-    def method_at(self, epoch: int) -> Method:
-        return "pcd" if self.method == "cd" and epoch >= self.persistent_from * self.epochs else self.method
 
     def rule_at(self, progress: float) -> Rule:
         """The rule when a share `progress` of all steps is done; every rate but the fast weights' follows a curve."""

@@ -87,24 +87,3 @@ def _level_biases(mean: Float[Tensor, " units"], least: float, order: float) -> 
     count = torch.arange(len(mean) + 1, dtype=mean.dtype)
     convex = softplus(order * (count[:, None] - torch.arange(1, len(mean), dtype=mean.dtype))).sum(1)
     return (level.log() - convex).diff()
-
-
-def prior_log_z(machine: BernoulliRBM, runs: list[slice], used: int, order: float = ORDER) -> float:
-    """log Z of a machine as `start_from_prior` leaves it, random units without weight: a product over groups.
-
-    A group of n units sums e^S(N) times the N-th elementary symmetric polynomial of e^b, by its recurrence.
-    """
-    b = machine.b.double()
-    log_z = float(softplus(machine.c.double()[used:]).sum())
-    grouped = torch.zeros(len(b), dtype=torch.bool)
-    for run in runs:
-        grouped[run] = True
-        n = run.stop - run.start
-        polynomial = torch.full((n + 1,), -torch.inf, dtype=torch.float64)
-        polynomial[0] = 0
-        for bias in b[run]:
-            polynomial[1:] = torch.logaddexp(polynomial[1:], polynomial[:-1] + bias)
-        count = torch.arange(n + 1, dtype=torch.float64)
-        convex = softplus(order * (count[:, None] - torch.arange(1, n, dtype=torch.float64))).sum(1)
-        log_z += float(torch.logsumexp(polynomial + convex, 0))
-    return log_z + float(softplus(b[~grouped]).sum())
