@@ -150,7 +150,7 @@ def test_a_batch_that_diverges_leaves_the_machine_as_it_was(digits):
     X, _ = digits
     rbm = BernoulliRBMEstimator(8, random_state=0).partial_fit(X)
     before = rbm.components_.copy()
-    with pytest.raises(Diverged, match="smaller rate"):
+    with pytest.raises(Diverged, match="smaller learning rate"):
         rbm.set_params(learning_rate=1e9).partial_fit(X)
     np.testing.assert_array_equal(rbm.components_, before)
     assert np.isfinite(rbm.set_params(learning_rate=0.1).partial_fit(X).score(X))
@@ -177,7 +177,7 @@ def test_a_pickle_knows_its_log_z_and_goes_on_learning(digits):
 def test_numbers_that_are_no_probabilities_are_refused_with_what_to_do(digits):
     X, _ = digits
     rbm = BernoulliRBMEstimator(4, n_iter=1, random_state=0)
-    with pytest.raises(ValueError, match=r"X holds 7: numbers from 0 to 1 .* binarize"):
+    with pytest.raises(ValueError, match=r"X holds 7: expected numbers from 0 to 1 .* binarize"):
         rbm.fit(X * 7)
     rbm.fit(X * 0.9)
     for function in (rbm.score_samples, rbm.pseudo_log_likelihood):
