@@ -72,9 +72,10 @@ def test_the_first_layer_s_own_density_is_right_where_patches_show_one_of_two_mo
     masses = [-exact.free_energy_hidden(some.double()) for some in states.split(1 << 16)]
     log_z = float(torch.logsumexp(torch.cat(masses), 0))
     density = float(-exact.free_energy(v.double()).mean()) - log_z
-    error = 0.0 if hidden1 == 4 else figures["grbm_log_z_stderr"]  # summed exactly, or annealed
-    assert error < 0.1 and abs(figures["grbm_log_density"] - density) < 4 * error + 1e-6
-    assert figures["grbm_log_z_lower"] - 0.02 < log_z < figures["grbm_log_z_upper"] + 0.02
+    lower, upper = figures["grbm_log_z_lower"], figures["grbm_log_z_upper"]
+    assert lower - 0.02 < log_z < upper + 0.02 and upper - lower < 0.3
+    error = 0.0 if hidden1 == 4 else upper - lower  # summed exactly, or between the ends
+    assert abs(figures["grbm_log_density"] - density) < error + 1e-6
     assert not any("first layer" in warning for warning in figures["warnings"])
 
 
