@@ -99,7 +99,7 @@ def test_the_first_of_several_pages_is_used_and_it_is_said_once(fakes, run_path,
         assert len(said) == (page is None) and all("a.tif has 2 pages: the first is used" in line for line in said)
     assert places[None] == places[1] != places[2]
     assert attend(run_path, tmp_path / "a.tif", "--out", tmp_path / "o3", "--page", "3") == 2
-    assert lines(tmp_path / "o3")[0]["error"] == "page 3 is asked for, and it has 2"
+    assert lines(tmp_path / "o3")[0]["error"] == "no page 3, it has 2"
 
 
 def test_the_folder_s_other_kinds_are_named(fakes, run_path, images, tmp_path, capfd):

@@ -16,7 +16,7 @@ from foveate.cli import main as cli
         (["two", "--select", "7:9"], "none of 2 images"),
         (["two", "--set", "rounds=0"], "rounds"),
         (["two", "--replay", "nosuch"], "not a folder"),
-        (["two", "--group", "("], "no regular expression"),
+        (["two", "--group", "("], "not a valid regular expression"),
     ],
 )
 def test_a_refused_learn_leaves_nothing(tmp_path, monkeypatch, capfd, words, said):

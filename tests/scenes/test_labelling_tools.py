@@ -184,7 +184,7 @@ def test_label_studio_s_unfinished_tasks_are_not_annotated_and_annotators_agree(
     read = read_scenes(studio(tmp_path / "s", tasks))
     assert [scene.state for scene in read.scenes] == [*["objects"] * 8, "unannotated", "empty", "unannotated", "empty"]
     assert len(read.scenes[0].objects) == 1 and read.doubts.count("near_duplicates") == 1
-    assert any("turned in the tool" in line for line in read.problems)
+    assert any("rotated in the tool" in line for line in read.problems)
 
 
 def test_label_studio_s_key_points_belong_to_their_rectangle(tmp_path):

@@ -80,7 +80,7 @@ def test_files_of_two_layouts_are_refused_and_annotations_json_decides(tmp_path)
     folder, images = tmp_path / "signs", truth(turned=False)
     UPRIGHT["yolo_of_roboflow"](folder, images)
     (folder / "train" / "_annotations.coco.json").write_text(json.dumps({"images": [], "annotations": []}))
-    with pytest.raises(BadInput, match=r"several layouts, keep one.*: coco \(train/_a.*\); yolo \(.* and 11 more"):
+    with pytest.raises(BadInput, match=r"several formats, keep one.*: coco \(train/_a.*\); yolo \(.* and 11 more"):
         read_scenes(folder)
     UPRIGHT["coco"](tmp_path / "more", images)
     (tmp_path / "more" / "images" / "sign 01.txt").write_text("0 .5 .5 .1 .1\n")
@@ -93,7 +93,7 @@ def test_what_is_of_no_known_layout_is_named_with_what_was_seen(tmp_path):
     (tmp_path / "signs" / "via.json").write_text(json.dumps({"_via_img_metadata": {}}))
     read = read_scenes(tmp_path / "signs")
     line = read.problems[0]
-    assert read.layout == "images" and "no annotations of a known layout" in line
+    assert read.layout == "images" and "no annotations in a known format" in line
     assert "12 .jpg, 1 .csv, 1 .json" in line and "Label Studio" in line
     (tmp_path / "signs" / "via.json").write_text("{")
     with pytest.raises(BadInput, match=r"via\.json: not JSON"):

@@ -204,7 +204,7 @@ def test_figures_that_contradict_each_other_are_doubted():
     good = as_estimate(10.0, 0.01, 90.0)
     assert Bracket(good, as_estimate(10.02, 0.01, 90.0), 10.01).doubts == []
     crossed = Bracket(good, as_estimate(9.0, 0.01, 90.0), None).doubts
-    assert len(crossed) == 1 and "aren't samples of the model" in crossed[0]
+    assert len(crossed) == 1 and "are not samples of the model" in crossed[0]
     # As a page once said without a doubt: log Z 316.39 between 315.69 and 316.04.
     told = Bracket(as_estimate(316.39, 0.35, 60.0), as_estimate(315.98, 0.03, 60.0), None)
     assert told.upper == pytest.approx(316.04) and any("less than forward" in doubt for doubt in told.doubts)
