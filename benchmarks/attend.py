@@ -36,7 +36,8 @@ PARTS = {
     "canonical": "v for the networks",
     "refine": "posterior by Hamiltonian Monte Carlo",
     "merge": "merging",
-    "votes": "votes",
+    "glance": "periphery",
+    "look_again": "second looks of the periphery",
     "read_image": "reading",
     "from_images": "pyramids",
 }

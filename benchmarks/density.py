@@ -18,12 +18,12 @@ import time
 from pathlib import Path
 
 import torch
-from foveate.boltzmann.training.whitening import fit_whitening, held_out, start_from_marginals
 
 from foveate.boltzmann.baselines import mean_nats
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.training.greedy import train_gdbn
 from foveate.boltzmann.training.settings import GDBNSettings
+from foveate.boltzmann.training.whitening import fit_whitening, held_out, start_from_marginals
 from foveate.evaluation.bound import evaluate_bound
 from foveate.runtime.progress import Bars
 from foveate.scenes.folder import read_scenes

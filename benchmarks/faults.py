@@ -39,17 +39,14 @@ TINY = {
     "shiftnet.report_every": 1,
     "shiftnet.checkpoint_every": 2,
     "ranking.scenes": 10,
-    "ranking.starts": 24,
     "ranking.mosaics": 4,
-    "ranking.clutter": 4,
     "ranking.held_out_mosaics": 2,
     "ranking.held_out_clutter": 1,
-    "ranking.verifier.steps": 4,
-    "ranking.verifier.checkpoint_every": 2,
+    "periphery.steps": 6,
+    "periphery.patches": 8,
+    "periphery.checkpoint_every": 2,
     "attend.max_gazes": 2,
-    "search.candidates": 8,
-    "search.smallest": 24.0,
-    "search.angles": 2,
+    "search.most": 8,
     "posterior.warm_up": 4,
     "posterior.draws": 6,
 }
@@ -57,7 +54,7 @@ TINY = {
 LESSONS = {
     **TINY,
     "posterior.chains": 0,
-    **{"shiftnet_steps": 6, "fine_steps": 4, "verifier_steps": 4, "tolerance": 1e9, "trust.probability": 0.0},
+    **{"shiftnet_steps": 6, "fine_steps": 4, "periphery_steps": 4, "tolerance": 1e9, "trust.probability": 0.0},
     **{"trust.centre": 1e9, "trust.log_scale": 1e9, "trust.angle": 1e9, "trust.negligible": 0.0, "trust.fewest": 4},
 }
 """Learning of seconds, from whatever was found."""
@@ -151,7 +148,7 @@ def attends(folder: Path, images: Path, run: Path, count: int, rng: random.Rando
 
 
 FOUND = [
-    *("--min-probability", "0", "--max-gazes", "2", "--set", "search.smallest=24", "--set", "search.angles=2"),
+    *("--min-probability", "0", "--max-gazes", "2", "--set", "search.most=8"),
     *("--set", "posterior.warm_up=4", "--set", "posterior.draws=6"),
 ]
 """A quick search that finds something in every image."""

@@ -125,9 +125,7 @@ class Problem:
         state = hmc_kernels.init(self.position, self.targets)
 
         def run() -> float:
-            _, moves = hmc_kernels.transitions(
-                self.keys, 0, 1, state, self.targets, self.eps, self.scale, LEAPFROG
-            )
+            _, moves = hmc_kernels.transitions(self.keys, 0, 1, state, self.targets, self.eps, self.scale, LEAPFROG)
             return float(moves.info.acceptance.mean())
 
         return run

@@ -112,9 +112,7 @@ def base_files():
     }
 
 
-MASK = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAFElEQVR4nGNk+M8ABkxQmhjG/8MGAO1cAx2Vz4aEAAAAAElFTkSuQmCC"
-)
+MASK = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAFElEQVR4nGNk+M8ABkxQmhjG/8MGAO1cAx2Vz4aEAAAAAElFTkSuQmCC"
 VOC = """<?xml version="1.0"?><annotation><folder>images</folder><filename>0.png</filename>
 <size><width>64</width><height>48</height><depth>3</depth></size>
 <object><name>face</name><truncated>0</truncated><difficult>0</difficult>

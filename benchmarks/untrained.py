@@ -7,9 +7,11 @@ import torch
 
 from foveate.attention.calibration import Calibration, Logistic
 from foveate.attention.evidence import MEASURED, Evidence, Gaussian
+from foveate.attention.periphery import Periphery
 from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.storage.files import save_tensors
+from foveate.storage.run import PERIPHERY
 
 PIXELS = 3 * 24 * 24
 
@@ -22,14 +24,15 @@ def write_untrained(run: Path, n_hidden1: int = 2000, n_hidden2: int = 1000, cat
     gdbn = GaussianDBN(PIXELS, n_hidden1, n_hidden2)
     gdbn.grbm.W.data.normal_(0, 0.01, generator=source)
     gdbn.save(run / "gdbn.safetensors")
-    net, verifier = ShiftNet(), ShiftNet()
-    for each in (net, verifier):
+    net, periphery = ShiftNet(), Periphery()
+    for each in (net, periphery):
         each.reset(source)
     net.save(run / "shiftnet.safetensors")
+    periphery.save(run / PERIPHERY)
     flat = Gaussian(torch.zeros(PIXELS), torch.eye(PIXELS))
     outside = np.array([name == "outside" for name in MEASURED], dtype=float)  # the less of that, the better
     ranking = Logistic(0.29 * outside, 1 - 0.995 * outside, -outside, 0.0)
     calibration = Calibration(0.0, 1.0, 1.0, 0.0, positives=5, negatives=5)
-    evidence = Evidence(flat, 0.0, verifier, ranking, calibration)
+    evidence = Evidence(flat, 0.0, ranking, calibration)
     save_tensors(run / "background.safetensors", evidence.tensors())
     return run

@@ -74,15 +74,15 @@ def test_models_are_trained_there_and_go_on_there_and_learn_there_and_are_told(d
     read = read_scenes(scenes)
     with Run.claim(tmp_path / "there") as run:
         train(read, run, SETTINGS, Quiet(), device)
-        for name in ("evidence", "verifier", "shiftnet trained", "fine trained", "fine"):
+        for name in ("evidence", "shiftnet trained", "fine trained", "fine"):
             run.checkpoints.path(name).unlink()
         models, data = train(read, run, SETTINGS, Quiet(), device)
-        places = [models.device, models.shiftnet.shift.weight.device, models.evidence.verifier.shift.weight.device]
+        places = [models.device, models.shiftnet.shift.weight.device, models.periphery.head.weight.device]
         assert {place.type for place in places} == {device.type}
         save_training_story(run.story, models, data, SETTINGS.attend, Quiet())
         run.finish()
     settings = LearnSettings(
-        rounds=1, shiftnet_steps=2, fine_steps=2, verifier_steps=2, tolerance=1e9,
+        rounds=1, shiftnet_steps=2, fine_steps=2, periphery_steps=2, tolerance=1e9,
         trust=Trust(probability=0.0, share=1.0, negligible=0.0, centre=9.0, log_scale=9.0, angle=9.0, fewest=4),
         train=replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0))),
     )  # fmt: skip

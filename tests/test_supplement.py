@@ -9,7 +9,6 @@ import inspect
 import pytest
 import torch
 
-from foveate.attention.settings import AttendSettings, SearchSettings
 from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann import BernoulliRBM, GaussianBernoulliRBM, Rule
 from foveate.boltzmann.training.contrastive import METHODS, contrastive_divergence, fast_persistent, init, persistent
@@ -73,7 +72,3 @@ def test_the_network_s_error_is_the_mean_square_s():
     plain = ((predicted - delta) / unit).square().mean()
     loss = pair_loss(predicted, delta, ShiftNetSettings(near_weight=1e4))
     assert float(loss) == pytest.approx(float(plain), rel=1e-4)
-
-
-def test_inference_takes_four_steps_of_the_network():
-    assert SearchSettings().steps == AttendSettings().search.steps == 4

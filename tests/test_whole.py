@@ -106,7 +106,7 @@ def test_the_command_attends_as_python_does_whatever_the_files_are_called(folder
 
 def test_learning_looks_at_no_annotation_of_the_new_scenes_and_ends_with_a_run(folder, run, capfd):
     trust = {"probability": 0.0, "centre": np.inf, "log_scale": np.inf, "angle": np.inf, "negligible": 0.0, "fewest": 4}
-    lessons = {"rounds": 1, "shiftnet_steps": 2, "fine_steps": 2, "verifier_steps": 2}
+    lessons = {"rounds": 1, "shiftnet_steps": 2, "fine_steps": 2, "periphery_steps": 2}
     lessons |= {"trust": trust, "tolerance": np.inf}
     write_toml(folder / "lessons.toml", {"settings": {**lessons, "train": {"attend": {"posterior": {"chains": 0}}}}})
     weights = []
@@ -129,7 +129,7 @@ def lessons_of(**changes) -> LearnSettings:
     """Lessons from whatever is found."""
     trust = Trust(probability=0.0, centre=np.inf, log_scale=np.inf, angle=np.inf, negligible=0.0, fewest=4)
     still = replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0)))
-    steps = {"shiftnet_steps": 2, "fine_steps": 2, "verifier_steps": 2}
+    steps = {"shiftnet_steps": 2, "fine_steps": 2, "periphery_steps": 2}
     return LearnSettings(**{**steps, "rounds": 2, "trust": trust, "tolerance": np.inf, "train": still, **changes})
 
 
@@ -158,11 +158,12 @@ def test_learning_goes_on_after_an_interruption_to_the_same_weights_and_log(fold
             learn(Models.load(run), read, begun, lessons, Quiet())
         log = [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
         untimed = [{key: value for key, value in record.items() if "seconds" not in key} for record in log]
-        models = [load_tensors(folder / name / f"{part}.safetensors") for part in ("gdbn", "shiftnet", "background")]
+        parts = ("gdbn", "periphery", "shiftnet", "background")
+        models = [load_tensors(folder / name / f"{part}.safetensors") for part in parts]
         return {key: value for part in models for key, value in part.items()}, untimed
 
     whole, log = learned("at-once")
-    stopped, again = learned("in-parts", "ShiftNet, closer", "verifier")
+    stopped, again = learned("in-parts", "periphery", "ShiftNet, closer")
     assert log == again
     assert all(torch.equal(value, stopped[key]) for key, value in whole.items())
 

@@ -1,10 +1,8 @@
 """From starts to gazes: what `attend` does with what a strategy gives it, and what it says while it is at work."""
 
-import math
 from typing import get_args
 
 import numpy as np
-import pytest
 import torch
 from untrained import write_untrained
 
@@ -12,6 +10,7 @@ from foveate.attention.attend import attend, search
 from foveate.attention.evidence import MEASURED
 from foveate.attention.models import Models
 from foveate.attention.posterior.refine import TOGETHER, Resting, refine
+from foveate.attention.proposals import Answers
 from foveate.attention.settings import AttendSettings, PosteriorSettings, SearchSettings, StartStrategy
 from foveate.attention.starts import STRATEGIES, Starts
 from foveate.runtime.progress import Quiet
@@ -31,7 +30,7 @@ class Ends(Quiet):
 def test_every_phase_ends_with_all_of_its_steps_done(tmp_path):
     write_untrained(tmp_path / "run", 6, 4)
     settings = AttendSettings(
-        max_gazes=2, min_probability=0.0, sample_above=0.0, search=SearchSettings(angles=2),
+        max_gazes=2, min_probability=0.0, sample_above=0.0, search=SearchSettings(most=3),
         posterior=PosteriorSettings(chains=2, warm_up=2, draws=4),
     )  # fmt: skip
     pictures = [torch.rand(40, 50, 3, generator=torch.Generator().manual_seed(k)).numpy() for k in range(3)]
@@ -49,18 +48,19 @@ def test_every_name_of_starts_has_a_strategy():
 def test_a_strategy_says_where_gazes_set_out_and_attention_leads_them_on(tmp_path, monkeypatch):
     """Two proposals, one of them outside the image: the other takes its steps, is weighed, ranked and refined."""
     write_untrained(tmp_path / "run", 6, 4)
-    at = torch.tensor([[[8.0, 0.0, 20.0, 20.0], [8.0, 0.0, 20.0, -90.0]]], dtype=torch.float64)
-    monkeypatch.setitem(STRATEGIES, "one", lambda models, pyramids, settings: Starts(at, np.array([7.0, 2.0]), 2))
+    at = torch.tensor([[8.0, 0.0, 20.0, 20.0], [8.0, 0.0, 20.0, -90.0]], dtype=torch.float64)
+    answers = Answers(at, torch.tensor([7.0, 2.0]))
+    monkeypatch.setitem(STRATEGIES, "one", lambda models, pyramids, settings: Starts(at, answers, 0))
     picture = torch.rand(40, 50, 3, generator=torch.Generator().manual_seed(0)).numpy()
     posterior = PosteriorSettings(chains=2, warm_up=2, draws=4)
     settings = AttendSettings(starts="one", min_probability=0.0, posterior=posterior)
     models, pyramids = Models.load(tmp_path / "run"), Pyramids.from_images([picture])
     candidates = search(models, pyramids, settings)
-    assert candidates.trails.shape == (3, 1, 4) and torch.equal(candidates.trails[0, 0], at[0, 0])
-    assert candidates.measured[0, MEASURED.index("votes")] == pytest.approx(math.log1p(7.0))
+    assert candidates.trails.shape == (1, 1, 4) and torch.equal(candidates.trails[0, 0], at[0])
+    assert candidates.measured[0, MEASURED.index("proposal")] == 7.0
     ((founds, places, scores),) = attend(models, pyramids, {0: "a"}, settings)
     assert torch.equal(places, candidates.trails[-1]) and len(scores) == len(founds) == 1
-    assert founds[0].network_steps == 2 and np.array_equal(founds[0].rest, places[0])
+    assert founds[0].network_steps == 0 and np.array_equal(founds[0].rest, places[0])
     assert founds[0].posterior is not None
 
 

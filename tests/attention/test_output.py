@@ -43,8 +43,10 @@ def test_a_gaze_is_written_with_the_fields_and_units_of_the_interface():
     assert to_json(found(at(20, 0, 0, 0)), 160, 120)["inside"] == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize(("u", "angle"), [([-9.0, 0.0, 1, 1], 180), ([-9.0, -0.0, 1, 1], 180), ([0.0, -9.0, 1, 1], -90),
-                                          (at(9, 181, 1, 1), -179)])
+@pytest.mark.parametrize(
+    ("u", "angle"),
+    [([-9.0, 0.0, 1, 1], 180), ([-9.0, -0.0, 1, 1], 180), ([0.0, -9.0, 1, 1], -90), (at(9, 181, 1, 1), -179)],
+)
 def test_angles_lie_above_minus_180_and_up_to_180(u, angle):
     assert to_json(found(u), 160, 120)["angle"] == pytest.approx(angle)
 
@@ -59,8 +61,12 @@ def test_what_is_not_finite_is_null_and_diagnostics_come_along_where_there_are_s
 
 
 def test_a_coco_file_holds_every_image_and_every_gaze_and_its_polygon_is_the_turned_square():
-    records = [line("in/a/1.png", found(at(20, -30, 70, 60)), found(at(9, 0, 20, 20))), line("in/b/1.png"),
-               {"image": "in/c.png", "error": "cut off"}, line("in/b/1.PNG", found(at(15, 180, 60, 60)))]
+    records = [
+        line("in/a/1.png", found(at(20, -30, 70, 60)), found(at(9, 0, 20, 20))),
+        line("in/b/1.png"),
+        {"image": "in/c.png", "error": "cut off"},
+        line("in/b/1.PNG", found(at(15, 180, 60, 60))),
+    ]
     file = coco(records, "disc")
     assert [image["file_name"] for image in file["images"]] == ["in/a/1.png", "in/b/1.png", "in/b/1.PNG"]
     assert [one["image_id"] for one in file["annotations"]] == [1, 1, 3]
@@ -86,10 +92,32 @@ def test_pycocotools_loads_the_file(tmp_path):
 
 
 def test_names_of_outputs_never_meet_even_where_case_is_ignored():
-    names = ["in/a/1.png", "in/b/1.png", "in/b/1.jpg", "in/b/1.PNG", "in/B/1.png", "in/b1.png", "in\\b\\1.png",
-             "in/b/1", "../1.png", "/1.png", "", ".", "con", "CON.png", "-rf.png", "файл.png", "e\u0301.png",
-             "\u00e9.png", "\udcff.png", "a" * 300 + ".png", "a" * 301 + ".png",
-             "x\n<img src=x>.png", ".hidden.png", "q.tar.gz"]
+    names = [
+        "in/a/1.png",
+        "in/b/1.png",
+        "in/b/1.jpg",
+        "in/b/1.PNG",
+        "in/B/1.png",
+        "in/b1.png",
+        "in\\b\\1.png",
+        "in/b/1",
+        "../1.png",
+        "/1.png",
+        "",
+        ".",
+        "con",
+        "CON.png",
+        "-rf.png",
+        "файл.png",
+        "e\u0301.png",
+        "\u00e9.png",
+        "\udcff.png",
+        "a" * 300 + ".png",
+        "a" * 301 + ".png",
+        "x\n<img src=x>.png",
+        ".hidden.png",
+        "q.tar.gz",
+    ]
     outputs = [output_name(name) for name in names]
     assert len({name.casefold() for name in outputs}) == len(names)
     for name in outputs:
@@ -163,8 +191,9 @@ def test_the_trail_goes_from_yellow_to_blue_and_uncertainty_is_drawn_as_wide_as_
     overlay, _ = marked(grey, [found(u, trail=[at(100, 0, 150, 150), u])])
     np.testing.assert_allclose(overlay[150, 50], TRAIL[0], atol=40)
     still = marked(grey, [found(u, posterior=chains(u, [0.0] * 4))])[1].sum()
-    areas = [marked(grey, [found(u, posterior=chains(u, [1 / 60, 1 / 60, 1, k]))])[1].sum() - still
-             for k in (4.0, 8.0, 16.0)]
+    areas = [
+        marked(grey, [found(u, posterior=chains(u, [1 / 60, 1 / 60, 1, k]))])[1].sum() - still for k in (4.0, 8.0, 16.0)
+    ]
     assert 0 < areas[0] < areas[1] < areas[2]
 
 

@@ -8,8 +8,20 @@ import torch
 
 from foveate.attention import proposals
 from foveate.attention.periphery import REACH, STRIDE, UNIT, Layer, Periphery, standard
-from foveate.attention.proposals import Canvas, Place, canvases, decode, maps, propose, strip
-from foveate.attention.settings import ProposalSettings
+from foveate.attention.proposals import (
+    Answers,
+    Canvas,
+    Place,
+    canvases,
+    decode,
+    glance,
+    look_again,
+    maps,
+    propose,
+    strip,
+    support,
+)
+from foveate.attention.settings import SearchSettings
 from foveate.errors import BadInput
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
@@ -113,7 +125,7 @@ def test_decoding_undoes_the_outputs_that_stand_for_a_gaze(period, harmonic):
 def test_proposals_are_what_cells_say_one_by_one(network):
     """All levels on their own, cell by cell in plain numbers, greedy suppression by hand."""
     pyramids = Pyramids.from_images([picture(90, 150, seed=4)])
-    settings = ProposalSettings(most=25, floor=0.1, overlap=0.4)
+    settings = SearchSettings(most=25, floor=0.1)
     said = []
     for canvas in canvases(pyramids, 0):
         x = torch.from_numpy(strip(pyramids, 0, canvas, 0, canvas.height))
@@ -134,20 +146,35 @@ def test_proposals_are_what_cells_say_one_by_one(network):
     for probability, u in said:
         box = gaze.to_boxes(torch.from_numpy(u))[None]
         others = torch.stack([gaze.to_boxes(torch.from_numpy(v)) for _, v in kept]) if kept else torch.zeros(0, 4)
-        if len(kept) < settings.most and not (gaze.iou(box, others.double()) >= settings.overlap).any():
+        if len(kept) < settings.most and not (gaze.iou(box, others.double()) >= proposals.OVERLAP).any():
             kept.append((probability, u))
-    found = propose(network, pyramids, 0, settings)
+    found = propose(glance(network.folded(torch.float32), pyramids), settings)
     assert len(kept) > 5
-    np.testing.assert_allclose(found.probability, [p for p, _ in kept], atol=1e-4)
+    np.testing.assert_allclose(torch.sigmoid(found.logit), [p for p, _ in kept], atol=1e-4)
     np.testing.assert_allclose(found.gazes, np.stack([u for _, u in kept]), atol=2e-2)
 
 
 @pytest.mark.parametrize("size", [(240, 320), (1, 1), (3, 900)])
-def test_nothing_is_found_in_a_blank_picture_and_nothing_breaks(size):
+def test_a_blank_picture_has_a_few_improbable_proposals_and_nothing_breaks(size):
     net = Periphery()
     net.reset(torch.Generator().manual_seed(0))
-    found = propose(net.requires_grad_(False).eval(), Pyramids.from_images([np.full((*size, 3), 128, np.uint8)]))
-    assert found.gazes.shape == (0, 4) and found.probability.shape == (0,)
+    folded = net.requires_grad_(False).eval().folded(torch.float32)
+    answers = glance(folded, Pyramids.from_images([np.full((*size, 3), 128, np.uint8)]))
+    found = propose(answers, SearchSettings())
+    assert len(answers.logit) <= proposals.FEWEST_ANSWERS and len(found.logit) <= proposals.A_FEW
+    assert len(found.logit) == proposals.A_FEW or min(size) < 8, "a place in a picture of a few pixels lies outside it"
+    assert (found.logit < proposals.logit_of(0.1)).all()
+    assert len(look_again(folded, Pyramids.from_images([np.zeros((*size, 3), np.uint8)]), found.gazes)) == len(
+        found.logit
+    )
+
+
+def test_what_speaks_for_a_gaze_is_the_best_answer_that_agrees_with_it():
+    gazes = torch.tensor([[10.0, 0, 50, 50], [0.0, 10, 52, 50], [30.0, 0, 50, 50]], dtype=torch.float64)
+    answers = Answers(gazes, torch.tensor([2.0, 3.0, 9.0]))
+    at = torch.tensor([[10.0, 0, 51, 50], [28.0, 3, 50, 52], [10.0, 0, 90, 50]], dtype=torch.float64)
+    found = support(answers, at)
+    assert found[:2].tolist() == [3.0, 9.0] and found[2] == pytest.approx(math.log(0.03 / 0.97))
 
 
 def test_it_is_kept_and_read_again(network, tmp_path):

@@ -13,12 +13,12 @@ from PIL import Image
 
 from foveate.attention.attend import Attention
 from foveate.attention.image_files import attend_images
-from foveate.attention.settings import AttendSettings, SearchSettings
+from foveate.attention.settings import AttendSettings
 from foveate.attention.tiles import SHARED, Tile, cut, scales, together
 from foveate.errors import BadInput, Interrupted
 from foveate.runtime.progress import Quiet, Tick
 
-SETTINGS = AttendSettings(largest=160, max_gazes=50, search=SearchSettings(smallest=4.0))
+SETTINGS = AttendSettings(largest=160, max_gazes=50)
 
 
 def found_at(x, y, s, score=1.0, posterior=False):
@@ -84,9 +84,7 @@ def test_small_objects_of_a_large_picture_are_found_once_and_where_they_are(tmp_
     assert np.abs(np.array(small) - [box for box in expected if box[2] - box[0] < 50]).max() < 1e-6
 
 
-@given(
-    st.integers(161, 3000), st.integers(30, 3000), st.floats(0, 1), st.floats(0, 1), st.floats(4.0, 19.9)
-)
+@given(st.integers(161, 3000), st.integers(30, 3000), st.floats(0, 1), st.floats(0, 1), st.floats(4.0, 19.9))
 def test_what_is_no_larger_than_the_shared_part_is_whole_in_some_tile(width, height, across, down, s):
     side = 160
     assert s <= side / SHARED / 2
@@ -163,7 +161,7 @@ def test_every_tile_has_the_size_that_is_attended_at_once(tmp_path):
     model = Spots()
     attend([scene(tmp_path, SQUARES)], model=model)
     assert model.seen[0] == (114, 160) and set(model.seen[1:]) == {(160, 160)}
-    assert len(model.seen) == 1 + 6 * 4  # 700 and 500 pixels in steps of at most 120
+    assert len(model.seen) == 1 + 3 * 2 + 6 * 4  # of 335 pixels, and of 700, in steps of at most 120
 
 
 def test_a_tick_that_stops_ends_it_between_two_images(tmp_path):

@@ -34,9 +34,7 @@ def pairs(machine, vs: torch.Tensor, hs: torch.Tensor) -> torch.Tensor:
             if isinstance(machine, GaussianBernoulliRBM):
                 s2 = torch.exp(2 * machine.log_sigma)
                 own = sum((v[i] - machine.b[i]) ** 2 / (2 * s2[i]) for i in range(len(v)))
-                coupling = sum(
-                    v[i] / s2[i] * machine.W[i, j] * h[j] for i in range(len(v)) for j in range(len(h))
-                )
+                coupling = sum(v[i] / s2[i] * machine.W[i, j] * h[j] for i in range(len(v)) for j in range(len(h)))
             else:
                 own = -sum(machine.b[i] * v[i] for i in range(len(v)))
                 coupling = sum(v[i] * machine.W[i, j] * h[j] for i in range(len(v)) for j in range(len(h)))

@@ -28,7 +28,9 @@ def test_figures_and_doubts_are_one_json_object(scenes, capfd):
     assert [found[name] for name in names] == ["coco", 13, 12, 0, 1]
     kinds = {problem["kind"]: problem for problem in found["problems"]}
     assert kinds["outside"] == {"kind": "outside", "count": 1, "examples": ["images/03.png, id 5"]}
-    assert kinds["unannotated"]["count"] == 1 and all(problem.keys() == {"kind", "count", "examples"} for problem in found["problems"])  # noqa: E501
+    assert kinds["unannotated"]["count"] == 1 and all(
+        problem.keys() == {"kind", "count", "examples"} for problem in found["problems"]
+    )
     assert err == ""
 
 
@@ -95,7 +97,7 @@ def test_a_folder_without_annotations_or_none_at_all_is_status_2(tmp_path, capfd
         assert json.loads(out)["objects"] == 0 and said in err
 
 
-def test_twelve_images_take_under_six_tenths_of_a_second_of_processor_time_and_no_torch(scenes, foveate, environment):
+def test_twelve_images_take_no_torch_and_little_more_time_than_libraries_take_to_import(scenes, foveate, environment):
     script = (
         "import sys; from foveate.cli import main as cli; cli.run(['check', sys.argv[1]]); "
         "print('torch' in sys.modules, 'numba' in sys.modules, file=sys.stderr)"
@@ -104,11 +106,13 @@ def test_twelve_images_take_under_six_tenths_of_a_second_of_processor_time_and_n
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert ended.stderr == "False False\n"
 
-    def once():
+    def once(program):
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         before = usage.ru_utime + usage.ru_stime
-        assert foveate("check", scenes).returncode == 0
+        subprocess.run([sys.executable, *program], env=environment, capture_output=True, check=True)
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime - before
 
-    assert min(once() for _ in range(3)) < 0.6
+    check, libraries = ["-m", "foveate", "check", str(scenes)], ["-c", "import numpy, PIL.Image, pydantic, cyclopts"]
+    pairs = [(once(check), once(libraries)) for _ in range(3)]  # 0.37 and 0.16 seconds where this was written
+    assert min(ours for ours, _ in pairs) < 3.5 * min(theirs for _, theirs in pairs)

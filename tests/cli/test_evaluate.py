@@ -191,11 +191,7 @@ def fakes(run_path, monkeypatch):
 
         def attend(self, images, names=None, settings=None):
             truth, false = np.array([10.0, 0, 15, 15]), np.array([3.0, 0, 40, 5])
-            founds = [
-                found(u, p, p, [u, u])
-                for u, p in ((truth, 0.4), (false, 0.2))
-                if p >= settings.min_probability
-            ]
+            founds = [found(u, p, p, [u, u]) for u, p in ((truth, 0.4), (false, 0.2)) if p >= settings.min_probability]
             return [founds for _ in images]
 
     for name in ("shiftnet", "background"):

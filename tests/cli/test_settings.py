@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from foveate.attention.settings import AttendSettings
+from foveate.attention.settings import AttendSettings, SearchSettings
 from foveate.cli import main as cli
 from foveate.cli.options import Common
 from foveate.cli.recipe import after, attend_settings, gather, settings_of
@@ -36,7 +36,7 @@ WRONG = [
     "shiftnet.rate=nan",
     "largest=0",
     "gdbn.n_hidden1=0",
-    "search.angles=1.5",
+    "search.most=1.5",
     "posterior.target=papyrus",
     "posterior.chain=4",
 ]
@@ -105,54 +105,59 @@ def test_a_setting_has_one_name_in_every_command():
     attending, training = listed(AttendSettings(), "attend.").keys(), listed(TRAINING["standard"]).keys()
     learning = listed(LEARNING["standard"]).keys()
     assert attending < training < learning
-    one = {"search.angles": 1, "attend.largest": 900, "posterior.draws": 7}
+    one = {"search.most": 1, "attend.largest": 900, "posterior.draws": 7}
     attend = override(AttendSettings(), one, "--set", "attend.")
     for other in (override(TRAINING["standard"], one, "--set"), override(LEARNING["standard"], one, "--set").train):
         assert other.attend == attend
-    assert (attend.search.angles, attend.largest, attend.posterior.draws) == (1, 900, 7)
+    assert (attend.search.most, attend.largest, attend.posterior.draws) == (1, 900, 7)
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "under"),
     [
-        ("train.attend.search.angles", LEARNING["quick"], ""),
-        ("train.search.angles", LEARNING["quick"], ""),
-        ("attend.search.angles", LEARNING["quick"], ""),
-        ("attend.search.angles", TRAINING["quick"], ""),
-        ("attend.search.angles", AttendSettings(), "attend."),
+        ("train.attend.search.most", LEARNING["quick"], ""),
+        ("train.search.most", LEARNING["quick"], ""),
+        ("attend.search.most", LEARNING["quick"], ""),
+        ("attend.search.most", TRAINING["quick"], ""),
+        ("attend.search.most", AttendSettings(), "attend."),
     ],
 )
 def test_names_that_earlier_versions_asked_for_are_taken_too(name, settings, under):
-    assert override(settings, {name: 3}, "--set", under) == override(settings, {"search.angles": 3}, "--set", under)
+    assert override(settings, {name: 3}, "--set", under) == override(settings, {"search.most": 3}, "--set", under)
     assert override(AttendSettings(), {"largest": 9}, "--set", "attend.").largest == 9
 
 
 def test_few_settings_can_be_named():
-    """Aside from those of the search's grid, and of what ranks its gazes: `ranking` with the verifier."""
+    """Aside from those of the search, and of what ranks its gazes: `ranking`."""
     names = [name for name in listed(LEARNING["standard"]) if name.split(".")[-1] != "seed"]
-    own = [name for name in names if not name.startswith(("search.", "ranking.", "verifier_"))]
+    own = [name for name in names if not name.startswith(("search.", "ranking."))]
     assert len(own) <= 60 and len(names) <= 85
 
 
 def test_a_config_of_the_first_format_is_the_recipe_that_it_was():
     config = OLDER / "train.toml"
     recipe = gather(str(config), None, None, None, None, Common())
-    assert settings_of(recipe, TRAINING) == replace(TRAINING["standard"], seed=7)
+    now = TRAINING["standard"]  # what a search was and is are two things but for its last steps
+    ranking, attend = replace(now.ranking, scenes=300, mosaics=300), replace(now.attend, search=SearchSettings(fine=3))
+    sideways = replace(now.sideways, share=0.5)
+    assert settings_of(recipe, TRAINING) == replace(now, seed=7, sideways=sideways, ranking=ranking, attend=attend)
     recipe = gather(str(OLDER / "learn.toml"), None, None, None, None, Common())
-    train = replace(LEARNING["quick"].train, seed=7, held_out=0.2)
+    now = LEARNING["quick"].train
+    ranking, attend = replace(now.ranking, mosaics=30), replace(now.attend, search=SearchSettings(fine=3))
+    train = replace(now, seed=7, held_out=0.2, ranking=ranking, attend=attend)
     assert settings_of(recipe, LEARNING) == replace(LEARNING["quick"], seed=3, rounds=2, train=train)
 
 
 @pytest.mark.parametrize("command", ["train", "learn"])
 def test_learning_and_attending_begin_with_a_run_of_the_first_format(command, run):
     text = (OLDER / f"{command}.toml").read_text()
-    (run / "config.toml").write_text(text.replace("angles = 4", "angles = 2"))
+    (run / "config.toml").write_text(text.replace("angles = 4", "angles = 2").replace("fine = 3", "fine = 4"))
     recipe = after(gather(None, None, None, None, None, Common(seed=5)), Run.open(run), LEARNING["standard"])
     settings = settings_of(recipe, LEARNING)
     preset = {"train": "standard", "learn": "quick"}[command]
     assert (settings.seed, settings.rounds) == (5, LEARNING[preset].rounds)
     assert (settings.train.seed, settings.train.held_out) == (7, {"train": 0.12, "learn": 0.2}[command])
-    assert settings.train.attend.search == replace(TRAINING[preset].attend.search, angles=2)
+    assert settings.train.attend.search == replace(TRAINING[preset].attend.search, fine=4)
     assert attend_settings(str(run), "many", None, None, None, Common()) == settings.train.attend
 
 
@@ -186,5 +191,5 @@ def test_a_config_of_a_later_format_is_refused_and_a_byte_order_mark_is_not(tmp_
 @pytest.mark.parametrize("preset", ["quick", "standard"])
 def test_what_config_toml_lists_and_its_preset_give_the_settings_back(preset):
     for presets in (TRAINING, LEARNING):
-        changed = override(presets[preset], {"shiftnet.batch": 9, "search.angles": 2}, "--set")
+        changed = override(presets[preset], {"shiftnet.batch": 9, "search.most": 2}, "--set")
         assert override(presets[preset], to_table(changed), "config.toml") == changed

@@ -52,8 +52,12 @@ def test_counts_of_a_small_case_are_those_made_by_hand():
     loose = at(20, 0, 200, 62)  # 28 of 40 rows in common: IoU 28 / 52 = 0.538
     outcomes = [
         outcome("a", [found(face, 9.0), found(at(21, 0, 50, 50), 5.0)], objects(face), seconds=1.0),
-        outcome("b", [found(at(30, 0, 400, 400), 9.0), found(loose, 8.0)],
-                objects(at(20, 0, 200, 50), at(20, 0, 300, 50)), seconds=3.0),
+        outcome(
+            "b",
+            [found(at(30, 0, 400, 400), 9.0), found(loose, 8.0)],
+            objects(at(20, 0, 200, 50), at(20, 0, 300, 50)),
+            seconds=3.0,
+        ),
         outcome("c", [], objects(face)),
         outcome("d", [found(face, 1.0)], objects()),
     ]

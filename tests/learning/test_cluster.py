@@ -29,7 +29,7 @@ from foveate.storage.results import Results
 from foveate.training.gallery import load_gallery
 
 QUICK = [
-    *("--min-probability", "0", "--max-gazes", "2", "--set", "search.smallest=24", "--set", "search.angles=2"),
+    *("--min-probability", "0", "--max-gazes", "2", "--set", "search.most=8"),
     *("--set", "posterior.warm_up=4", "--set", "posterior.draws=6"),
 ]
 """A quick search that finds something in every image."""
@@ -213,5 +213,5 @@ def test_no_cluster_is_one_line(place, foveate, tmp_path):
 
 
 def test_settings_are_what_the_command_line_says(settings):
-    assert settings.search.smallest == 24.0 and replace(settings, max_gazes=2) == settings
+    assert settings.search.most == 8 and replace(settings, max_gazes=2) == settings
     assert Path(attending("run", settings).keywords["run"]).is_absolute()

@@ -63,7 +63,7 @@ def looking() -> Models:
     gdbn.patch.mean.fill_(0.5)
     gdbn.patch.std.fill_(0.2)
     flat, spread = Gaussian(torch.zeros(D), torch.eye(D)), torch.full((4,), 0.1, dtype=torch.float64)
-    return Models(gdbn, ShiftNet(), Evidence(flat, 0.0, ShiftNet(), None, CALIBRATION, 100.0, spread))
+    return Models(gdbn, ShiftNet(), Evidence(flat, 0.0, None, CALIBRATION, 100.0, spread))
 
 
 def test_a_new_patch_model_chooses_among_the_places_of_each_scene():

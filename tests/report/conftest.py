@@ -246,7 +246,14 @@ def learn_story(made: Made, rng: np.random.Generator) -> LearnStory:
         rejected = 52 - 8 * number
         rounds.append(
             LearnRound(
-                number, mean, scenes, accepted, rejected, reasons, 1300.0 + 110 * number - 60 * (number == 3), undone,
+                number,
+                mean,
+                scenes,
+                accepted,
+                rejected,
+                reasons,
+                1300.0 + 110 * number - 60 * (number == 3),
+                undone,
                 1250.0 + 100 * number,
             )
         )

@@ -7,10 +7,10 @@ from foveate.boltzmann.training.settings import FIRST, SECOND, GDBNSettings
 from foveate.training.settings import (
     FINE,
     MosaicSettings,
+    PeripherySettings,
     RankingSettings,
     ShiftNetSettings,
     TrainSettings,
-    VerifierSettings,
     handed,
 )
 
@@ -19,26 +19,27 @@ SETTINGS = handed(
         held_out=0.25,
         largest=128,
         gdbn=GDBNSettings(
-            n_hidden1=30, n_hidden2=10, start="small", start_epochs=1, look_temperatures=50,
-            first=replace(FIRST, epochs=2), second=replace(SECOND, epochs=2),
+            n_hidden1=30,
+            n_hidden2=10,
+            start="small",
+            start_epochs=1,
+            look_temperatures=50,
+            first=replace(FIRST, epochs=2),
+            second=replace(SECOND, epochs=2),
         ),
+        periphery=PeripherySettings(steps=4, batch=4, pools=2, patches=6, clutter=1, report_every=2),
         shiftnet=ShiftNetSettings(steps=4, batch=16, report_every=2),
         fine=replace(FINE, steps=3, batch=16, report_every=2),
         ranking=RankingSettings(
             scenes=5,
-            mosaics=4,
-            starts=20,
-            clutter=4,
+            mosaics=2,
             held_out_mosaics=2,
             held_out_clutter=1,
             log_z_temperatures=50,
             mosaic=MosaicSettings(long=160, short=120, least=40),
-            verifier=VerifierSettings(steps=3),
         ),
         attend=AttendSettings(
-            search=SearchSettings(
-                smallest=16.0, ratio=2.0, spacing=2.0, angles=1, steps=1, keep=0.5, settle=1, candidates=6
-            ),
+            search=SearchSettings(most=4, fine=1),
             posterior=PosteriorSettings(chains=2, warm_up=4, draws=6, moves=1, n_leapfrog=2),
         ),
     )

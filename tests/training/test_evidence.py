@@ -6,13 +6,14 @@ import numpy as np
 import torch
 
 from foveate.attention.evidence import MEASURED, Evidence, Gaussian, capped
-from foveate.attention.shiftnet import Look, ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.runtime.random import generator
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects, label
 from foveate.training.ranking import Searched, calibrate, usual_ceiling
+
+RATIO = MEASURED.index("log_ratio")
 
 
 def scenes(count: int) -> Gallery:
@@ -86,29 +87,30 @@ def test_the_ceiling_is_what_objects_usually_reach_and_noise_gains_nothing_above
     searches = []
     for k in range(40):
         measured = rng.standard_normal((2, len(MEASURED)))
-        measured[:, 0] = np.arcsinh([1.0 + 0.01 * k, 100.0])  # noise is all but impossible under the background model
+        measured[:, RATIO] = np.arcsinh([1.0 + 0.01 * k, 100.0])  # noise is nearly impossible as background
         searches.append(searched(gallery, k, at, measured))
     ceiling = usual_ceiling(searches)
     assert 1.3 < ceiling < 1.39, "nine in ten of 1.00 .. 1.39"
     under = capped(searches[0].measured, ceiling)
-    np.testing.assert_allclose(np.sinh(under[:, 0]), [1.0, ceiling])
-    np.testing.assert_array_equal(under[:, 1:], searches[0].measured[:, 1:])
+    np.testing.assert_allclose(np.sinh(under[:, RATIO]), [1.0, ceiling])
+    rest = [k for k in range(len(MEASURED)) if k != RATIO]
+    np.testing.assert_array_equal(under[:, rest], searches[0].measured[:, rest])
 
 
 def test_a_gaze_is_measured_under_the_ceiling_and_the_ceiling_is_kept():
     gdbn, flat = GaussianDBN(1728, 2, 2), Gaussian(torch.zeros(1728), torch.eye(1728))
     gdbn.grbm.b.data.fill_(3.0)
-    look = Look(torch.zeros(3, 4), torch.rand(3, 3, 24, 24, generator=generator(0, "glimpse")))
-    evidence = Evidence(flat, -20_000.0, ShiftNet().requires_grad_(False), None, None)
+    glimpse = torch.rand(3, 3, 24, 24, generator=generator(0, "glimpse"))
+    evidence = Evidence(flat, -20_000.0, None, None)
 
     def measured(evidence: Evidence) -> np.ndarray:
-        return evidence.measure(gdbn, look, torch.zeros(3), np.ones(3), torch.zeros(3))
+        return evidence.measure(gdbn, glimpse, *torch.zeros(3, 3))
 
     free = measured(evidence)
-    ceiling = float(np.sinh(free[:, 0]).mean())
+    ceiling = float(np.sinh(free[:, RATIO]).mean())
     under = replace(evidence, ceiling=ceiling)
     np.testing.assert_allclose(measured(under), capped(free, ceiling), rtol=1e-6)
-    assert (measured(under)[:, 0] < free[:, 0]).any()
+    assert (measured(under)[:, RATIO] < free[:, RATIO]).any()
     assert Evidence.from_tensors(under.tensors()).ceiling == ceiling
     older = {name: tensor for name, tensor in under.tensors().items() if name != "ceiling"}
     assert Evidence.from_tensors(older).ceiling == np.inf

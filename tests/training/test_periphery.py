@@ -1,15 +1,16 @@
 """Claims about what the periphery is told, what it is shown, and its training."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from foveate.attention.periphery import STRIDE, UNIT, Periphery, standard
-from foveate.attention.proposals import Proposals, propose
-from foveate.attention.settings import ProposalSettings
+from foveate.attention.periphery import LEAST, MOST, STRIDE, UNIT, Periphery, standard
+from foveate.attention.proposals import Answers, glance, logit_of, propose
+from foveate.attention.settings import SearchSettings
 from foveate.errors import Interrupted
 from foveate.runtime.progress import Progress, Quiet
 from foveate.scenes import gaze
@@ -28,8 +29,6 @@ from foveate.training.periphery import (
     turned_objects,
 )
 from foveate.training.periphery_loss import (
-    LEAST,
-    MOST,
     NEAR,
     TURN,
     cell_centres,
@@ -41,12 +40,14 @@ from foveate.training.periphery_loss import (
 )
 from foveate.training.periphery_patches import make_patches
 from foveate.training.periphery_views import BLOCKS, LARGE, SIDE, Plan, Source
-from foveate.training.settings import PeripherySettings, SidewaysSettings
+from foveate.training.settings import PeripherySettings, SidewaysSettings, TrainSettings
 
 CELLS = SIDE // STRIDE
 DISC, BELOW = (230, 200, 40), (40, 60, 230)
-SMALL = PeripherySettings(
-    steps=6, batch=4, pools=2, patches=8, clutter=1, warm_up=2, report_every=2, checkpoint_every=2,
+SMALL = TrainSettings(
+    periphery=PeripherySettings(
+        steps=6, batch=4, pools=2, patches=8, clutter=1, report_every=2, checkpoint_every=2
+    ),
     sideways=SidewaysSettings(share=0.3),
 )  # fmt: skip
 
@@ -286,9 +287,9 @@ def test_patches_depend_on_seed_pool_and_number_alone(discs):
     assert torch.equal(some.pixels, more.pixels[:3]) and torch.equal(some.objects, more.objects[:3])
     other = make_patches(sources, 3, 0, 2)
     assert not torch.equal(some.pixels, other.pixels)
-    batch = draw_batch(more, SMALL, 0, 5)
-    assert torch.equal(batch.planes, draw_batch(more, SMALL, 0, 5).planes)
-    assert not torch.equal(batch.planes, draw_batch(more, SMALL, 0, 6).planes)
+    batch = draw_batch(more, SMALL.periphery, True, 0, 5)
+    assert torch.equal(batch.planes, draw_batch(more, SMALL.periphery, True, 0, 5).planes)
+    assert not torch.equal(batch.planes, draw_batch(more, SMALL.periphery, True, 0, 6).planes)
 
 
 def test_small_scenes_and_tiny_objects_make_patches_too():
@@ -313,23 +314,23 @@ class StopAt(Progress):
 
 
 def test_training_is_the_same_to_the_bit_wherever_it_was_stopped(discs, tmp_path):
-    want = train_periphery(discs, range(12), SMALL, 0, Quiet()).state_dict()
+    want = train_periphery(discs, range(12), SMALL, Quiet()).state_dict()
     log = []
     for step in (1, 3, 5):
         with pytest.raises(Interrupted):
-            train_periphery(discs, range(12), SMALL, 0, StopAt(step), Checkpoints(tmp_path), log.append)
-    got = train_periphery(discs, range(12), SMALL, 0, Quiet(), Checkpoints(tmp_path), log.append).state_dict()
+            train_periphery(discs, range(12), SMALL, StopAt(step), Checkpoints(tmp_path), log.append)
+    got = train_periphery(discs, range(12), SMALL, Quiet(), Checkpoints(tmp_path), log.append).state_dict()
     assert all(torch.equal(want[name], got[name]) for name in want)
-    other = train_periphery(discs, range(12), SMALL, 1, Quiet()).state_dict()
+    other = train_periphery(discs, range(12), replace(SMALL, seed=1), Quiet()).state_dict()
     assert not torch.equal(want["head.weight"], other["head.weight"])
 
 
 def test_it_learns_to_find_what_it_was_shown(discs):
     """In scenes of the same kind that it didn't see, the best proposal is at the object and knows its angle."""
-    settings = PeripherySettings(steps=200, batch=8, pools=1, patches=200, clutter=4, decay=0.98, warm_up=20)
-    net = train_periphery(discs, range(9), settings, 0, Quiet())
+    settings = TrainSettings(periphery=PeripherySettings(steps=200, batch=8, pools=1, patches=200, clutter=4))
+    net = train_periphery(discs, range(9), settings)
     for image in (9, 10, 11):
-        found = propose(net, discs.pyramids, image, ProposalSettings(floor=0.01))
+        found = propose(glance(net.folded(torch.float32), discs.pyramids, image), SearchSettings())
         truth = discs.of(image)
         assert gaze.iou(gaze.to_boxes(found.gazes[:1]), gaze.to_boxes(truth)).item() > 0.4
         turn = gaze.angle_difference(gaze.angle(found.gazes[0]), gaze.angle(truth[0]))
@@ -339,8 +340,8 @@ def test_it_learns_to_find_what_it_was_shown(discs):
 def test_a_network_goes_on_from_another(discs):
     start = Periphery()
     start.reset(torch.Generator().manual_seed(5))
-    still = SMALL.__class__(**{**SMALL.__dict__, "steps": 1, "pools": 1, "rate": 1e-9, "weight_decay": 0.0})
-    net = train_periphery(discs, range(12), still, 0, Quiet(), start=start)
+    still = replace(SMALL, periphery=replace(SMALL.periphery, steps=1, pools=1, rate=1e-9))
+    net = train_periphery(discs, range(12), still, start=start)
     torch.testing.assert_close(net.head.weight, start.head.weight, atol=1e-6, rtol=0)
 
 
@@ -356,11 +357,11 @@ class Sees:
     """Stands for a network: what it proposes of each image is given."""
 
     def __init__(self, monkeypatch, proposals):
-        def propose(net, pyramids, image, settings):
-            u, p = zip(*proposals.get(image, [([1.0, 0, 0, 0], 0.0)]), strict=True)
-            return Proposals(torch.tensor(u, dtype=torch.float64), torch.tensor(p))
+        def glance(net, pyramids, image):
+            u, p = zip(*proposals.get(image, [([1.0, 0, 0, 0], 0.04)]), strict=True)
+            return Answers(torch.tensor(u, dtype=torch.float64), torch.tensor([logit_of(each) for each in p]))
 
-        monkeypatch.setattr(periphery, "propose", propose)
+        monkeypatch.setattr(periphery, "glance", glance)
 
 
 def test_what_looks_more_like_an_object_than_many_is_ignored_and_the_rest_is_hard(monkeypatch):
@@ -390,16 +391,15 @@ def test_hard_places_are_shown_at_the_size_of_objects_and_likely_objects_are_ign
     memory = {"hard.image": torch.tensor([0]), "hard.gaze": place}
     memory |= {"likely.image": torch.zeros(0, dtype=torch.int64), "likely.gaze": place[:0]}
     gallery = gallery_of(images, [None, None])
-    flat = SidewaysSettings(share=0.0)
-    settings = PeripherySettings(clutter=0, sideways=flat)
-    (source,) = sources_of(gallery, range(2), memory, settings, 0, 0, Quiet())
+    settings = TrainSettings(periphery=PeripherySettings(clutter=0), sideways=SidewaysSettings(share=0.0))
+    (source,) = sources_of(gallery, range(2), memory, settings, 0, Quiet())
     patches = make_patches([source], 40, 0, 0)
     green = (patches.pixels[:, 1].int() - patches.pixels[:, 0].int() > 150).flatten(1).sum(1)
     assert (green > 0).float().mean() > 0.4
     assert (green[green > 0] < (2 * LARGE) ** 2 * 1.2).float().mean() > 0.6
     assert not patches.ignored.any() and (patches.objects == 0).all()
     memory["likely.image"], memory["likely.gaze"] = memory["hard.image"], place
-    (source,) = sources_of(gallery, range(2), memory, settings, 0, 0, Quiet())
+    (source,) = sources_of(gallery, range(2), memory, settings, 0, Quiet())
     again = make_patches([source], 40, 0, 0)
     assert torch.equal(again.pixels, patches.pixels)
     assert torch.equal(again.ignored.any(2).any(1), green > 0) or (again.ignored.any(2).any(1) | (green < 20)).all()

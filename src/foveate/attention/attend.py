@@ -20,20 +20,19 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from foveate.attention.evidence import HERE
 from foveate.attention.found import Found
 from foveate.attention.merge import merge
 from foveate.attention.models import Models
 from foveate.attention.posterior.refine import Resting, refine
-from foveate.attention.search import verify
+from foveate.attention.proposals import Answers, look_again, support
 from foveate.attention.settings import AttendSettings
-from foveate.attention.shiftnet import ShiftNet, follow, look, sound
+from foveate.attention.shiftnet import ShiftNet, follow, sound
 from foveate.attention.starts import STRATEGIES
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.runtime.memory import keep_large_blocks
 from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.workers import map_images
-from foveate.scenes.glimpse import share_outside
+from foveate.scenes.glimpse import glimpses, share_outside
 from foveate.scenes.pixels import content_key
 from foveate.scenes.pyramid import Pyramids
 
@@ -98,17 +97,23 @@ def attend(
 
 def search(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Candidates:
     """Leads gazes over the single image of `pyramids`, and measures what speaks for an object where they rest."""
-    trails, votes, steps = STRATEGIES[settings.starts](models, pyramids, settings)
+    trails, answers = lead(models, pyramids, settings)
+    here, gazes = _the_image(trails), trails[-1]
+    glimpse, outside = glimpses(pyramids, here, gazes), share_outside(pyramids, here, gazes)
+    again = torch.zeros(len(gazes)) if models.periphery is None else look_again(models.folded, pyramids, gazes)
+    measured = models.trained_evidence.measure(models.gdbn, glimpse, support(answers, gazes), again, outside)
+    return Candidates(trails, measured)
+
+
+def lead(models: Models, pyramids: Pyramids, settings: AttendSettings) -> tuple[Float[Tensor, "steps n 4"], Answers]:
+    """Leads gazes over the single image of `pyramids` until they rest; and what the periphery says of the image."""
+    gazes, answers, steps = STRATEGIES[settings.starts](models, pyramids, settings)
+    trails = gazes[None]
     for net, count in ((models.shiftnet, steps), (models.fine, settings.search.fine)):
         if net is not None:
             led = follow(net, models.canonical, pyramids, _the_image(trails), trails[-1], count)
             trails = torch.cat((trails, led[1:]))
-    kept = sound(trails[-1], pyramids)
-    trails, votes = trails[:, kept], votes[kept.numpy()]
-    seen = look(models.shiftnet, models.canonical, pyramids, _the_image(trails), trails[-1])
-    here = verify(models, pyramids, trails[-1])[:, HERE]
-    outside = share_outside(pyramids, _the_image(trails), trails[-1])
-    return Candidates(trails, models.trained_evidence.measure(models.gdbn, seen, here, votes, outside))
+    return trails[:, sound(trails[-1], pyramids)], answers
 
 
 def rank(models: Models, candidates: Candidates, settings: AttendSettings) -> Seen:
@@ -116,7 +121,7 @@ def rank(models: Models, candidates: Candidates, settings: AttendSettings) -> Se
     trails, evidence = candidates.trails, models.trained_evidence
     scores = evidence.score(candidates.measured)
     probabilities = evidence.probability(scores)
-    order = merge(trails[-1], scores).kept
+    order = merge(trails[-1], scores)
     order = order[probabilities[order] >= settings.min_probability][: settings.max_gazes]
     founds = [Found.at_rest(trails[:, k].numpy().copy(), float(scores[k]), float(probabilities[k])) for k in order]
     return Seen(founds, trails[-1].clone(), scores)

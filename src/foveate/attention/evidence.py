@@ -2,11 +2,10 @@
 
 Measured of each gaze that came to rest:
 
+- what the periphery says for it: the largest logit of its answers that agree with the gaze, and its logit of a second
+  look at that place alone, turned upright and at the size that it knows best;
 - the log-ratio of object and background, in nats a dimension, up to what objects usually reach: what is nothing like a
   photograph is nearly impossible under the background model, which makes it no likelier an object;
-- the verifier's log-odds that an object is here;
-- how far the ShiftNet would still move: at an object it comes to rest;
-- how many starts ended here, beside how many looked;
 - how much of the glimpse lies outside the image.
 
 A logistic regression on photographs that trained none of these weighs them; its logit is the score, a log-ratio of
@@ -24,7 +23,7 @@ multiple of the identity by the amount that Ledoit & Wolf (2004, "A well-conditi
 covariance matrices") derive.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -32,13 +31,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.calibration import Calibration, Logistic
-from foveate.attention.shiftnet import UNIT, Look, ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import present
 
-NEAR, HERE = 0, 1  # the verifier's outputs
-VERIFIER = "verifier."  # what the names of its tensors begin with
-MEASURED = ("log_ratio", "here", "rest", "votes", "outside")
+MEASURED = ("proposal", "again", "log_ratio", "outside")
+OLDER = ("log_ratio", "here", "rest", "votes", "outside")  # what was measured before there was a periphery
 USUAL = 0.9  # share of objects whose log-ratio stays below the ceiling
 
 
@@ -89,7 +86,6 @@ class Evidence:
     Attributes:
         background: Density of glimpses without an object, in the patch model's units.
         object_log_z: The GRBM's log partition function.
-        verifier: The network that says whether an object is near, and whether it is here.
         ranking: Weighs the measured figures; its logit is the score.
         calibration: Score -> probability.
         spread: How far from an object gazes come to rest, standard deviations of (log s, angle, x / s, y / s); zeros
@@ -100,7 +96,6 @@ class Evidence:
 
     background: Gaussian
     object_log_z: float
-    verifier: ShiftNet
     ranking: Logistic | None
     calibration: Calibration | None
     temper: float = 1.0
@@ -110,19 +105,17 @@ class Evidence:
     def measure(
         self,
         gdbn: GaussianDBN,
-        look: Look,
-        here: Float[Tensor, "n"],
-        votes: Float[np.ndarray, "n"],
+        glimpse: Float[Tensor, "n 3 24 24"],
+        proposal: Float[Tensor, "n"],
+        again: Float[Tensor, "n"],
         outside: Float[Tensor, "n"],
     ) -> Float[np.ndarray, "n measured"]:
         """The figures of `MEASURED` for each gaze."""
-        ratio = log_ratio(gdbn, self.object_log_z, self.background, look.glimpse) / gdbn.grbm.b.numel()
-        left = (look.change / torch.tensor(UNIT)).square().mean(1).sqrt()
+        ratio = log_ratio(gdbn, self.object_log_z, self.background, glimpse) / gdbn.grbm.b.numel()
         columns = (
+            proposal.float(),
+            again.float(),
             torch.asinh(ratio.clamp(max=self.ceiling)),  # thousands of nats weigh no more than they can be trusted
-            here,
-            torch.log(left + 0.02),
-            torch.log1p(torch.from_numpy(votes).float()),
             outside.float(),
         )
         return torch.stack(columns, 1).double().numpy()
@@ -143,14 +136,9 @@ class Evidence:
         """
         return present(self.calibration, "the calibration").probability(score)
 
-    def to(self, device: str | torch.device) -> "Evidence":
-        """The same with its network on another device; the rest is weighed on the CPU."""
-        return replace(self, verifier=self.verifier.to(device))
-
     def tensors(self) -> dict[str, Tensor]:
         """Plain tensors, for background.safetensors."""
         out = {"background.mean": self.background.mean, "background.whiten": self.background.whiten}
-        out |= self.verifier.tensors(VERIFIER)
         out["object_log_z"] = torch.tensor(self.object_log_z, dtype=torch.float64)
         out["temper"] = torch.tensor(self.temper, dtype=torch.float64)
         out["spread"] = self.spread
@@ -164,13 +152,22 @@ class Evidence:
         return cls(
             Gaussian(tensors["background.mean"], tensors["background.whiten"]),
             float(tensors["object_log_z"]),
-            ShiftNet.from_tensors(tensors, "the verifier", VERIFIER),
-            Logistic.from_tensors(tensors) if "ranking.weight" in tensors else None,
+            _renamed(Logistic.from_tensors(tensors)) if "ranking.weight" in tensors else None,
             Calibration.from_tensors(tensors) if any(k.startswith("calibration.") for k in tensors) else None,
             float(tensors["temper"]),
             tensors["spread"],
             float(tensors.get("ceiling", torch.inf)),
         )
+
+
+def _renamed(ranking: Logistic) -> Logistic:
+    """A ranking of an older version, by what is measured now; what it doesn't know counts for nothing."""
+    if len(ranking.weight) != len(OLDER):
+        return ranking
+    known = [OLDER.index(name) if name in OLDER else -1 for name in MEASURED]
+    parts = ((ranking.mean, 0.0), (ranking.scale, 1.0), (ranking.weight, 0.0))
+    mean, scale, weight = (np.append(part, unknown)[known] for part, unknown in parts)
+    return Logistic(mean, scale, weight, ranking.bias)
 
 
 def capped(measured: Float[np.ndarray, "n measured"], ceiling: float) -> Float[np.ndarray, "n measured"]:

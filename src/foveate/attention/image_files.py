@@ -19,6 +19,7 @@ import numpy as np
 from foveate.attention.attend import Attention
 from foveate.attention.found import Found
 from foveate.attention.output import to_json
+from foveate.attention.periphery import LEAST
 from foveate.attention.settings import AttendSettings
 from foveate.attention.tiles import Tile, cut, scales, together
 from foveate.errors import BadInput
@@ -164,7 +165,7 @@ def _pieces(path: str, settings: AttendSettings) -> Iterator[Picture | Tile]:
     whole = open_picture(path, settings.largest, page)
     yield whole
     longest = max(whole.width, whole.height)
-    for scale in scales(longest, settings.largest, settings.search.smallest)[1:]:
+    for scale in scales(longest, settings.largest, LEAST)[1:]:
         level = open_picture(path, round(scale * longest), page)
         yield from cut(level.pixels, settings.largest, level.scale)
 

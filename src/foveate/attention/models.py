@@ -8,11 +8,14 @@ import torch
 
 from foveate.attention.evidence import Evidence
 from foveate.attention.patch_conditionals import PatchConditionals
+from foveate.attention.periphery import FoldedPeriphery, Periphery
 from foveate.attention.settings import CLOSER
 from foveate.attention.shiftnet import Canonical, ShiftNet, canonical_image
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput, present
+from foveate.runtime.precision import look_dtype
 from foveate.storage.files import load_tensors, save_tensors
+from foveate.storage.run import PERIPHERY
 
 FINE = "fine."  # what the names of its tensors begin with
 
@@ -26,12 +29,25 @@ class Models:
         shiftnet: Moves gazes towards the object.
         evidence: Turns a look into a score and a probability; None while training has not come to it.
         fine: Moves gazes that have come near by small steps, looking closer; None while it isn't trained.
+        periphery: Says at one glance where an object may be; None while it isn't trained, and of older versions.
     """
 
     gdbn: GaussianDBN
     shiftnet: ShiftNet
     evidence: Evidence | None = None
     fine: ShiftNet | None = None
+    periphery: Periphery | None = None
+
+    @cached_property
+    def folded(self) -> FoldedPeriphery:
+        """The periphery as it looks.
+
+        Raises:
+            BadInput: There is none.
+        """
+        if self.periphery is None:
+            raise BadInput("the run has no periphery, which searches images: made by an older version, train again")
+        return self.periphery.folded(look_dtype(self.device))
 
     @cached_property
     def canonical(self) -> Canonical:
@@ -59,9 +75,9 @@ class Models:
 
     def to(self, device: str | torch.device) -> "Models":
         """The same models on another device; it moves these."""
-        evidence = None if self.evidence is None else self.evidence.to(device)
         fine = None if self.fine is None else self.fine.to(device)
-        return Models(self.gdbn.to(device), self.shiftnet.to(device), evidence, fine)
+        periphery = None if self.periphery is None else self.periphery.to(device)
+        return Models(self.gdbn.to(device), self.shiftnet.to(device), self.evidence, fine, periphery)
 
     def save_networks(self, path: str | Path) -> None:
         """Writes the weights of both networks, those of the fine one under "fine."."""
@@ -85,7 +101,8 @@ class Models:
         except KeyError as missing:
             raise BadInput(f"{run / 'background.safetensors'}: tensor {missing.args[0]} is missing") from None
         shiftnet, fine = load_networks(run / "shiftnet.safetensors")
-        return cls(gdbn, shiftnet, evidence, fine)
+        path = run / PERIPHERY
+        return cls(gdbn, shiftnet, evidence, fine, Periphery.load(path) if path.exists() else None)
 
 
 def load_networks(path: Path) -> tuple[ShiftNet, ShiftNet | None]:

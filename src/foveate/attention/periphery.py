@@ -29,6 +29,7 @@ from foveate.errors import BadInput
 from foveate.storage.files import load_tensors, save_tensors
 
 STRIDE = 8  # pixels between cells
+LEAST, MOST = 8.0, 18.0  # half-sides that a level answers for, pixels: a ratio of more than two between levels
 UNIT = 12.0  # half-side of the objects in the middle of what one level answers for, pixels
 REACH = 40  # pixels above, below and beside a cell that it depends on
 GREY, CONTRAST = 115.0, 64.0  # pixels go in as (pixel - GREY) / CONTRAST, which bfloat16 holds without rounding

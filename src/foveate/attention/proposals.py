@@ -4,6 +4,7 @@ All levels of the picture's pyramid are laid out on two canvases, the picture it
 the other, with its mean colour between them. The network passes over each canvas in strips that overlap by as much as a
 cell depends on, so memory does not grow with the picture and the result is that of one pass. What its cells say is
 turned into gazes of the picture, and of those that overlap the most probable one stays (non-maximum suppression).
+Where a gaze ends the answers are asked again: those that agree with it speak for it.
 """
 
 import math
@@ -15,10 +16,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from foveate.attention.merge import merge
-from foveate.attention.periphery import REACH, STRIDE, UNIT, FoldedPeriphery, Periphery, standard
-from foveate.attention.settings import ProposalSettings
-from foveate.runtime.precision import look_dtype
+from foveate.attention.periphery import REACH, STRIDE, UNIT, FoldedPeriphery, standard
+from foveate.attention.settings import SearchSettings
 from foveate.scenes import gaze
+from foveate.scenes.glimpse import glimpses
 from foveate.scenes.pyramid import Pyramids
 
 TOP = 20.0  # the smallest level is the first whose longest side is at most twice this
@@ -26,14 +27,23 @@ GAP = 16  # pixels of the mean colour around each level, at least
 STRIP = 1 << 21  # pixels in one pass: activations stay in tens of megabytes
 HALO = -(-(REACH + 1) // STRIDE)  # cells by which strips overlap
 FEWEST = 4 * HALO  # rows of cells in a strip, so that a third of its work at most is done twice
-CANDIDATES = 4096  # cells that go into the suppression
+WINDOW = 96  # side of a place that is looked at alone, pixels: more than a cell depends on
+FLOOR = 0.03  # probability of an answer
+FEWEST_ANSWERS, MOST_ANSWERS = 64, 4096  # of one picture
+OVERLAP = 0.4  # from which the less probable of two answers is no proposal
+A_FEW = 3  # proposals of any picture in which there is something
 
 
-class Proposals(NamedTuple):
-    """Where objects may be, the most probable first: gazes in pixels of the picture, and probabilities."""
+class Answers(NamedTuple):
+    """What the cells of all levels say, the most probable first: gazes in pixels of the picture, and their logits."""
 
     gazes: Float[Tensor, "n 4"]
-    probability: Float[Tensor, "n"]
+    logit: Float[Tensor, "n"]
+
+    @classmethod
+    def none(cls) -> "Answers":
+        """Where nothing is said."""
+        return cls(torch.zeros(0, 4, dtype=torch.float64), torch.zeros(0))
 
 
 class Place(NamedTuple):
@@ -52,29 +62,53 @@ class Canvas(NamedTuple):
     width: int
 
 
-def propose(
-    network: Periphery, pyramids: Pyramids, image: int = 0, settings: ProposalSettings | None = None
-) -> Proposals:
-    """What the network proposes for one picture.
-
-    Args:
-        network: Trained.
-        pyramids: The pictures.
-        image: Which of them.
-        settings: Which answers are proposals.
-    """
-    settings = settings or ProposalSettings()
-    device = network.head.weight.device
-    folded = network.folded(look_dtype(device))
+def glance(network: FoldedPeriphery, pyramids: Pyramids, image: int = 0) -> Answers:
+    """Looks at a whole picture: what cells say with a probability of `FLOOR` or more, and the best of any picture."""
     found = [
-        _candidates(maps(folded, pyramids, image, canvas), pyramids, image, canvas, folded.harmonic, settings.floor)
+        _answers(maps(network, pyramids, image, canvas), pyramids, image, canvas, network.harmonic)
         for canvas in canvases(pyramids, image)
     ]
     gazes, logit = (torch.cat(parts) for parts in zip(*found, strict=True))
-    best = torch.argsort(logit, descending=True, stable=True)[:CANDIDATES]
-    kept = merge(gazes[best], logit[best], settings.overlap, inside=2.0, most=settings.most).kept
-    chosen = best[torch.from_numpy(kept)]
-    return Proposals(gazes[chosen], torch.sigmoid(logit[chosen]))
+    probable = int((logit >= logit_of(FLOOR)).sum())
+    best = torch.argsort(logit, descending=True, stable=True)[: min(max(probable, FEWEST_ANSWERS), MOST_ANSWERS)]
+    return Answers(gazes[best], logit[best])
+
+
+def propose(answers: Answers, settings: SearchSettings) -> Answers:
+    """Of answers that overlap each other the most probable; those that are probable enough, and a few in any case."""
+    kept = merge(*answers, iou=OVERLAP, inside=2.0, most=settings.most)
+    gazes, logit = answers.gazes[kept], answers.logit[kept]
+    count = max(int((logit >= logit_of(settings.floor)).sum()), min(A_FEW, len(logit)))
+    return Answers(gazes[:count], logit[:count])
+
+
+def support(answers: Answers, gazes: Float[Tensor, "n 4"]) -> Float[Tensor, "n"]:
+    """The largest logit of the answers that agree with each gaze by IoU 0.5, that of `FLOOR` where none does."""
+    overlap = gaze.iou(gaze.to_boxes(gazes), gaze.to_boxes(answers.gazes))
+    none = torch.full((len(gazes), 1), logit_of(FLOOR))
+    return torch.cat((torch.where(overlap >= 0.5, answers.logit, none), none), 1).amax(1)
+
+
+@torch.inference_mode()
+def look_again(
+    network: FoldedPeriphery, pyramids: Pyramids, gazes: Float[Tensor, "n 4"], batch: int = 32
+) -> Float[Tensor, "n"]:
+    """The logit of an object at each gaze, when that place of the single image of `pyramids` is looked at alone.
+
+    It is turned upright, with a half-side of `UNIT` pixels; the cells in the middle answer.
+    """
+    weight, middle, found = network.layers[0].weight, WINDOW // STRIDE // 2, [torch.zeros(0)]
+    for some in gazes.split(batch):
+        seen = glimpses(pyramids, torch.zeros(len(some), dtype=torch.int64), some, WINDOW, WINDOW / 2 / UNIT)
+        planes = standard(seen.mul_(255).to(weight.device), weight.dtype).contiguous(memory_format=torch.channels_last)
+        logit = network(planes)[:, 0, middle - 1 : middle + 2, middle - 1 : middle + 2]
+        found.append(logit.amax((1, 2)).float().cpu())
+    return torch.cat(found)
+
+
+def logit_of(probability: float) -> float:
+    """log p / (1 - p)."""
+    return math.log(probability / (1 - probability))
 
 
 def canvases(pyramids: Pyramids, image: int) -> list[Canvas]:
@@ -133,23 +167,23 @@ def maps(
     return out
 
 
-def _candidates(
-    outputs: Float[Tensor, "6 y x"], pyramids: Pyramids, image: int, canvas: Canvas, harmonic: int, floor: float
-) -> tuple[Float[Tensor, "n 4"], Float[Tensor, "n"]]:
-    """Gazes and logits of the cells of all levels that are probable enough, in pixels of the picture."""
-    least = math.log(floor / (1 - floor))
+def _answers(outputs: Float[Tensor, "6 y x"], pyramids: Pyramids, image: int, canvas: Canvas, harmonic: int) -> Answers:
+    """The answers of the cells of all levels that are probable enough, in pixels of the picture."""
     gazes, logits = [], []
     for level, row, column in canvas.places:
         height, width = int(pyramids.height[image, level]), int(pyramids.width[image, level])
         of_level = outputs[
             :, row // STRIDE : (row + height) // STRIDE + 1, column // STRIDE : (column + width) // STRIDE + 1
         ]
+        # Those of the whole picture that are kept are among those that would be kept of this level.
+        flat = of_level[0].flatten()
+        least = min(logit_of(FLOOR), float(flat.topk(min(FEWEST_ANSWERS, len(flat))).values[-1]))
         y, x = torch.nonzero(of_level[0] >= least, as_tuple=True)
         u = decode(of_level[:, y, x], centre(x), centre(y), harmonic) * 2.0**level
         within = (u[:, 2:] >= 0).all(1) & (u[:, 2] <= width * 2**level) & (u[:, 3] <= height * 2**level)
         gazes.append(u[within])
         logits.append(of_level[0, y, x][within])
-    return torch.cat(gazes), torch.cat(logits)
+    return Answers(torch.cat(gazes), torch.cat(logits))
 
 
 def centre(cell: Tensor) -> Tensor:

@@ -9,33 +9,18 @@ from foveate.errors import BadInput
 from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, Unlisted, settings
 
 StartStrategy = Literal["many", "one"]
-"""Where gazes set out (`starts`): from grids over the image, or the paper's single one."""
+"""Where gazes set out (`starts`): from the periphery's proposals, or the paper's single one."""
 CLOSER = 0.5  # the share by which a network that looks closer shrinks its gaze
 
 
 @settings
 class SearchSettings:
-    """How an image is searched."""
+    """How an image is searched: the periphery's proposals, and the steps that the networks lead them on by."""
 
-    smallest: Positive = 12.0  # half-side of the smallest object looked for, pixels
-    ratio: Annotated[float, Field(gt=1)] = 2.0  # between one scale and the next
-    spacing: Positive = 1.7  # between positions, half-sides
-    angles: AtLeast1 = 4  # start angles around the circle
-    keep: Annotated[float, Field(gt=0, le=1)] = 0.25  # share of the starts that the verifier lets go on after a step
-    steps: AtLeast1 = 4  # of the ShiftNet, before crowds are thinned out
-    settle: AtLeast0 = 4  # steps after that
-    crowd: Share = 0.6  # overlap from which two gazes belong to one crowd
-    candidates: AtLeast1 = 60  # places from which gazes settle
-    fine: AtLeast0 = 3  # steps of the network that looks closer, after the others
-
-
-@settings
-class ProposalSettings:
-    """Which of the periphery's answers are proposals."""
-
-    most: AtLeast1 = 40  # of one picture
-    floor: Annotated[float, Field(gt=0, lt=1)] = 0.05  # of their probability
-    overlap: Annotated[float, Field(gt=0, le=1)] = 0.4  # from which the less probable of two is dropped
+    most: AtLeast1 = 24  # proposals of an image
+    floor: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of their probability; a few are followed whatever theirs
+    coarse: AtLeast0 = 1  # steps of the ShiftNet from each
+    fine: AtLeast0 = 2  # steps of the network that looks closer, after these
 
 
 @settings

@@ -7,12 +7,11 @@ A strategy is one function of the models, one image and the settings. To add one
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.models import Models
-from foveate.attention.search import crowds
+from foveate.attention.proposals import Answers, glance, propose
 from foveate.attention.settings import AttendSettings, StartStrategy
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
@@ -22,26 +21,31 @@ class Starts(NamedTuple):
     """Gazes that set out over one image.
 
     Attributes:
-        trails: The way of each so far, its first gaze first: [1 n 4] where they have not moved yet.
-        votes: What stands behind each beside what is seen there (`evidence` weighs it): of a hundred gazes that
-            looked, how many came there.
-        steps: Of the ShiftNet, that they are still to take.
+        gazes: Where they do.
+        answers: What the periphery says of the image; none without one.
+        steps: Of the ShiftNet, that they are to take.
     """
 
-    trails: Float[Tensor, "steps n 4"]
-    votes: Float[np.ndarray, "n"]
+    gazes: Float[Tensor, "n 4"]
+    answers: Answers
     steps: int
 
 
 def one(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Starts:
     """The paper's single start, whose context covers the image."""
+    answers = Answers.none() if models.periphery is None else glance(models.folded, pyramids)
     start = gaze.covering(int(pyramids.width[0, 0]), int(pyramids.height[0, 0]))
-    return Starts(start[None], np.ones(1), settings.one_steps)
+    return Starts(start, answers, settings.one_steps)
 
 
 def many(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Starts:
-    """One gaze of each crowd to which a search from grids of starts leads, already at rest."""
-    return Starts(*crowds(models, pyramids, settings.search), steps=0)
+    """The periphery's proposals.
+
+    Raises:
+        BadInput: The models have no periphery.
+    """
+    answers = glance(models.folded, pyramids)
+    return Starts(propose(answers, settings.search).gazes, answers, settings.search.coarse)
 
 
 STRATEGIES: dict[StartStrategy, Callable[[Models, Pyramids, AttendSettings], Starts]] = {"one": one, "many": many}

@@ -82,7 +82,7 @@ def together(founds: Sequence[Found], most: int) -> list[Found]:
     """One gaze an object, best first, from what tiles and levels found; gazes are in pixels of the picture."""
     if not founds:
         return []
-    kept = merge(np.stack([found.u for found in founds]), np.array([found.score for found in founds])).kept
+    kept = merge(np.stack([found.u for found in founds]), np.array([found.score for found in founds]))
     return [founds[k] for k in kept[:most]]
 
 

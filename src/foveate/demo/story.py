@@ -89,9 +89,8 @@ def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dic
 
 
 def for_digits(settings: TrainSettings) -> TrainSettings:
-    """Digits have a handedness, and none of these is turned by more than 30 degrees: one start angle is enough."""
-    search = replace(settings.attend.search, angles=1)
-    return handed(replace(settings, attend=replace(settings.attend, search=search)))
+    """Digits have a handedness, and none of these is turned by more than 30 degrees."""
+    return handed(replace(settings, periphery=replace(settings.periphery, turn=30.0)))
 
 
 def make_scenes(folder: Path, counts: dict[str, int], seed: int, progress: Progress) -> None:

@@ -30,11 +30,12 @@ from foveate.learning.settings import LearnSettings
 from foveate.runtime.progress import Progress
 from foveate.scenes.folder import Scenes
 from foveate.storage.files import save_tensors
-from foveate.storage.run import Run
+from foveate.storage.run import PERIPHERY, Run
 from foveate.training.gallery import Gallery, load_gallery
 from foveate.training.settings import TrainSettings
 from foveate.training.train import train_models
 
+SLOWER = 0.25  # learning rate of a periphery that has learned before, beside that of one that hasn't
 SAVED = ("u", "score", "probability", "spread")  # of `Attended`, beside places and doubts
 
 
@@ -101,6 +102,8 @@ def learn(
             break
     models.gdbn.save(run.path / "gdbn.safetensors")
     models.save_networks(run.path / "shiftnet.safetensors")
+    if models.periphery is not None:
+        models.periphery.save(run.path / PERIPHERY)
     save_tensors(run.path / "background.safetensors", models.trained_evidence.tensors())
     return models, new, rounds
 
@@ -152,14 +155,15 @@ def _maximisation(settings: LearnSettings, models: Models) -> TrainSettings:
     def slower(network: Any, steps: int) -> Any:
         return replace(network, steps=steps, rate=settings.shiftnet_rate)
 
-    verifier = replace(train.ranking.verifier, steps=settings.verifier_steps)
+    rate = SLOWER * train.periphery.rate
+    periphery = replace(train.periphery, steps=settings.periphery_steps, pools=1, rate=rate)
     return replace(
         train,
         seed=settings.seed,
         sideways=replace(train.sideways, share=0.0),
         shiftnet=slower(train.shiftnet, settings.shiftnet_steps),
         fine=slower(train.fine, fine_steps),
-        ranking=replace(train.ranking, verifier=verifier),
+        periphery=periphery,
     )
 
 

@@ -36,13 +36,13 @@ class LearnSettings:
     shiftnet_steps: AtLeast0 = 1200  # of each round, from the weights of the round before
     shiftnet_rate: Positive = 0.01
     fine_steps: AtLeast0 = 300  # of the network that looks closer, likewise
-    verifier_steps: AtLeast0 = 500  # of each round, likewise
+    periphery_steps: AtLeast1 = 1000  # of each round, likewise
     tolerance: Tolerance = 5.0  # nats by which a round may lower the bound before it is undone
     trust: Trust = field(default_factory=Trust)
     train: TrainSettings = field(default_factory=TrainSettings)  # of the maximisation step; seed: of RUN's own training
 
 
 PRESETS = {
-    "quick": LearnSettings(rounds=1, shiftnet_steps=60, fine_steps=40, verifier_steps=40, train=TRAINING["quick"]),
+    "quick": LearnSettings(rounds=1, shiftnet_steps=60, fine_steps=40, periphery_steps=60, train=TRAINING["quick"]),
     "standard": LearnSettings(),
 }

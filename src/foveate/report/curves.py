@@ -28,7 +28,7 @@ PHASES = {
     "rbm": "Second layer: binary RBM",
     "shiftnet": "ShiftNet",
     "fine": "ShiftNet, small steps",
-    "verifier": "Verifier",
+    "periphery": "Periphery",
     "learn": "Learning without annotations",
 }
 

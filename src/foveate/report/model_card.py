@@ -59,6 +59,7 @@ LIMITS = """\
 FILES = """\
 - `gdbn.safetensors`: the Gaussian deep belief network of patches.
 - `shiftnet.safetensors`: the ShiftNet, the network that moves a gaze.
+- `periphery.safetensors`: the periphery, the network that looks at a whole image.
 - `background.safetensors`: the density of windows without an object, the ranking, the calibration.
 - `config.toml`: all that is needed to train it again."""
 

@@ -20,7 +20,7 @@ from pydantic import Field
 from foveate import __version__
 from foveate.errors import BadInput
 from foveate.storage.files import reason, write_atomic
-from foveate.storage.older import GONE, RENAMED
+from foveate.storage.older import ANY, GONE, RENAMED
 
 Settings = TypeVar("Settings")
 Kind = TypeVar("Kind", bound=type)
@@ -203,12 +203,13 @@ def override(settings: Settings, table: Mapping[str, Any], source: str, under: s
     placed: dict[str, Any] = {}
     for given, value in flat(table).items():
         name = name_of(given) if name_of(given) in leaves else name_of(under + given)
-        path, now, is_listed = leaves.get(name, ("", GONE.get(name_of(given)), False))
+        was = GONE.get(name_of(given))
+        path, now, is_listed = leaves.get(name, ("", was, False))
         if is_listed:
             _put(placed, path, value)
         elif now is None:
             raise BadInput(f"{source}: {_unknown(name_of(given), value, listed(settings, under))}")
-        elif value != now:
+        elif now != ANY and value not in (now, was):
             raise BadInput(f"{source}: {name_of(given)} is no setting any more: it is {now!r}, got {value!r}")
     return _replaced(settings, placed, source, under)
 

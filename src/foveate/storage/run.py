@@ -1,7 +1,7 @@
 """A RUN: the folder that one training leaves behind.
 
     config.toml             all that is needed to do it again: command, seed, version, scenes, settings
-    gdbn.safetensors, shiftnet.safetensors, background.safetensors
+    gdbn.safetensors, periphery.safetensors, shiftnet.safetensors, background.safetensors
     metrics.jsonl           a record a line, as training went by
     story/                  what the page is made from
     report.html, README.md  for people: the page, and the model's card
@@ -34,7 +34,9 @@ STORY = "story"
 WHOLE = "whole"
 """The checkpoint that says that the run has ended well."""
 MODELS = ("gdbn.safetensors", "shiftnet.safetensors", "background.safetensors")
-_OURS = {CONFIG, METRICS, CHECKPOINT, STORY, "report.html", "README.md", *MODELS}
+PERIPHERY = "periphery.safetensors"
+"""Of the models too, but runs of older versions are whole without it."""
+_OURS = {PERIPHERY, CONFIG, METRICS, CHECKPOINT, STORY, "report.html", "README.md", *MODELS}
 
 
 class Run:

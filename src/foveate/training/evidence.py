@@ -1,12 +1,11 @@
 """Training of the evidence: where searches of annotated scenes end, and what is to be seen there.
 
-First round, on scenes that trained the network, on mosaics of them and on pictures without an object: gazes set out
-without any ranking, and some end where no object is. These are the hard negatives of the verifier; with random windows,
-what is seen there in scenes and mosaics makes the background model. Second round, on scenes that trained nothing,
-mosaics of them and other pictures without an object: the whole search, whose gazes fit the ranking. Mosaics bring in
-small objects and several at once, which portraits do not have. How often a gaze of some score is an object differs
-between mosaics and scenes, and the photographs that will be attended are likelier to be like the scenes; but on scenes
-alone, what is small is thought improbable. The calibration is therefore fitted on the scenes and a few mosaics.
+First round, on scenes that trained the networks and on mosaics of them: some gazes end where no object is. What is seen
+there, and through random windows, makes the background model. Second round, on scenes that trained nothing, mosaics of
+them and pictures without an object: the whole search, whose gazes fit the ranking. Mosaics bring in small objects and
+several at once, which portraits do not have. How often a gaze of some score is an object differs between mosaics and
+scenes, and the photographs that will be attended are likelier to be like the scenes; but on scenes alone, what is small
+is thought improbable. The calibration is therefore fitted on the scenes and a few mosaics.
 """
 
 from dataclasses import replace
@@ -15,7 +14,6 @@ import torch
 
 from foveate.attention.evidence import Evidence, fit_gaussian
 from foveate.attention.models import Models
-from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
@@ -30,32 +28,25 @@ from foveate.training.settings import TrainSettings
 from foveate.training.synthetic.clutter import clutter
 from foveate.training.synthetic.mosaics import mosaics
 from foveate.training.temper import fit_temper
-from foveate.training.verifier import train_verifier
 
 Figures = dict[str, float | int | list[float]]
 
 
 def train_evidence(
-    models: Models,
-    data: TrainingData,
-    run: Run,
-    settings: TrainSettings,
-    progress: Progress,
-    start: ShiftNet | None = None,
+    models: Models, data: TrainingData, run: Run, settings: TrainSettings, progress: Progress
 ) -> Evidence:
     """Evidence, calibration and temper; kept in the run, and taken from it where they are there.
 
     Args:
         models: Patch model and networks.
         data: The scenes.
-        run: Where the evidence, and the state of the verifier's training, are kept.
+        run: Where the evidence is kept.
         settings: How.
         progress: Shows how far it is, and may stop it.
-        start: A verifier whose weights training starts from; the network's own without.
     """
     if not run.checkpoints.done("evidence"):
         with data.gallery.pyramids.store.scratch():  # mosaics and clutter are made for this alone
-            evidence, figures = _unranked(models, data, run, settings, progress, start)
+            evidence, figures = _unranked(models, data, settings, progress)
             models = replace(models, evidence=evidence)
             searches, others = _held_out_searches(models, data, settings, progress)
             evidence, counts = fit_ranking(evidence, searches, others)
@@ -64,36 +55,22 @@ def train_evidence(
         run.log({"phase": "evidence", **figures, **counts, **tempered})
         save_tensors(run.path / "background.safetensors", evidence.tensors())
         run.checkpoints.finish("evidence", {})
-    return Evidence.from_tensors(load_tensors(run.path / "background.safetensors")).to(models.device)
+    return Evidence.from_tensors(load_tensors(run.path / "background.safetensors"))
 
 
 def _unranked(
-    models: Models,
-    data: TrainingData,
-    run: Run,
-    settings: TrainSettings,
-    progress: Progress,
-    start: ShiftNet | None,
+    models: Models, data: TrainingData, settings: TrainSettings, progress: Progress
 ) -> tuple[Evidence, Figures]:
-    """The first round: background model and verifier, on scenes that trained the networks; and figures about them."""
+    """The first round: the background model, on scenes that trained the networks; and figures about it."""
     how, seed, count, store = settings.ranking, settings.seed, len(data.fit), data.gallery.pyramids.store
     log_z = object_log_z(models.gdbn, data, settings, progress)
     trained = take(data.gallery, data.fit)
-    made = mosaics(trained, range(count), how.mosaics, seed, how.mosaic, progress, store)
-    empty = clutter(trained, range(count), how.clutter, seed, how.empty, progress, store)
-    both = join(trained, join(made, empty))
+    both = join(trained, mosaics(trained, range(count), how.mosaics, seed, how.mosaic, progress, store))
     chosen = torch.randperm(count, generator=generator(seed, "ranking"))[: how.scenes].tolist()
     searched = chosen + list(range(count, len(both.names)))
-    negatives = hard_negatives(models, both, searched, how, settings.attend.search, seed, progress)
-    real = negatives.image < count + how.mosaics  # clutter makes no background that will be met
-    first = models.shiftnet if start is None else start
-    verifier, figures = train_verifier(
-        both, negatives, ~real, models.canonical, first, start is not None, how.verifier, settings.shiftnet.pairs,
-        seed, progress, run.checkpoints,
-    )  # fmt: skip
-    seen = background_patches(models, both, chosen, negatives.take(real), seed)
-    evidence = Evidence(fit_gaussian(seen), log_z, verifier, None, None)
-    return evidence, {**figures, "background_windows": len(seen)}
+    negatives = hard_negatives(models, both, searched, settings.attend, progress)
+    seen = background_patches(models, both, chosen, negatives, seed)
+    return Evidence(fit_gaussian(seen), log_z, None, None), {"background_windows": len(seen)}
 
 
 def _held_out_searches(

@@ -1,16 +1,17 @@
 """What is seen where no object is: at the ends of searches that went astray (hard negatives), and anywhere else."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foveate.attention.attend import lead
 from foveate.attention.merge import merge
 from foveate.attention.models import Models
-from foveate.attention.search import start_gazes
-from foveate.attention.settings import SearchSettings
-from foveate.attention.shiftnet import follow, sound
+from foveate.attention.proposals import FLOOR
+from foveate.attention.settings import AttendSettings
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.runtime.workers import map_images
@@ -18,7 +19,6 @@ from foveate.scenes import gaze
 from foveate.scenes.glimpse import glimpses
 from foveate.training.gallery import Gallery
 from foveate.training.labels import ELSEWHERE, Objects, label
-from foveate.training.settings import RankingSettings
 
 DISTINCT = 0.6  # overlap from which two hard negatives of one image are the same
 WINDOWS = 6  # random windows of each scene, for the background model
@@ -26,38 +26,23 @@ MOST = 6000  # hard negatives that make the background model
 
 
 def hard_negatives(
-    models: Models,
-    gallery: Gallery,
-    images: Sequence[int],
-    settings: RankingSettings,
-    search: SearchSettings,
-    seed: int,
-    progress: Progress,
+    models: Models, gallery: Gallery, images: Sequence[int], attend: AttendSettings, progress: Progress
 ) -> Objects:
-    """Distinct gazes of searches that ended where no object is."""
+    """Distinct gazes of searches that ended where no object is: more than are followed otherwise."""
+    many = replace(attend, starts="many", search=replace(attend.search, floor=FLOOR))
     found = []
+
+    def ends(image: int) -> Float[Tensor, "n 4"]:
+        last = lead(models, gallery.pyramids.only(image), many)[0][-1]
+        last = last[label(last, gallery.of(image), gallery.ignore[image]) == ELSEWHERE]
+        return last[merge(last, torch.zeros(len(last)), iou=DISTINCT, inside=2.0)]
+
     with progress.phase("hard negatives", len(images)) as tick:
-        work = map_images(lambda i: _ends(models, gallery, i, settings.starts, search, seed), images)
-        for done, ends in enumerate(work):
-            found.append(ends)
+        for done, each in enumerate(map_images(ends, images)):
+            found.append(each)
             tick(done + 1)
-    image = torch.repeat_interleave(torch.tensor(list(images)), torch.tensor([len(ends) for ends in found]))
+    image = torch.repeat_interleave(torch.tensor(list(images)), torch.tensor([len(each) for each in found]))
     return Objects(image, torch.cat(found))
-
-
-def _ends(
-    models: Models, gallery: Gallery, image: int, count: int, search: SearchSettings, seed: int
-) -> Float[Tensor, "n 4"]:
-    """Where some of the starts of one image's search end, objects and what may be one left out."""
-    pyramids, rng = gallery.pyramids.only(image), generator(seed, "ends", gallery.names[image])
-    width, height = int(pyramids.width[0, 0]), int(pyramids.height[0, 0])
-    starts = start_gazes(width, height, search)
-    starts = starts[torch.randperm(len(starts), generator=rng)[:count]]
-    index = torch.zeros(len(starts), dtype=torch.int64)
-    last = follow(models.shiftnet, models.canonical, pyramids, index, starts, search.steps)[-1]
-    last = last[sound(last, pyramids)]
-    last = last[label(last, gallery.of(image), gallery.ignore[image]) == ELSEWHERE]
-    return last[torch.from_numpy(merge(last, torch.zeros(len(last)), iou=DISTINCT, inside=2.0).kept)]
 
 
 def background_patches(

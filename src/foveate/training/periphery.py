@@ -9,6 +9,7 @@ scenes, and these.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -17,8 +18,8 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from foveate.attention.periphery import CONTRAST, GREY, STRIDE, Periphery, standard
-from foveate.attention.proposals import propose
-from foveate.attention.settings import ProposalSettings
+from foveate.attention.proposals import glance, propose
+from foveate.attention.settings import SearchSettings
 from foveate.runtime.precision import look_dtype
 from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import generator
@@ -31,13 +32,15 @@ from foveate.training.networks import Books, Memory, Recipe, train_network
 from foveate.training.periphery_loss import periphery_loss, targets
 from foveate.training.periphery_patches import Patches, make_patches
 from foveate.training.periphery_views import SIDE, Source
-from foveate.training.settings import ClutterSettings, PeripherySettings
+from foveate.training.settings import PeripherySettings, TrainSettings
 from foveate.training.synthetic.clutter import clutter
 from foveate.training.synthetic.sideways import sideways
 
+WEIGHT_DECAY, CLIP = 0.02, 5.0  # of AdamW; largest norm of a gradient
+AVERAGED = 12.0  # the average forgets e times so often in a training
 WITHOUT_COLOUR = 0.15  # share of patches
 GAIN, TINT, BIAS = 0.25, 0.08, 0.1  # standard deviations of log contrast, of each channel's, and of brightness
-MINED = ProposalSettings(most=20, floor=0.1)  # what is looked at of each scene
+MINED = SearchSettings(most=20, floor=0.05)  # what is looked at of each scene
 DOUBTED = 0.3  # share of the objects that look less like one than what is one that nobody annotated
 FEWEST = 10  # objects of which that share is told
 MODERATE = 40.0  # half-side of objects at which side views are made, pixels
@@ -54,8 +57,7 @@ class Batch(NamedTuple):
 def train_periphery(
     gallery: Gallery,
     images: Sequence[int],
-    settings: PeripherySettings,
-    seed: int,
+    settings: TrainSettings,
     progress: Progress | None = None,
     checkpoints: Checkpoints | NoCheckpoints | None = None,
     log: Callable[[dict[str, Any]], None] = lambda record: None,
@@ -67,8 +69,7 @@ def train_periphery(
     Args:
         gallery: The scenes.
         images: Numbers of those to learn from.
-        settings: How.
-        seed: Of the weights, the patches and their order.
+        settings: How: its `periphery`, `sideways`, `seed`, and whether `patches` may be mirrored.
         progress: Shows how far it is, and may stop it.
         checkpoints: Where the state is kept.
         log: Takes one record every `report_every` steps.
@@ -78,22 +79,24 @@ def train_periphery(
     Returns:
         The averaged network.
     """
-    progress, device = progress or Quiet(), torch.device(device)
+    progress, device, how, seed = progress or Quiet(), torch.device(device), settings.periphery, settings.seed
     pools: dict[int, Patches] = {}
     memory = {"pool": torch.tensor(0 if start is None else -1), **_nothing()}
 
     def draw(step: int) -> Batch:
-        pool = step * settings.pools // settings.steps
+        pool = step * how.pools // how.steps
         if int(memory["pool"]) != pool:
             memory.update(mine(net, gallery, images, progress), pool=torch.tensor(pool))
         if pool not in pools:
             pools.clear()  # before the next is made
-            sources = sources_of(gallery, images, memory, settings, seed, pool, progress)
-            pools[pool] = make_patches(sources, settings.patches, seed, pool, settings.turn, progress)
-        return Batch(*(part.to(device) for part in draw_batch(pools[pool], settings, seed, step)))
+            sources = sources_of(gallery, images, memory, settings, pool, progress)
+            pools[pool] = make_patches(sources, how.patches, seed, pool, how.turn, progress)
+        batch = draw_batch(pools[pool], how, settings.patches.mirror, seed, step)
+        return Batch(*(part.to(device) for part in batch))
 
     def loss(net: Periphery, batch: Batch) -> Float[Tensor, ""]:
-        with torch.autocast(device.type, torch.bfloat16, enabled=look_dtype(device) == torch.bfloat16):
+        half = look_dtype(device) == torch.bfloat16
+        with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
             outputs = net(batch.planes)
         told = targets(batch.objects, batch.ignored, SIDE // STRIDE)
         return periphery_loss(outputs, batch.objects, told, net.harmonic)
@@ -105,20 +108,22 @@ def train_periphery(
         net.load_state_dict(start.state_dict())
     net = net.to(device)
     books = Books(
-        "periphery", "periphery", progress, checkpoints or NoCheckpoints(), log, settings.report_every,
-        settings.checkpoint_every,
+        "periphery", "periphery", progress, checkpoints or NoCheckpoints(), log, how.report_every,
+        how.checkpoint_every,
     )  # fmt: skip
-    return train_network(net, draw, loss, _recipe(settings), books, memory).eval()
+    return train_network(net, draw, loss, _recipe(how), books, memory).eval()
 
 
 def _recipe(settings: PeripherySettings) -> Recipe:
+    """Warm-up, and the time over which weights are averaged, are short beside the steps."""
+    warm_up, decay = min(100, 1 + settings.steps // 10), max(0.5, 1 - AVERAGED / settings.steps)
     return Recipe(
-        lambda parameters: AdamW(parameters, lr=settings.rate, weight_decay=settings.weight_decay),
+        lambda parameters: AdamW(parameters, lr=settings.rate, weight_decay=WEIGHT_DECAY),
         settings.steps,
         settings.rate,
-        settings.warm_up,
-        settings.clip,
-        settings.decay,
+        warm_up,
+        CLIP,
+        decay,
     )
 
 
@@ -140,18 +145,19 @@ def mine(net: Periphery, gallery: Gallery, images: Sequence[int], progress: Prog
         The image and gaze of each, "likely" those that look more like one than a share `DOUBTED` of the objects that
         it finds, "hard" the others.
     """
+    looking = net.folded(look_dtype(net.head.weight.device))
     at_objects, elsewhere = [torch.zeros(0)], []
     with progress.phase("periphery: hard negatives", len(images)) as tick:
         for done, image in enumerate(images):
-            found = propose(net, gallery.pyramids, image, MINED)
+            found = propose(glance(looking, gallery.pyramids, image), MINED)
             labels = label(found.gazes, gallery.of(image), gallery.ignore[image])
-            at_objects.append(found.probability[labels == OBJECT])
+            at_objects.append(found.logit[labels == OBJECT])
             away = labels == ELSEWHERE
-            elsewhere.append((torch.full((int(away.sum()),), image), found.gazes[away], found.probability[away]))
+            elsewhere.append((torch.full((int(away.sum()),), image), found.gazes[away], found.logit[away]))
             tick(done + 1)
-    image, gazes, probability = (torch.cat(parts) for parts in zip(*elsewhere, strict=True))
+    image, gazes, logit = (torch.cat(parts) for parts in zip(*elsewhere, strict=True))
     objects = torch.cat(at_objects)
-    likely = probability >= (torch.quantile(objects, DOUBTED) if len(objects) >= FEWEST else 1.0)
+    likely = logit >= (torch.quantile(objects, DOUBTED) if len(objects) >= FEWEST else torch.inf)
     parts = {"hard.image": image[~likely], "hard.gaze": gazes[~likely]}
     return parts | {"likely.image": image[likely], "likely.gaze": gazes[likely]}
 
@@ -160,22 +166,21 @@ def sources_of(
     gallery: Gallery,
     images: Sequence[int],
     mined: Memory,
-    settings: PeripherySettings,
-    seed: int,
+    settings: TrainSettings,
     pool: int,
     progress: Progress,
 ) -> list[Source]:
     """What the patches of one pool are made of: the scenes, side views of some of them, and clutter."""
-    ignore = list(gallery.ignore)
+    ignore, seed, count = list(gallery.ignore), settings.seed + pool, settings.periphery.clutter
     for image, box in zip(mined["likely.image"].tolist(), gaze.to_boxes(mined["likely.gaze"]), strict=True):
         ignore[image] = torch.cat((ignore[image], box[None]))
     gallery = gallery._replace(ignore=ignore)
     sources = [Source(gallery, images, Objects(mined["hard.image"], mined["hard.gaze"]))]
     if settings.sideways.share > 0:
-        copies = sideways(_moderate(gallery), list(images), settings.sideways, seed + pool, progress)
+        copies = sideways(_moderate(gallery), list(images), settings.sideways, seed, progress)
         sources.append(Source(copies, range(len(copies.names))))
-    if settings.clutter:
-        empty = clutter(gallery, images, settings.clutter, seed + pool, ClutterSettings(), progress)
+    if count:
+        empty = clutter(gallery, images, count, seed, settings.ranking.empty, progress)
         sources.append(Source(empty, range(len(empty.names))))
     return sources
 
@@ -192,7 +197,7 @@ def _moderate(gallery: Gallery) -> Gallery:
     return gallery._replace(pyramids=pyramids, objects=objects, ignore=[each * shrink for each in gallery.ignore])
 
 
-def draw_batch(patches: Patches, settings: PeripherySettings, seed: int, step: int) -> Batch:
+def draw_batch(patches: Patches, settings: PeripherySettings, mirror: bool, seed: int, step: int) -> Batch:
     """What step number `step` sees of a pool: some of its patches, turned by right angles, mirrored, in other light.
 
     Where objects are looked for within some angle alone patches are not turned.
@@ -200,7 +205,7 @@ def draw_batch(patches: Patches, settings: PeripherySettings, seed: int, step: i
     rng = generator(seed, "periphery batch", step)
     rows = torch.randint(len(patches.pixels), (settings.batch,), generator=rng)
     turns = torch.randint(4, (settings.batch,), generator=rng) * (settings.turn >= 180)
-    turns += 4 * torch.randint(2, (settings.batch,), generator=rng) * settings.mirror
+    turns += 4 * torch.randint(2, (settings.batch,), generator=rng) * mirror
     pixels, objects, ignored = patches.pixels[rows], patches.objects[rows], patches.ignored[rows]
     for k in range(1, 8):
         some = torch.nonzero(turns == k)[:, 0]

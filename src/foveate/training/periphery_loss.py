@@ -27,11 +27,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from foveate.attention.periphery import STRIDE, UNIT
+from foveate.attention.periphery import LEAST, MOST, STRIDE, UNIT
 from foveate.attention.proposals import centre
 from foveate.scenes import gaze
 
-LEAST, MOST = 8.0, 18.0  # half-sides that a level answers for, pixels: a ratio of more than two between levels
 FRINGE = 1.25  # factor beyond them within which a level is not asked
 NEAR, AROUND, ASIDE = 0.45, 1.0, 0.8  # half-sides from an object: answers; is not asked; is not asked within the fringe
 TURN = 0.7  # weight of cosine and sine against the other errors

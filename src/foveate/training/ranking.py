@@ -101,7 +101,7 @@ def calibrate(
     scores, answers = [], []
     for each in both:
         score = ranking.logit(each.measured)
-        kept = merge(each.gazes, score).kept
+        kept = merge(each.gazes, score)
         kept = kept[each.answer[kept] != UNCLEAR]
         scores.append(score[kept])
         answers.append(each.answer[kept])

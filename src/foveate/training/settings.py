@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from foveate.attention.settings import CLOSER, POSTERIOR, AttendSettings, SearchSettings
+from foveate.attention.settings import CLOSER, POSTERIOR, AttendSettings
 from foveate.boltzmann.training.settings import QUICK, GDBNSettings
 from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, Unlisted, settings
 
@@ -84,9 +84,9 @@ FINE = ShiftNetSettings(
 class SidewaysSettings:
     """How many scenes get a copy in which an object seems turned out of the plane, and how far."""
 
-    share: Share = 0.5  # of the scenes with an object
+    share: Share = 0.6  # of the scenes with an object
     least: Annotated[float, Unlisted] = 0.2  # radians
-    most: Annotated[float, Unlisted] = 1.1
+    most: Annotated[float, Unlisted] = 1.2
 
 
 @settings
@@ -121,64 +121,27 @@ class PeripherySettings:
     """How the periphery is trained."""
 
     steps: AtLeast1 = 6000  # minibatches
-    batch: AtLeast1 = 32  # patches in each
-    pools: AtLeast1 = 4  # how often patches are made anew
+    batch: Annotated[AtLeast1, Unlisted] = 32  # patches in each
+    pools: Annotated[AtLeast1, Unlisted] = 4  # how often patches are made anew
     patches: AtLeast1 = 4000  # that are made each time
-    mirror: bool = True  # patches may be mirrored (not of objects that have a handedness, as digits do)
     turn: Annotated[float, Field(ge=0, le=180)] = 180.0  # by how much scenes are turned at most, degrees either way
-    sideways: SidewaysSettings = field(default_factory=lambda: SidewaysSettings(share=0.6, most=1.2))
-    clutter: AtLeast0 = 100  # pictures without an object beside the scenes
-    rate: Positive = 4e-3  # of AdamW, after a warm-up, then along a cosine to zero
-    warm_up: AtLeast1 = 100  # steps
-    weight_decay: NotNegative = 0.02
-    clip: Positive = 5.0  # largest norm of a gradient
-    decay: BelowOne = 0.998  # of the averaged weights, which are the result
-    report_every: AtLeast1 = 100  # steps between records
+    clutter: Annotated[AtLeast0, Unlisted] = 100  # pictures without an object beside the scenes
+    rate: Annotated[Positive, Unlisted] = 4e-3  # of AdamW, after a warm-up, then along a cosine to zero
+    report_every: Annotated[AtLeast1, Unlisted] = 100  # steps between records
     checkpoint_every: AtLeast1 = 500  # steps between checkpoints
-
-
-@settings
-class VerifierPairSettings:
-    """How pairs are drawn: how many of each origin a minibatch holds, and how far from its place a gaze is."""
-
-    objects: AtLeast1 = 36  # with an object here
-    misses: AtLeast1 = 28  # near misses
-    reaching: AtLeast1 = 12  # starts from which an object is in reach
-    starts: AtLeast1 = 12  # starts anywhere
-    negatives: AtLeast1 = 40  # hard negatives
-    imprecise: NotNegative = 0.12  # largest deviation of an object's log scale, angle (radians), position (half-sides)
-    jitter: NotNegative = 0.08  # the same of a hard negative
-
-
-@settings
-class VerifierSettings:
-    """How the verifier is trained."""
-
-    steps: AtLeast0 = 3000  # minibatches
-    soft: Annotated[BelowOne, Unlisted] = 0.01  # labels are this far from 0 and 1
-    least: Annotated[Share, Unlisted] = 0.05  # how often a hard negative already told apart is drawn, beside one not
-    suspicious: Annotated[AtLeast0, Unlisted] = 3  # visits until a negative that looks like an object is dropped
-    pairs: Annotated[VerifierPairSettings, Unlisted] = field(default_factory=VerifierPairSettings)
-    checkpoint_every: AtLeast1 = 200  # steps between checkpoints
-    rate: NotNegative = 0.01
-    warm_up: Annotated[AtLeast1, Unlisted] = 50  # steps
-    decay: Annotated[BelowOne, Unlisted] = 0.995  # of the averaged weights
 
 
 @settings
 class RankingSettings:
     """How the evidence is trained."""
 
-    scenes: AtLeast1 = 300  # scenes of the first round
-    mosaics: AtLeast0 = 300  # mosaics of them
-    starts: AtLeast1 = 200  # starts in each
-    clutter: AtLeast0 = 80  # pictures without an object in the first round
-    held_out_mosaics: AtLeast0 = 60  # mosaics of the second round
-    held_out_clutter: AtLeast0 = 20  # pictures without an object in it
+    scenes: AtLeast1 = 200  # scenes that make the background model
+    mosaics: AtLeast0 = 60  # mosaics of them
+    held_out_mosaics: AtLeast0 = 60  # mosaics of scenes that trained nothing, which the ranking learns from too
+    held_out_clutter: AtLeast0 = 20  # pictures without an object, likewise
     log_z_temperatures: AtLeast1 = 1000  # of the estimate of the first layer's log Z
     mosaic: MosaicSettings = field(default_factory=MosaicSettings)
     empty: Annotated[ClutterSettings, Unlisted] = field(default_factory=ClutterSettings)
-    verifier: VerifierSettings = field(default_factory=VerifierSettings)
 
 
 @settings
@@ -192,6 +155,7 @@ class TrainSettings:
     gdbn: GDBNSettings = field(default_factory=GDBNSettings)
     shiftnet: ShiftNetSettings = field(default_factory=ShiftNetSettings)
     fine: ShiftNetSettings = FINE  # of the network that looks closer
+    periphery: PeripherySettings = field(default_factory=PeripherySettings)
     sideways: SidewaysSettings = field(default_factory=SidewaysSettings)  # copies of scenes, for the networks
     ranking: RankingSettings = field(default_factory=RankingSettings)
     attend: AttendSettings = field(default_factory=AttendSettings)
@@ -230,21 +194,16 @@ QUICK_SETTINGS = TrainSettings(
             FINE.pairs, log_scale=0.25, turn=0.3, shift=0.3, appearance=AppearanceSettings(composite=0.3, coarse=0.1)
         ),
     ),
+    periphery=PeripherySettings(steps=600, batch=16, pools=2, patches=600, clutter=12),
     sideways=SidewaysSettings(share=0.0),
     ranking=RankingSettings(
         scenes=30,
-        mosaics=30,
-        starts=60,
-        clutter=8,
+        mosaics=10,
         held_out_mosaics=10,
         held_out_clutter=4,
         mosaic=MosaicSettings(long=320, short=240, least=56),
-        verifier=VerifierSettings(steps=60),
         log_z_temperatures=300,
     ),
-    attend=AttendSettings(
-        search=SearchSettings(smallest=13.5, steps=3, settle=2, candidates=20),
-        posterior=replace(POSTERIOR, chains=4, warm_up=8, draws=12),
-    ),
+    attend=AttendSettings(posterior=replace(POSTERIOR, chains=4, warm_up=8, draws=12)),
 )
 PRESETS = {"quick": QUICK_SETTINGS, "standard": TrainSettings()}

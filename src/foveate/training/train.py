@@ -1,9 +1,9 @@
 """Annotated scenes -> the models of a RUN.
 
-Phases, each of which resumes where it stopped: the patch model on aligned patches; the ShiftNet on perturbed gazes, and
-the network that looks closer; what counts as evidence, from searches of scenes. A share of the scenes, chosen by a hash
-of their names, trains none of the models: the patch model's early stopping, the network's accuracy by step, ranking,
-calibration and temper are measured there.
+Phases, each of which resumes where it stopped: the patch model on aligned patches; the periphery, which looks at whole
+scenes; the ShiftNet on perturbed gazes, and the network that looks closer; what counts as evidence, from searches of
+scenes. A share of the scenes, chosen by a hash of their names, trains none of the models: the patch model's early
+stopping, the network's accuracy by step, ranking, calibration and temper are measured there.
 """
 
 from dataclasses import replace
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.models import Models, load_networks
+from foveate.attention.periphery import Periphery
 from foveate.attention.shiftnet import ShiftNet, canonical_image, follow
 from foveate.boltzmann.dbn import GaussianDBN, PatchScale
 from foveate.boltzmann.training.greedy import train_gdbn
@@ -21,12 +22,13 @@ from foveate.runtime.memory import keep_large_blocks
 from foveate.runtime.progress import Progress
 from foveate.scenes import gaze
 from foveate.scenes.folder import Scenes
-from foveate.storage.run import Run
+from foveate.storage.run import PERIPHERY, Run
 from foveate.training.data import TrainingData, load_data, with_sideways
 from foveate.training.evidence import train_evidence
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
 from foveate.training.patches import aligned_patches, jittered_patches
+from foveate.training.periphery import train_periphery
 from foveate.training.settings import ShiftNetSettings, TrainSettings
 from foveate.training.shiftnet import Validate, train_shiftnet
 
@@ -61,12 +63,12 @@ def train_models(
     """All phases; networks begin with the weights of `start`, if given, and pixels are standardised as by it."""
     keep_large_blocks()
     gdbn = patch_model(data, run, settings, progress, start and start.gdbn, device)
+    periphery = periphery_network(data, run, settings, progress, start and start.periphery, device)
     if not run.checkpoints.done("evidence"):  # the last phase that looks at them
         data = with_sideways(data, settings, progress)
     shiftnet, fine = networks(data, gdbn, run, settings, progress, start)
-    models = Models(gdbn, shiftnet, None, fine)
-    verifier = start and start.trained_evidence.verifier
-    return replace(models, evidence=train_evidence(models, data, run, settings, progress, verifier))
+    models = Models(gdbn, shiftnet, None, fine, periphery)
+    return replace(models, evidence=train_evidence(models, data, run, settings, progress))
 
 
 def patch_model(
@@ -104,6 +106,22 @@ def patch_model(
     gdbn.save(path)
     run.checkpoints.finish("gdbn", {})
     return gdbn
+
+
+def periphery_network(
+    data: TrainingData,
+    run: Run,
+    settings: TrainSettings,
+    progress: Progress,
+    start: Periphery | None,
+    device: str | torch.device,
+) -> Periphery:
+    """The network that looks at whole scenes, trained on `device`; from the weights of `start` where there is one."""
+    path = run.path / PERIPHERY
+    if not run.checkpoints.done("periphery trained"):
+        train_periphery(data.gallery, data.fit, settings, progress, run.checkpoints, run.log, start, device).save(path)
+        run.checkpoints.finish("periphery trained", {})
+    return Periphery.load(path).to(device)
 
 
 def networks(

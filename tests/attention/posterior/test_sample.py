@@ -58,8 +58,12 @@ def template(pyramids: Pyramids, gaze: torch.Tensor, sigma: float = 0.3) -> Patc
     """A patch model that knows just what this gaze sees: W = 0, b = x(u)."""
     blank = torch.zeros(3 * SIZE * SIZE)
     model = PatchConditionals(
-        torch.zeros(len(blank), 2), blank, torch.zeros(2), blank + math.log(sigma), torch.full((3,), 0.5),
-        torch.full((3,), 0.2)
+        torch.zeros(len(blank), 2),
+        blank,
+        torch.zeros(2),
+        blank + math.log(sigma),
+        torch.full((3,), 0.5),
+        torch.full((3,), 0.2),
     )
     seen = model.standardise(glimpses(pyramids, np.zeros(1, np.int64), gaze[None], SIZE))
     return replace(model, b=seen[0])
@@ -106,8 +110,12 @@ def test_products_are_products_and_their_rows_do_not_depend_on_the_batch():
 
 
 def run(
-    pyramids: Pyramids, gazes: torch.Tensor, patch: PatchConditionals, settings: PosteriorSettings, index=None,
-    names=None
+    pyramids: Pyramids,
+    gazes: torch.Tensor,
+    patch: PatchConditionals,
+    settings: PosteriorSettings,
+    index=None,
+    names=None,
 ) -> Posterior:
     index = np.zeros(len(gazes), np.int64) if index is None else np.array(index)
     return sample(pyramids, index, gazes, names or [f"gaze {i}" for i in range(len(gazes))], patch, settings, seed=5)
