@@ -139,8 +139,9 @@ def test_a_config_of_the_first_format_is_the_recipe_that_it_was():
     recipe = gather(str(config), None, None, None, None, Common())
     now = TRAINING["standard"]  # what a search was and is are two things but for its last steps
     ranking, attend = replace(now.ranking, scenes=300, mosaics=300), replace(now.attend, search=SearchSettings(fine=3))
-    sideways = replace(now.sideways, share=0.5)
-    assert settings_of(recipe, TRAINING) == replace(now, seed=7, sideways=sideways, ranking=ranking, attend=attend)
+    networks = {"shiftnet": replace(now.shiftnet, steps=8000), "fine": replace(now.fine, steps=2000)}
+    now = replace(now, sideways=replace(now.sideways, share=0.5), **networks)
+    assert settings_of(recipe, TRAINING) == replace(now, seed=7, ranking=ranking, attend=attend)
     recipe = gather(str(OLDER / "learn.toml"), None, None, None, None, Common())
     now = LEARNING["quick"].train
     ranking, attend = replace(now.ranking, mosaics=30), replace(now.attend, search=SearchSettings(fine=3))

@@ -57,7 +57,7 @@ class PairSettings:
 class ShiftNetSettings:
     """How the ShiftNet is trained."""
 
-    steps: AtLeast0 = 8000  # minibatches
+    steps: AtLeast0 = 4500  # minibatches
     batch: AtLeast1 = 128  # pairs in each
     rate: NotNegative = 0.02  # after a warm-up, then along a cosine to zero
     warm_up: Annotated[AtLeast1, Unlisted] = 100  # steps
@@ -70,7 +70,7 @@ class ShiftNetSettings:
 
 # Of the network that looks closer: from where the other leaves off, and in relative terms down to a sixth of a degree.
 FINE = ShiftNetSettings(
-    steps=2000,
+    steps=1200,
     near_weight=0.1,
     decay=0.995,
     pairs=PairSettings(
