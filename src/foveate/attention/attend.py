@@ -3,8 +3,8 @@
     pyramid -> starts -> follow -> measure -> non-maximum suppression -> refine
 
 Gazes set out (`starts`) and are led by the networks until they rest (`shiftnet.follow`). What is measured there becomes
-a score and a probability (`evidence`); of the gazes at one object the most probable stays (`merge`). Hamiltonian Monte
-Carlo on log p(u | v, I), alternated with v and h1, makes the last adjustment and gives the posterior (`posterior`).
+a score and a probability (`evidence`); of the gazes at one object the most probable stays (`merge`). Its posterior, by
+importance sampling or by Hamiltonian Monte Carlo, makes the last adjustment and says how sure it is (`posterior`).
 
 Every image is worked on alone, with random numbers keyed on the seed and on its content (or on a name, where the caller
 gives one): its result does not depend on what else is in the folder, on order, on workers or on a restart, and a copy

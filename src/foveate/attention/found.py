@@ -1,4 +1,4 @@
-"""One object that attention found, or what may be one, and what the chains of its posterior say."""
+"""One object that attention found, or what may be one, and what its posterior says."""
 
 import math
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ STILL = 1e-6  # of a half-side, of a radian or of log scale: a spread below it i
 
 @dataclass(frozen=True)
 class Refined:
-    """What the chains of one gaze found.
+    """The posterior of one gaze: by importance sampling, or by chains of Hamiltonian Monte Carlo.
 
     Attributes:
         u: The posterior mean, or the gaze the chains started from where they can't be believed.
@@ -21,10 +21,11 @@ class Refined:
         spread: Standard deviations of (log s, angle in radians, tx, ty); NaN likewise.
         trail: The mean of all draws so far, at some of the draws, then u: the estimate as it settles.
         draws: Some draws of all chains.
-        rhat: Of (log s, angle, tx, ty).
-        ess: Bulk effective sample sizes of the same.
-        acceptance: Mean acceptance probability of each chain.
+        rhat: Of (log s, angle, tx, ty); NaN without chains.
+        ess: Bulk effective sample sizes of the same; of the weights, without chains.
+        acceptance: Mean acceptance probability of each chain; empty without.
         flags: What is wrong with the chains, in words.
+        pareto_k: Shape of the tail of the importance weights; NaN where none were asked.
     """
 
     u: Float[np.ndarray, "4"]
@@ -36,6 +37,7 @@ class Refined:
     ess: Float[np.ndarray, "4"]
     acceptance: Float[np.ndarray, "chains"]
     flags: tuple[str, ...]
+    pareto_k: float = math.nan
 
     @property
     def doubts(self) -> tuple[str, ...]:

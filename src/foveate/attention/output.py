@@ -19,7 +19,7 @@ from foveate.storage.files import strict
 
 __all__ = ["crop", "draw_overlay", "output_name", "to_json"]
 
-DIAGNOSTICS = ("rhat", "ess", "acceptance")  # of `Refined`
+DIAGNOSTICS = ("pareto_k", "rhat", "ess", "acceptance")  # of `Refined`
 
 
 def to_json(found: Found, width: int, height: int) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class PosteriorSettings:
     """How posteriors are sampled.
 
     Attributes:
+        method: "importance" weighs points of the network's law of error, with the target "collapsed" and where that law
+            is known; chains of HMC run where the weights can't be believed, and always with "hmc".
         chains: Chains a gaze, each from its own start; with none, posteriors are not sampled.
         warm_up: Sweeps (v, h1, moves of u) before the draws, in which scales and step sizes adapt.
         draws: Sweeps kept, one draw each.
@@ -65,6 +67,7 @@ class PosteriorSettings:
         pyramid: False samples level 0 alone, as the paper does.
     """
 
+    method: Literal["importance", "hmc"] = "importance"
     chains: AtLeast0 = 4
     warm_up: AtLeast0 = 40
     draws: AtLeast1 = 60

@@ -1,5 +1,5 @@
-"""The last adjustment and the error bar of converged gazes: their posterior by Hamiltonian Monte Carlo
-(`posterior`)."""
+"""The last adjustment and the error bar of converged gazes: their posterior by importance sampling from the network's
+law of error, by Hamiltonian Monte Carlo where its weights can't be believed, or where that is asked for."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -12,8 +12,10 @@ from torch import Tensor
 
 from foveate.attention.found import DISAGREEING, Refined
 from foveate.attention.models import Models
+from foveate.attention.posterior.importance import TRUSTED, Weighed, law_of_error, weigh
 from foveate.attention.posterior.sample import sample
-from foveate.attention.posterior.summary import Posterior, mean_gaze
+from foveate.attention.posterior.summary import Posterior, circular_std, mean_gaze
+from foveate.attention.posterior.target import gaze_targets
 from foveate.attention.settings import PosteriorSettings
 from foveate.runtime.workers import map_images
 from foveate.scenes import gaze
@@ -47,7 +49,7 @@ def refine(
     tick: Callable[[int], None] = lambda done: None,
     together: int | None = None,
 ) -> Iterator[Refined]:
-    """Samples the posterior of each gaze, tempered by what the evidence found to make stated spreads true.
+    """The posterior of each gaze, tempered by what the evidence found to make stated spreads true.
 
     Where several are sampled together, the last few are filled up with copies, which are thrown away: in products of
     one shape a row's last bits don't depend on where it stands and on what stands beside it, so neither does what is
@@ -84,16 +86,95 @@ def refine(
 def _refine(
     models: Models, pyramids: Pyramids, resting: Resting, settings: PosteriorSettings, seed: int
 ) -> list[Refined]:
-    index, gazes, names = resting
     evidence = models.evidence
     temper = 1.0 if evidence is None else evidence.temper
     known = evidence is not None and settings.target == "collapsed" and bool((evidence.spread > 0).all())
     around = evidence.spread if evidence is not None and known else None
     tempered = replace(settings, temperature=settings.temperature * temper)
+    if around is None or settings.method == "hmc":
+        return _by_chains(models, pyramids, resting, tempered, seed, around)
+    refined = _by_weights(models, pyramids, resting, tempered, seed, around)
+    for k, each in enumerate(refined):
+        if not each.pareto_k <= TRUSTED:  # alone, so that what is found doesn't depend on how many more there are
+            one = Resting(resting.index[k : k + 1], resting.gazes[k : k + 1], resting.names[k : k + 1])
+            (chains,) = _by_chains(models, pyramids, one, tempered, seed, around)
+            refined[k] = replace(chains, pareto_k=each.pareto_k)
+    return refined
+
+
+def _by_chains(
+    models: Models,
+    pyramids: Pyramids,
+    resting: Resting,
+    settings: PosteriorSettings,
+    seed: int,
+    around: Float[Tensor, "4"] | None,
+) -> list[Refined]:
+    index, gazes, names = resting
     posterior = sample(
-        pyramids, np.asarray(index, dtype=np.int64), gazes, names, models.conditionals, tempered, seed, around=around
+        pyramids, np.asarray(index, dtype=np.int64), gazes, names, models.conditionals, settings, seed, around=around
     )
     return [_of_chains(posterior, k, gazes[k], anywhere=around is None) for k in range(len(gazes))]
+
+
+def _by_weights(
+    models: Models,
+    pyramids: Pyramids,
+    resting: Resting,
+    settings: PosteriorSettings,
+    seed: int,
+    around: Float[Tensor, "4"],
+) -> list[Refined]:
+    index, gazes, names = resting
+    size = models.conditionals.size
+    blank = torch.zeros(len(gazes), 3, size, size)
+    targets = gaze_targets(
+        pyramids, np.asarray(index, dtype=np.int64), gazes, blank, blank[:1], settings.prior, 1.0, settings.pyramid
+    )
+    targets.prior[:, 0] = 0.0  # no flat prior beside the law of error
+    law = law_of_error(targets, gazes, around)
+
+    def log_density(glimpse: Float[Tensor, "looks 3 size size"]) -> Float[Tensor, "looks"]:
+        return -models.gdbn.grbm.free_energy(models.gdbn.standardise(glimpse)).cpu()
+
+    weighed = weigh(log_density, targets, law, names, settings.temperature, seed)
+    return [_of_points(weighed, k, gazes[k]) for k in range(len(gazes))]
+
+
+def _of_points(weighed: Weighed, k: int, start: Float[Tensor, "4"]) -> Refined:
+    """What the weighed points of gaze `k` say; trusted or not is for others to judge."""
+    points, weight = weighed.gazes[k], weighed.weight[k]
+    if not float(weight.sum()) > 0:  # the prior leaves nothing of it
+        weight = torch.full_like(weight, torch.nan)
+    mean = mean_gaze(points, weight)
+    log_scale, turn = torch.log(gaze.scale(points)), gaze.angle_difference(gaze.angle(points), gaze.angle(mean))
+
+    def deviation(values: Float[Tensor, "*points"]) -> Tensor:
+        away = values - (weight @ values)
+        return torch.sqrt(weight @ away.square())
+
+    spread = torch.cat((deviation(log_scale)[None], circular_std(turn, weight)[None], deviation(points[:, 2:])))
+    u = mean if bool(torch.isfinite(mean).all()) and not _has_left(mean, start) else start.double()
+    return Refined(
+        u=u.numpy(),
+        std=deviation(points).numpy(),
+        spread=spread.numpy(),
+        trail=u[None].numpy(),
+        draws=_resampled(points, weight, KEPT).numpy(),
+        rhat=np.full(4, np.nan),
+        ess=np.full(4, weighed.ess[k]),
+        acceptance=np.empty(0),
+        flags=(),
+        pareto_k=float(weighed.k[k]),
+    )
+
+
+def _resampled(points: Float[Tensor, "n 4"], weight: Float[Tensor, "n"], count: int) -> Float[Tensor, "m 4"]:
+    """As many equally weighed draws, by systematic resampling; none where there are no weights."""
+    if not bool(torch.isfinite(weight).all()):
+        return points[:0]
+    at = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    return points[torch.searchsorted(weight.cumsum(0), at).clamp(max=len(points) - 1)]
 
 
 def _of_chains(posterior: Posterior, k: int, start: Float[Tensor, "4"], anywhere: bool) -> Refined:

@@ -50,21 +50,34 @@ class Posterior:
     flags: tuple[tuple[str, ...], ...]
 
 
-def mean_gaze(draws: Float[Tensor, "*batch draw 4"]) -> Float[Tensor, "*batch 4"]:
-    """Geometric mean scale, circular mean angle (the direction of the mean unit vector), mean centre."""
-    s, turn = scale(draws), angle(draws)
-    middle = torch.atan2(torch.sin(turn).mean(-1), torch.cos(turn).mean(-1))
-    centre = draws[..., 2:].mean(-2)
-    return from_scale_angle(torch.exp(torch.log(s).mean(-1)), middle, centre[..., 0], centre[..., 1])
+def mean_gaze(
+    draws: Float[Tensor, "*batch draw 4"], weight: Float[Tensor, "*batch draw"] | None = None
+) -> Float[Tensor, "*batch 4"]:
+    """Geometric mean scale, circular mean angle (the direction of the mean unit vector), mean centre.
+
+    Args:
+        draws: u of each.
+        weight: Of each, with a sum of one; all the same by default.
+    """
+    turn = angle(draws)
+    middle = torch.atan2(_mean(torch.sin(turn), weight), _mean(torch.cos(turn), weight))
+    x, y = (_mean(draws[..., k], weight) for k in (2, 3))
+    return from_scale_angle(torch.exp(_mean(torch.log(scale(draws)), weight)), middle, x, y)
 
 
-def circular_std(angles: Float[Tensor, "*batch draw"]) -> Float[Tensor, "*batch"]:
+def circular_std(
+    angles: Float[Tensor, "*batch draw"], weight: Float[Tensor, "*batch draw"] | None = None
+) -> Float[Tensor, "*batch"]:
     """sqrt(-2 log R) in radians, R the length of the mean unit vector (Mardia & Jupp 2000).
 
     It equals the standard deviation of the normal density that is wrapped, also near the cut at 180 degrees.
     """
-    length = torch.hypot(torch.sin(angles).mean(-1), torch.cos(angles).mean(-1))
+    length = torch.hypot(_mean(torch.sin(angles), weight), _mean(torch.cos(angles), weight))
     return torch.sqrt(-2 * torch.log(length.clamp(max=1)))
+
+
+def _mean(values: Float[Tensor, "*batch draw"], weight: Float[Tensor, "*batch draw"] | None) -> Float[Tensor, "*batch"]:
+    return values.mean(-1) if weight is None else (weight * values).sum(-1)
 
 
 def coordinates(draws: Float[Tensor, "*batch chain draw 4"]) -> Float[Tensor, "*batch 4 chain draw"]:

@@ -1,0 +1,165 @@
+"""The posterior of gazes by importance sampling: a few hundred looks in place of thousands, and no chain to wait for.
+
+Where the network comes to rest is off by a law of error that is known from scenes set aside, a normal density of
+q = (log s, angle, tx / L, ty / L) about the resting gaze (`sample`). It is narrow already, so points drawn from it, or
+from another `Normal`, only have to be weighed:
+
+    w_k ∝ exp(-F(x(u(q_k))) / T) p(q_k) N(q_k; rest, spread^2) / g(q_k),
+
+F the GRBM's free energy, T the temperature, p the prior that a user gives, g the proposal; with g the law of error
+itself the last two cancel. An expectation is sum_k w_k f(q_k) with weights that sum to one (Owen 2013, "Monte Carlo
+theory, methods and examples", chapter 9). The points are those of one Sobol' sequence, shifted modulo one by a vector
+of each gaze's own (Cranley & Patterson 1976), through the normal quantile function.
+
+Whether the weights can be believed is asked of themselves. The largest M = min(S / 5, 3 sqrt S) of S are fitted by a
+generalised Pareto distribution of shape k (Zhang & Stephens 2009, "A new and efficient estimation method for the
+generalized Pareto distribution"), and replaced by its quantiles: Vehtari, Simpson, Gelman, Yao & Gabry (2024), "Pareto
+smoothed importance sampling". Above k = min(1 - 1 / log10 S, 0.7) the estimate isn't to be trusted.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foveate.attention.posterior.prior import log_priors
+from foveate.attention.posterior.target import GazeTargets
+from foveate.runtime.random import key, uniforms
+from foveate.scenes.gaze import from_chart, to_chart
+from foveate.scenes.glimpse import glimpses
+
+POINTS = 128  # a gaze: of the law of error about 90 of them count (effective sample size)
+TRUSTED = min(1 - 1 / math.log10(POINTS), 0.7)  # largest k
+
+
+class Normal(NamedTuple):
+    """Independent normal densities of the coordinates of charts, one of each gaze.
+
+    Attributes:
+        middle: Means.
+        spread: Standard deviations.
+    """
+
+    middle: Float[Tensor, "n 4"]
+    spread: Float[Tensor, "#n 4"]
+
+    def at(self, uniform: Float[Tensor, "n points 4"]) -> Float[Tensor, "n points 4"]:
+        """The quantiles at numbers in (0, 1)."""
+        return self.middle[:, None] + self.spread[:, None] * torch.special.ndtri(uniform)
+
+    def log_density(self, position: Float[Tensor, "n points 4"]) -> Float[Tensor, "n points"]:
+        """Log density but for a constant, nats; angles are those of `at`, not wrapped."""
+        away = (position - self.middle[:, None]) / self.spread[:, None]
+        return -0.5 * away.square().sum(-1) - torch.log(self.spread).sum(-1)[:, None]
+
+
+class Weighed(NamedTuple):
+    """Points of each gaze's posterior.
+
+    Attributes:
+        gazes: u of each point, pixels.
+        weight: Their weights, which sum to one; 0 outside the prior's bounds.
+        ess: Effective sample size, 1 / sum w^2.
+        k: Shape of the weights' tail; infinite where no point weighs anything.
+    """
+
+    gazes: Float[Tensor, "n points 4"]
+    weight: Float[Tensor, "n points"]
+    ess: Float[np.ndarray, "n"]
+    k: Float[np.ndarray, "n"]
+
+
+def weigh(
+    log_density: Callable[[Float[Tensor, "looks 3 size size"]], Float[Tensor, "looks"]],
+    targets: GazeTargets,
+    law: Normal,
+    names: Sequence[str],
+    temperature: float,
+    seed: int,
+    proposal: Normal | None = None,
+) -> Weighed:
+    """Draws points for each gaze, and weighs them.
+
+    Args:
+        log_density: Of glimpses in [0, 1] under the patch model, nats, up to a constant.
+        targets: Images, charts, priors and bounds, a row a gaze; a flat prior beside the law is to be taken out.
+        law: The law of error about each resting gaze, part of the posterior.
+        names: A unique name a gaze, which with the seed keys its shift.
+        temperature: Divides log-likelihoods.
+        seed: Of the random numbers.
+        proposal: Where points are drawn from; the law by default.
+    """
+    drawn = law if proposal is None else proposal
+    shift = uniforms(torch.tensor([key(seed, "importance", name) for name in names], dtype=torch.int64), 0, 4)
+    position = drawn.at(torch.remainder(_sobol() + shift[:, None].double(), 1.0).clamp(1e-9, 1 - 1e-9))
+    flat = position.flatten(0, 1)
+    owner = np.repeat(np.arange(len(names)), POINTS)
+    u = from_chart(flat, torch.from_numpy(targets.length[owner]))
+    seen = glimpses(targets.pyramids, targets.index[owner], u, targets.size, 1.0, targets.pyramid)
+    fit = log_density(seen).double() / temperature
+    log_weight = (fit + log_priors(flat, targets.prior[owner])[0]).view(len(names), POINTS)
+    log_weight += law.log_density(position) - drawn.log_density(position)
+    low, high = (torch.from_numpy(bound)[:, None] for bound in (targets.low, targets.high))
+    log_weight[((position < low) | (position > high)).any(-1)] = -torch.inf
+    smoothed = [smooth(each) for each in torch.where(torch.isfinite(log_weight), log_weight, -torch.inf).numpy()]
+    weight = np.stack([each for each, _ in smoothed])
+    ess = 1.0 / np.maximum(np.square(weight).sum(1), 1e-300)
+    return Weighed(u.view(*position.shape), torch.from_numpy(weight), ess, np.array([k for _, k in smoothed]))
+
+
+@cache
+def _sobol() -> Float[Tensor, "points 4"]:
+    """The first points of the sequence, scrambled; the seed is part of the sequence, not of anybody's numbers."""
+    return torch.quasirandom.SobolEngine(4, scramble=True, seed=0).draw(POINTS, dtype=torch.float64)
+
+
+def smooth(log_weight: Float[np.ndarray, "points"]) -> tuple[Float[np.ndarray, "points"], float]:
+    """Weights that sum to one, the largest replaced by quantiles of their fitted tail; and its shape k.
+
+    Where fewer than five are in the tail weights stay as they are: with k = -inf if those below weigh as much as they,
+    infinite if those below weigh nothing.
+    """
+    if not np.isfinite(log_weight).any():
+        return np.zeros_like(log_weight), np.inf
+    weight = np.exp(log_weight - log_weight.max())
+    count = math.ceil(min(len(weight) / 5, 3 * math.sqrt(len(weight))))
+    order = np.argsort(weight, kind="stable")
+    cut, tail = weight[order[-count - 1]], weight[order[-count:]]
+    above = tail[tail > cut * (1 + 1e-12)] - cut
+    shape = -np.inf if cut > 0 else np.inf
+    if len(above) >= 5:
+        shape, scale = fit_tail(above)
+        share = (np.arange(len(above)) + 0.5) / len(above)
+        quantiles = scale * np.expm1(-shape * np.log1p(-share)) / shape if shape else -scale * np.log1p(-share)
+        weight[order[-len(above) :]] = np.minimum(cut + quantiles, weight.max())
+    return weight / weight.sum(), shape
+
+
+def fit_tail(excess: Float[np.ndarray, "n"]) -> tuple[float, float]:
+    """Shape k and scale of a generalised Pareto distribution, from excesses above a threshold, smallest first.
+
+    Zhang & Stephens (2009): with theta = -k / scale the likelihood has k(theta) = mean log(1 - theta x) at its
+    greatest, and theta is averaged over a grid, weighed by that profile likelihood. k is shrunk towards 1/2 as if ten
+    more excesses had said so (Vehtari et al. 2024, appendix G).
+    """
+    n = len(excess)
+    grid = 30 + int(math.sqrt(n))
+    quartile = excess[int(n / 4 + 0.5) - 1]
+    theta = 1 / excess[-1] + (1 - np.sqrt(grid / (np.arange(grid) + 0.5))) / (3 * quartile)
+    theta = theta[theta != 0]
+    k = np.log1p(-theta[:, None] * excess).mean(1)
+    profile = n * (np.log(-theta / k) - k - 1)
+    weight = np.exp(profile - profile.max())
+    best = float((theta * weight).sum() / weight.sum())
+    shape = float(np.log1p(-best * excess).mean())
+    return (n * shape + 5.0) / (n + 10.0), -shape / best
+
+
+def law_of_error(targets: GazeTargets, gazes: Float[Tensor, "n 4"], spread: Float[Tensor, "4"]) -> Normal:
+    """The network's law of error about resting gazes, in the charts of `targets`."""
+    return Normal(to_chart(gazes.double(), torch.from_numpy(targets.length)), spread.double()[None])
