@@ -207,13 +207,15 @@ def test_the_table_of_figures_names_every_figure():
 
 def test_the_example_of_a_line_has_the_fields_that_attend_writes():
     import json
+    from dataclasses import replace
 
     from founds import chains, found
 
     from foveate.attention.output import to_json
 
     (gaze,) = json.loads(blocks(ROOT / "docs" / "formats.md", "json")[0][1])["gazes"]
-    written = to_json(found([5.0, 0.0, 40.0, 20.0], posterior=chains([5.0, 0.0, 40.0, 20.0])), 64, 48)
+    weighed = replace(chains([5.0, 0.0, 40.0, 20.0]), pareto_k=0.2)
+    written = to_json(found([5.0, 0.0, 40.0, 20.0], posterior=weighed), 64, 48)
     assert gaze.keys() == written.keys()
     assert {name: type(value) for name, value in gaze.items()} == {name: type(value) for name, value in written.items()}
 

@@ -48,7 +48,7 @@ def train_evidence(
         with data.gallery.pyramids.store.scratch():  # mosaics and clutter are made for this alone
             evidence, figures = _unranked(models, data, settings, progress)
             models = replace(models, evidence=evidence)
-            searches, others = _held_out_searches(models, data, settings, progress)
+            searches, others = held_out_searches(models, data, settings, progress)
             evidence, counts = fit_ranking(evidence, searches, others)
         models = replace(models, evidence=evidence)
         evidence, tempered = fit_temper(models, data.gallery, searches, settings.attend, progress)
@@ -73,7 +73,7 @@ def _unranked(
     return Evidence(fit_gaussian(seen), log_z, None, None), {"background_windows": len(seen)}
 
 
-def _held_out_searches(
+def held_out_searches(
     models: Models, data: TrainingData, settings: TrainSettings, progress: Progress
 ) -> tuple[list[Searched], list[Searched]]:
     """The second round: searches of scenes that trained nothing, and of mosaics of them and other clutter."""
