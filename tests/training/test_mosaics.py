@@ -62,6 +62,19 @@ def test_yellow_of_a_mosaic_belongs_to_an_object_or_to_an_ignored_region(gallery
         assert np.mean(inside or [True]) > 0.9
 
 
+def test_objects_of_a_mosaic_keep_how_far_their_angle_is_known(gallery):
+    periods = torch.tensor([0, 90, 180, 360] * 4)
+    known = gallery._replace(objects=gallery.objects._replace(angle_period=periods))
+    for one in range(4):
+        made = mosaics(known, [one], 6, 3, MosaicSettings(long=320, short=240))
+        assert len(made.objects.image) and (made.objects.periods() == periods[one]).all()
+    made = mosaics(known, range(16), 12, 3, MosaicSettings(long=320, short=240))
+    assert torch.equal(
+        made.objects.gaze, mosaics(gallery, range(16), 12, 3, MosaicSettings(long=320, short=240)).objects.gaze
+    )
+    assert len(torch.unique(made.objects.periods())) > 1
+
+
 def test_a_mosaic_depends_on_its_number_and_the_seed_alone(gallery):
     few, many = (mosaics(gallery, range(16), count, 5) for count in (2, 4))
     assert np.array_equal(few.pyramids.level(1, 0), many.pyramids.level(1, 0)) and torch.equal(few.of(1), many.of(1))

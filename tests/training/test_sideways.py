@@ -81,6 +81,13 @@ def test_the_gaze_of_a_copy_fits_its_dots_and_its_regions_stay_upright():
         assert (copies.ignore[k][0, 2:] > copies.ignore[k][0, :2]).all()
 
 
+def test_a_copy_keeps_how_far_angles_are_known():
+    scenes, periods = gallery(), torch.tensor([0, 90, 180, 360] * 3)
+    scenes = scenes._replace(objects=scenes.objects._replace(angle_period=periods))
+    copies = sideways(scenes, [3, 0, 6, 1], SidewaysSettings(share=1.0), 3, Quiet())
+    assert copies.objects.periods().tolist() == [360, 0, 180, 90]
+
+
 def test_a_copy_depends_on_the_seed_and_its_scene_alone():
     scenes, settings = gallery(), SidewaysSettings(share=0.5)
     every, some = (

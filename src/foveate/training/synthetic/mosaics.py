@@ -18,6 +18,7 @@ from foveate.runtime.random import key
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Store
 from foveate.training.gallery import NONE, Gallery, Shown, gather
+from foveate.training.labels import Objects
 from foveate.training.settings import MosaicSettings
 
 WHOLE, GONE = 0.9, 0.05  # shares of an object's square in view: an object from the first, nothing below the second
@@ -63,16 +64,17 @@ def _mosaic(
 ) -> Shown:
     shape = (settings.long, settings.short) if rng.random() < 0.5 else (settings.short, settings.long)
     canvas = np.zeros((shape[1], shape[0], 3), np.uint8)
-    objects, ignore = [NONE], [NONE]
+    objects, ignore, periods = [NONE], [NONE], []
     for cell in _cells((0, 0, *shape), rng, settings):
         image = images[int(rng.integers(len(images)))]
         frame = _window(gallery, image, cell, rng, settings)
         x0, y0, x1, y1 = cell
         canvas[y0:y1, x0:x1] = _shown(gallery, image, cell, frame)
-        gazes, cut = _carried(gallery, image, cell, frame)
-        objects.append(gazes)
+        carried, cut = _carried(gallery, image, cell, frame)
+        objects.append(carried.gaze)
+        periods += carried.periods().tolist()
         ignore.append(cut)
-    return Shown(name, canvas, torch.cat(objects), torch.cat(ignore))
+    return Shown(name, canvas, torch.cat(objects), torch.cat(ignore), periods)
 
 
 def _cells(
@@ -123,15 +125,16 @@ def _shown(
 
 def _carried(
     gallery: Gallery, image: int, cell: tuple[int, int, int, int], frame: tuple[float, float, float]
-) -> tuple[Float[Tensor, "objects 4"], Float[Tensor, "regions 4"]]:
+) -> tuple[Objects, Float[Tensor, "regions 4"]]:
     """Objects in view, in pixels of the mosaic, and regions that are neither object nor background."""
     x0, y0, factor = frame
     corner = torch.tensor([cell[0] - x0 * factor, cell[1] - y0 * factor], dtype=torch.float64)
     edge = torch.tensor(cell, dtype=torch.float64)
-    gazes = gallery.of(image) * factor
+    objects = gallery.subset([image])
+    gazes = objects.gaze * factor
     gazes[:, 2:] += corner
     boxes, regions = gaze.to_boxes(gazes), gallery.ignore[image] * factor + corner.repeat(2)
     share, seen = (gaze.intersection(each, edge) / gaze.area(each).clamp(min=1e-9) for each in (boxes, regions))
     cut = torch.cat((regions[seen > 0], boxes[(share > GONE) & (share < WHOLE)]))
     cut = torch.cat((torch.maximum(cut[:, :2], edge[:2]), torch.minimum(cut[:, 2:], edge[2:])), 1)
-    return gazes[share >= WHOLE], cut
+    return objects._replace(gaze=gazes).take(share >= WHOLE), cut

@@ -63,10 +63,11 @@ def sideways(
                 turn = _turn(gallery, number, settings, seed)
                 if turn is None:
                     continue
-                objects, ignore = gallery.of(number), turn.boxes(gallery.ignore[number])
-                at = turn.points(gaze.apply(objects, TRIANGLE.expand(len(objects), 3, 2)))
+                objects, ignore = gallery.subset([number]), turn.boxes(gallery.ignore[number])
+                at = turn.points(gaze.apply(objects.gaze, TRIANGLE.expand(len(objects.gaze), 3, 2)))
                 pixels, name = turn.picture(gallery.pyramids.level(number, 0)), f"{gallery.names[number]}, sideways"
-                yield Shown(name, pixels, gaze.from_keypoints(TRIANGLE, at), ignore)
+                periods = objects.periods().tolist()
+                yield Shown(name, pixels, gaze.from_keypoints(TRIANGLE, at), ignore, periods)
 
     return gather(turned(), store)
 
