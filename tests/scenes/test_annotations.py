@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from foveate.errors import BadInput
 from foveate.scenes.annotations import FACE_POINTS, choose_category, of_document
 from foveate.scenes.layouts import coco
+from foveate.scenes.layouts.documents import load_json
 from foveate.scenes.layouts.keypoints import check_canonical
 from foveate.scenes.layouts.shapes import Unusable
 
@@ -32,7 +33,7 @@ def outline(annotation):
 
 def understood(path, category=None, canonical=None, usual=None):
     """A COCO file as `read_scenes` takes it: the gazes and the regions of every image, in the file's own pixels."""
-    told = coco.read(str(path))
+    told = coco.understand(load_json(str(path)), str(path))
     kind = choose_category(told, category, usual)
     found = of_document(told, kind, {**FACE_POINTS, **told.canonical, **(canonical or {})})
     marked = {

@@ -35,7 +35,7 @@ def test_composition_is_associative_and_agrees_with_complex_affine_maps(u, v, w)
 @settings(max_examples=60, deadline=None)
 @given(gazes())
 def test_identity_and_inverse_are_those_of_a_group(u):
-    one = torch.tensor(gaze.IDENTITY, dtype=torch.float64)
+    one = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
     assert torch.equal(gaze.compose(u, one), u) and torch.allclose(gaze.compose(one, u), u)
     for product in (gaze.compose(u, gaze.invert(u)), gaze.compose(gaze.invert(u), u)):
         assert torch.allclose(product, one, atol=1e-6 * (1 + float(u.abs().max() / gaze.scale(u)) ** 2))
@@ -46,26 +46,6 @@ def test_identity_and_inverse_are_those_of_a_group(u):
 def test_applying_a_composition_is_applying_twice(u, v):
     points = torch.tensor([[0.0, 0.0], [1.0, -0.5], [-0.3, 0.9]], dtype=torch.float64)
     assert torch.allclose(gaze.apply(gaze.compose(u, v), points), gaze.apply(u, gaze.apply(v, points)), atol=1e-6)
-
-
-@settings(max_examples=60, deadline=None)
-@given(gazes())
-def test_keypoints_made_by_a_gaze_give_it_back(u):
-    canonical = torch.tensor([[-0.42, -0.38], [0.42, -0.38], [0.0, 0.52]], dtype=torch.float64)
-    found = gaze.from_keypoints(canonical, gaze.apply(u, canonical))
-    assert torch.allclose(found, u, atol=1e-8 * float(1 + u.abs().max()))
-
-
-def test_keypoints_minimise_the_weighted_squares():
-    rng = np.random.default_rng(0)
-    canonical, image = torch.from_numpy(rng.normal(size=(5, 2))), torch.from_numpy(rng.normal(size=(5, 2)) * 30 + 100)
-    weights = torch.tensor([1.0, 2.0, 0.0, 0.5, 3.0], dtype=torch.float64)
-    design = np.zeros((10, 4))  # least squares in (a, b, tx, ty), solved by another road
-    for k, (x, y) in enumerate(canonical.tolist()):
-        design[2 * k], design[2 * k + 1] = (x, -y, 1, 0), (y, x, 0, 1)
-    root = np.sqrt(np.repeat(weights.numpy(), 2))
-    expected = np.linalg.lstsq(design * root[:, None], image.reshape(-1).numpy() * root, rcond=None)[0]
-    assert np.allclose(gaze.from_keypoints(canonical, image, weights).numpy(), expected)
 
 
 def test_a_positive_angle_turns_x_towards_y():

@@ -1,4 +1,4 @@
-"""Keypoints to gazes without torch, against the tensors' own least squares, and how far they fit."""
+"""Keypoints to gazes, against NumPy's least squares, and how far they fit."""
 
 import math
 
@@ -12,18 +12,32 @@ from foveate.scenes.layouts.keypoints import fit
 NAMES = sorted(FACE_POINTS)
 
 
-def test_the_gaze_is_that_of_weighted_least_squares_on_tensors():
+def by_name(points, labelled=None):
+    """Keypoints [n, 3, 2] as annotations have them."""
+    labelled = np.ones(np.shape(points)[:2], dtype=bool) if labelled is None else labelled
+    return [
+        {name: (float(x), float(y)) for name, (x, y), here in zip(NAMES, each, some, strict=True) if here}
+        for each, some in zip(points, labelled, strict=True)
+    ]
+
+
+def test_keypoints_made_by_a_gaze_give_it_back():
+    rng = np.random.default_rng(1)
+    u = np.concatenate([rng.normal(0, 100, (50, 2)), rng.uniform(-300, 300, (50, 2))], axis=1)
+    made = gaze.apply(torch.from_numpy(u), torch.tensor([FACE_POINTS[name] for name in NAMES], dtype=torch.float64))
+    np.testing.assert_allclose(fit(by_name(made.tolist()), FACE_POINTS).gazes, u, atol=1e-8)
+
+
+def test_the_gaze_is_that_of_least_squares_over_the_labelled_keypoints():
     rng = np.random.default_rng(0)
     points, labelled = rng.normal(0, 30, (50, 3, 2)), rng.random((50, 3)) < 0.8
     labelled[:, 0] |= labelled.sum(1) < 2
     labelled[:, 1] |= labelled.sum(1) < 2
-    told = [
-        {name: (float(x), float(y)) for name, (x, y), here in zip(NAMES, each, some, strict=True) if here}
-        for each, some in zip(points, labelled, strict=True)
-    ]
-    canonical = torch.tensor([FACE_POINTS[name] for name in NAMES], dtype=torch.float64)
-    expected = gaze.from_keypoints(canonical, torch.from_numpy(points), torch.from_numpy(labelled.astype(float)))
-    np.testing.assert_allclose(fit(told, FACE_POINTS).gazes, expected.numpy(), atol=1e-9)
+    found = fit(by_name(points, labelled), FACE_POINTS).gazes
+    for u, at, here in zip(found, points, labelled, strict=True):
+        chosen = [FACE_POINTS[name] for name, is_labelled in zip(NAMES, here, strict=True) if is_labelled]
+        design = [row for x, y in chosen for row in ((x, -y, 1, 0), (y, x, 0, 1))]  # in (a, b, tx, ty), by another road
+        np.testing.assert_allclose(u, np.linalg.lstsq(np.array(design), at[here].ravel(), rcond=None)[0], atol=1e-8)
 
 
 def test_the_residual_is_the_share_of_variance_that_no_similarity_explains():

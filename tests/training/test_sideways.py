@@ -8,6 +8,8 @@ import torch
 
 from foveate.runtime.progress import Quiet
 from foveate.scenes import gaze
+from foveate.scenes.annotations import FACE_POINTS
+from foveate.scenes.layouts.keypoints import fit
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
@@ -75,8 +77,9 @@ def test_the_gaze_of_a_copy_fits_its_dots_and_its_regions_stay_upright():
     assert len(copies.names) == 12 and len(set(copies.names) | set(scenes.names)) == 24
     for k in range(12):
         u, picture = copies.of(k)[0], copies.pyramids.level(k, 0)
-        dots = torch.tensor(np.array([blob_near(picture, p) for p in gaze.apply(u, TRIANGLE)]))
-        assert torch.allclose(gaze.from_keypoints(TRIANGLE, dots), u, atol=0.7)
+        seen = [blob_near(picture, p).tolist() for p in gaze.apply(u, TRIANGLE)]
+        dots = {name: (x, y) for name, (x, y) in zip(FACE_POINTS, seen, strict=True)}
+        np.testing.assert_allclose(fit([dots], FACE_POINTS).gazes[0], u, atol=0.7)
         assert gaze.scale(u) < gaze.scale(ABOUT)
         assert (copies.ignore[k][0, 2:] > copies.ignore[k][0, :2]).all()
 

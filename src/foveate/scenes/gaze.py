@@ -17,8 +17,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-IDENTITY = (1.0, 0.0, 0.0, 0.0)
-
 
 def from_scale_angle(
     s: Float[Tensor, "*#batch"],
@@ -64,34 +62,6 @@ def apply(u: Float[Tensor, "*batch 4"], points: Float[Tensor, "*#batch points 2"
     a, b, tx, ty = u.unsqueeze(-2).unbind(-1)
     x, y = points.unbind(-1)
     return torch.stack((a * x - b * y + tx, b * x + a * y + ty), dim=-1)
-
-
-def from_keypoints(
-    canonical: Float[Tensor, "keypoints 2"],
-    image: Float[Tensor, "*batch keypoints 2"],
-    weights: Float[Tensor, "*batch keypoints"] | None = None,
-) -> Float[Tensor, "*batch 4"]:
-    """The gaze that carries canonical points to image points with weighted least squares.
-
-    With both sets centred at their weighted means and read as complex numbers z and y, the minimiser of
-    sum_k w_k |c z_k + t - y_k|^2 is c = sum w conj(z) y / sum w |z|^2, t = mean(y) - c mean(z): never a reflection.
-
-    Args:
-        canonical: Points in the canonical frame.
-        image: The same points in pixels.
-        weights: Non-negative weights (0 for a point that is not visible); all one by default. At least two points at
-            different places need a positive weight, else the result is not finite.
-    """
-    weights = torch.ones_like(image[..., 0]) if weights is None else weights
-    weights = (weights / weights.sum(-1, keepdim=True)).unsqueeze(-1)
-    z_mean, y_mean = (weights * canonical).sum(-2), (weights * image).sum(-2)
-    z, y = canonical - z_mean.unsqueeze(-2), image - y_mean.unsqueeze(-2)
-    spread = (weights * z * z).sum((-2, -1))
-    a = (weights * z * y).sum((-2, -1)) / spread
-    b = (weights[..., 0] * (z[..., 0] * y[..., 1] - z[..., 1] * y[..., 0])).sum(-1) / spread
-    turn = torch.stack((a, b, torch.zeros_like(a), torch.zeros_like(a)), dim=-1)
-    shift = y_mean - apply(turn, z_mean.unsqueeze(-2))[..., 0, :]
-    return torch.cat((turn[..., :2], shift), dim=-1)
 
 
 def from_boxes(boxes: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:

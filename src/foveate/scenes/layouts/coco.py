@@ -14,10 +14,9 @@ The outline of an annotation is, in this order:
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 from foveate.errors import BadInput
-from foveate.scenes.layouts.documents import load_json
 from foveate.scenes.layouts.keypoints import check_canonical
 from foveate.scenes.layouts.segmentation import of_segmentation, turned_rectangle
 from foveate.scenes.layouts.shapes import (
@@ -31,6 +30,7 @@ from foveate.scenes.layouts.shapes import (
     Unusable,
     number,
     short,
+    size_of,
     with_area,
 )
 
@@ -40,26 +40,13 @@ Identity = int | str
 _YES = (1, True, "1", "true")
 
 
-def read(path: str, below: str = "") -> Document:
-    """What a COCO file tells.
-
-    Args:
-        path: The file.
-        below: Folder below SCENES that names of images are relative to.
-
-    Raises:
-        BadInput: The file as a whole can't be used.
-    """
-    return understand(load_json(path), path, below)
-
-
 def is_coco(document: Any) -> bool:
     """Whether a JSON document looks like this layout."""
     return isinstance(document, dict) and "images" in document and bool({"annotations", "categories"} & document.keys())
 
 
 def understand(document: Any, path: str, below: str = "") -> Document:
-    """As `read`, of a file that is loaded."""
+    """What a COCO file tells that is loaded; names of images in it are relative to the folder `below`."""
     if not isinstance(document, dict):
         raise BadInput(f"{path}: not COCO annotations (expected an object with images and annotations)")
     entries, declared = _images(document, path, below), _categories(document, path)
@@ -220,17 +207,9 @@ def _images(document: dict, path: str, below: str) -> dict[Identity, Entry]:
         other = images.get(identity)
         if other is not None and other.file_name != name:
             raise BadInput(f"{path}: two images have the id {identity}: {other.file_name} and {name}")
-        images[identity] = Entry(name, _size(entry), annotated=False, below=below, identity=identity)
+        size = size_of(entry.get("width"), entry.get("height"))
+        images[identity] = Entry(name, size, annotated=False, below=below, identity=identity)
     return images
-
-
-def _size(entry: dict) -> tuple[float, float] | None:
-    width, height = entry.get("width"), entry.get("height")
-    return (float(width), float(height)) if _is_side(width) and _is_side(height) else None
-
-
-def _is_side(value: Any) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= 1e6
 
 
 def _categories(document: dict, path: str) -> dict[Identity, tuple[str, tuple[str, ...]]]:

@@ -6,24 +6,18 @@ The rotation of a box or an ellipse is in degrees clockwise about its centre, an
 import math
 from typing import Any
 
+import numpy as np
+
 from foveate.errors import BadInput
 from foveate.scenes.layouts.documents import load_xml
-from foveate.scenes.layouts.polygons import ROUND, outline_of_polygons, outline_of_runs, ring_of_numbers
-from foveate.scenes.layouts.shapes import ANY, FULL, Document, Entry, Outline, Shape, Unusable, parsed, with_area
+from foveate.scenes.layouts.polygons import outline_of_ellipse, outline_of_polygons, outline_of_runs, ring_of_numbers
+from foveate.scenes.layouts.shapes import FULL, Document, Entry, Outline, Shape, Unusable, parsed, size_of, with_area
 
 _NO_WINDOW = {"polyline": "a polyline", "points": "points without names", "cuboid": "a cuboid", "tag": "a tag"}
 
 
 def read(path: str, below: str = "") -> Document:
-    """What an XML file of CVAT tells.
-
-    Args:
-        path: The file.
-        below: Folder below SCENES that names of images are relative to.
-
-    Raises:
-        BadInput: The file can't be used.
-    """
+    """What an XML file of CVAT tells; names of images in it are relative to the folder `below`."""
     root = load_xml(path)
     if root.tag != "annotations":
         raise BadInput(f"{path}: not CVAT's annotations (its root is {root.tag[:40]!r})")
@@ -38,16 +32,9 @@ def read(path: str, below: str = "") -> Document:
         name = image.get("name") or ""
         if not name:
             raise BadInput(f"{path}: an image has no name")
-        told.entries.append(Entry(name, _size(image), shapes, annotated=bool(shapes), below=below))
+        size = size_of(image.get("width"), image.get("height"))
+        told.entries.append(Entry(name, size, shapes, annotated=bool(shapes), below=below))
     return told
-
-
-def _size(image: Any) -> tuple[float, float] | None:
-    try:
-        width, height = (parsed(image.get(side), side) for side in ("width", "height"))
-    except Unusable:
-        return None
-    return (width, height) if width >= 1 and height >= 1 else None
 
 
 def _shape(element: Any, count: int) -> Shape | None:
@@ -75,23 +62,15 @@ def _outline(element: Any) -> tuple[Outline, int]:
             box = with_area(Outline.between(*told("xtl", "ytl", "xbr", "ybr")), "its box")
             return (Outline.turned(box.x, box.y, box.width, box.height, turn) if turn else box), FULL
         case "ellipse":
-            x, y, across, down = told("cx", "cy", "rx", "ry")
-            ellipse = with_area(Outline.turned(x, y, 2 * across, 2 * down, turn), "its ellipse")
-            return ellipse, ANY if max(across, down) < ROUND * min(across, down) and not turn else FULL
+            return outline_of_ellipse(*told("cx", "cy", "rx", "ry"), turn)
         case "polygon":
             corners = (element.get("points") or "").replace(",", ";").split(";")
             return outline_of_polygons([ring_of_numbers([parsed(x, "polygon") for x in corners], "polygon")])
         case "mask":
             left, top, width, height = told("left", "top", "width", "height")
-            runs = [int(parsed(run, "mask")) for run in (element.get("rle") or "").split(",")]
-            return outline_of_runs(_counts(runs), int(height), int(width), columns=False, left=left, top=top)
+            runs = np.array([int(parsed(run, "mask")) for run in (element.get("rle") or "").split(",")])
+            return outline_of_runs(runs, int(height), int(width), columns=False, left=left, top=top)
     raise Unusable(f"{_NO_WINDOW.get(element.tag, 'a ' + element.tag[:20])} has no window")
-
-
-def _counts(runs: list[int]) -> Any:
-    import numpy as np
-
-    return np.array(runs, dtype=np.int64)
 
 
 def _skeleton(element: Any) -> dict[str, tuple[float, float]]:

@@ -13,7 +13,7 @@ from typing import Any
 from foveate.errors import BadInput
 from foveate.scenes.layouts import coco, cvat, label_studio, labelme, voc, yolo
 from foveate.scenes.layouts.documents import load_json, load_lines, load_xml
-from foveate.scenes.layouts.pairing import Pairs, Survey
+from foveate.scenes.layouts.pairing import Pairs, Survey, read_pairs
 from foveate.scenes.layouts.shapes import Document
 
 ANNOTATIONS = "annotations.json"
@@ -176,7 +176,7 @@ _READERS: dict[str, Callable[[Survey, list[str], dict[str, Any]], Document]] = {
     "coco": _coco,
     "label-studio": _label_studio,
     "cvat": _cvat,
-    "labelme": lambda survey, places, _: labelme.read(survey, places),
-    "voc": lambda survey, places, _: voc.read(survey, places),
+    "labelme": lambda survey, places, _: read_pairs("labelme", survey, places, labelme.read),
+    "voc": lambda survey, places, _: read_pairs("voc", survey, places, voc.read),
     "yolo": lambda survey, places, _: yolo.read(survey, places),
 }

@@ -18,9 +18,19 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from foveate.errors import BadInput
-from foveate.scenes.layouts.documents import load_json
-from foveate.scenes.layouts.polygons import ROUND, outline_of_polygons, outline_of_runs
-from foveate.scenes.layouts.shapes import ANY, FULL, Document, Entry, Outline, Shape, Unusable, number, short, with_area
+from foveate.scenes.layouts.polygons import outline_of_cells, outline_of_ellipse, outline_of_polygons, ring_of_pairs
+from foveate.scenes.layouts.shapes import (
+    FULL,
+    Document,
+    Entry,
+    Outline,
+    Shape,
+    Unusable,
+    number,
+    short,
+    size_of,
+    with_area,
+)
 
 _SUFFIX = re.compile(r"\.(jpe?g|png|gif|webp|tiff?|bmp|avif|heic|jp2|ppm)([?#].*)?$", re.IGNORECASE)
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
@@ -49,17 +59,8 @@ def is_min(document: Any) -> bool:
     return named and any("original_width" in region for item in document for _, region in _regions(item))
 
 
-def read(path: str, below: str = "") -> Document:
-    """What an export of Label Studio tells.
-
-    Raises:
-        BadInput: It can't be read, or is none.
-    """
-    return understand(load_json(path), path, below)
-
-
 def understand(document: Any, path: str, below: str = "") -> Document:
-    """As `read`, of a file that is loaded."""
+    """What an export of Label Studio tells, a JSON file that is loaded; names in it are relative to `below`."""
     told = Document("label-studio", path)
     if is_tasks(document):
         for count, task in enumerate(document, start=1):
@@ -123,7 +124,7 @@ def _entry(name: str, below: str, results: list[Fields], annotated: bool) -> Ent
     points: dict[str, dict[str, tuple[float, float]]] = {}
     shapes: dict[str, Shape] = {}
     for identity, region in regions.items():
-        size = _size(region)
+        size = size_of(region.get("original_width"), region.get("original_height"))
         entry.size = entry.size or size
         label, kind = _label(region)
         if kind is None:
@@ -160,14 +161,6 @@ def _local(name: str) -> str:
     return told[0] if told and told[0] else name
 
 
-def _size(region: Fields) -> Size | None:
-    try:
-        width, height = (number(region.get(f"original_{side}"), side) for side in ("width", "height"))
-    except Unusable:
-        return None
-    return (width, height) if width >= 1 and height >= 1 else None
-
-
 _KINDS = ("rectangle", "ellipse", "polygon", "brush", "keypoint")
 _BY_FIELD = {"radiusX": "ellipse", "rle": "brush", "points": "polygon", "height": "rectangle"}
 
@@ -184,12 +177,7 @@ def _label(region: Fields) -> tuple[str, str | None]:
 def _outline(kind: str, region: Fields, size: Size) -> tuple[Outline, int]:
     turn = math.radians(number(region.get("rotation") or 0, "rotation"))
     if kind == "polygon":
-        told = region.get("points")
-        pairs = isinstance(told, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in told)
-        if not pairs or not told:
-            raise Unusable(f"points {short(told)} are not pairs")
-        percent = np.array([[number(x, "points"), number(y, "points")] for x, y in told])
-        return outline_of_polygons([percent * size / 100])
+        return outline_of_polygons([ring_of_pairs(region.get("points")) * size / 100])
     if kind == "brush":
         if region.get("format", "rle") != "rle":
             raise Unusable(f"its mask is in the form {short(region.get('format'))}")
@@ -198,8 +186,7 @@ def _outline(kind: str, region: Fields, size: Size) -> tuple[Outline, int]:
     names = ("radiusX", "radiusY") if kind == "ellipse" else ("width", "height")
     width, height = (number(region.get(name), name) * side / 100 for name, side in zip(names, size, strict=True))
     if kind == "ellipse":
-        ellipse = with_area(Outline.turned(x, y, 2 * width, 2 * height, turn), "its ellipse")
-        return ellipse, ANY if max(width, height) < ROUND * min(width, height) and not turn else FULL
+        return outline_of_ellipse(x, y, width, height, turn)
     cosine, sine = math.cos(turn), math.sin(turn)
     x, y = x + (cosine * width - sine * height) / 2, y + (sine * width + cosine * height) / 2
     return with_area(Outline(x, y, width, height, cosine, sine), "its rectangle"), FULL
@@ -219,9 +206,7 @@ def _of_brush(data: Any, height: int, width: int) -> tuple[Outline, int]:
     cells = unpack(bytes(data), 4 * width * height)[3::4] > 0
     if len(cells) != width * height:
         raise Unusable(f"its mask is of another size than {width} x {height}")
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], cells, [False]))))
-    runs = np.diff(np.concatenate(([0], edges, [cells.size])))
-    return outline_of_runs(runs, height, width, columns=False)
+    return outline_of_cells(cells, height, width)
 
 
 def unpack(data: bytes, most: int) -> np.ndarray:

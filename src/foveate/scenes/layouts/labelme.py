@@ -15,27 +15,8 @@ import numpy as np
 
 from foveate.errors import BadInput
 from foveate.scenes.layouts.documents import load_json
-from foveate.scenes.layouts.pairing import Pairs, Survey
-from foveate.scenes.layouts.polygons import (
-    goes_clockwise,
-    outline_of_polygons,
-    outline_of_runs,
-    rectangle_of,
-    upright_most,
-)
-from foveate.scenes.layouts.shapes import (
-    ANY,
-    FULL,
-    QUARTER_TURN,
-    Document,
-    Entry,
-    Outline,
-    Shape,
-    Unusable,
-    number,
-    short,
-    with_area,
-)
+from foveate.scenes.layouts.polygons import outline_of_cells, outline_of_oriented, outline_of_polygons, ring_of_pairs
+from foveate.scenes.layouts.shapes import ANY, FULL, Entry, Outline, Shape, Unusable, short, size_of, with_area
 
 ORIENTED = ("rotation", "oriented_rectangle", "rotated_rectangle", "rotated_box")
 """Names that labelme and its kin have for oriented rectangles."""
@@ -48,36 +29,13 @@ def is_labelme(document: Any) -> bool:
     return isinstance(document, dict) and isinstance(document.get("shapes"), list) and "imagePath" in document
 
 
-def read(survey: Survey, files: list[str]) -> Document:
-    """What the JSON files of a folder tell; images without one are not annotated."""
-    told = Document("labelme", survey.folder)
-    pairs, seen = Pairs(survey.images), set[str]()
-    for place in files:
-        image = pairs.of(place)
-        try:
-            document = load_json(survey.path(place))
-            if not is_labelme(document):
-                raise BadInput(f"{survey.path(place)}: not a labelme file (expected shapes and imagePath)")
-        except BadInput as error:
-            told.doubts.add("broken_files", str(error), total=len(files))
-            told.left_out.add(image or "")
-            continue
-        name = image or document["imagePath"]
-        if not isinstance(name, str) or not name:
-            told.doubts.add("unpaired", place)
-            continue
-        seen.add(name)
-        told.entries.append(Entry(name, _size(document), _shapes(document["shapes"]), below=place.rpartition("/")[0]))
-    told.entries += [Entry(image, annotated=False) for image in survey.images if image not in seen | told.left_out]
-    return told
-
-
-def _size(document: Mapping[str, Any]) -> tuple[float, float] | None:
-    try:
-        width, height = (number(document.get(f"image{side}"), side) for side in ("Width", "Height"))
-    except Unusable:
-        return None
-    return (width, height) if width >= 1 and height >= 1 else None
+def read(path: str) -> Entry:
+    """What the JSON file of an image tells."""
+    document = load_json(path)
+    if not is_labelme(document):
+        raise BadInput(f"{path}: not a labelme file (expected shapes and imagePath)")
+    name, size = document["imagePath"], size_of(document.get("imageWidth"), document.get("imageHeight"))
+    return Entry(name if isinstance(name, str) else "", size, _shapes(document["shapes"]))
 
 
 def _shapes(entries: list[Any]) -> list[Shape]:
@@ -91,7 +49,7 @@ def _shapes(entries: list[Any]) -> list[Shape]:
         label = label if isinstance(label, str) and label else "object"
         shape = Shape(label, f"shape {count} ({short(kind)})", "")
         try:
-            corners = _corners(entry.get("points"))
+            corners = ring_of_pairs(entry.get("points"))
             if kind == "point" and len(corners) == 1:
                 points.setdefault(group, {})[label] = (float(corners[0, 0]), float(corners[0, 1]))
                 continue
@@ -109,13 +67,6 @@ def _shapes(entries: list[Any]) -> list[Shape]:
     return shapes
 
 
-def _corners(points: Any) -> np.ndarray:
-    pairs = isinstance(points, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in points)
-    if not pairs or not points:
-        raise Unusable(f"points {short(points)} are not pairs")
-    return np.array([[number(x, "points"), number(y, "points")] for x, y in points])
-
-
 def _outline(kind: Any, corners: np.ndarray, entry: Mapping[str, Any]) -> tuple[Outline, int]:
     if kind in ("rectangle", "mask") and len(corners) in (2, 4):
         (x0, y0), (x1, y1) = corners.min(0).tolist(), corners.max(0).tolist()
@@ -126,9 +77,9 @@ def _outline(kind: Any, corners: np.ndarray, entry: Mapping[str, Any]) -> tuple[
         radius = math.dist(*corners.tolist())
         x, y = corners[0].tolist()
         return with_area(Outline(x, y, 2 * radius, 2 * radius), "its circle"), ANY
-    if kind in ORIENTED and (rectangle := rectangle_of(corners)) is not None:
-        return (rectangle, FULL) if goes_clockwise(corners) else (upright_most(rectangle), QUARTER_TURN)
-    if kind in ("polygon", None, *ORIENTED):
+    if kind in ORIENTED:
+        return outline_of_oriented(corners)
+    if kind in ("polygon", None):
         return outline_of_polygons([corners])
     raise Unusable(f"a {short(kind)} has no window")
 
@@ -146,6 +97,4 @@ def _of_mask(data: Any, left: float, top: float) -> tuple[Outline, int]:
         raise
     except Exception:  # decoders raise nearly anything on damaged data
         raise Unusable("its mask can't be read") from None
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], cells.ravel(), [False]))))
-    runs = np.diff(np.concatenate(([0], edges, [cells.size])))
-    return outline_of_runs(runs, *cells.shape, columns=False, left=left, top=top)
+    return outline_of_cells(cells.ravel(), *cells.shape, left, top)

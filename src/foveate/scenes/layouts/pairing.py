@@ -2,10 +2,12 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+from foveate.errors import BadInput
+from foveate.scenes.layouts.shapes import Document, Entry
 from foveate.scenes.listing import Listing
 
 
@@ -61,6 +63,35 @@ class Pairs:
         near = {place: _shared(place.split("/")[:-1], folders) for place in self._by_stem.get(stem, [])}
         best = [place for place in near if near[place] == max(near.values())]
         return best[0] if len(best) == 1 else None
+
+
+def read_pairs(layout: str, survey: Survey, files: list[str], read: Callable[[str], Entry]) -> Document:
+    """What annotation files of which each is of one image tell; images without one are not annotated.
+
+    Args:
+        layout: Its name.
+        survey: The folder.
+        files: The annotation files.
+        read: The entry of a file, under the name that the file itself gives its image; "" where it gives none.
+    """
+    told = Document(layout, survey.folder)
+    pairs, seen = Pairs(survey.images), set[str]()
+    for place in files:
+        image = pairs.of(place)
+        try:
+            entry = read(survey.path(place))
+        except BadInput as error:
+            told.doubts.add("broken_files", str(error), total=len(files))
+            told.left_out.add(image or "")
+            continue
+        entry.file_name, entry.below = image or entry.file_name, place.rpartition("/")[0]
+        if not entry.file_name:
+            told.doubts.add("unpaired", place)
+            continue
+        seen.add(entry.file_name)
+        told.entries.append(entry)
+    told.entries += [Entry(image, annotated=False) for image in survey.images if image not in seen | told.left_out]
+    return told
 
 
 def below(folder: str, path: str) -> str:

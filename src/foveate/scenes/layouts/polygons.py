@@ -13,9 +13,19 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from foveate.scenes.layouts.shapes import ANY, HALF_TURN, QUARTER_TURN, Outline, Unusable, number
+from foveate.scenes.layouts.shapes import (
+    ANY,
+    FULL,
+    HALF_TURN,
+    QUARTER_TURN,
+    Outline,
+    Unusable,
+    number,
+    short,
+    with_area,
+)
 
 ROUND = 1.15
 """Axes (standard deviations along them) whose ratio is below this are taken as equal."""
@@ -121,13 +131,40 @@ def outline_of_runs(
     return outline.moved((1.0, 0.0, left, top)), period
 
 
-def ring_of_numbers(values: Sequence[Any], what: str) -> Points:
-    """Corners from numbers x, y, x, y ...; a last one without its fellow is left out.
+def outline_of_cells(
+    cells: Bool[np.ndarray, "cells"], height: int, width: int, left: float = 0.0, top: float = 0.0
+) -> tuple[Outline, int]:
+    """As `outline_of_runs`, of a mask given cell by cell along its rows."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], cells, [False]))))
+    runs = np.diff(np.concatenate(([0], edges, [cells.size])))
+    return outline_of_runs(runs, height, width, columns=False, left=left, top=top)
 
-    Raises:
-        Unusable: One is no coordinate.
-    """
+
+def outline_of_ellipse(x: float, y: float, across: float, down: float, turn: float) -> tuple[Outline, int]:
+    """The outline of an ellipse with these half-axes, turned by radians; that of a circle tells no angle."""
+    ellipse = with_area(Outline.turned(x, y, 2 * across, 2 * down, turn), "its ellipse")
+    return ellipse, ANY if max(across, down) < ROUND * min(across, down) and not turn else FULL
+
+
+def outline_of_oriented(ring: Points) -> tuple[Outline, int]:
+    """The outline of corners in a tool's own order, upper left first and clockwise, which tells its angle in full."""
+    rectangle = rectangle_of(ring)
+    if rectangle is None:
+        return outline_of_polygons([ring])
+    return (rectangle, FULL) if goes_clockwise(ring) else (upright_most(rectangle), QUARTER_TURN)
+
+
+def ring_of_numbers(values: Sequence[Any], what: str) -> Points:
+    """Corners from numbers x, y, x, y ...; a last one without its fellow is left out."""
     return np.array([number(value, what) for value in values[: len(values) // 2 * 2]]).reshape(-1, 2)
+
+
+def ring_of_pairs(points: Any) -> Points:
+    """Corners from a list [[x, y], ...] as JSON has it."""
+    pairs = isinstance(points, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in points)
+    if not pairs or not points:
+        raise Unusable(f"points {short(points)} are not pairs")
+    return np.array([[number(x, "points"), number(y, "points")] for x, y in points])
 
 
 def _counted(several: Int[np.ndarray, "pieces"]) -> Int[np.ndarray, "counted"]:

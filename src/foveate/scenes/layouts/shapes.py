@@ -154,34 +154,31 @@ class Document:
 
 
 def number(value: Any, what: str) -> float:
-    """A finite coordinate, from a number as JSON has it.
-
-    Raises:
-        Unusable: It is none, or no picture has one as large.
-    """
+    """A coordinate, from a number as JSON has it; `Unusable` where it is none, or no picture has one as large."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_COORDINATE:
         raise Unusable(f"{what} holds {short(value)}")
     return float(value)
 
 
 def parsed(text: str | None, what: str) -> float:
-    """A finite coordinate, from its text.
-
-    Raises:
-        Unusable: It is none, or no picture has one as large.
-    """
+    """As `number`, from its text."""
     try:
         return number(float(text or ""), what)
     except ValueError:
         raise Unusable(f"{what} holds {short(text)}") from None
 
 
-def with_area(outline: Outline, what: str) -> Outline:
-    """The outline.
+def size_of(width: Any, height: Any) -> tuple[float, float] | None:
+    """A picture's size as a file states it, in numbers or in text; None where no picture can have it."""
+    try:
+        sides = [parsed(side, "size") if isinstance(side, str) else number(side, "size") for side in (width, height)]
+    except Unusable:
+        return None
+    return (sides[0], sides[1]) if min(sides) >= 1 else None
 
-    Raises:
-        Unusable: It has no area.
-    """
+
+def with_area(outline: Outline, what: str) -> Outline:
+    """The outline; `Unusable` where it has no area."""
     if not (outline.width > 0 and outline.height > 0):
         raise Unusable(f"{what} has no area")
     return outline

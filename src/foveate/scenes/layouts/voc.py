@@ -11,52 +11,18 @@ from typing import Any
 
 from foveate.errors import BadInput
 from foveate.scenes.layouts.documents import load_xml
-from foveate.scenes.layouts.pairing import Pairs, Survey
 from foveate.scenes.layouts.polygons import outline_of_polygons, ring_of_numbers
-from foveate.scenes.layouts.shapes import (
-    FULL,
-    HALF_TURN,
-    Document,
-    Entry,
-    Outline,
-    Shape,
-    Unusable,
-    parsed,
-    with_area,
-)
+from foveate.scenes.layouts.shapes import FULL, HALF_TURN, Entry, Outline, Shape, Unusable, parsed, size_of, with_area
 
 
-def read(survey: Survey, files: list[str]) -> Document:
-    """What the XML files of a folder tell; images without one are not annotated."""
-    told = Document("voc", survey.folder)
-    pairs, seen = Pairs(survey.images), set[str]()
-    for place in files:
-        image = pairs.of(place)
-        try:
-            root = load_xml(survey.path(place))
-            if root.tag != "annotation":
-                raise BadInput(f"{survey.path(place)}: not a VOC annotation")
-        except BadInput as error:
-            told.doubts.add("broken_files", str(error), total=len(files))
-            told.left_out.add(image or "")
-            continue
-        name = image or (root.findtext("filename") or "").strip()
-        if not name:
-            told.doubts.add("unpaired", place)
-            continue
-        seen.add(name)
-        shapes = [_shape(element, number) for number, element in enumerate(root.findall("object"), start=1)]
-        told.entries.append(Entry(name, _size(root), shapes, below=place.rpartition("/")[0]))
-    told.entries += [Entry(image, annotated=False) for image in survey.images if image not in seen | told.left_out]
-    return told
-
-
-def _size(root: Any) -> tuple[float, float] | None:
-    try:
-        width, height = (parsed(root.findtext(f"size/{side}"), side) for side in ("width", "height"))
-    except Unusable:
-        return None
-    return (width, height) if width >= 1 and height >= 1 else None
+def read(path: str) -> Entry:
+    """What the XML file of an image tells."""
+    root = load_xml(path)
+    if root.tag != "annotation":
+        raise BadInput(f"{path}: not a VOC annotation")
+    size = size_of(root.findtext("size/width"), root.findtext("size/height"))
+    shapes = [_shape(element, number) for number, element in enumerate(root.findall("object"), start=1)]
+    return Entry((root.findtext("filename") or "").strip(), size, shapes)
 
 
 def _shape(element: Any, count: int) -> Shape:

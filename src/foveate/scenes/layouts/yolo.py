@@ -16,7 +16,6 @@ empty file is empty. data.yaml is asked for names alone, never for places. Kinds
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -24,9 +23,8 @@ from foveate.errors import BadInput
 from foveate.scenes.image import BadImage, Header, read_header
 from foveate.scenes.layouts.documents import load_lines, load_yaml
 from foveate.scenes.layouts.pairing import Pairs, Survey
-from foveate.scenes.layouts.polygons import goes_clockwise, outline_of_polygons, rectangle_of, upright_most
+from foveate.scenes.layouts.polygons import outline_of_oriented, outline_of_polygons, upright_most
 from foveate.scenes.layouts.shapes import (
-    FULL,
     QUARTER_TURN,
     Document,
     Entry,
@@ -166,19 +164,13 @@ def _shape(line: Line | str, count: int, header: Header, kinds: Kinds, oriented:
             (x, y), (width, height) = (np.array(values[:4]).reshape(2, 2) * size).tolist()
             shape.outline = with_area(Outline(x, y, width, height), "its box")
         else:
-            shape.outline, shape.period = _of_corners(np.array(values).reshape(-1, 2) * size, oriented)
+            ring = np.array(values).reshape(-1, 2) * size
+            shape.outline, shape.period = outline_of_oriented(ring) if oriented else outline_of_polygons([ring])
         if posed:
             shape.keypoints = _keypoints(values[4:], kinds, header)
     except Unusable as reason:
         shape.outline = str(reason)
     return shape
-
-
-def _of_corners(ring: Any, oriented: bool) -> tuple[Outline, int]:
-    rectangle = rectangle_of(ring) if oriented else None
-    if rectangle is None:
-        return outline_of_polygons([ring])
-    return (rectangle, FULL) if goes_clockwise(ring) else (upright_most(rectangle), QUARTER_TURN)
 
 
 def _keypoints(values: Sequence[float], kinds: Kinds, header: Header) -> dict[str, tuple[float, float]]:

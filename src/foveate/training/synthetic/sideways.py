@@ -26,6 +26,7 @@ from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.scenes import gaze
 from foveate.scenes.annotations import FACE_POINTS
+from foveate.scenes.layouts.keypoints import fit
 from foveate.scenes.pyramid import Store
 from foveate.training.gallery import Gallery, Shown, gather
 from foveate.training.settings import SidewaysSettings
@@ -66,8 +67,9 @@ def sideways(
                 objects, ignore = gallery.subset([number]), turn.boxes(gallery.ignore[number])
                 at = turn.points(gaze.apply(objects.gaze, TRIANGLE.expand(len(objects.gaze), 3, 2)))
                 pixels, name = turn.picture(gallery.pyramids.level(number, 0)), f"{gallery.names[number]}, sideways"
-                periods = objects.periods().tolist()
-                yield Shown(name, pixels, gaze.from_keypoints(TRIANGLE, at), ignore, periods)
+                dots = [{key: (x, y) for key, (x, y) in zip(FACE_POINTS, each, strict=True)} for each in at.tolist()]
+                gazes = torch.from_numpy(fit(dots, FACE_POINTS).gazes)
+                yield Shown(name, pixels, gazes, ignore, objects.periods().tolist())
 
     return gather(turned(), store)
 
