@@ -62,7 +62,8 @@ def _outline(element: Any) -> tuple[Outline, int]:
             box = with_area(Outline.between(*told("xtl", "ytl", "xbr", "ybr")), "its box")
             return (Outline.turned(box.x, box.y, box.width, box.height, turn) if turn else box), FULL
         case "ellipse":
-            return outline_of_ellipse(*told("cx", "cy", "rx", "ry"), turn)
+            x, y, across, down = told("cx", "cy", "rx", "ry")
+            return outline_of_ellipse(x, y, across, down, turn)
         case "polygon":
             corners = (element.get("points") or "").replace(",", ";").split(";")
             return outline_of_polygons([ring_of_numbers([parsed(x, "polygon") for x in corners], "polygon")])

@@ -97,4 +97,4 @@ def _of_mask(data: Any, left: float, top: float) -> tuple[Outline, int]:
         raise
     except Exception:  # decoders raise nearly anything on damaged data
         raise Unusable("its mask can't be read") from None
-    return outline_of_cells(cells.ravel(), *cells.shape, left, top)
+    return outline_of_cells(cells.ravel(), image.height, image.width, left, top)

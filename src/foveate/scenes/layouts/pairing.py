@@ -84,13 +84,17 @@ def read_pairs(layout: str, survey: Survey, files: list[str], read: Callable[[st
             told.doubts.add("broken_files", str(error), total=len(files))
             told.left_out.add(image or "")
             continue
-        entry.file_name, entry.below = image or entry.file_name, place.rpartition("/")[0]
+        if image is not None:
+            entry.file_name = image
+        else:
+            entry.below = place.rpartition("/")[0]
         if not entry.file_name:
             told.doubts.add("unpaired", place)
             continue
         seen.add(entry.file_name)
         told.entries.append(entry)
-    told.entries += [Entry(image, annotated=False) for image in survey.images if image not in seen | told.left_out]
+    known = seen | told.left_out
+    told.entries += [Entry(image, annotated=False) for image in survey.images if image not in known]
     return told
 
 
