@@ -29,12 +29,13 @@ class Interrupted(FoveateError):
         self.signal_number = signal_number
 
 
-def present(thing: Thing | None, name: str) -> Thing:
-    """`thing`, which training has come to.
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
 
-    Raises:
-        FoveateError: It is None; the text says that what is called `name` isn't there yet.
-    """
+
+def present(thing: Thing | None, name: str) -> Thing:
+    """`thing`; a `FoveateError` that says that `name` has not been trained yet where it is None."""
     if thing is None:
         raise FoveateError(f"{name} has not been trained yet")
     return thing

@@ -135,7 +135,8 @@ def test_samples_are_drawn_as_patches_side_by_side(run_with, tmp_path):
 
     assert cli.run(["sample", str(run_with), "--count", "5", "--steps", "2", "--out", str(tmp_path / "s.png")]) == 0
     with Image.open(tmp_path / "s.png") as picture:
-        assert picture.size == (3 * (3 * 4 + 1), 3 * (2 * 4 + 1))  # 3 columns and 2 rows of 3 x 3 patches, times 3
+        assert picture.size == (3 * 9 + 2, 2 * 9 + 1)  # 3 columns and 2 rows of 3 x 3 patches, times 3; a pixel between
+        assert picture.getchannel("A").getextrema() == (0, 255)  # nothing where there is no patch
 
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"]])

@@ -1,10 +1,10 @@
 """Corpora of images over the machines of a Ray cluster.
 
-What Ray Data calls are functions from a batch of rows to a batch of lines (`attend_batch`, and the expectation step in
-`learning.cluster`); they serve any other engine as well. Lines come back as they are done (`over_ray`), and whoever
-writes them down one by one with `storage.results.Results` can go on after anything: a worker or a machine that is lost
-costs what it was at, which Ray gives to others; a killed driver costs what was under way, since `Results` knows which
-images are done. Each line is the one that a single machine of the same kind would write.
+What Ray calls is a function from a batch of rows to a batch of lines (`attend_batch`), which serves any other engine as
+well. Lines come back as they are done (`over_ray`), and whoever writes them down one by one with
+`storage.results.Results` can go on after anything: a worker or a machine that is lost costs what it was at, which Ray
+gives to others; a killed driver costs what was under way, since `Results` knows which images are done. Each line is the
+one that a single machine of the same kind would write.
 
 Images and the RUN must be readable under the same absolute paths on every machine, and foveate installed there. Needs
 Ray (extra `distributed`).

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any
 
 from foveate import __version__
-from foveate.errors import FoveateError, Interrupted
+from foveate.errors import FoveateError, Interrupted, one_line
 from foveate.runtime import signals
 
 COMMANDS = {
@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _stopped(2)
     except FoveateError as error:
-        return _complain(_one_line(error), 2)
+        return _complain(one_line(error), 2)
     except BrokenPipeError:
         _silence_stdout()
         return 0
@@ -112,11 +112,7 @@ def _command(words: list[str]) -> tuple[str | None, list[str]]:
 
 
 def call(name: str, words: list[str]) -> None:
-    """Parse a command's own words and call it.
-
-    Raises:
-        FoveateError: Wrong use, in one line.
-    """
+    """Parse a command's own words and call it; wrong use is a `FoveateError`, in one line."""
     from cyclopts import App, CycloptsError, Parameter
     from rich.console import Console
 
@@ -139,7 +135,7 @@ def call(name: str, words: list[str]) -> None:
     try:
         app(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        raise FoveateError(f"{_one_line(error)} (see foveate {name} --help)") from error
+        raise FoveateError(f"{one_line(error)} (see foveate {name} --help)") from error
 
 
 def function(name: str) -> Callable[..., Any]:
@@ -158,10 +154,6 @@ def general_help(prefix: str = "") -> str:
 def _did_you_mean(word: str, known: Any) -> str:
     close = difflib.get_close_matches(word, known, n=1)
     return f", did you mean {close[0]!r}?" if close else ""
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _stopped(number: int) -> int:

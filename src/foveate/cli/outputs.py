@@ -63,13 +63,7 @@ class Outputs:
 
 
 def check(outputs: Outputs, out: str, arguments: Sequence[str], images: Iterable[tuple[str, str]]) -> None:
-    """Checks all places before anything is loaded or written.
-
-    Args:
-        outputs: Where else to write.
-        out: The file of lines.
-        arguments: The images and folders as they were named.
-        images: (name, path) of what will be read.
+    """Checks all places before anything is loaded or written: `images` are the (name, path) of what will be read.
 
     Raises:
         BadInput: Two outputs are one file, an output is one of the images, or a folder of pictures that lies among the
@@ -82,7 +76,8 @@ def check(outputs: Outputs, out: str, arguments: Sequence[str], images: Iterable
     seen: dict[str, str] = {}
     for option, path in files.items():
         other = seen.setdefault(os.path.realpath(path), option)
-        if other != option and not _is_device(path):
+        is_device = os.path.exists(path) and not os.path.isfile(path)
+        if other != option and not is_device:
             raise BadInput(f"{other} and {option} are one file: {path}")
     existing = {os.path.realpath(path) for path in files.values() if os.path.isfile(path)}
     for name, path in images if existing else ():
@@ -96,12 +91,7 @@ def check(outputs: Outputs, out: str, arguments: Sequence[str], images: Iterable
 
 
 class Pictures:
-    """Draws and cuts each image, in the folders of overlays and crops.
-
-    Args:
-        outputs: Which folders, and how.
-        note: Is told, once, that an image has several pages.
-    """
+    """Draws and cuts each image, in the folders of overlays and crops; `note` hears of the first with several pages."""
 
     def __init__(self, outputs: Outputs, note: Callable[[str], None] | None = None):
         self._note = note
@@ -142,14 +132,7 @@ class Pictures:
 
 
 def write_all(outputs: Outputs, lines: Callable[[], Iterable[Line]], arguments: Sequence[str], category: str) -> None:
-    """Write what is made of all lines.
-
-    Args:
-        outputs: What is asked for.
-        lines: Gives them all, each time it is called.
-        arguments: The images and folders as they were named.
-        category: Name of the kind of object.
-    """
+    """Write what is made of all lines, which `lines` gives each time it is called."""
     from foveate.scenes.layouts import writing
 
     if outputs.coco is not None:
@@ -275,10 +258,6 @@ def _refuse_unwritable(option: str, path: str) -> None:
         raise CannotWrite(f"can't write {option} {path}: no such folder")
     if not os.access(path if os.path.exists(path) else parent, os.W_OK):
         raise CannotWrite(f"can't write {option} {path}: permission denied")
-
-
-def _is_device(path: str) -> bool:
-    return os.path.exists(path) and not os.path.isfile(path)
 
 
 def _save(path: Path, picture: Any, kind: str) -> None:

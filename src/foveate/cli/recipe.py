@@ -141,14 +141,9 @@ def attend_settings(
 
 
 def after(recipe: Recipe, source: Run, learning: Any) -> Recipe:
-    """The recipe of learning from a run: its own preset and training to begin with, and the frame of its models.
+    """The recipe of learning from a run: its preset and settings of training, overridden by what the user states.
 
-    Which of its scenes were held out, by its seed and share, is begun with even where another preset is stated.
-
-    Args:
-        recipe: What was asked for; what it states goes over the run's.
-        source: The run.
-        learning: Settings of learning, whose names but those of training are not taken over.
+    Which of its scenes were held out, by its seed and share, is taken over even where another preset is stated.
 
     Raises:
         BadInput: Other canonical points were stated than those that the run was trained with.
@@ -191,10 +186,6 @@ def agree(run: Run, command: str, recipe: Recipe) -> Recipe:
 def device_of(run: Run, asked: str) -> "torch.device":
     """Where a run is trained: where it was begun, since another device would end with other weights.
 
-    Args:
-        run: A claimed run.
-        asked: What `--device` says; auto takes the device it was begun on.
-
     Raises:
         BadInput: Another one is asked for, or it is no longer there.
     """
@@ -225,14 +216,7 @@ def read_scenes(folder: str, recipe: Recipe, annotated: bool = True, usual: str 
 
 
 def read_quietly(folder: str, recipe: Recipe, annotated: bool = True, usual: str | None = None) -> "Scenes":
-    """The scenes of a recipe.
-
-    Args:
-        folder: The folder.
-        recipe: Says which images, which kind, and where keypoints lie.
-        annotated: Whether annotations are used.
-        usual: The kind to use where several are annotated and the recipe names none.
-    """
+    """The scenes of a recipe; of the kind `usual` where several are annotated and the recipe names none."""
     from foveate.scenes import folder as scenes
 
     select = scenes.parse_select(recipe.select) if recipe.select else None

@@ -15,19 +15,12 @@ if TYPE_CHECKING:
 
 
 class Replay(NamedTuple):
-    """Annotated scenes to mix in, before they are read.
+    """Annotated scenes to mix in, before they are read."""
 
-    Attributes:
-        folder: The folder, as an absolute path.
-        select: Slice of its images.
-        category: Kind of object that RUN knows; the one to use where several are annotated.
-        required: Whether learning without them is refused.
-    """
-
-    folder: str
-    select: str | None = None
-    category: str | None = None
-    required: bool = False
+    folder: str  # the folder, as an absolute path
+    select: str | None = None  # slice of its images
+    category: str | None = None  # kind of object that RUN knows; the one to use where several are annotated
+    required: bool = False  # whether learning without them is refused
 
     def __str__(self) -> str:
         return self.folder + (f" [{self.select}]" if self.select else "")
@@ -39,8 +32,8 @@ def choose(run: Run, named: str | None, off: bool, source: Mapping[str, Any]) ->
     Args:
         run: The run to be written; what it was started with is gone on with.
         named: The folder of `--replay`.
-        off: `--no-replay`.
-        source: The configuration of RUN.
+        off: Whether `--no-replay` was given.
+        source: The configuration of the RUN that is learned from.
 
     Raises:
         BadInput: Both were given, or the run was started with another folder.
@@ -71,11 +64,6 @@ def read(replay: Replay | None, new: "Scenes", canonical: Any) -> tuple["Scenes 
     """The annotated scenes to mix in, and the entries of config.toml on them; None where there are none.
 
     An image that is among the new ones is left out: its annotations must not be used.
-
-    Args:
-        replay: Which.
-        new: The scenes whose object locations are unknown.
-        canonical: Where named keypoints lie in the canonical window, as RUN was trained.
 
     Raises:
         BadInput: They are required and hold no object, or can't be read.

@@ -1,7 +1,7 @@
 """`foveate sample`: patches drawn from the patch model."""
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -10,9 +10,6 @@ from foveate.cli.options import Common, Count, print_figures, progress, whole
 from foveate.errors import BadInput
 from foveate.storage.files import write_atomic
 from foveate.storage.run import Run
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 ENLARGED = 3
 """Pixels of the picture per pixel of a patch, each way."""
@@ -39,6 +36,7 @@ def sample(
     """
     path = Run.open(run, needs=("gdbn.safetensors",)).path / "gdbn.safetensors"
     from foveate.boltzmann.dbn import GaussianDBN
+    from foveate.report.pictures import wall
     from foveate.runtime.random import generator
 
     device = common.torch_device()
@@ -52,30 +50,8 @@ def sample(
         for done in range(0, steps, SWEEPS):
             tick(done)
             h1 = model.sample_h1(count, rng, min(SWEEPS, steps - done), start=h1)
-    pixels = model.to_pixels(model.grbm.visible_mean(h1)).cpu()
-    picture = grid(pixels.reshape(count, 3, side, side))
+    pixels = model.to_pixels(model.grbm.visible_mean(h1)).reshape(count, 3, side, side)
+    picture = wall(pixels, math.ceil(math.sqrt(count)), scale=ENLARGED)
     write_atomic(out, lambda handle: picture.save(handle, format="PNG"))
     if common.json:
         print_figures({"out": out, "count": count, "steps": steps}, as_json=True)
-
-
-def grid(pixels: "Tensor") -> Any:
-    """A PIL image of patches side by side, as square as it gets.
-
-    Args:
-        pixels: [N, 3, side, side] in [0, 1]; values beyond are cut.
-    """
-    import numpy as np
-    from PIL import Image
-
-    count, _, side, _ = pixels.shape
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    cell = side + 1
-    sheet = np.full((rows * cell + 1, columns * cell + 1, 3), 255, np.uint8)
-    values = (pixels.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    for index, patch in enumerate(values):
-        y, x = (index // columns) * cell + 1, (index % columns) * cell + 1
-        sheet[y : y + side, x : x + side] = patch
-    picture = Image.fromarray(sheet)
-    return picture.resize((picture.width * ENLARGED, picture.height * ENLARGED), Image.Resampling.NEAREST)

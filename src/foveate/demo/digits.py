@@ -51,19 +51,12 @@ _FIRST_TEST_DIGIT = 1347  # the last quarter, written by other people
 
 @dataclass(frozen=True)
 class DigitScene:
-    """A made scene.
+    """A made scene."""
 
-    Attributes:
-        pixels: The picture, uint8.
-        gazes: Of every digit.
-        digits: What they are, 0 to 9.
-        samples: Which rows of `handwriting` they are.
-    """
-
-    pixels: UInt8[np.ndarray, "height width 3"]
-    gazes: Float[np.ndarray, "objects 4"]
-    digits: Int[np.ndarray, "objects"]
-    samples: Int[np.ndarray, "objects"]
+    pixels: UInt8[np.ndarray, "height width 3"]  # the picture, uint8
+    gazes: Float[np.ndarray, "objects 4"]  # of every digit
+    digits: Int[np.ndarray, "objects"]  # what they are, 0 to 9
+    samples: Int[np.ndarray, "objects"]  # which rows of `handwriting` they are
 
 
 @functools.cache

@@ -54,11 +54,11 @@ def localize(
 
     Args:
         attention: What looks.
-        scenes: Annotated.
-        settings: How. Gazes below its `min_probability` are asked for too, so that top1 and by_step know the best gaze
-            of a photograph even if it is an unlikely one; they count for nothing else.
-        turn: Degrees by which photographs and truths are turned first, clockwise.
-        progress: Told (photographs done, of how many); may raise to stop.
+        scenes: Annotated scenes.
+        settings: How to attend. Gazes below its `min_probability` are asked for too, so that top1 and by_step know the
+            best gaze of a photograph even if it is an unlikely one; they count for nothing else.
+        turn: Degrees by which photographs and annotations are turned first, clockwise.
+        progress: Called with the number of photographs done, and of all; may raise to stop.
         batch: Photographs attended together.
 
     Raises:
@@ -210,12 +210,13 @@ def _calibration(
     none = np.zeros(0)
     probability = np.concatenate([none, *(o.probability[c["judged"]] for o, c in zip(outcomes, credited, strict=True))])
     right = np.concatenate([none, *(c["right"][c["judged"]] for c in credited)]) > 0
+    rows = reliability(probability, right)
     return {
         **coverage(error[stated], pairs["spread"][stated], pairs["believed"][stated]),
         "n": int(stated.sum()),
         "stuck": int((stated & ~pairs["believed"]).sum()),
-        "ece": expected_calibration_error(probability, right),
-        "reliability": reliability(probability, right),
+        "ece": expected_calibration_error(rows),
+        "reliability": rows,
     }
 
 

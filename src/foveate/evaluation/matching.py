@@ -31,12 +31,12 @@ def match(overlap: Float[ndarray, "n m"], threshold: float) -> Int[ndarray, " n"
     return owner
 
 
-def ignored(gazes: Float[ndarray, "n 4"], regions: Float[ndarray, "m 4"], share: float = 0.5) -> Bool[ndarray, " n"]:
-    """Whether a gaze lies in a region that is neither object nor background, by `share` of its square or more.
+def ignored(gazes: Float[ndarray, "n 4"], regions: Float[ndarray, "m 4"]) -> Bool[ndarray, " n"]:
+    """Whether a gaze lies in a region that is neither object nor background, by half of its square or more.
 
     Regions are boxes (x0, y0, x1, y1): crowds and annotations that can't be used. As in COCO, the intersection counts
     as a share of the gaze's own square.
     """
     boxes = gaze.to_boxes(torch.from_numpy(gazes)).unsqueeze(1)
     common, own = gaze.intersection(boxes, torch.from_numpy(regions)), gaze.area(boxes)
-    return (common >= share * own.clamp(min=1e-300)).any(1).numpy()
+    return (common >= 0.5 * own.clamp(min=1e-300)).any(1).numpy()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveate.errors import BadInput
+from foveate.errors import BadInput, one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +26,7 @@ def load_patches(path: str | os.PathLike) -> np.ndarray:
     try:
         array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy raises nearly anything on a damaged header: it is the file's fault
-        raise BadInput(f"{path}: not a .npy file of numbers ({' '.join(str(error).split())})") from error
+        raise BadInput(f"{path}: not a .npy file of numbers ({one_line(error)})") from error
     if not isinstance(array, np.ndarray):
         array.close()
         raise BadInput(f"{path}: an archive of arrays, expected a .npy file of one array [N, D]")

@@ -14,11 +14,7 @@ BLUE, ORANGE, GREY = "#2563eb", "#d97706", "#9ca3af"
 def plot_localization(figures: Mapping[str, Any], title: str = "") -> Figure:
     """Accuracy by overlap, accuracy by inference step, reliability of the stated probabilities.
 
-    The figure belongs to no window and to no global state; `figure.savefig(path)` writes it.
-
-    Args:
-        figures: What `localization.measure` gives.
-        title: What was measured.
+    Of the figures of `localization.measure`. The picture belongs to no window; `.savefig(path)` writes it.
     """
     figure = Figure(figsize=(11.0, 3.6), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)

@@ -7,29 +7,19 @@ from numpy import ndarray
 BINS = 10
 
 
-def reliability(
-    probability: Float[ndarray, " n"], correct: Bool[ndarray, " n"], bins: int = BINS
-) -> list[list[float | int]]:
-    """Stated probability against the share correct, in bins of equal width over [0, 1].
-
-    Returns:
-        [mean stated probability, share correct, count] of each bin that is not empty, rising.
-    """
-    place = np.clip((probability * bins).astype(np.int64), 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
-    stated = np.bincount(place, weights=probability, minlength=bins)
-    right = np.bincount(place, weights=correct.astype(np.float64), minlength=bins)
+def reliability(probability: Float[ndarray, " n"], correct: Bool[ndarray, " n"]) -> list[list[float | int]]:
+    """[mean stated probability, share correct, count] of those of ten equal bins that are not empty, rising."""
+    place = np.clip((probability * BINS).astype(np.int64), 0, BINS - 1)
+    count = np.bincount(place, minlength=BINS)
+    stated = np.bincount(place, weights=probability, minlength=BINS)
+    right = np.bincount(place, weights=correct.astype(np.float64), minlength=BINS)
     return [[float(stated[k] / count[k]), float(right[k] / count[k]), int(count[k])] for k in np.flatnonzero(count)]
 
 
-def expected_calibration_error(
-    probability: Float[ndarray, " n"], correct: Bool[ndarray, " n"], bins: int = BINS
-) -> float | None:
-    """sum_b n_b / n |stated_b - right_b| over bins of equal width (Guo et al. 2017, eq. 5); None if n = 0."""
-    if len(probability) == 0:
-        return None
-    rows = reliability(probability, correct, bins)
-    return float(sum(count * abs(stated - right) for stated, right, count in rows) / len(correct))
+def expected_calibration_error(rows: list[list[float | int]]) -> float | None:
+    """sum_b n_b / n |stated_b - right_b| over the bins of `reliability` (Guo et al. 2017, eq. 5); None if n = 0."""
+    n = sum(count for _, _, count in rows)
+    return float(sum(count * abs(stated - right) for stated, right, count in rows) / n) if n else None
 
 
 def error_in_chart(u: Float[ndarray, "n 4"], truth: Float[ndarray, "n 4"]) -> Float[ndarray, "n 4"]:
@@ -47,11 +37,7 @@ def coverage(
 
     A true Gaussian has 0.683 and 0.954. The centre's two coordinates are counted each on its own (2 n numbers), since
     only their marginal deviations are stated. Gazes that are not `believed` (chains that did not move) count as misses.
-
-    Args:
-        error: In (log s, angle, tx, ty).
-        spread: Standard deviations in the same coordinates.
-        believed: False where the spread is none.
+    Errors and their standard deviations `spread` are in (log s, angle, tx, ty).
     """
     ratio = np.full(error.shape, np.inf)
     ratio[believed] = np.abs(error[believed]) / spread[believed]
@@ -62,10 +48,8 @@ def coverage(
 
 
 def wilson(share: float | int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a probability of which a share was seen in n trials.
+    """The 95 % interval (Wilson 1927) of a probability of which a share was seen in n trials."""
+    from scipy.stats import binomtest
 
-    Wilson (1927): (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n), z = 1.96.
-    """
-    z2 = 1.959963984540054**2 / n
-    half = float(np.sqrt(z2 * share * (1 - share) + z2 * z2 / 4))
-    return (share + z2 / 2 - half) / (1 + z2), (share + z2 / 2 + half) / (1 + z2)
+    interval = binomtest(round(share * n), n).proportion_ci(0.95, "wilson")
+    return float(interval.low), float(interval.high)

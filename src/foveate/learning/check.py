@@ -38,15 +38,10 @@ class Check(NamedTuple):
 
 
 def check(before: Models, after: Models, gallery: Gallery, held_out: Objects, tolerance: float, seed: int) -> Check:
-    """Compares the patch models of two rounds on aligned patches of held-out scenes.
+    """Compares the models that a round began and ended with on aligned patches of held-out scenes.
 
-    Args:
-        before: The models that the round began with.
-        after: Those it ended with.
-        gallery: The scenes.
-        held_out: Objects that the round inferred in scenes that trained nothing, at least one.
-        tolerance: Nats by which the bound may fall.
-        seed: Of the draws and the annealing.
+    `held_out` are the objects that the round inferred in scenes that trained nothing, at least one; the bound may fall
+    by `tolerance` nats.
     """
     first, second = (bounds(models, gallery, held_out, seed) for models in (before, after))
     was, now = float(first.mean()), float(second.mean())

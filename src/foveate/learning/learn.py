@@ -10,8 +10,8 @@ stays.
 Inferred gazes are off by about as much as those of the known kind were found to be on scenes set aside (`spread` of the
 evidence). The patch model sees the new objects through gazes that vary by that much, as the expectation over u asks.
 
-A round whose patch model explains the attended patches of held-out scenes worse than the one before (`round_check`), or
-whose weights blow up, is undone, and learning ends there.
+A round whose patch model explains the attended patches of held-out scenes worse than the one before (`check`), or
+whose weights are no longer finite, is undone, and learning ends there.
 """
 
 import math
@@ -87,7 +87,10 @@ def learn(
     Raises:
         BadInput: Too few scenes can be trusted to hold the object: nothing is learned.
     """
-    new, old = _read(scenes, replay, settings.train.largest, progress)
+    largest, old = settings.train.largest, None
+    new = load_gallery(scenes.scenes, progress, largest).without_objects()  # nothing of their annotations is kept
+    if replay is not None:
+        old = load_gallery(replay.scenes, progress, largest, fewest=1, store=new.pyramids.store)
     sources = LearningScenes(new, old, source.trained_evidence.spread, settings.train.seed)
     models, rounds = source, []
     for number in range(1, settings.rounds + 1):
@@ -108,14 +111,6 @@ def learn(
     return models, new, rounds
 
 
-def _read(scenes: Scenes, replay: Scenes | None, largest: int, progress: Progress) -> tuple[Gallery, Gallery | None]:
-    """New scenes, nothing of their annotations kept, and annotated ones."""
-    new = load_gallery(scenes.scenes, progress, largest).without_objects()
-    if replay is None:
-        return new, None
-    return new, load_gallery(replay.scenes, progress, largest, fewest=1, store=new.pyramids.store)
-
-
 def _round(
     number: int,
     models: Models,
@@ -131,9 +126,10 @@ def _round(
     if len(verdict.teaches) < settings.trust.fewest:
         if number > 1:
             return None
+        common = Counter(filter(None, verdict.reasons)).most_common(3)
         raise BadInput(
             f"{len(verdict.teaches)} of {len(new.names)} scenes seem to hold the object, {settings.trust.fewest} are "
-            f"needed: {_most_common(verdict)}"
+            f"needed: {'; '.join(f'{reason}: {count}' for reason, count in common)}"
         )
     train = _maximisation(settings, models)
     try:
@@ -151,19 +147,14 @@ def _round(
 def _maximisation(settings: LearnSettings, models: Models) -> TrainSettings:
     """How a round trains; a network that the models don't have is not begun."""
     train, fine_steps = settings.train, settings.fine_steps if models.fine is not None else 0
-
-    def slower(network: Any, steps: int) -> Any:
-        return replace(network, steps=steps, rate=settings.shiftnet_rate)
-
-    rate = SLOWER * train.periphery.rate
-    periphery = replace(train.periphery, steps=settings.periphery_steps, pools=1, rate=rate)
+    rate, slow = settings.shiftnet_rate, SLOWER * train.periphery.rate
     return replace(
         train,
         seed=settings.seed,
         sideways=replace(train.sideways, share=0.0),
-        shiftnet=slower(train.shiftnet, settings.shiftnet_steps),
-        fine=slower(train.fine, fine_steps),
-        periphery=periphery,
+        shiftnet=replace(train.shiftnet, steps=settings.shiftnet_steps, rate=rate),
+        fine=replace(train.fine, steps=fine_steps, rate=rate),
+        periphery=replace(train.periphery, steps=settings.periphery_steps, pools=1, rate=slow),
     )
 
 
@@ -186,17 +177,12 @@ def _attended(models: Models, new: Gallery, run: RoundRun, settings: LearnSettin
     return attended
 
 
-def _most_common(verdict: Verdict) -> str:
-    counts = Counter(reason for reason in verdict.reasons if reason)
-    return "; ".join(f"{reason}: {count}" for reason, count in counts.most_common(3))
-
-
 def _record(done: Round) -> dict[str, Any]:
     return {
         "phase": "learn",
         "round": done.number,
         "accepted": len(done.verdict.teaches),
-        "rejected": dict(Counter(reason for reason in done.verdict.reasons if reason)),
+        "rejected": dict(Counter(filter(None, done.verdict.reasons))),
         "bound_before": done.bound_before,
         "bound_after": done.bound_after,
         "undone": done.undone,

@@ -18,19 +18,12 @@ FEWEST = 2
 
 
 class LearningScenes(NamedTuple):
-    """Scenes to learn from; all lie in one store.
+    """Scenes to learn from; all lie in one store."""
 
-    Attributes:
-        new: Scenes in which nobody has said where the object is.
-        old: Annotated ones that teach beside them, if any.
-        spread: How far inferred gazes are off: standard deviations of (log s, angle, x / s, y / s).
-        old_seed: Of the training that the old ones come from: what it held out stays held out.
-    """
-
-    new: Gallery
-    old: Gallery | None
-    spread: Float[Tensor, "4"]
-    old_seed: int = 0
+    new: Gallery  # scenes in which nobody has said where the object is
+    old: Gallery | None  # annotated ones that teach beside them, if any
+    spread: Float[Tensor, "4"]  # how far inferred gazes are off: standard deviations of (log s, angle, x / s, y / s)
+    old_seed: int = 0  # of the training that the old ones come from: what it held out stays held out
 
     def pseudo_labelled(self, u: Float[Tensor, "n 4"], teaches: Sequence[int], settings: TrainSettings) -> TrainingData:
         """The new scenes that teach, the gazes found in them taken for annotations, and the old ones after them.

@@ -55,15 +55,7 @@ def reselected(
 ) -> Attended:
     """Trains a patch model for each part of the scenes on the others that teach, and chooses anew with them.
 
-    Args:
-        models: With which the scenes were attended.
-        scenes: To learn from.
-        attended: What was found in the new ones.
-        teaches: Those that teach.
-        run: Where the models and their state are kept.
-        settings: How they are trained.
-        fewest: Scenes of each part that must teach; else one model, of all of them, weighs all.
-        progress: Shows how far it is, and may stop it.
+    Where a part would teach by fewer than `fewest` scenes, one model, of all of them, weighs all.
     """
     part, gdbns = parts(scenes.new.names, teaches, fewest, settings.seed), []
     both = bool(part.any())
@@ -93,7 +85,7 @@ def reselect(
         part: The part of each scene.
         gallery: The scenes.
         attended: What was found in them.
-        teaches: The scenes whose places say what log-ratios are usual.
+        teaches: The scenes whose best places say what log-ratios are usual.
     """
     scene, gazes, score = attended.places
     evidence = models.trained_evidence

@@ -12,11 +12,7 @@ from foveate.storage.run import Run
 
 
 class RoundRun(Run):
-    """The run of one round, or of a part of it.
-
-    Attributes:
-        number: Of the round.
-    """
+    """The run of one round, by its `number`, or of a part of it."""
 
     def __init__(self, whole: Run, number: int, path: Path, checkpoints: Checkpoints, logged: bool = True):
         super().__init__(path)

@@ -187,9 +187,7 @@ def lines(
 def reliability(bins: Sequence[Sequence[Number]], words: str) -> Markup:
     """What was stated against what was right: on the diagonal, 80 % means four out of five.
 
-    Args:
-        bins: [mean stated probability, share right, count] each.
-        words: What the chart shows.
+    `bins` are [mean stated probability, share right, count] each.
     """
     plane = Plane((0.0, 1.0), (0.0, 1.0))
     most = max(count for _, _, count in bins) or 1

@@ -96,13 +96,7 @@ def description(scene: SceneStory) -> str:
 
 
 def card(scene: SceneStory, photo: str, key: int | None) -> dict[str, Any]:
-    """A scene among successes and failures: its whole trail on the photograph.
-
-    Args:
-        scene: The scene.
-        photo: Its identifier among the page's photographs.
-        key: Its number in the player; None if it isn't there.
-    """
+    """A scene among successes and failures: its whole trail on the photograph; `key` is its number in the player."""
     chosen = [index for index, step in enumerate(scene.steps) if step.kind != "hmc" or index == len(scene.steps) - 1]
     marks = truth_marks(scene) + trail_marks(scene.steps, chosen)
     if not scene.steps and scene.found:

@@ -28,11 +28,7 @@ TILE_COLUMNS = 8
 
 
 def examined_model(run: Path, patches: PatchStory | None, seed: int = 0) -> dict[str, Any] | None:
-    """What the model section shows; None where RUN has no gdbn.safetensors.
-
-    Raises:
-        BadInput: The file is damaged.
-    """
+    """What the model section shows; None where RUN has no gdbn.safetensors."""
     path = run / "gdbn.safetensors"
     if not path.is_file():
         return None
@@ -107,21 +103,13 @@ def _stretched(values: Float[Tensor, " visible"]) -> Float[Tensor, " visible"]:
 
 @dataclass
 class Finding:
-    """One sign of health.
+    """One sign of health."""
 
-    Args:
-        name: What was looked at.
-        text: The figure in words.
-        good: Whether it is as it should be.
-        hint: What it means if it isn't.
-        value: The figure itself.
-    """
-
-    name: str
-    text: str
-    good: bool
-    hint: str
-    value: float
+    name: str  # what was looked at
+    text: str  # the figure in words
+    good: bool  # whether it is as it should be
+    hint: str  # what it means if it isn't
+    value: float  # the figure itself
 
 
 def unit_findings(gdbn: GaussianDBN, v: Float[Tensor, "batch visible"]) -> list[Finding]:
@@ -228,13 +216,7 @@ def examine(
     patches: Float[Tensor, "batch visible"] | None = None,
     held_out: Float[Tensor, "other visible"] | None = None,
 ) -> list[Finding]:
-    """All that can be said with what is at hand.
-
-    Args:
-        gdbn: The model.
-        chains: From `run_chains`; the samples are the means of their last states.
-        patches, held_out: v's that it was trained on, and others.
-    """
+    """All that can be said with the chains of `run_chains`, and v's that the model was trained on and others."""
     findings = [sigma_finding(gdbn), chain_finding(*chains)]
     if patches is not None:
         findings = unit_findings(gdbn, patches) + findings

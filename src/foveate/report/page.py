@@ -86,11 +86,7 @@ def published(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def gather(path: Path) -> Contents:
-    """Reads what there is to show.
-
-    Raises:
-        BadInput: As `write_report`.
-    """
+    """Reads what there is to show; raises as `write_report`."""
     if not path.is_dir():
         raise BadInput(f"{path}: not a RUN folder" if path.exists() else f"{path}: no such RUN folder")
     story, config, metrics = path / STORY, path / CONFIG, path / METRICS

@@ -15,29 +15,19 @@ REJECTED_SHOWN = 200
 
 @dataclass
 class LocalizationStory(StoryFile):
-    """How well objects are found: what `evaluate localization --json` prints.
-
-    Args:
-        figures: The dictionary.
-        name: What was measured ("dev_helen", "dev_afw, turned 30 degrees").
-    """
+    """How well objects are found: what `evaluate localization --json` prints."""
 
     figures: dict[str, Any]
-    name: str = ""
+    name: str = ""  # what was measured ("dev_helen", "dev_afw, turned 30 degrees")
     file: ClassVar[str] = "localization"
 
 
 @dataclass
 class BoundStory(StoryFile):
-    """What `evaluate bound --json` prints, with `baselines` where they were asked for.
+    """What `evaluate bound --json` prints, with `baselines` where they were asked for."""
 
-    Args:
-        figures: The dictionary, nats.
-        name: The patches it was measured on.
-    """
-
-    figures: dict[str, Any]
-    name: str = ""
+    figures: dict[str, Any]  # nats
+    name: str = ""  # the patches it was measured on
     file: ClassVar[str] = "bound"
 
 
@@ -119,19 +109,12 @@ class LearnStory(StoryFile):
 
 @dataclass
 class TableStory(StoryFile):
-    """A table of the page, such as the demo's: source, learned, oracle.
+    """A table of the page, such as the demo's: source, learned, oracle."""
 
-    Args:
-        columns: Headings.
-        rows: As long as `columns` each; words or numbers.
-        caption: A sentence that says what is compared.
-        name: The table's heading.
-    """
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    caption: str = ""
-    name: str = ""
+    columns: Sequence[str]  # headings
+    rows: Sequence[Sequence[Any]]  # as long as `columns` each; words or numbers
+    caption: str = ""  # a sentence that says what is compared
+    name: str = ""  # the table's heading
     file: ClassVar[str] = "table"
 
 

@@ -47,23 +47,14 @@ def to_pictures(story: Any, *names: str, most: int | None = None) -> None:
 
 @dataclass
 class Step:
-    """One step of the inference of one scene.
+    """One step of the inference of one scene."""
 
-    Args:
-        u: The gaze (a, b, tx, ty), [4].
-        kind: "start", "convnet" (a step of the ShiftNet) or "hmc" (a move of the sampler).
-        glimpse: The pixels under the gaze, [3, 24, 24].
-        v: The canonical image v at that step, in pixels (`GaussianDBN.to_pixels`).
-        reconstruction: mu(h1), the mean given the hidden layer, in pixels.
-        score: Log-ratio of object against background, nats.
-    """
-
-    u: Numbers
-    kind: str
-    glimpse: Picture | None = None
-    v: Picture | None = None
-    reconstruction: Picture | None = None
-    score: Number | None = None
+    u: Numbers  # the gaze (a, b, tx, ty), [4]
+    kind: str  # "start", "convnet" (a step of the ShiftNet) or "hmc" (a move of the sampler)
+    glimpse: Picture | None = None  # the pixels under the gaze, [3, 24, 24]
+    v: Picture | None = None  # the canonical image v at that step, in pixels (`GaussianDBN.to_pixels`)
+    reconstruction: Picture | None = None  # mu(h1), the mean given the hidden layer, in pixels
+    score: Number | None = None  # log-ratio of object against background, nats
 
     def __post_init__(self):
         to_pictures(self, "glimpse", "v", "reconstruction")
@@ -71,21 +62,13 @@ class Step:
 
 @dataclass
 class Spread:
-    """The posterior of one gaze as an ellipse and a wedge.
+    """The posterior of one gaze as an ellipse and a wedge."""
 
-    Args:
-        centre: Mean of (tx, ty), pixels.
-        covariance: Of (tx, ty), 2 x 2, square pixels.
-        angle: Circular mean, radians.
-        angle_std: Circular standard deviation sqrt(-2 log R), radians.
-        log_scale_std: Standard deviation of log s.
-    """
-
-    centre: Numbers
-    covariance: Sequence[Numbers]
-    angle: Number
-    angle_std: Number
-    log_scale_std: Number
+    centre: Numbers  # mean of (tx, ty), pixels
+    covariance: Sequence[Numbers]  # of (tx, ty), 2 x 2, square pixels
+    angle: Number  # circular mean, radians
+    angle_std: Number  # circular standard deviation sqrt(-2 log R), radians
+    log_scale_std: Number  # standard deviation of log s
 
     @classmethod
     def from_draws(cls, draws: Float[np.ndarray, "draw 4"]) -> "Spread":
@@ -102,17 +85,11 @@ class Spread:
 
 @dataclass
 class FoundGaze:
-    """A gaze that the inference ended on.
+    """A gaze that the inference ended on."""
 
-    Args:
-        u: The gaze, [4].
-        probability: P(object | score).
-        spread: The posterior, drawn on the photograph.
-    """
-
-    u: Numbers
-    probability: Number
-    spread: Spread | None = None
+    u: Numbers  # the gaze, [4]
+    probability: Number  # P(object | score)
+    spread: Spread | None = None  # the posterior, drawn on the photograph
 
 
 @dataclass

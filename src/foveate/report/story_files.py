@@ -18,22 +18,17 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch
 
-from foveate.errors import BadInput
+from foveate.errors import BadInput, one_line
 from foveate.storage.files import load_metadata, load_tensors, save_tensors, strict
 
 Kind = TypeVar("Kind", bound="StoryFile")
 
 
 class StoryFile:
-    """A dataclass that is saved into a file of its own in the story's folder.
+    """A dataclass that is saved into a file of its own in the story's folder."""
 
-    Attributes:
-        file: How the names of its files begin.
-        name: What it is about; each name has its own file.
-    """
-
-    file: ClassVar[str]
-    name: str
+    file: ClassVar[str]  # how the names of its files begin
+    name: str  # what it is about; each name has its own file
 
     def save(self, folder: Path | str) -> Path:
         """Writes FOLDER/<file>.safetensors, or FOLDER/<file>-<name>.safetensors where it has a name.
@@ -69,8 +64,7 @@ class StoryFile:
             tree = json.loads(load_metadata(path)["story"])
             return _unpack(cls, tree, lambda name: tensors[name].numpy())
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            cause = " ".join(str(error).split())
-            raise BadInput(f"{path}: not a {cls.__name__} ({type(error).__name__}: {cause})") from error
+            raise BadInput(f"{path}: not a {cls.__name__} ({type(error).__name__}: {one_line(error)})") from error
 
     @classmethod
     def _name_in(cls, path: Path) -> str | None:

@@ -20,15 +20,9 @@ SUFFIX = ".foveate"  # how the names of our event files end
 
 
 def watch(run: Path, progress: Progress, also: Callable[[], None] = lambda: None) -> Path:
-    """Writes the page of a run whenever its metrics.jsonl has grown, until the run is finished.
+    """Writes the page of a run whenever its metrics.jsonl has grown, until the run is finished; gives its path.
 
-    Args:
-        run: A RUN folder, perhaps just made.
-        progress: Asked at every look whether to stop.
-        also: Called before each page is written.
-
-    Returns:
-        The page.
+    `also` is called before each page is written.
 
     Raises:
         BadInput: The folder is gone, or something in it is damaged.

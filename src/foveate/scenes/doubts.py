@@ -65,19 +65,12 @@ SENTENCES = {
 
 @dataclass
 class Doubt:
-    """One kind of doubt.
+    """One kind of doubt."""
 
-    Attributes:
-        kind: Its name, a key of `SENTENCES`.
-        count: How many cases there are.
-        examples: The first few.
-        facts: What else its sentence tells.
-    """
-
-    kind: str
-    count: int = 0
-    examples: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
+    kind: str  # its name, a key of `SENTENCES`
+    count: int = 0  # how many cases there are
+    examples: list[str] = field(default_factory=list)  # the first few
+    facts: dict[str, Any] = field(default_factory=dict)  # what else its sentence tells
 
     def line(self) -> str:
         """The sentence, with the examples."""

@@ -61,23 +61,14 @@ class Store:
 
 @dataclass(frozen=True)
 class Pyramids:
-    """Pyramids of several images, ready for the loops in `glimpse`.
+    """Pyramids of several images, ready for the loops in `glimpse`."""
 
-    Attributes:
-        store: All levels of all images, each row-major with channels last; other pyramids may lie there too.
-        offset: Where each level begins in the store.
-        height: Rows of each level (0 where an image has no such level).
-        width: Columns of each level.
-        levels: How many levels each image has.
-        fill: Mean colour of each image in [0, 1]: what lies outside it.
-    """
-
-    store: Store
-    offset: Int64[np.ndarray, "images levels"]
-    height: Int32[np.ndarray, "images levels"]
-    width: Int32[np.ndarray, "images levels"]
-    levels: Int32[np.ndarray, "images"]
-    fill: Float32[np.ndarray, "images 3"]
+    store: Store  # all levels of all images, each row-major with channels last; other pyramids may lie there too
+    offset: Int64[np.ndarray, "images levels"]  # where each level begins in the store
+    height: Int32[np.ndarray, "images levels"]  # rows of each level (0 where an image has no such level)
+    width: Int32[np.ndarray, "images levels"]  # columns of each level
+    levels: Int32[np.ndarray, "images"]  # how many levels each image has
+    fill: Float32[np.ndarray, "images 3"]  # mean colour of each image in [0, 1]: what lies outside it
 
     @classmethod
     def from_images(cls, images: Iterable[Shaped[np.ndarray, "..."]], store: Store | None = None) -> "Pyramids":

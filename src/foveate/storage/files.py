@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
-from foveate.errors import BadInput, FoveateError
+from foveate.errors import BadInput, FoveateError, one_line
 
 if TYPE_CHECKING:  # torch takes a second to import, and most of this file never needs it
     from torch import Tensor
@@ -209,7 +209,7 @@ def load_tensors(path: str | os.PathLike) -> dict[str, "Tensor"]:
         # Read here, since safetensors opens only what has a name in UTF-8.
         return {name: tensor.clone() for name, tensor in load(Path(path).read_bytes()).items()}
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BadInput(f"{path}: not a complete safetensors file ({_one_line(error)})") from error
+        raise BadInput(f"{path}: not a complete safetensors file ({one_line(error)})") from error
 
 
 def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
@@ -225,7 +225,7 @@ def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
         with safe_open(path, framework="pt") as handle:
             return json.loads((handle.metadata() or {}).get(METADATA_KEY, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
-        raise BadInput(f"{path}: not a complete safetensors file ({_one_line(error)})") from error
+        raise BadInput(f"{path}: not a complete safetensors file ({one_line(error)})") from error
 
 
 def _refuse_unreadable(path: str | os.PathLike) -> None:
@@ -235,7 +235,3 @@ def _refuse_unreadable(path: str | os.PathLike) -> None:
         raise BadInput(f"{path}: not a file")
     if not os.access(path, os.R_OK):
         raise BadInput(f"{path}: no permission to read it")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

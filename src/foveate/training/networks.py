@@ -68,25 +68,15 @@ class Recipe(NamedTuple):
 
 
 class Books(NamedTuple):
-    """Where the course of a training is kept, and how often.
+    """Where the course of a training is kept, and how often."""
 
-    Attributes:
-        name: Of its checkpoint and its records.
-        title: Of its progress and in messages.
-        progress: Shows how far it is, and may stop it.
-        checkpoints: Keep the state.
-        log: Takes a record every `report_every` steps.
-        report_every: Steps between records.
-        checkpoint_every: Steps between checkpoints.
-    """
-
-    name: str
-    title: str
-    progress: Progress = Quiet()
-    checkpoints: Checkpoints | NoCheckpoints = NoCheckpoints()
-    log: Callable[[dict[str, Any]], None] = lambda record: None
-    report_every: int = 100
-    checkpoint_every: int = 200
+    name: str  # of its checkpoint and its records
+    title: str  # of its progress and in messages
+    progress: Progress = Quiet()  # shows how far it is, and may stop it
+    checkpoints: Checkpoints | NoCheckpoints = NoCheckpoints()  # keep the state
+    log: Callable[[dict[str, Any]], None] = lambda record: None  # takes a record every `report_every` steps
+    report_every: int = 100  # steps between records
+    checkpoint_every: int = 200  # steps between checkpoints
 
 
 class TrainState(NamedTuple):

@@ -24,19 +24,12 @@ FEWEST = 20  # objects found in scenes that trained nothing, for a calibration o
 
 
 class Searched(NamedTuple):
-    """Where the whole search of one image ended.
+    """Where the whole search of one image ended."""
 
-    Attributes:
-        image: Its number.
-        gazes: Where gazes came to rest.
-        measured: The figures of `MEASURED` there.
-        answer: What is there (`label`).
-    """
-
-    image: int
-    gazes: Float[Tensor, "n 4"]
-    measured: Float[np.ndarray, "n measured"]
-    answer: Int[np.ndarray, "n"]
+    image: int  # its number
+    gazes: Float[Tensor, "n 4"]  # where gazes came to rest
+    measured: Float[np.ndarray, "n measured"]  # the figures of `MEASURED` there
+    answer: Int[np.ndarray, "n"]  # what is there (`label`)
 
 
 def search_scenes(

@@ -1,10 +1,10 @@
-"""Annotation files of every form read safely: one file, no other that it names, and a reason where it can't be read."""
+"""Annotation files of every form read safely: one file, no other that it names; `BadInput` where it can't be read."""
 
 import json
 import os
 from typing import Any
 
-from foveate.errors import BadInput
+from foveate.errors import BadInput, one_line
 from foveate.scenes.layouts.names import is_file
 
 MAX_BYTES = 2**30
@@ -13,11 +13,7 @@ MAX_YAML_BYTES = 2**20
 
 
 def load_json(path: str) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        BadInput: It can't be read, or is not JSON.
-    """
+    """What a JSON file holds."""
     content = read(path, MAX_BYTES)
     try:
         return json.loads(content)
@@ -28,11 +24,7 @@ def load_json(path: str) -> Any:
 
 
 def load_xml(path: str) -> Any:
-    """The root element of an XML file. Entities that it declares are refused, and nothing outside it is fetched.
-
-    Raises:
-        BadInput: It can't be read, is not XML, or declares entities.
-    """
+    """The root element of an XML file. Entities that it declares are refused, and nothing outside it is fetched."""
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
 
@@ -42,15 +34,11 @@ def load_xml(path: str) -> Any:
     except DefusedXmlException:
         raise BadInput(f"{path}: it declares XML entities, which are not read") from None
     except (ParseError, ValueError, LookupError, RecursionError) as error:
-        raise BadInput(f"{path}: not XML ({' '.join(str(error).split())[:200]})") from None
+        raise BadInput(f"{path}: not XML ({one_line(error)[:200]})") from None
 
 
 def load_yaml(path: str) -> Any:
-    """What a small YAML file holds: plain values only, no references.
-
-    Raises:
-        BadInput: It can't be read, or is not YAML.
-    """
+    """What a small YAML file holds: plain values only, no references."""
     import yaml
 
     class Plain(yaml.SafeLoader):
@@ -65,15 +53,11 @@ def load_yaml(path: str) -> Any:
     try:
         return yaml.load(content, Plain)
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, OverflowError) as error:
-        raise BadInput(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from None
+        raise BadInput(f"{path}: not YAML ({one_line(error)[:200]})") from None
 
 
 def load_lines(path: str) -> list[str]:
-    """The lines of a text file, in UTF-8, with or without a mark of byte order.
-
-    Raises:
-        BadInput: It can't be read, or is no such text.
-    """
+    """The lines of a text file, in UTF-8, with or without a mark of byte order."""
     content = read(path, MAX_BYTES)
     try:
         return content.decode("utf-8-sig").splitlines()
@@ -82,11 +66,7 @@ def load_lines(path: str) -> list[str]:
 
 
 def read(path: str, most: int) -> bytes:
-    """The bytes of a regular file of at most so many.
-
-    Raises:
-        BadInput: It is none, is larger, or can't be read.
-    """
+    """The bytes of a regular file of at most so many."""
     if not is_file(path):
         raise BadInput(f"{path}: not a file that can be read")
     try:

@@ -25,17 +25,11 @@ SAME, SMALLER, STORED, OTHER = "same", "smaller", "stored", "other"
 
 @dataclass(frozen=True)
 class Told:
-    """The size of one image, told and true.
+    """The size of one image, told and true."""
 
-    Attributes:
-        header: Of the file.
-        size: Width and height that the annotations speak of, if told.
-        outlines: What is annotated, in the pixels that the annotations speak of.
-    """
-
-    header: Header
-    size: tuple[float, float] | None
-    outlines: Sequence[Outline]
+    header: Header  # of the file
+    size: tuple[float, float] | None  # width and height that the annotations speak of, if told
+    outlines: Sequence[Outline]  # what is annotated, in the pixels that the annotations speak of
 
     def difference(self) -> str:
         """How the size that is told differs from the file's."""

@@ -105,27 +105,16 @@ class Shape:
 
 @dataclass(slots=True)
 class Entry:
-    """One image that is listed.
+    """One image that is listed."""
 
-    Attributes:
-        file_name: Its name as the file tells it, or where it is below the folder.
-        size: Width and height that the annotations speak of, if told.
-        shapes: What is annotated in it.
-        annotated: Whether somebody looked at it; if so and it has no shapes, it is empty.
-        below: Folder below SCENES that the name is relative to; "" for SCENES itself.
-        other_name: A second name to look for, where the layout defines one.
-        identity: The image's id in its file, where it has one.
-        header: Of the image, where the reader needed it.
-    """
-
-    file_name: str
-    size: tuple[float, float] | None = None
-    shapes: list[Shape] = field(default_factory=list)
-    annotated: bool = True
-    below: str = ""
-    other_name: str | None = None
-    identity: int | str | None = None
-    header: Header | None = None
+    file_name: str  # its name as the file tells it, or where it is below the folder
+    size: tuple[float, float] | None = None  # width and height that the annotations speak of, if told
+    shapes: list[Shape] = field(default_factory=list)  # what is annotated in it
+    annotated: bool = True  # whether somebody looked at it; if so and it has no shapes, it is empty
+    below: str = ""  # folder below SCENES that the name is relative to; "" for SCENES itself
+    other_name: str | None = None  # a second name to look for, where the layout defines one
+    identity: int | str | None = None  # the image's id in its file, where it has one
+    header: Header | None = None  # of the image, where the reader needed it
 
 
 @dataclass

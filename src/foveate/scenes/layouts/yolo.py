@@ -44,19 +44,12 @@ _SORTED_AT_LEAST, _SORTED_SPREAD = 10, 20.0
 
 @dataclass
 class Kinds:
-    """What data.yaml says.
+    """What data.yaml says."""
 
-    Attributes:
-        names: Of the kinds, by number.
-        keypoints: Number of keypoints an object, 0 without.
-        dimensions: Numbers a keypoint: 2, or 3 with visibility.
-        keypoint_names: Their names, where told.
-    """
-
-    names: dict[int, str] = field(default_factory=dict)
-    keypoints: int = 0
-    dimensions: int = 0
-    keypoint_names: list[str] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)  # of the kinds, by number
+    keypoints: int = 0  # number of keypoints an object, 0 without
+    dimensions: int = 0  # numbers a keypoint: 2, or 3 with visibility
+    keypoint_names: list[str] = field(default_factory=list)  # their names, where told
 
 
 Line = tuple[str, list[float]]

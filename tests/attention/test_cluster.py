@@ -1,4 +1,4 @@
-"""`attend` and the expectation step over a Ray cluster: the lines of one machine, none lost and none twice."""
+"""`attend` over a Ray cluster: the lines of one machine, none lost and none twice."""
 
 import importlib.util
 import json
@@ -11,22 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from untrained import write_untrained
 
-from foveate.attention.attend import Attention
 from foveate.attention.cluster import attending, over_ray
 from foveate.cli import main as cli
 from foveate.cli.options import Common
 from foveate.cli.recipe import attend_settings
 from foveate.errors import BadInput
-from foveate.learning.cluster import attended, expecting
-from foveate.learning.expectation import Attended, attend_scenes
-from foveate.runtime.progress import Quiet
-from foveate.scenes.folder import read_scenes
 from foveate.storage.results import Results
-from foveate.training.gallery import load_gallery
 
 QUICK = [
     *("--min-probability", "0", "--max-gazes", "2", "--set", "search.most=8"),
@@ -84,34 +77,6 @@ def test_names_that_are_no_text_travel_as_bytes(place, settings):
     path = str(place / "in" / "03.png").encode()
     out = function({"image": np.array([b"caf\xe9"], dtype=object), "path": np.array([path], dtype=object)})
     assert json.loads(out["line"][0])["image"] == "caf\udce9" and seen[0].pixels.shape == (48, 64, 3)
-
-
-def test_the_expectation_step_in_batches_is_that_of_one_machine(place, settings):
-    scenes = read_scenes(place / "in", annotated=False).scenes
-    whole = attend_scenes(
-        Attention.load(place / "run").models, load_gallery(scenes, Quiet(), 40), settings, Quiet(), "attending"
-    )
-    function = expecting(str(place / "run"), settings, largest=40)
-    rows = [(scene.name, scene.path) for scene in scenes]
-    lines = [json.loads(line) for batch in batches(rows, 7) for line in function(batch)["line"]]
-    assert [line["image"] for line in lines] == [name for name, _ in rows]
-    assert [line["image"] for line in lines if "error" in line] in ([], ["07.png"])
-    found = attended([line for line in lines if "error" not in line])
-    assert found.doubt == whole.doubt and len(found.doubt) >= 23
-    for name in ("u", "score", "probability", "spread"):
-        mine, theirs = getattr(found, name), getattr(whole, name)
-        assert torch.equal(torch.nan_to_num(mine), torch.nan_to_num(theirs)) and mine.dtype == theirs.dtype
-    assert len(found.places.scene) > len(found.doubt)
-    for mine, theirs in zip(found.places, whole.places, strict=True):
-        assert torch.equal(mine, theirs) and mine.dtype == theirs.dtype
-
-
-def test_what_json_has_no_word_for_comes_back():
-    line = {"u": [None] * 4, "score": None, "probability": 0.0, "spread": [None] * 3, "doubt": "nothing found"}
-    line["places"] = {"gaze": [], "score": []}
-    found = attended([line, {**line, "u": [1.0, 2.0, 3.0, 4.0], "score": 2.5, "doubt": ""}])
-    assert isinstance(found, Attended) and torch.isnan(found.u[0]).all() and float(found.u[1, 3]) == 4.0
-    assert found.score.tolist() == [-float("inf"), 2.5]
 
 
 def test_lines_written_as_they_were_done_are_put_in_order(tmp_path):
