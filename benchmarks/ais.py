@@ -1,24 +1,21 @@
-"""Annealed importance sampling of a 500 x 500 RBM on one core: ours, plain torch, rbms, and the floor.
+"""Annealed importance sampling of a 500 x 500 RBM: ours as commands run it, plain torch, rbms, and the floor.
 
 Claims: at most 1.5 times the floor, which is the two float32 matrix products of a step; at least 4 times faster than
 rbms (a package of that name), which runs in a Python of its own if FOVEATE_PEERS names one that has it. Everything
-takes turns in one run; seconds are processor time, medians over the rounds.
+takes turns in one run, with the threads that each uses by itself (OMP_NUM_THREADS sets fewer); medians over the rounds.
 
     FOVEATE_PEERS=/path/to/python python benchmarks/ais.py [--rounds 15]
 """
 
 import itertools
 import os
-import statistics
-import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from figures import Figures, parser
+from figures import Claim, Figures, parser, peer, peers, timed
 from torch.nn.functional import softplus
 
 from foveate.boltzmann.bernoulli import BernoulliRBM
@@ -26,21 +23,17 @@ from foveate.boltzmann.log_z.ais import anneal
 from foveate.boltzmann.log_z.schedules import linear
 from foveate.boltzmann.log_z.weights import estimate
 
-CHAINS, UNITS, STEPS, WHOLE = 100, 500, 200, 50_000
+CHAINS, UNITS, STEPS = 100, 500, 200
 
-PEER = """
-import sys, time
+RBMS = f"""
+import sys
 import numpy as np, torch
-torch.set_num_threads(1)
 from rbms.bernoulli_bernoulli.classes import BBRBM
 from rbms.partition_function.ais import compute_partition_function_ais
 arrays = np.load(sys.argv[1])
 machine = BBRBM(*(torch.from_numpy(arrays[name]) for name in ("W", "b", "c")))
-for line in sys.stdin:
-    steps = int(line)
-    begun = time.process_time()
-    log_z = compute_partition_function_ais(int(sys.argv[2]), steps + 1, machine)
-    print(time.process_time() - begun, log_z, flush=True)
+def work():
+    return f"log Z {{compute_partition_function_ais({CHAINS}, {STEPS} + 1, machine):.2f}}"
 """
 
 
@@ -53,21 +46,22 @@ def random_machine() -> BernoulliRBM:
     return rbm
 
 
-def ours(rbm: BernoulliRBM) -> Callable[[], float]:
+def ours(rbm: BernoulliRBM) -> Callable[[], str]:
     path, betas = rbm.path(torch.full((1, UNITS), 0.5)), linear(STEPS)
 
-    def run() -> float:
-        return estimate(path.log_z_base + anneal(path, betas, range(CHAINS), 0, "benchmark").log_weight).log_z
+    def run() -> str:
+        found = estimate(path.log_z_base + anneal(path, betas, range(CHAINS), 0, "benchmark").log_weight)
+        return f"log Z {found.log_z:.2f}"
 
     return run
 
 
-def tight_torch(rbm: BernoulliRBM) -> Callable[[], float]:
+def tight_torch(rbm: BernoulliRBM) -> Callable[[], str]:
     """The same steps as one would write them in torch with care: two products, nothing copied, float64 weights."""
     base = torch.zeros(UNITS)
     betas = torch.linspace(0, 1, STEPS + 1)
 
-    def run() -> float:
+    def run() -> str:
         v = (torch.rand(CHAINS, UNITS) < torch.sigmoid(base)).float()
         log_weight = torch.zeros(CHAINS, dtype=torch.float64)
         for old, new in itertools.pairwise(betas):
@@ -78,86 +72,56 @@ def tight_torch(rbm: BernoulliRBM) -> Callable[[], float]:
             b = (1 - new) * base + new * rbm.b
             v = (torch.rand(CHAINS, UNITS) < torch.sigmoid(torch.addmm(b, h, rbm.W.T, alpha=float(new)))).float()
         start = 2 * UNITS * np.log(2)
-        return start + float(torch.logsumexp(log_weight, 0)) - np.log(CHAINS)
+        return f"log Z {start + float(torch.logsumexp(log_weight, 0)) - np.log(CHAINS):.2f}"
 
     return run
 
 
-def floor(rbm: BernoulliRBM) -> Callable[[], float]:
+def floor(rbm: BernoulliRBM) -> Callable[[], None]:
     v = (torch.rand(CHAINS, UNITS) < 0.5).float()
     product, back = torch.empty(CHAINS, UNITS), torch.empty(CHAINS, UNITS)
     transposed = rbm.W.T.contiguous()
 
-    def run() -> float:
+    def run() -> None:
         for _ in range(STEPS):
             torch.mm(v, rbm.W, out=product)
             torch.mm(product, transposed, out=back)
-        return float("nan")
 
     return run
 
 
-def timed(run: Callable[[], float]) -> Callable[[], tuple[float, float]]:
-    def once() -> tuple[float, float]:
-        begun = time.process_time()
-        log_z = run()
-        return time.process_time() - begun, log_z
-
-    return once
-
-
-def peer(rbm: BernoulliRBM, python: str, folder: str) -> Callable[[], tuple[float, float]]:
+def rbms(rbm: BernoulliRBM, folder: str) -> dict:
     file = Path(folder) / "machine.npz"
     np.savez(file, W=rbm.W.numpy(), b=rbm.b.numpy(), c=rbm.c.numpy())
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [python, "-c", PEER, file, str(CHAINS)]
-    child = subprocess.Popen(command, env=one_thread, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert child.stdin is not None and child.stdout is not None
-    asked, answered = child.stdin, child.stdout
-
-    def once() -> tuple[float, float]:
-        asked.write(f"{STEPS}\n")
-        asked.flush()
-        seconds, log_z = answered.readline().split()
-        return float(seconds), float(log_z)
-
-    return once
+    python = os.environ.get("FOVEATE_PEERS")
+    return peers({"rbms": None if python is None else peer(python, RBMS, file)})
 
 
 def main() -> None:
     asked = parser(__doc__)
     asked.add_argument("--rounds", type=int, default=15)
     options = asked.parse_args()
-    rounds, figures = 2 if options.quick else options.rounds, Figures("ais", options.json)
-    torch.set_num_threads(1)
-    rbm = random_machine()
+    rounds, figures, rbm = 2 if options.quick else options.rounds, Figures("ais", options.json), random_machine()
     with tempfile.TemporaryDirectory() as folder:
         contenders = {
             "two products (floor)": timed(floor(rbm)),
             "foveate": timed(ours(rbm)),
             "tight torch": timed(tight_torch(rbm)),
+            **rbms(rbm, folder),
         }
-        if python := os.environ.get("FOVEATE_PEERS"):
-            contenders["rbms"] = peer(rbm, python, folder)
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-        for number in range(rounds + 1):
-            for name, once in contenders.items():
-                result = once()
-                if number:  # the first round compiles
-                    found[name].append(result)
-    seconds = {name: statistics.median(s for s, _ in results) for name, results in found.items()}
-    figures.table(
-        f"annealing: {CHAINS} chains, {UNITS} x {UNITS} units, {STEPS} steps a round, {rounds} rounds, one core",
-        "ms a step",
-        {name: each / STEPS * 1e3 for name, each in seconds.items()},
-        ours="foveate",
-        floor="two products (floor)",
-        claim="at most 1.5 x floor; rbms at least 4 x ours",
-        notes={
-            name: f"{each / STEPS * WHOLE:.0f} s for {WHOLE:,} temperatures, log Z {found[name][-1][1]:.2f}"
-            for name, each in seconds.items()
-        },
-    )
+        figures.turns(
+            f"annealing: {CHAINS} chains, {UNITS} x {UNITS} units, {STEPS} steps, {torch.get_num_threads()} threads",
+            "ms a step",
+            1e3 / STEPS,
+            contenders,
+            rounds,
+            ours="foveate",
+            floor="two products (floor)",
+            claims=[
+                Claim("foveate", "at most", 1.5, "two products (floor)"),
+                Claim("rbms", "at least", 4.0, "foveate"),
+            ],
+        )
     figures.close()
 
 

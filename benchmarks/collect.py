@@ -88,14 +88,16 @@ def run(name: str, quick: bool, more: list[str]) -> dict[str, Any]:
 def rows(table: dict[str, Any]) -> list[str]:
     """A table of contenders as lines of Markdown."""
     values, ours, floor = table["values"], table["ours"], table["floor"]
-    lines = [f"{table['title']}." + (f" Claim: {table['claim']}." if table["claim"] else ""), ""]
-    lines += [f"| | {table['unit']} | x floor | x ours | |", "| --- | ---: | ---: | ---: | --- |"]
+    lines = [f"{table['title']}.", ""]
+    lines += [f"| | {table['unit']} | processor | x floor | x ours | |", "| --- | ---: | ---: | ---: | ---: | --- |"]
     for name, value in values.items():
         beside_floor = f"{value / values[floor]:.2f}" if floor else ""
         shown = f"**{name}**" if name == ours else name
+        spent = f"{table['processor'][name]:.4g}" if name in table["processor"] else ""
         note = table["notes"].get(name, "")
-        lines.append(f"| {shown} | {value:.4g} | {beside_floor} | {value / values[ours]:.2f} | {note} |")
-    return [*lines, ""]
+        lines.append(f"| {shown} | {value:.4g} | {spent} | {beside_floor} | {value / values[ours]:.2f} | {note} |")
+    claims = [f"- {line}" for line in table["claims"]]
+    return [*lines, *(["", "Claims:", "", *claims] if claims else []), ""]
 
 
 def section(name: str, entry: dict[str, Any]) -> list[str]:

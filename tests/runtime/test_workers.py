@@ -41,7 +41,16 @@ def test_a_single_item_s_own_work_may_spread(two_threads):
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core")
 @pytest.mark.parametrize(("asked", "threads"), [("1", 1), ("2", 2)])
 def test_what_the_environment_allows_is_what_is_used(environment, asked, threads):
-    program = "from foveate.runtime.workers import default_workers; print(default_workers())"
+    program = """
+import torch
+from foveate.runtime.workers import default_workers
+from foveate.scenes.glimpse import glimpses
+from foveate.scenes.pyramid import Pyramids
+pyramids = Pyramids.from_images([torch.zeros(40, 40, 3).numpy()])
+glimpses(pyramids, torch.zeros(5).long(), torch.ones(5, 4).double())
+assert torch.get_num_threads() == default_workers()  # a compiled loop's threads are as many
+print(default_workers())
+"""
     words = [sys.executable, "-c", program]
     allowed = environment | {"OMP_NUM_THREADS": asked, "MKL_NUM_THREADS": asked}
     assert int(subprocess.run(words, env=allowed, capture_output=True, text=True, check=True).stdout) == threads

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 import numba
@@ -17,6 +18,18 @@ import torch
 T = TypeVar("T")
 R = TypeVar("R")
 _here = threading.local()
+
+
+@cache
+def share_threads() -> None:
+    """Has compiled loops share torch's OpenMP runtime: one pool of threads for both, none idle while the other spins.
+
+    Numba starts as many threads as there are cores, and sets the number that torch goes by: it is put back here.
+    """
+    allowed = torch.get_num_threads()
+    numba.config.THREADING_LAYER = "omp"  # pyright: ignore[reportAttributeAccessIssue]  # numba makes it at import
+    numba.set_num_threads(min(allowed, numba.get_num_threads()))
+    torch.set_num_threads(allowed)
 
 
 def default_workers() -> int:

@@ -7,12 +7,12 @@ comparisons, and costs no check a pixel. Only along the border each pixel is ask
 import math
 from typing import no_type_check
 
-import numba
 import numpy as np
 from numba import njit, prange
 
-# The loops share torch's OpenMP runtime: one thread pool for both, none idle while the other spins.
-numba.config.THREADING_LAYER = "omp"  # pyright: ignore[reportAttributeAccessIssue]  # numba makes it at import
+from foveate.runtime.workers import share_threads
+
+share_threads()
 
 
 @njit(cache=True, nogil=True)
