@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from foveate.errors import BadInput
 from foveate.scenes.image import BadImage, read_image
-from foveate.scenes.pixels import content_key
+from foveate.scenes.pixels import as_uint16, content_key
 
 
 def grey(picture):
@@ -95,6 +96,16 @@ def test_range_is_the_format_s_and_not_the_picture_s_own_maximum(make, saved):
 def test_numbers_without_a_known_range_are_refused(make, saved, values, reason):
     with pytest.raises(BadImage, match=reason):
         read_image(saved("a.tif", make.encode(Image.fromarray(values), "TIFF")))
+
+
+@pytest.mark.parametrize("largest", [255.0, 1.01, np.nan])
+def test_an_array_of_floats_beyond_zero_to_one_is_refused_with_the_range_that_is_expected(largest):
+    image = np.zeros((4, 4, 3))
+    image[0, 0, 0] = largest
+    with pytest.raises(BadInput, match="expected 0 \\(black\\) to 1 \\(white\\)|NaN"):
+        as_uint16(image)
+    image[0, 0, 0] = 1.0005  # resampled pictures overshoot a little
+    assert as_uint16(image)[0, 0, 0] == 65535
 
 
 def test_signed_numbers_are_refused(make, saved):

@@ -364,6 +364,16 @@ class Sees:
         monkeypatch.setattr(periphery, "glance", glance)
 
 
+class Said(Quiet):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+
 def test_what_looks_more_like_an_object_than_many_is_ignored_and_the_rest_is_hard(monkeypatch):
     """Ten objects found with .5 to .95; elsewhere one at .9, nobody's, one at .3, and one in an ignored region."""
     ignore = [torch.zeros(0, 4, dtype=torch.float64) for _ in range(11)]
@@ -375,7 +385,9 @@ def test_what_looks_more_like_an_object_than_many_is_ignored_and_the_rest_is_har
     seen[3] += [(other, 0.9)]
     seen[10] = [(away, 0.2), ([20.0, 0, 100, 80], 0.97)]
     Sees(monkeypatch, seen)
-    found = mine(Periphery(), gallery, range(11), Quiet())
+    said = Said()
+    found = mine(Periphery(), gallery, range(11), said)
+    assert said.lines == ["2 places where nothing is annotated look like objects: not taken as empty"]
     assert found["likely.image"].tolist() == [2, 10]
     assert found["hard.image"].tolist() == [2, 10]
     assert found["likely.gaze"].tolist() == [other, [20.0, 0, 100, 80]]

@@ -158,6 +158,8 @@ def mine(net: Periphery, gallery: Gallery, images: Sequence[int], progress: Prog
     image, gazes, logit = (torch.cat(parts) for parts in zip(*elsewhere, strict=True))
     objects = torch.cat(at_objects)
     likely = logit >= (torch.quantile(objects, DOUBTED) if len(objects) >= FEWEST else torch.inf)
+    if likely.any():
+        progress.say(f"{int(likely.sum())} places where nothing is annotated look like objects: not taken as empty")
     parts = {"hard.image": image[~likely], "hard.gaze": gazes[~likely]}
     return parts | {"likely.image": image[likely], "likely.gaze": gazes[likely]}
 
