@@ -102,7 +102,7 @@ def test_numbers_without_a_known_range_are_refused(make, saved, values, reason):
 def test_an_array_of_floats_beyond_zero_to_one_is_refused_with_the_range_that_is_expected(largest):
     image = np.zeros((4, 4, 3))
     image[0, 0, 0] = largest
-    with pytest.raises(BadInput, match="expected 0 \\(black\\) to 1 \\(white\\)|NaN"):
+    with pytest.raises(BadInput, match=r"expected 0 \(black\) to 1 \(white\)|NaN"):
         as_uint16(image)
     image[0, 0, 0] = 1.0005  # resampled pictures overshoot a little
     assert as_uint16(image)[0, 0, 0] == 65535
