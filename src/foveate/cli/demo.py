@@ -12,6 +12,9 @@ def demo(*, out: str = "demo", preset: Preset = "quick", common: Common = Common
     Args:
         out: Folder for report.html, scenes/, run/ and run-learned/.
     """
+    from foveate.demo.photographs import bundled
+
+    bundled()  # what is missing is said before anything is begun, or torch imported
     from foveate.demo.story import run_demo
 
     print_figures(run_demo(out, common.seed or 0, preset, progress()), common.json)

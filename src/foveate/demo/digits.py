@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from foveate.demo.photographs import MissingExtra, crop, luminance
+from foveate.demo.photographs import crop, luminance
 from foveate.demo.strokes import FRAME, draw, light_colour
 from foveate.errors import BadInput
 from foveate.runtime.random import numpy_generator
@@ -62,10 +62,8 @@ class DigitScene:
 @functools.cache
 def handwriting() -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray, "n"]]:
     """Scikit-learn's digits: ink in [0, 1], and which digit it is."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise MissingExtra("generated scenes need photographs and digits: pip install 'foveate[demo]'") from None
+    from sklearn.datasets import load_digits
+
     cells, labels = load_digits(return_X_y=True)
     return np.asarray(cells).reshape(-1, 8, 8) / 16.0, np.asarray(labels)
 

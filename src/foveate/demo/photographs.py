@@ -1,6 +1,7 @@
 """Crops of the photographs that come inside scikit-image: grounds for made scenes, with no download."""
 
 import functools
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -20,14 +21,23 @@ class MissingExtra(FoveateError):
     """Something is asked for that needs packages which are not installed; the text says how to get them."""
 
 
-@functools.cache
-def photograph(name: str) -> UInt8[np.ndarray, "height width 3"]:
-    """One of `NAMES` in colour, grey ones repeated."""
+def bundled() -> Any:
+    """The module of scikit-image that holds the photographs.
+
+    Raises:
+        MissingExtra: It isn't installed.
+    """
     try:
         from skimage import data
     except ImportError:
-        raise MissingExtra("generated scenes need photographs and digits: pip install 'foveate[demo]'") from None
-    found = getattr(data, name)()
+        raise MissingExtra("generated scenes need scikit-image's photographs: pip install 'foveate[demo]'") from None
+    return data
+
+
+@functools.cache
+def photograph(name: str) -> UInt8[np.ndarray, "height width 3"]:
+    """One of `NAMES` in colour, grey ones repeated."""
+    found = getattr(bundled(), name)()
     found = found[0] if isinstance(found, tuple) else found
     return np.ascontiguousarray(np.repeat(found[:, :, None], 3, axis=2) if found.ndim == 2 else found[:, :, :3])
 
