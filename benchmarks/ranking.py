@@ -26,8 +26,8 @@ from foveate.attention.proposals import glance, propose
 from foveate.attention.settings import AttendSettings, SearchSettings
 from foveate.cli.options import Common
 from foveate.cli.recipe import gather, settings_of
+from foveate.evaluation.detections import Detections
 from foveate.evaluation.localization import measure
-from foveate.evaluation.outcome import outcome
 from foveate.runtime.progress import Bars
 from foveate.runtime.workers import map_images
 from foveate.scenes import gaze
@@ -69,15 +69,15 @@ def searched(models: Models, gallery: Gallery, attend: AttendSettings, bars: Bar
 
 def row(models: Models, folder: Folder, evidence: Evidence, names: Sequence[str], attend: AttendSettings) -> str:
     """The figures of one folder with one ranking."""
-    models, outcomes = replace(models, evidence=evidence), []
+    models, detections = replace(models, evidence=evidence), []
     for k, found in enumerate(folder.found):
         measured = only(found.measured, names)
         column = MEASURED.index("log_ratio")
         measured[:, column] = np.minimum(measured[:, column], np.arcsinh(evidence.ceiling))
         seen = rank(models, Candidates(found.trails, measured), replace(attend, min_probability=0.0))
         truths, ignore = folder.gallery.of(k).numpy(), folder.gallery.ignore[k].numpy()
-        outcomes.append(outcome(folder.gallery.names[k], seen.founds, truths, ignore))
-    figures = measure(outcomes, attend.min_probability)
+        detections.append(Detections.of(folder.gallery.names[k], seen.founds, truths, ignore))
+    figures = measure(detections, attend.min_probability)
     parts = figures["top1"]["0.5"], figures["recall"]["0.5"], figures["false_positives_per_photo"], figures["ece"]
     middle = figures["angle_error_degrees"]["median"]
     return " | ".join("-" if part is None else f"{part:.3f}" for part in (*parts, middle))

@@ -195,12 +195,12 @@ def test_the_table_of_figures_names_every_figure():
     from foveate.boltzmann.dbn import GaussianDBN
     from foveate.evaluation.bound import evaluate_bound
     from foveate.evaluation.localization import measure
-    from foveate.evaluation.outcome import outcome
+    from foveate.evaluation.detections import Detections
 
     text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     model, v = GaussianDBN(6, 4, 3), torch.zeros(3, 6)
     bound = evaluate_bound(model, v, chains=2, temperatures=3, samples=2, importance_samples=2, grbm=True)
-    localization = measure([outcome("empty", [], np.zeros((0, 4)))])
+    localization = measure([Detections.of("empty", [], np.zeros((0, 4)))])
     missing = [name for name in {**bound, **localization} if f"`{name}`" not in text]
     assert not missing
 

@@ -13,14 +13,16 @@ from records import records
 from foveate.attention.attend import Attention
 from foveate.attention.settings import AttendSettings
 from foveate.errors import BadInput, Interrupted
+from foveate.evaluation.detections import Detections
 from foveate.evaluation.localization import localize, measure
 from foveate.evaluation.matching import ignored, match, overlaps
-from foveate.evaluation.outcome import outcome
 from foveate.evaluation.plots import plot_localization
 from foveate.evaluation.reliability import expected_calibration_error, reliability, wilson
 from foveate.evaluation.turning import turn_scene
 from foveate.scenes.folder import Scene, Scenes, read_image
 from foveate.scenes.pixels import content_key
+
+detected = Detections.of
 
 
 def at(s, degrees, x, y):
@@ -50,18 +52,18 @@ def test_counts_of_a_small_case_are_those_made_by_hand():
     """a: found and doubled; b: two objects, one found loosely, and an invention; c: nothing found; d: an invention."""
     face = at(20, 0, 50, 50)
     loose = at(20, 0, 200, 62)  # 28 of 40 rows in common: IoU 28 / 52 = 0.538
-    outcomes = [
-        outcome("a", [found(face, 9.0), found(at(21, 0, 50, 50), 5.0)], objects(face), seconds=1.0),
-        outcome(
+    detections = [
+        detected("a", [found(face, 9.0), found(at(21, 0, 50, 50), 5.0)], objects(face), seconds=1.0),
+        detected(
             "b",
             [found(at(30, 0, 400, 400), 9.0), found(loose, 8.0)],
             objects(at(20, 0, 200, 50), at(20, 0, 300, 50)),
             seconds=3.0,
         ),
-        outcome("c", [], objects(face)),
-        outcome("d", [found(face, 1.0)], objects()),
+        detected("c", [], objects(face)),
+        detected("d", [found(face, 1.0)], objects()),
     ]
-    figures = measure(outcomes)
+    figures = measure(detections)
     assert figures["photos"] == 4 and figures["objects"] == 4 and figures["photos_with_objects"] == 3
     assert figures["top1"] == {"0.3": 1 / 3, "0.5": 1 / 3, "0.7": 1 / 3}
     assert figures["recall"] == {"0.3": 0.5, "0.5": 0.5, "0.7": 0.25}
@@ -74,8 +76,8 @@ def test_counts_of_a_small_case_are_those_made_by_hand():
 
 def test_unlikely_gazes_count_for_the_best_gaze_but_not_for_recall_or_false_positives():
     face = at(20, 0, 50, 50)
-    outcomes = [outcome("a", [found(face, probability=0.2), found(at(20, 0, 150, 50), 1.0, 0.1)], objects(face))]
-    figures = measure(outcomes, min_probability=0.5)
+    detections = [detected("a", [found(face, probability=0.2), found(at(20, 0, 150, 50), 1.0, 0.1)], objects(face))]
+    figures = measure(detections, min_probability=0.5)
     assert figures["top1"]["0.5"] == 1.0 and figures["recall"]["0.5"] == 0.0
     assert figures["false_positives_per_photo"] == 0.0 and figures["angle_error_degrees"]["median"] is None
     assert figures["calibration"]["ece"] is None and figures["calibration"]["reliability"] == []
@@ -87,7 +89,7 @@ def test_the_calibration_error_is_that_of_the_reliability_beside_it(least):
     rng = np.random.default_rng(4)
     founds = [found(at(20, 0, 100 * k, 50), score=p, probability=p) for k, p in enumerate(rng.random(60))]
     truths = objects(*(one.u for one in founds if rng.random() < 0.6))
-    figures = measure([outcome("a", founds, truths)], least)
+    figures = measure([detected("a", founds, truths)], least)
     rows = figures["calibration"]["reliability"]
     assert sum(count for _, _, count in rows) == sum(one.probability >= least for one in founds)
     error = sum(count * abs(stated - right) for stated, right, count in rows) / sum(count for _, _, count in rows)
@@ -98,45 +100,49 @@ def test_a_gaze_in_a_crowd_is_no_false_positive_and_judges_no_probability():
     crowd = np.array([[100.0, 0.0, 200.0, 100.0]])
     inside, outside = at(20, 0, 150, 50), at(20, 0, 300, 50)
     assert ignored(objects(inside, outside, at(20, 0, 95, 50)), crowd).tolist() == [True, False, False]
-    figures = measure([outcome("a", [found(inside), found(outside, 5.0)], objects(), crowd)])
+    figures = measure([detected("a", [found(inside), found(outside, 5.0)], objects(), crowd)])
     assert figures["false_positives_per_photo"] == 1.0
     assert [row[2] for row in figures["calibration"]["reliability"]] == [1]
-    figures = measure([outcome("a", [found(inside)], objects(inside), crowd)])
+    figures = measure([detected("a", [found(inside)], objects(inside), crowd)])
     assert figures["recall"]["0.5"] == 1.0, "an annotated object inside a crowd region is still an object"
 
 
 def test_nothing_to_divide_by_is_null_and_the_figures_are_strict_json():
-    for outcomes in ([], [outcome("a", [], objects())], [outcome("a", [found(at(9, 0, 9, 9))], objects())]):
-        figures = measure(outcomes)
+    for detections in (
+        [],
+        [detected("a", [], objects())],
+        [detected("a", [found(at(9, 0, 9, 9))], objects())],
+    ):
+        figures = measure(detections)
         assert figures["top1"] == figures["recall"] == {"0.3": None, "0.5": None, "0.7": None}
         assert figures["by_step"] == [] and figures["scale_error"] == {"median": None, "p90": None}
         assert figures["calibration"]["centre"] == [None, None]
         json.dumps(figures, allow_nan=False)
     assert measure([])["false_positives_per_photo"] is None
-    assert measure([outcome("a", [], objects(at(9, 0, 9, 9)))])["top1"]["0.5"] == 0.0
+    assert measure([detected("a", [], objects(at(9, 0, 9, 9)))])["top1"]["0.5"] == 0.0
 
 
 @pytest.mark.parametrize(("stated", "true", "error"), [(-179, 179, 2), (179, -179, 2), (180, -180, 0), (90, -90, 180)])
 def test_angle_errors_are_wrapped(stated, true, error):
-    figures = measure([outcome("a", [found(at(20, stated, 50, 50))], objects(at(20, true, 50, 50)))])
+    figures = measure([detected("a", [found(at(20, stated, 50, 50))], objects(at(20, true, 50, 50)))])
     assert figures["angle_error_degrees"]["median"] == pytest.approx(error, abs=1e-9)
 
 
 def test_the_scale_error_is_the_same_ratio_for_too_large_and_too_small():
     for s in (16, 25):
-        figures = measure([outcome("a", [found(at(s, 0, 50, 50))], objects(at(20, 0, 50, 50)))])
+        figures = measure([detected("a", [found(at(s, 0, 50, 50))], objects(at(20, 0, 50, 50)))])
         assert figures["scale_error"]["p90"] == pytest.approx(1.25)
 
 
 def test_accuracy_by_step_follows_the_best_gaze_and_holds_the_end_of_short_trails():
     face, near, far = at(20, 0, 50, 50), at(20, 0, 52, 50), at(20, 0, 150, 50)
-    outcomes = [
-        outcome("a", [found(face, trail=[far, near, face])], objects(face)),
-        outcome("b", [found(near, trail=[near]), found(far, 1.0, trail=[far] * 9)], objects(face)),
-        outcome("c", [], objects(face)),
-        outcome("d", [found(far, trail=[far, far, far, far])], objects()),
+    detections = [
+        detected("a", [found(face, trail=[far, near, face])], objects(face)),
+        detected("b", [found(near, trail=[near]), found(far, 1.0, trail=[far] * 9)], objects(face)),
+        detected("c", [], objects(face)),
+        detected("d", [found(far, trail=[far, far, far, far])], objects()),
     ]
-    assert measure(outcomes)["by_step"] == [[0, 1 / 3], [1, 2 / 3], [2, 2 / 3]]
+    assert measure(detections)["by_step"] == [[0, 1 / 3], [1, 2 / 3], [2, 2 / 3]]
 
 
 def test_true_deviations_are_covered_as_a_gaussian_says():
@@ -150,8 +156,8 @@ def test_true_deviations_are_covered_as_a_gaussian_says():
         truths.append(at(30 * math.exp(log_s), math.degrees(math.atan2(u[1], u[0]) + turn), u[2] + x, u[3] + y))
         founds.append(found(u, posterior=chains(u, spread)))
     parts = [slice(k, k + 400) for k in range(0, 4000, 400)]
-    outcomes = [outcome(str(part), founds[part], objects(*truths[part])) for part in parts]
-    calibration = measure(outcomes)["calibration"]
+    detections = [detected(str(part), founds[part], objects(*truths[part])) for part in parts]
+    calibration = measure(detections)["calibration"]
     assert calibration["n"] == 4000
     for name in ("centre", "angle", "scale"):
         np.testing.assert_allclose(calibration[name], [0.6827, 0.9545], atol=0.03)
@@ -160,22 +166,22 @@ def test_true_deviations_are_covered_as_a_gaussian_says():
 @pytest.mark.parametrize("spread", [[0.0] * 4, [1e-8] * 4, [math.nan] * 4, [1.0, 1.0, 1.0, 1e-9]])
 def test_a_chain_that_did_not_move_is_a_miss_even_where_it_stands_on_the_truth(spread):
     face = at(20, 0, 50, 50)
-    calibration = measure([outcome("a", [found(face, posterior=chains(face, spread))], objects(face))])["calibration"]
+    calibration = measure([detected("a", [found(face, posterior=chains(face, spread))], objects(face))])["calibration"]
     assert calibration["centre"] == calibration["angle"] == calibration["scale"] == [0.0, 0.0]
     assert calibration["stuck"] == 1
 
 
 def test_what_a_posterior_states_is_what_is_measured():
     face = at(20, 0, 50, 50)
-    stated = outcome("a", [found(face, posterior=chains(face, [0.1, 0.2, 0.3, 0.4]))], objects(face))
+    stated = detected("a", [found(face, posterior=chains(face, [0.1, 0.2, 0.3, 0.4]))], objects(face))
     assert stated.spread.tolist() == [[0.1, 0.2, 0.3, 0.4]]
     assert stated.stated.tolist() == stated.believed.tolist() == [True]
-    assert outcome("a", [found(face)], objects(face)).stated.tolist() == [False]
+    assert detected("a", [found(face)], objects(face)).stated.tolist() == [False]
 
 
 def test_gazes_that_state_no_deviation_are_in_no_share():
     face = at(20, 0, 50, 50)
-    calibration = measure([outcome("a", [found(face)], objects(face))])["calibration"]
+    calibration = measure([detected("a", [found(face)], objects(face))])["calibration"]
     assert calibration["n"] == 0 and calibration["angle"] == [None, None]
 
 
@@ -228,7 +234,7 @@ def test_turned_photographs_are_measured_against_turned_truths(tmp_path, turn):
     assert result.figures["angle_error_degrees"]["median"] == pytest.approx(turn, abs=1e-6)
     assert [len(batch) for batch in oracle.batches] == [3, 1]
     assert told[0] == (0, 4) and told[-1] == (4, 4)
-    np.testing.assert_allclose(result.outcomes[1].truths, turn_scene(scenes.scenes[1], turn).gazes)
+    np.testing.assert_allclose(result.detections[1].truths, turn_scene(scenes.scenes[1], turn).gazes)
 
 
 def test_random_numbers_are_keyed_on_the_pixels_and_not_on_the_name(tmp_path):
@@ -249,7 +255,7 @@ def test_photographs_are_reduced_as_attend_does_it_and_figures_stay_those_of_the
     assert max(oracle.batches[0][0]) < 80
     assert reduced.figures["recall"]["0.7"] == full.figures["recall"]["0.7"] == 1.0
     assert reduced.figures["centre_error"]["p90"] < 0.1 and reduced.figures["scale_error"]["p90"] < 1.15
-    np.testing.assert_allclose(reduced.outcomes[3].ignore, full.outcomes[3].ignore / 2, atol=1.0)
+    np.testing.assert_allclose(reduced.detections[3].ignore, full.detections[3].ignore / 2, atol=1.0)
 
 
 def test_a_photograph_that_can_not_be_read_is_named_and_left_out(tmp_path):
@@ -273,9 +279,9 @@ def test_progress_can_stop_the_run(tmp_path):
 
 def test_the_plot_shows_the_figures_and_survives_there_being_none(tmp_path):
     face = at(20, 0, 50, 50)
-    one = outcome("a", [found(face, trail=[at(20, 0, 150, 50), face])], objects(face))
-    for outcomes in ([], [one]):
-        figures = measure(outcomes)
+    one = detected("a", [found(face, trail=[at(20, 0, 150, 50), face])], objects(face))
+    for detections in ([], [one]):
+        figures = measure(detections)
         figure = plot_localization(figures, "three discs")
         figure.savefig(tmp_path / "plot.png")
         with Image.open(tmp_path / "plot.png") as picture:

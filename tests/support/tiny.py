@@ -11,10 +11,10 @@ from foveate.training.settings import (
     RankingSettings,
     ShiftNetSettings,
     TrainSettings,
-    handed,
+    without_mirroring,
 )
 
-SETTINGS = handed(
+SETTINGS = without_mirroring(
     TrainSettings(
         held_out=0.25,
         largest=128,

@@ -93,7 +93,7 @@ def attend(
 
 
 def made_with(run: str, settings: Any) -> dict[str, Any]:
-    """What the first line of results tells of what made them: a RUN, by its name and its weights, and the settings."""
+    """What made the results, for their first line: the RUN, by its name and a hash of its weights, and the settings."""
     opened = Run.open(run)
     name = os.path.basename(os.path.realpath(run))
     return {"run": name, "hash": opened.weights_hash(), "settings": dataclasses.asdict(settings)}

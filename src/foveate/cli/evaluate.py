@@ -147,7 +147,7 @@ def localization(
 
 
 def keep(run: str, story: Any) -> Path | None:
-    """Keep a chapter for the page, and tell where; a RUN that can't be written to is evaluated all the same."""
+    """Save figures for the page, and return the file; a RUN that can't be written to is evaluated all the same."""
     folder = Path(run) / STORY
     try:
         folder.mkdir(exist_ok=True)

@@ -32,7 +32,7 @@ from foveate.storage.run import Run
 from foveate.training.data import TrainingData, load_data
 from foveate.training.gallery import Gallery, load_gallery
 from foveate.training.patches import aligned_patches
-from foveate.training.settings import PRESETS, TrainSettings, handed
+from foveate.training.settings import PRESETS, TrainSettings, without_mirroring
 from foveate.training.train import patch_model, train
 
 COUNTS = {
@@ -90,7 +90,7 @@ def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dic
 
 def for_digits(settings: TrainSettings) -> TrainSettings:
     """Digits have a handedness, and none of these is turned by more than 30 degrees."""
-    return handed(replace(settings, periphery=replace(settings.periphery, turn=30.0)))
+    return without_mirroring(replace(settings, periphery=replace(settings.periphery, turn=30.0)))
 
 
 def make_scenes(folder: Path, counts: dict[str, int], seed: int, progress: Progress) -> None:

@@ -64,7 +64,7 @@ def evaluate_bound(
         resume: Go on with `state_file` if it exists.
         baselines: Patches on which simple densities are fitted, which are then measured on `patches`.
         grbm: Whether to estimate the first layer's own log Z too, for `grbm_log_density`.
-        progress: Shown, told of doubts, and asked whether to stop.
+        progress: Shows how far it is and prints doubts, and may stop it.
 
     Returns:
         n, dim, bound, bound_stderr, iw_bound, pixel_offset, log_z, log_z_lower, log_z_upper, log_z_stderr, ess, chains,

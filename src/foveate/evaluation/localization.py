@@ -14,8 +14,8 @@ from numpy import ndarray
 from foveate.attention.attend import Attention
 from foveate.attention.settings import AttendSettings
 from foveate.errors import BadInput
+from foveate.evaluation.detections import Detections
 from foveate.evaluation.matching import ignored, match, overlaps
-from foveate.evaluation.outcome import Outcome, outcome
 from foveate.evaluation.reliability import coverage, error_in_chart, expected_calibration_error, reliability
 from foveate.evaluation.turning import turn_image, turn_scene
 from foveate.scenes.folder import Scene, Scenes, open_picture
@@ -30,12 +30,12 @@ class Localization:
 
     Attributes:
         figures: What `evaluate localization --json` prints.
-        outcomes: A photograph each.
+        detections: A photograph each.
         unreadable: Names of photographs that could not be read, with the reason; they are in no figure.
     """
 
     figures: dict[str, Any]
-    outcomes: list[Outcome]
+    detections: list[Detections]
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
@@ -64,7 +64,7 @@ def localize(
     Raises:
         BadInput: No photograph could be read.
     """
-    outcomes, unreadable, total = [], {}, len(scenes.scenes)
+    detections, unreadable, total = [], {}, len(scenes.scenes)
     every = replace(settings, min_probability=0.0)
     for first in range(0, total, batch):
         progress(first, total)
@@ -78,12 +78,12 @@ def localize(
             except BadInput as reason:
                 unreadable[scene.name] = str(reason)
         reading = time.perf_counter() - begun
-        outcomes += _attend(attention, some, images, every, turn, reading)
+        detections += _attend(attention, some, images, every, turn, reading)
     progress(total, total)
-    if unreadable and not outcomes:
+    if unreadable and not detections:
         raise BadInput(f"none of the {total} images can be read; the first error: {next(iter(unreadable.values()))}")
-    figures = {**measure(outcomes, settings.min_probability), "max_gazes": settings.max_gazes}
-    return Localization(figures, outcomes, unreadable)
+    figures = {**measure(detections, settings.min_probability), "max_gazes": settings.max_gazes}
+    return Localization(figures, detections, unreadable)
 
 
 def _attend(
@@ -93,7 +93,7 @@ def _attend(
     settings: AttendSettings,
     turn: float | int,
     reading: float,
-) -> list[Outcome]:
+) -> list[Detections]:
     """One batch; its seconds are shared out evenly, turning not counted."""
     if not scenes:
         return []
@@ -104,12 +104,12 @@ def _attend(
     found = attention.attend(images, [content_key(image) for image in images], settings)
     seconds = (reading + time.perf_counter() - begun) / len(scenes)
     return [
-        outcome(scene.name, founds, scene.gazes, scene.ignore, seconds)
+        Detections.of(scene.name, founds, scene.gazes, scene.ignore, seconds)
         for scene, founds in zip(scenes, found, strict=True)
     ]
 
 
-def measure(outcomes: Sequence[Outcome], min_probability: float = 0.0) -> dict[str, Any]:
+def measure(detections: Sequence[Detections], min_probability: float = 0.0) -> dict[str, Any]:
     """The figures of `evaluate localization --json`; null (None) where there is nothing to divide by.
 
     - top1: of photographs with an object, those whose best gaze overlaps one of them, by IoU threshold. The best gaze
@@ -126,35 +126,35 @@ def measure(outcomes: Sequence[Outcome], min_probability: float = 0.0) -> dict[s
     - wrong: photographs that top1 at 0.5 counts as misses, and those without an object in which one was stated.
     - min_probability: as given. (`localize` adds the `max_gazes` that it asked for.)
     """
-    credited = [_credit(one, min_probability) for one in outcomes]
-    objects, full = sum(len(one.truths) for one in outcomes), [one for one in outcomes if len(one.truths)]
+    credited = [_credit(one, min_probability) for one in detections]
+    objects, full = sum(len(one.truths) for one in detections), [one for one in detections if len(one.truths)]
     best = np.array([_best_overlap(one, one.gazes[:1]) for one in full]).reshape(-1)
-    pairs = _matched(outcomes, credited)
+    pairs = _matched(detections, credited)
     error = error_in_chart(pairs["gaze"], pairs["truth"])
     distance = np.hypot(error[:, 2], error[:, 3]) / np.hypot(pairs["truth"][:, 0], pairs["truth"][:, 1])
     false = sum(int(c["false"].sum()) for c in credited)
     missed = {one.name for one, overlap in zip(full, best, strict=True) if overlap < 0.5}
-    invented = {o.name for o, c in zip(outcomes, credited, strict=True) if not len(o.truths) and c["false"].any()}
-    seconds = [one.seconds for one in outcomes if one.seconds is not None]
+    invented = {o.name for o, c in zip(detections, credited, strict=True) if not len(o.truths) and c["false"].any()}
+    seconds = [one.seconds for one in detections if one.seconds is not None]
     return {
-        "photos": len(outcomes),
+        "photos": len(detections),
         "photos_with_objects": len(full),
         "objects": objects,
         "top1": {t: _share(int((best >= float(t)).sum()), len(full)) for t in THRESHOLDS},
         "recall": {t: _share(sum(int((c[t] >= 0).sum()) for c in credited), objects) for t in THRESHOLDS},
-        "false_positives_per_photo": _share(false, len(outcomes)),
+        "false_positives_per_photo": _share(false, len(detections)),
         "by_step": _by_step(full),
         "angle_error_degrees": _median_p90(np.degrees(np.abs(error[:, 1]))),
         "scale_error": _median_p90(np.exp(np.abs(error[:, 0]))),
         "centre_error": _median_p90(distance),
-        "calibration": _calibration(outcomes, credited, pairs, error),
+        "calibration": _calibration(detections, credited, pairs, error),
         "seconds_per_photo": float(np.mean(seconds)) if seconds else None,
-        "wrong": [one.name for one in outcomes if one.name in missed | invented],
+        "wrong": [one.name for one in detections if one.name in missed | invented],
         "min_probability": min_probability,
     }
 
 
-def _credit(one: Outcome, min_probability: float) -> dict[str, Any]:
+def _credit(one: Detections, min_probability: float) -> dict[str, Any]:
     """For each gaze of a photograph: its object by threshold (-1 none), false or not, right and to be judged or not."""
     counted = one.probability >= min_probability
     overlap = overlaps(one.gazes, one.truths)
@@ -167,12 +167,12 @@ def _credit(one: Outcome, min_probability: float) -> dict[str, Any]:
     return {**owners, "false": counted & ~right & ~crowd, "right": right, "judged": counted & (right | ~crowd)}
 
 
-def _best_overlap(one: Outcome, gazes: ndarray) -> ndarray:
+def _best_overlap(one: Detections, gazes: ndarray) -> ndarray:
     """Largest overlap with any object, of each gaze; one 0 where there is no gaze."""
     return overlaps(gazes, one.truths).max(axis=1) if len(gazes) else np.zeros(1)
 
 
-def _by_step(full: list[Outcome]) -> list[list[float | int]]:
+def _by_step(full: list[Detections]) -> list[list[float | int]]:
     """[step, share of photographs with an object whose best gaze overlaps one at that step]."""
     trails = [one.trail if len(one.trail) else one.gazes[:1] for one in full]
     length = max((len(trail) for trail in trails), default=0)
@@ -186,10 +186,10 @@ def _by_step(full: list[Outcome]) -> list[list[float | int]]:
     return [[step, float(share)] for step, share in enumerate(right.mean(axis=0))]
 
 
-def _matched(outcomes: Sequence[Outcome], credited: list[dict]) -> dict[str, ndarray]:
+def _matched(detections: Sequence[Detections], credited: list[dict]) -> dict[str, ndarray]:
     """Gazes matched at 0.5, with their objects and spreads, over all photographs."""
     hits = [np.flatnonzero(c["0.5"] >= 0) for c in credited]
-    rows = list(zip(outcomes, credited, hits, strict=True))
+    rows = list(zip(detections, credited, hits, strict=True))
 
     def gather(parts: list, width: int) -> ndarray:
         return np.concatenate([np.zeros((0, width)), *(part.reshape(-1, width) for part in parts)])
@@ -204,11 +204,12 @@ def _matched(outcomes: Sequence[Outcome], credited: list[dict]) -> dict[str, nda
 
 
 def _calibration(
-    outcomes: Sequence[Outcome], credited: list[dict], pairs: dict[str, ndarray], error: ndarray
+    detections: Sequence[Detections], credited: list[dict], pairs: dict[str, ndarray], error: ndarray
 ) -> dict[str, Any]:
     stated = pairs["stated"]
     none = np.zeros(0)
-    probability = np.concatenate([none, *(o.probability[c["judged"]] for o, c in zip(outcomes, credited, strict=True))])
+    judged = [one.probability[c["judged"]] for one, c in zip(detections, credited, strict=True)]
+    probability = np.concatenate([none, *judged])
     right = np.concatenate([none, *(c["right"][c["judged"]] for c in credited)]) > 0
     rows = reliability(probability, right)
     return {

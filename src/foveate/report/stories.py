@@ -21,8 +21,8 @@ from foveate.attention.posterior.refine import TOGETHER
 from foveate.attention.settings import AttendSettings
 from foveate.attention.shiftnet import follow
 from foveate.boltzmann.dbn import GaussianDBN
+from foveate.evaluation.detections import Detections
 from foveate.evaluation.localization import measure
-from foveate.evaluation.outcome import outcome
 from foveate.learning.learn import Round
 from foveate.report.results import LearnRound, LearnStory, LocalizationStory, TrainingStory
 from foveate.report.story import FoundGaze, PatchStory, ScenesStory, SceneStory, Spread, Step
@@ -84,7 +84,7 @@ def save_scenes_story(
     results = [(image, each.founds) for image, each in zip(images, seen, strict=True)]
     figures = measure(
         [
-            outcome(gallery.names[image], founds, gallery.of(image).numpy(), gallery.ignore[image].numpy())
+            Detections.of(gallery.names[image], founds, gallery.of(image).numpy(), gallery.ignore[image].numpy())
             for image, founds in results
         ],
         settings.min_probability,

@@ -33,8 +33,7 @@ class StoryFile:
     def save(self, folder: Path | str) -> Path:
         """Writes FOLDER/<file>.safetensors, or FOLDER/<file>-<name>.safetensors where it has a name.
 
-        Of the name what a file's name can hold is left; where that is the file of another name, a hash tells the two
-        apart.
+        Of the name what a file's name can hold is left; where that is the file of another name, a hash is appended.
         """
         slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:60]
         path = Path(folder) / f"{self.file}{'-' + slug if slug else ''}.safetensors"

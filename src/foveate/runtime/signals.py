@@ -2,9 +2,9 @@
 
 Three lines of defence:
 1. the handler sets a flag, and every progress tick looks at it (`check`) and raises `Interrupted`;
-2. a watcher thread, told by the system itself through a pipe, ends the process `GRACE` seconds after the first signal
-   if no tick came by: Python's own handlers only run between two steps of the main thread, which may sit in one long
-   matrix product. Ending abruptly is safe since every file is written whole or not at all;
+2. a watcher thread, which the system itself notifies through a pipe, ends the process `GRACE` seconds after the first
+   signal if no tick came by: Python's own handlers only run between two steps of the main thread, which may sit in one
+   long matrix product. Ending abruptly is safe since every file is written whole or not at all;
 3. a second INT ends the process at once.
 
 Nothing happens on import: `install` is for the command line, and libraries that import foveate keep their own handlers.

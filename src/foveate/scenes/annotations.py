@@ -48,7 +48,7 @@ class Annotation:
         drawn: Whether it was; it is a guess around keypoints otherwise.
         cut: Sides of the picture at which the extent ends because the picture does. (Before it is known where in the
             picture it lies: those at which it may.)
-        kind: An object; a crowd, whose objects are not told apart; or unsure (can't be used, marked as difficult).
+        kind: An object; a crowd of objects that are not separated; or unsure (can't be used, marked as difficult).
         source: Which annotation of its file it is, for people.
     """
 
@@ -118,7 +118,7 @@ def of_document(document: Document, category: str | None, canonical: Points) -> 
     """The annotations of one kind, entry by entry, in the pixels that their file speaks of.
 
     Args:
-        document: What the files tell; what is doubtful is added to its doubts.
+        document: What was read from the files; what is doubtful is added to its doubts.
         category: The kind that is used, None where nothing is annotated.
         canonical: Where named keypoints lie in the canonical window.
 
@@ -231,8 +231,8 @@ def _long_axes_alike(outlines: Sequence[Outline | str], periods: Sequence[int]) 
 
 
 def _around(keypoints: Points | str | None) -> Outline | None:
-    """An upright rectangle that holds the object of some keypoints, which is larger than their box; None where they are
-    too few to tell."""
+    """An upright rectangle that holds the object of some keypoints, which is larger than their box; None of fewer than
+    two."""
     if not isinstance(keypoints, Mapping) or len(keypoints) < 2:
         return None
     x, y = zip(*keypoints.values(), strict=True)

@@ -1,4 +1,4 @@
-"""What is doubtful about a folder, told before anything is learned from it: each kind once, counted, with examples.
+"""What is doubtful about a folder, printed before anything is trained on it: each kind once, counted, with examples.
 
 `foveate check`, `train`, `learn` and `evaluate` all print these lines.
 """
@@ -60,7 +60,7 @@ SENTENCES = {
     "neighbours": "{count} of {total} images look like frames of {groups} sources, and neighbours will be on both "
     "sides of the hold-out; --group sets what belongs together",
 }
-"""What each kind says, in the order in which they are told. `count` is the number of cases."""
+"""What each kind says, in the order in which they are printed. `count` is the number of cases."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Doubt:
     kind: str  # its name, a key of `SENTENCES`
     count: int = 0  # how many cases there are
     examples: list[str] = field(default_factory=list)  # the first few
-    facts: dict[str, Any] = field(default_factory=dict)  # what else its sentence tells
+    facts: dict[str, Any] = field(default_factory=dict)  # what else its sentence states
 
     def line(self) -> str:
         """The sentence, with the examples."""

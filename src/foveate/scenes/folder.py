@@ -70,7 +70,7 @@ def read_scenes(
         tick: Called with the number of pictures whose headers are read.
         usual: Name of the kind to use where several are annotated, this one among them, and `category` names none.
         unannotated: What pictures that nobody annotated are, where others are annotated: known to be empty, or left
-            out. Unless it is said they are taken as empty, and told.
+            out. By default they are taken as empty, with a warning.
         rule: What belongs together when scenes are held out: "folder", or a regular expression (`groups.group`).
 
     Raises:

@@ -1,4 +1,4 @@
-"""What kind of image a file is, told by its first bytes and never by its name."""
+"""What kind of image a file is, by its first bytes and never by its name."""
 
 import enum
 import struct
@@ -87,7 +87,7 @@ def other_kind(head: bytes) -> str | None:
 
 
 def _iso_media(head: bytes) -> Kind | None:
-    """AVIF, HEIC, videos and some raw files share a container: the brands of its first box tell them apart."""
+    """AVIF, HEIC, videos and some raw files share a container: the brands of its first box differ."""
     length = min(int.from_bytes(head[:4], "big"), len(head))
     brands = {head[8:12]} | {head[at : at + 4] for at in range(16, length - 3, 4)}
     if brands & {b"avif", b"avis"}:

@@ -1,7 +1,7 @@
 """The loops of `glimpse`, compiled: value, and value with its derivatives.
 
-Most points lie inside the image with all four of the pixels around them, or outside with none; either is told by four
-comparisons, and costs no check a pixel. Only along the border each pixel is asked for.
+Most points lie inside the image with all four of the pixels around them, or outside with none; either is found by four
+comparisons, and costs no check per pixel. Only along the border each pixel is asked for.
 """
 
 import math

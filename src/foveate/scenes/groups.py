@@ -27,12 +27,12 @@ FEWEST_TO_LOOK_AT = 20
 PAIRS, THUMBNAIL, PIXELS = 10, 24, 60e6
 """Pairs of neighbours that are looked at, the side at which, and the pixels that may be decoded for it."""
 FLAT = 0.02
-"""Standard deviation of a thumbnail, in shares of white, below which there is nothing to tell copies by."""
+"""Standard deviation of a thumbnail, in shares of white, below which it shows too little to compare."""
 ALIKE = 0.5
 """Neighbours are near copies if they differ by less than this share of what images far from each other do."""
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "images", "labels"}
-"""Names of folders that tell no source."""
+"""Names of folders that are splits, not sources."""
 
 
 def group(names: Sequence[str], paths: Sequence[str], rule: str | None = None) -> tuple[list[str], str | None]:

@@ -14,7 +14,7 @@ What is promised of `read_image`:
   memory of what is asked for, and counts for as many pixels (progressive ones keep their coefficients in memory
   whatever is asked).
 
-How each kind of pixel becomes red, green and blue is told in `foveate.scenes.colour`.
+How each kind of pixel becomes red, green and blue: see `foveate.scenes.colour`.
 """
 
 import importlib
@@ -135,7 +135,7 @@ def read_header(path: str | os.PathLike, page: int = 0) -> Header:
     """Upright size and orientation of an image file, without decoding its pixels.
 
     Raises:
-        BadImage: The file is not a picture that can be used, as far as its header tells.
+        BadImage: The file is not a picture that can be used, as far as its header shows.
     """
     with _opened(path, page) as (handle, kind, image, pages):
         if kind is Kind.PNG and "exif" not in image.info and png_has_late_exif(handle):

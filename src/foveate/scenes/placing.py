@@ -1,4 +1,4 @@
-"""Annotations brought to the upright picture that they are of; what can't be an object there is left out and told."""
+"""Annotations brought to the upright picture that they are of; what is no object there is left out and counted."""
 
 import math
 import os
@@ -11,7 +11,7 @@ from foveate.scenes.doubts import Doubts
 from foveate.scenes.examination import Boxes
 from foveate.scenes.formats import RAW
 from foveate.scenes.image import BadImage, Header, read_header
-from foveate.scenes.layouts.frames import SAME, STORED, Chosen, Told, choose, key
+from foveate.scenes.layouts.frames import SAME, STORED, Chosen, Stated, choose, key
 from foveate.scenes.layouts.shapes import Entry, Frame
 
 NEAR = 0.8
@@ -52,7 +52,7 @@ def place(
     Args:
         listed: What is listed.
         folder: Where the files are.
-        doubts: Is told what is doubtful.
+        doubts: Takes what is doubtful.
         tick: Called with the number of headers read.
 
     Raises:
@@ -73,7 +73,7 @@ def place(
         if tick is not None:
             tick(count)
     boxes = Boxes()
-    frames = choose(told for each, header in usable for told in _told(each, header) if told.outlines)
+    frames = choose(image for each, header in usable for image in _stated(each, header) if image.outlines)
     placed: list[Placed] = []
     for each, header in usable:
         try:
@@ -97,9 +97,9 @@ def place(
     return placed
 
 
-def _told(each: Listed, header: Header) -> list[Told]:
+def _stated(each: Listed, header: Header) -> list[Stated]:
     return [
-        Told(header, size, [annotation.extent for annotation in annotations if annotation.extent is not None])
+        Stated(header, size, [annotation.extent for annotation in annotations if annotation.extent is not None])
         for size, annotations in each.entries
     ]
 
@@ -111,15 +111,15 @@ def _moved(each: Listed, header: Header, frames: Chosen, doubts: Doubts, total: 
         BadImage: They are of a picture of another size.
     """
     found: list[Annotation] = []
-    for told, (size, annotations) in zip(_told(each, header), each.entries, strict=True):
+    for image, (size, annotations) in zip(_stated(each, header), each.entries, strict=True):
         if not annotations:
             continue
-        difference, chosen = told.difference(), frames.get(key(told), (False, True))
+        difference, chosen = image.difference(), frames.get(key(image), (False, True))
         if chosen is None:
-            width, height = told.size or (0, 0)
+            width, height = image.size or (0, 0)
             true = f"{header.width} x {header.height} pixels"
             raise BadImage(f"{true}, but its annotations are for {width:g} x {height:g}")
-        frame = told.frame(*chosen)
+        frame = image.frame(*chosen)
         if difference not in (SAME, STORED):
             beyond = "taken as they are, since they lie outside the stated size"
             taken = "rescaled to the file's" if chosen[1] else beyond

@@ -2,7 +2,7 @@
 
 FILE itself grows, so that it can be watched. Replacing a FILE writes `FILE.new` and renames it at the end.
 
-The first line tells, beside its image, by what all of them were made (`MADE_BY`): the name of the RUN, a hash of its
+The first line states, beside its image, what made all of them (`MADE_BY`): the name of the RUN, a hash of its
 weights, and the settings. So a file is only gone on with by what began it.
 """
 
@@ -20,7 +20,7 @@ from foveate.storage.locks import hold
 _BEGINNING = b'{"image": "'
 """How every line of results begins; a file that begins otherwise, even a torn one, is not ours to cut."""
 MADE_BY = "foveate"
-"""The key of the first line under which it is told what made the file."""
+"""The key of the first line under which it is stated what made the file."""
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
@@ -142,7 +142,7 @@ class Results:
         return handle
 
     def _kept(self) -> int:
-        """Take in the whole lines that are there, and tell where they end."""
+        """Take in the whole lines that are there, and return where they end."""
         with open(self.path, "rb") as handle:
             head = handle.read(len(_BEGINNING))
         if not _BEGINNING.startswith(head):
@@ -158,7 +158,7 @@ class Results:
         return end
 
     def _agree(self, begun_by: Any) -> None:
-        """Checks that what began the file is what goes on with it; files of older versions do not tell."""
+        """Checks that what began the file is what goes on with it; files of older versions do not state it."""
         if self._made_by is None or not isinstance(begun_by, dict):
             return
         now = json.loads(to_json(self._made_by))

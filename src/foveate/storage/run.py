@@ -192,13 +192,13 @@ class Run:
                 raise BadInput(f"{self.target} was started with {name} = {kept[name]!r}, now it is {now!r}")
 
     def complete(
-        self, work: Callable[["Run"], Made], tell: Callable[[Path, Made], Any], page: Callable[[Path], Any]
+        self, work: Callable[["Run"], Made], story: Callable[[Path, Made], Any], page: Callable[[Path], Any]
     ) -> Made:
-        """The rest of the life of a run that has begun: its work, what is told of that, and the page.
+        """The rest of the life of a run that has begun: its work, what is kept for the page, and the page.
 
         Args:
             work: Makes the models and keeps them in the run.
-            tell: Keeps chapters for the page, in the folder that it is given, of what `work` returned.
+            story: Saves what the page shows of what `work` returned, in the folder that it is given.
             page: Makes the page of the whole run.
 
         Returns:
@@ -206,7 +206,7 @@ class Run:
         """
         made = work(self)
         self.story.mkdir(exist_ok=True)
-        tell(self.story, made)
+        story(self.story, made)
         self.finish()
         page(self.path)
         return made

@@ -161,7 +161,7 @@ def _read(scene: Scene, largest: int) -> Shown | str:
     try:
         picture = open_picture(scene.path, largest)
     except FoveateError as error:
-        return str(error).removeprefix(f"{scene.path}: ")  # the page tells it, where nobody is to read where files lie
+        return str(error).removeprefix(f"{scene.path}: ")  # it is on the page, which must not show where files lie
     gazes, ignore = (
         torch.as_tensor(each, dtype=torch.float64).reshape(-1, 4) * picture.scale
         for each in (scene.gazes, scene.ignore)

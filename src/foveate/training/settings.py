@@ -161,8 +161,8 @@ class TrainSettings:
     attend: AttendSettings = field(default_factory=AttendSettings)
 
 
-def handed(settings: TrainSettings) -> TrainSettings:
-    """The same for objects that are not themselves in a mirror, nor turned out of the plane, such as digits."""
+def without_mirroring(settings: TrainSettings) -> TrainSettings:
+    """The same for objects that must not be mirrored, nor turned out of the image plane, such as digits."""
 
     def as_is(network: ShiftNetSettings) -> ShiftNetSettings:
         appearance = replace(network.pairs.appearance, mirror=0.0)

@@ -46,7 +46,7 @@ def is_coco(document: Any) -> bool:
 
 
 def understand(document: Any, path: str, below: str = "") -> Document:
-    """What a COCO file tells that is loaded; names of images in it are relative to the folder `below`."""
+    """What a COCO file contains that is loaded; names of images in it are relative to the folder `below`."""
     if not isinstance(document, dict):
         raise BadInput(f"{path}: not COCO annotations (expected an object with images and annotations)")
     entries, declared = _images(document, path, below), _categories(document, path)
@@ -226,7 +226,7 @@ def _categories(document: dict, path: str) -> dict[Identity, tuple[str, tuple[st
 
 
 def _category(annotation: Annotation, kinds: _Finder) -> tuple[str, tuple[str, ...]]:
-    """Name and names of keypoints of an annotation's category; of the only one where it tells none."""
+    """Name and names of keypoints of an annotation's category; of the only one where it names none."""
     told = annotation.get("category_id")
     if (found := kinds(told)) is not None:
         return found

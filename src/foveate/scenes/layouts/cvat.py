@@ -1,6 +1,6 @@
 """CVAT's own XML 1.1, for images: one `annotations.xml`.
 
-The rotation of a box or an ellipse is in degrees clockwise about its centre, and told in full.
+The rotation of a box or an ellipse is in degrees clockwise about its centre; the angle is known in full.
 """
 
 import math
@@ -17,24 +17,24 @@ _NO_WINDOW = {"polyline": "a polyline", "points": "points without names", "cuboi
 
 
 def read(path: str, below: str = "") -> Document:
-    """What an XML file of CVAT tells; names of images in it are relative to the folder `below`."""
+    """What an XML file of CVAT contains; names of images in it are relative to the folder `below`."""
     root = load_xml(path)
     if root.tag != "annotations":
         raise BadInput(f"{path}: not CVAT's annotations (its root is {root.tag[:40]!r})")
     images = root.findall("image")
     if not images and root.find("track") is not None:
         raise BadInput(f"{path}: tracks of a video; export it from CVAT as 'CVAT for images 1.1', with the images")
-    told = Document("cvat", path)
+    document = Document("cvat", path)
     labels = root.iterfind("meta//label/name")
-    told.categories = list(dict.fromkeys((label.text or "").strip() for label in labels))
+    document.categories = list(dict.fromkeys((label.text or "").strip() for label in labels))
     for image in images:
         shapes = [shape for number, each in enumerate(image, start=1) if (shape := _shape(each, number)) is not None]
         name = image.get("name") or ""
         if not name:
             raise BadInput(f"{path}: an image has no name")
         size = size_of(image.get("width"), image.get("height"))
-        told.entries.append(Entry(name, size, shapes, annotated=bool(shapes), below=below))
-    return told
+        document.entries.append(Entry(name, size, shapes, annotated=bool(shapes), below=below))
+    return document
 
 
 def _shape(element: Any, count: int) -> Shape | None:
@@ -53,22 +53,22 @@ def _shape(element: Any, count: int) -> Shape | None:
 
 
 def _outline(element: Any) -> tuple[Outline, int]:
-    def told(*names: str) -> list[float]:
+    def numbers(*names: str) -> list[float]:
         return [parsed(element.get(name), f"{element.tag} {name}") for name in names]
 
     turn = math.radians(parsed(element.get("rotation", "0"), "rotation"))
     match element.tag:
         case "box":
-            box = with_area(Outline.between(*told("xtl", "ytl", "xbr", "ybr")), "its box")
+            box = with_area(Outline.between(*numbers("xtl", "ytl", "xbr", "ybr")), "its box")
             return (Outline.turned(box.x, box.y, box.width, box.height, turn) if turn else box), FULL
         case "ellipse":
-            x, y, across, down = told("cx", "cy", "rx", "ry")
+            x, y, across, down = numbers("cx", "cy", "rx", "ry")
             return outline_of_ellipse(x, y, across, down, turn)
         case "polygon":
             corners = (element.get("points") or "").replace(",", ";").split(";")
             return outline_of_polygons([ring_of_numbers([parsed(x, "polygon") for x in corners], "polygon")])
         case "mask":
-            left, top, width, height = told("left", "top", "width", "height")
+            left, top, width, height = numbers("left", "top", "width", "height")
             runs = np.array([int(parsed(run, "mask")) for run in (element.get("rle") or "").split(",")])
             return outline_of_runs(runs, int(height), int(width), columns=False, left=left, top=top)
     raise Unusable(f"{_NO_WINDOW.get(element.tag, 'a ' + element.tag[:20])} has no window")

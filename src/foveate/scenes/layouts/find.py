@@ -1,4 +1,4 @@
-"""Which layout the annotation files of a folder have, and what they tell.
+"""Which layout the annotation files of a folder have, and what they contain.
 
 `annotations.json` in the folder itself decides, whatever it holds. Else the files of the folder and those below are
 looked at: JSON files of COCO or Label Studio and XML of CVAT, wherever tools put them; one JSON (labelme), XML (Pascal
@@ -28,7 +28,7 @@ Found = dict[str, list[str]]
 
 
 def read_document(survey: Survey) -> Document | None:
-    """What the annotation files of a folder tell; None where there are none.
+    """What the annotation files of a folder contain; None where there are none.
 
     Raises:
         BadInput: They can't be used, or are of no layout that is read.
@@ -66,8 +66,8 @@ def _more(places: list[str]) -> str:
 
 
 def _look_at_json(survey: Survey, found: Found, kept: dict[str, Any]) -> None:
-    """Files with an image of the same name are of one layout, which the first of them tells; the others are each looked
-    into. What is loaded is kept, unless there is one a picture."""
+    """Files with an image of the same name are of one layout, that of the first of them; each of the others is looked
+    into. What is loaded is kept, unless there is one per image."""
     pairs, places = Pairs(survey.images), survey.others.get(".json", [])
     paired = [place for place in places if pairs.of(place) is not None]
     if any(labelme.is_labelme(_loaded(survey, place)) for place in paired[:5]):
@@ -95,7 +95,7 @@ def _loaded(survey: Survey, place: str) -> Any:
 
 
 def _look_at_xml(survey: Survey, found: Found) -> None:
-    """One file of VOC makes all of them VOC's but for CVAT's: what is wrong with one is told when it is read."""
+    """One file of VOC makes all of them VOC's but for CVAT's: what is wrong with one is reported when it is read."""
     places = survey.others.get(".xml", [])
     for place in places:
         try:
@@ -125,8 +125,8 @@ def _look_at_text(survey: Survey, found: Found) -> None:
             first.append(load_lines(survey.path(place)))
         except BadInput:
             continue
-    told = [lines for lines in first if any(line.strip() for line in lines)]
-    if any(yolo.is_label(lines) for lines in told) or (not told and yolo.read_kinds(survey).names):
+    document = [lines for lines in first if any(line.strip() for line in lines)]
+    if any(yolo.is_label(lines) for lines in document) or (not document and yolo.read_kinds(survey).names):
         found["yolo"] = labels
 
 
@@ -140,11 +140,13 @@ def _coco(survey: Survey, places: list[str], kept: dict[str, Any]) -> Document:
     """COCO's own files of one split are `instances_`, `person_keypoints_`, `captions_` and more: the first are read."""
     instances = [place for place in places if place.rpartition("/")[2].startswith("instances_")]
     read = instances or places
-    told = _joined(survey, "coco", [coco.understand(kept[place], survey.path(place), _below(place)) for place in read])
+    document = _joined(
+        survey, "coco", [coco.understand(kept[place], survey.path(place), _below(place)) for place in read]
+    )
     for place in places:
         if place not in read:
-            told.doubts.add("unread_files", place)
-    return told
+            document.doubts.add("unread_files", place)
+    return document
 
 
 def _label_studio(survey: Survey, places: list[str], kept: dict[str, Any]) -> Document:
@@ -160,16 +162,16 @@ def _joined(survey: Survey, layout: str, files: list[Document]) -> Document:
     """Several files as one, each a split of its own."""
     if len(files) == 1:
         return files[0]
-    told = Document(layout, survey.folder)
+    document = Document(layout, survey.folder)
     for each in files:
-        told.entries += each.entries
-        told.categories += [name for name in each.categories if name not in told.categories]
-        told.canonical |= each.canonical
-        told.doubts.extend(each.doubts)
+        document.entries += each.entries
+        document.categories += [name for name in each.categories if name not in document.categories]
+        document.canonical |= each.canonical
+        document.doubts.extend(each.doubts)
         objects = sum(len(entry.shapes) for entry in each.entries)
         place = os.path.relpath(each.place, survey.folder).replace(os.sep, "/")
-        told.doubts.add("splits", f"{place} ({len(each.entries)} images, {objects} annotations)")
-    return told
+        document.doubts.add("splits", f"{place} ({len(each.entries)} images, {objects} annotations)")
+    return document
 
 
 _READERS: dict[str, Callable[[Survey, list[str], dict[str, Any]], Document]] = {

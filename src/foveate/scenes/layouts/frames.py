@@ -1,6 +1,6 @@
 """From the pixels that annotations speak of to those of the upright picture.
 
-An annotation file tells a size for each image. It may be that of the upright picture, of a smaller copy (a size of the
+An annotation file states a size for each image. It may be that of the upright picture, of a smaller copy (a size of the
 same shape), or of the stored rows that EXIF turns (its sides exchanged by a quarter turn); annotations may be in those
 pixels, or all the same in the picture's own. The size is believed unless annotations prove it wrong: unless the centres
 of many lie outside the picture of that size, and all of them lie inside it in another of these frames. Images are
@@ -17,22 +17,22 @@ MANY = 0.1
 """Share of annotations that have to lie outside: a few are slips."""
 
 Chosen = dict[tuple[str, bool], tuple[bool, bool] | None]
-"""By (how sizes differ, whether EXIF makes a quarter turn): (stored, told) as `Told.frame` takes them."""
+"""By (how sizes differ, whether EXIF makes a quarter turn): (stored, stated) as `Stated.frame` takes them."""
 
 SAME, SMALLER, STORED, OTHER = "same", "smaller", "stored", "other"
-"""How a size that is told differs from the upright picture's: not, by a factor, by a quarter turn, in another way."""
+"""How a stated size differs from the upright picture's: not, by a factor, by a quarter turn, in another way."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """The size of one image, told and true."""
+class Stated:
+    """The size of one image as its annotations state it, and as it is."""
 
     header: Header  # of the file
-    size: tuple[float, float] | None  # width and height that the annotations speak of, if told
+    size: tuple[float, float] | None  # width and height that the annotations refer to, if stated
     outlines: Sequence[Outline]  # what is annotated, in the pixels that the annotations speak of
 
     def difference(self) -> str:
-        """How the size that is told differs from the file's."""
+        """How the stated size differs from the file's."""
         if self.size is None:
             return SAME
         factor, (width, height) = self._factor(), self.size
@@ -42,10 +42,10 @@ class Told:
         turned = abs(width * factor - self.header.height) <= slack and abs(height * factor - self.header.width) <= slack
         return STORED if turned and self.header.orientation in (6, 8) else OTHER
 
-    def frame(self, stored: bool, told: bool) -> Frame:
-        """The frame in which annotations are of the stored rows or of the upright picture, at the size told or at the
+    def frame(self, stored: bool, stated: bool) -> Frame:
+        """The frame in which annotations are of the stored rows or of the upright picture, at the size stated or at the
         file's own."""
-        factor = self._factor() if told else 1.0
+        factor = self._factor() if stated else 1.0
         if not stored:
             return factor, 0.0, 0.0, 0.0
         if self.header.orientation == 6:  # a quarter turn clockwise: (x, y) -> (height - y, x)
@@ -65,23 +65,23 @@ class Told:
         return 1.0 if self.size is None else max(self.header.width, self.header.height) / max(self.size)
 
 
-def choose(images: Iterable[Told]) -> Chosen:
+def choose(images: Iterable[Stated]) -> Chosen:
     """Which frame the annotations of images are in, for each way in which sizes differ; None where nothing is proven
     and the annotations are of another picture."""
-    groups: dict[tuple[str, bool], list[Told]] = {}
+    groups: dict[tuple[str, bool], list[Stated]] = {}
     for image in images:
         groups.setdefault(key(image), []).append(image)
     return {which: _choose(*which, group) for which, group in groups.items()}
 
 
-def key(image: Told) -> tuple[str, bool]:
+def key(image: Stated) -> tuple[str, bool]:
     """Images of one key are judged together."""
     return image.difference(), image.header.orientation in (6, 8)
 
 
-def _choose(difference: str, turned: bool, images: list[Told]) -> tuple[bool, bool] | None:
+def _choose(difference: str, turned: bool, images: list[Stated]) -> tuple[bool, bool] | None:
     usual = (difference == STORED, True)
-    others = [(stored, told) for stored in ((False, True) if turned else (False,)) for told in (True, False)]
+    others = [(stored, stated) for stored in ((False, True) if turned else (False,)) for stated in (True, False)]
 
     def outside(frame: tuple[bool, bool]) -> int:
         return sum(image.outside(image.frame(*frame)) for image in images)
@@ -96,5 +96,5 @@ def _choose(difference: str, turned: bool, images: list[Told]) -> tuple[bool, bo
 
 
 def _beyond(outline: Outline, size: tuple[float, float] | None) -> bool:
-    """Whether the centre of an annotation lies outside a picture of the size that is told."""
+    """Whether the centre of an annotation lies outside a picture of the stated size."""
     return size is not None and not (-1 <= outline.x <= size[0] + 1 and -1 <= outline.y <= size[1] + 1)

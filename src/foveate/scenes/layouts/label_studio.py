@@ -1,6 +1,6 @@
 """Label Studio: one JSON file, a list of tasks (JSON) or of their results (JSON-MIN).
 
-Coordinates are percent of the picture, whose size each result tells. Rectangles are turned in degrees clockwise about
+Coordinates are percent of the picture, whose size each result states. Rectangles are turned in degrees clockwise about
 their upper left corner, ellipses about their centre: in full. Brush strokes are masks in the tool's own run-length
 form. Key points whose `parentID` is a rectangle are that object's keypoints, named by their labels.
 
@@ -60,7 +60,7 @@ def is_min(document: Any) -> bool:
 
 
 def understand(document: Any, path: str, below: str = "") -> Document:
-    """What an export of Label Studio tells, a JSON file that is loaded; names in it are relative to `below`."""
+    """What an export of Label Studio contains, a JSON file that is loaded; names in it are relative to `below`."""
     told = Document("label-studio", path)
     if is_tasks(document):
         for count, task in enumerate(document, start=1):
@@ -111,7 +111,7 @@ def _finished(task: Fields) -> tuple[list[Fields], bool]:
 
 
 def _entry(name: str, below: str, results: list[Fields], annotated: bool) -> Entry:
-    """One picture, with its results in pixels of the size that they tell."""
+    """One picture, with its results in pixels of the size that they state."""
     entry = Entry(_local(name), annotated=annotated, below=below)
     base = entry.file_name.rpartition("/")[2]
     if _UPLOADED.match(base):
@@ -198,7 +198,7 @@ def _at(region: Fields, size: Size) -> tuple[float, float]:
 
 
 def _of_brush(data: Any, height: int, width: int) -> tuple[Outline, int]:
-    """A mask in the form of thi.ng/rle-pack: the fourth of four channels a pixel tells whether it is inside."""
+    """A mask in the form of thi.ng/rle-pack: the fourth of four channels says whether a pixel is inside."""
     if not isinstance(data, list) or not all(isinstance(byte, int) and 0 <= byte < 256 for byte in data):
         raise Unusable("its mask can't be read")
     if width * height > MAX_MASK:

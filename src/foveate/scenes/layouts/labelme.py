@@ -1,8 +1,8 @@
 """labelme: one JSON file an image, beside it.
 
-Rectangles, circles, polygons and masks are objects of the kind that their label names. Oriented rectangles (four
-corners, upper left first, then clockwise) tell their angle in full. Points are keypoints, their labels the names: of
-the object whose `group_id` they share, else of an object of their own. Lines have no window.
+Rectangles, circles, polygons and masks are objects of the kind that their label names. The angle of oriented rectangles
+(four corners, upper left first, then clockwise) is known in full. Points are keypoints, their labels the names: of the
+object whose `group_id` they share, else of an object of their own. Lines have no window.
 """
 
 import base64
@@ -30,7 +30,7 @@ def is_labelme(document: Any) -> bool:
 
 
 def read(path: str) -> Entry:
-    """What the JSON file of an image tells."""
+    """What the JSON file of an image contains."""
     document = load_json(path)
     if not is_labelme(document):
         raise BadInput(f"{path}: not a labelme file (expected shapes and imagePath)")

@@ -66,7 +66,7 @@ class Pairs:
 
 
 def read_pairs(layout: str, survey: Survey, files: list[str], read: Callable[[str], Entry]) -> Document:
-    """What annotation files of which each is of one image tell; images without one are not annotated.
+    """What annotation files with one image each contain; images without one are not annotated.
 
     Args:
         layout: Its name.
@@ -74,28 +74,28 @@ def read_pairs(layout: str, survey: Survey, files: list[str], read: Callable[[st
         files: The annotation files.
         read: The entry of a file, under the name that the file itself gives its image; "" where it gives none.
     """
-    told = Document(layout, survey.folder)
+    document = Document(layout, survey.folder)
     pairs, seen = Pairs(survey.images), set[str]()
     for place in files:
         image = pairs.of(place)
         try:
             entry = read(survey.path(place))
         except BadInput as error:
-            told.doubts.add("broken_files", str(error), total=len(files))
-            told.left_out.add(image or "")
+            document.doubts.add("broken_files", str(error), total=len(files))
+            document.left_out.add(image or "")
             continue
         if image is not None:
             entry.file_name = image
         else:
             entry.below = place.rpartition("/")[0]
         if not entry.file_name:
-            told.doubts.add("unpaired", place)
+            document.doubts.add("unpaired", place)
             continue
         seen.add(entry.file_name)
-        told.entries.append(entry)
-    known = seen | told.left_out
-    told.entries += [Entry(image, annotated=False) for image in survey.images if image not in known]
-    return told
+        document.entries.append(entry)
+    known = seen | document.left_out
+    document.entries += [Entry(image, annotated=False) for image in survey.images if image not in known]
+    return document
 
 
 def below(folder: str, path: str) -> str:

@@ -1,10 +1,10 @@
 """Polygons and masks as outlines: a rectangle around them, and how far its angle is known.
 
-- Four points that make a rectangle are that rectangle. Which of its sides is the object's upper one is not told, so its
+- Four points that make a rectangle are that rectangle. Which of its sides is the object's upper one is unknown, so its
   angle is known up to quarter turns; the one within 45 degrees of upright is taken.
 - Every other region has the rectangle around it along its principal axes, those of its matrix of second moments. An
   axis has no direction: the angle is known up to half turns.
-- A region whose axes are about as long as each other (a disc, a regular star) tells no angle: its rectangle is upright.
+- A region whose axes are about as long as each other (a disc, a regular star) has no angle: its rectangle is upright.
 """
 
 import math
@@ -141,13 +141,13 @@ def outline_of_cells(
 
 
 def outline_of_ellipse(x: float, y: float, across: float, down: float, turn: float) -> tuple[Outline, int]:
-    """The outline of an ellipse with these half-axes, turned by radians; that of a circle tells no angle."""
+    """The outline of an ellipse with these half-axes, turned by radians; a circle has no angle."""
     ellipse = with_area(Outline.turned(x, y, 2 * across, 2 * down, turn), "its ellipse")
     return ellipse, ANY if max(across, down) < ROUND * min(across, down) and not turn else FULL
 
 
 def outline_of_oriented(ring: Points) -> tuple[Outline, int]:
-    """The outline of corners in a tool's own order, upper left first and clockwise, which tells its angle in full."""
+    """The outline of corners in a tool's own order, upper left first and clockwise: its angle is known in full."""
     rectangle = rectangle_of(ring)
     if rectangle is None:
         return outline_of_polygons([ring])

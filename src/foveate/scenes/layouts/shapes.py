@@ -1,4 +1,4 @@
-"""What a reader gives, whatever the layout: the images of a folder, and what is annotated in each as its file tells it.
+"""What a reader gives, whatever the layout: the images of a folder, and what is annotated in each as its file has it.
 
 Readers make no windows, look at no pixels and choose nothing; `foveate.scenes.annotations` does that for all of them.
 """
@@ -90,7 +90,7 @@ class Shape:
         period: How far the outline's angle is known: 360, 180 or 90 degrees; 0 for not at all.
         keypoints: Labelled points by name; in words why they can't be used; None where the format or the annotation has
             none.
-        kind: An object; a crowd, whose objects are not told apart; or unsure (marked as difficult, or to be ignored).
+        kind: An object; a crowd of objects that are not separated; or unsure (marked as difficult, or to be ignored).
         truncated: Whether the file says that the object goes on where the outline ends; None where it says nothing.
     """
 
@@ -107,8 +107,8 @@ class Shape:
 class Entry:
     """One image that is listed."""
 
-    file_name: str  # its name as the file tells it, or where it is below the folder
-    size: tuple[float, float] | None = None  # width and height that the annotations speak of, if told
+    file_name: str  # its name as the file has it, or where it is below the folder
+    size: tuple[float, float] | None = None  # width and height that the annotations refer to, if stated
     shapes: list[Shape] = field(default_factory=list)  # what is annotated in it
     annotated: bool = True  # whether somebody looked at it; if so and it has no shapes, it is empty
     below: str = ""  # folder below SCENES that the name is relative to; "" for SCENES itself
@@ -119,7 +119,7 @@ class Entry:
 
 @dataclass
 class Document:
-    """All that the annotation files of a folder tell.
+    """All that the annotation files of a folder contain.
 
     Attributes:
         layout: Name of the layout.
@@ -127,8 +127,8 @@ class Document:
         entries: The images that are listed.
         categories: Names of the kinds that are declared.
         identities: Their ids, by name, in a layout that has some.
-        canonical: Where named keypoints lie in the canonical window, as a file tells it.
-        doubts: What is to be told about the files.
+        canonical: Where named keypoints lie in the canonical window, as a file states it.
+        doubts: What is doubtful about the files.
         left_out: Images whose annotation file can't be read: nobody knows what is in them.
     """
 

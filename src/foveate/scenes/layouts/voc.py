@@ -16,7 +16,7 @@ from foveate.scenes.layouts.shapes import FULL, HALF_TURN, Entry, Outline, Shape
 
 
 def read(path: str) -> Entry:
-    """What the XML file of an image tells."""
+    """What the XML file of an image contains."""
     root = load_xml(path)
     if root.tag != "annotation":
         raise BadInput(f"{path}: not a VOC annotation")

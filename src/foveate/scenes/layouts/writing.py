@@ -1,6 +1,6 @@
 """Gazes as other programs take them: COCO, tables, and pre-annotations for annotation tools.
 
-Pre-annotations are to be corrected in the tool and read again: turned boxes, the angle told in full. A gaze's box is
+Pre-annotations are to be corrected in the tool and read again: turned boxes, the angle known in full. A gaze's box is
 the turned square of its window. What is written for a tool is read by the layout of the same name, and gives the same
 gazes. Lines are those of `attend`; images that couldn't be read are left out of all but the table of images.
 """

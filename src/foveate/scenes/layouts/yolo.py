@@ -4,7 +4,7 @@ A line is the number of a kind and then
 
 - four numbers: the box's centre and sides;
 - eight: the corners of an oriented box, in the tool's own order (its upper left corner first, then clockwise), so that
-  its angle is told in full; corners that go round the other way tell it up to quarter turns;
+  its angle is known in full; that of corners that go round the other way, up to quarter turns;
 - any other even number, six at least: a polygon. A file with polygons has no oriented boxes;
 - with `kpt_shape` in data.yaml: a box, and keypoints (x, y, or x, y, visibility).
 
@@ -49,29 +49,29 @@ class Kinds:
     names: dict[int, str] = field(default_factory=dict)  # of the kinds, by number
     keypoints: int = 0  # number of keypoints an object, 0 without
     dimensions: int = 0  # numbers a keypoint: 2, or 3 with visibility
-    keypoint_names: list[str] = field(default_factory=list)  # their names, where told
+    keypoint_names: list[str] = field(default_factory=list)  # their names, where stated
 
 
 Line = tuple[str, list[float]]
 
 
 def read(survey: Survey, files: list[str]) -> Document:
-    """What the text files of a folder tell; images without one are not annotated."""
+    """What the text files of a folder contain; images without one are not annotated."""
     kinds = read_kinds(survey)
-    told = Document("yolo", survey.folder, categories=list(dict.fromkeys(kinds.names.values())))
+    document = Document("yolo", survey.folder, categories=list(dict.fromkeys(kinds.names.values())))
     pairs, labels = Pairs(survey.images), dict[str, list[Line | str]]()
     for place in files:
         image = pairs.of(place)
         if image is None:
-            told.doubts.add("unpaired", place)
+            document.doubts.add("unpaired", place)
             continue
         try:
             labels[image] = [_parse(line, kinds) for line in load_lines(survey.path(place)) if line.strip()]
         except BadInput as error:
-            told.doubts.add("broken_files", str(error), total=len(files))
-            told.left_out.add(image)
+            document.doubts.add("broken_files", str(error), total=len(files))
+            document.left_out.add(image)
     oriented = all(len(line[1]) in (4, 8) for lines in labels.values() for line in lines if not isinstance(line, str))
-    for image in [each for each in survey.images if each not in told.left_out]:
+    for image in [each for each in survey.images if each not in document.left_out]:
         entry = Entry(image, annotated=image in labels)
         try:
             entry.header = read_header(survey.path(image))
@@ -80,9 +80,9 @@ def read(survey: Survey, files: list[str]) -> Document:
         else:
             for number, line in enumerate(labels.get(image, []), start=1):
                 entry.shapes.append(_shape(line, number, entry.header, kinds, oriented))
-        told.entries.append(entry)
-    _doubt_sorted_corners(told)
-    return told
+        document.entries.append(entry)
+    _doubt_sorted_corners(document)
+    return document
 
 
 def is_label(lines: Sequence[str]) -> bool:
@@ -110,8 +110,8 @@ def read_kinds(survey: Survey) -> Kinds:
 
 
 def _of_yaml(document: dict) -> Kinds:
-    told = document["names"]
-    pairs = enumerate(told) if isinstance(told, list) else told.items()
+    names = document["names"]
+    pairs = enumerate(names) if isinstance(names, list) else names.items()
     kinds = Kinds({int(number): str(name) for number, name in pairs if str(number).isdecimal()})
     shape = document.get("kpt_shape")
     if isinstance(shape, list) and len(shape) == 2 and all(isinstance(n, int) and 0 < n < 1000 for n in shape):
@@ -176,9 +176,9 @@ def _keypoints(values: Sequence[float], kinds: Kinds, header: Header) -> dict[st
     return found
 
 
-def _doubt_sorted_corners(told: Document) -> None:
-    """Corners that all begin at the same corner of the *image* were sorted by a program: they tell no upper side."""
-    shapes = [s for e in told.entries for s in e.shapes if isinstance(s.outline, Outline) and s.outline.sine]
+def _doubt_sorted_corners(document: Document) -> None:
+    """Corners that all begin at the same corner of the *image* were sorted by a program: no upper side is known."""
+    shapes = [s for e in document.entries for s in e.shapes if isinstance(s.outline, Outline) and s.outline.sine]
     angles = [math.degrees(shape.outline.angle) for shape in shapes if isinstance(shape.outline, Outline)]
     if len(angles) < _SORTED_AT_LEAST or max(angles) - min(angles) < _SORTED_SPREAD:
         return
@@ -186,7 +186,7 @@ def _doubt_sorted_corners(told: Document) -> None:
         for shape in shapes:
             if isinstance(shape.outline, Outline):
                 shape.outline, shape.period = upright_most(shape.outline), QUARTER_TURN
-        told.doubts.add("sorted_corners", None, len(angles))
+        document.doubts.add("sorted_corners", None, len(angles))
 
 
 def _is_number(word: str) -> bool:
