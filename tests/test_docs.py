@@ -194,8 +194,8 @@ def test_every_link_leads_to_a_file_and_names_what_is_defined_there(page):
 def test_the_table_of_figures_names_every_figure():
     from foveate.boltzmann.dbn import GaussianDBN
     from foveate.evaluation.bound import evaluate_bound
-    from foveate.evaluation.localization import measure
     from foveate.evaluation.detections import Detections
+    from foveate.evaluation.localization import measure
 
     text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     model, v = GaussianDBN(6, 4, 3), torch.zeros(3, 6)
