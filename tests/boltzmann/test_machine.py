@@ -14,6 +14,7 @@ from foveate.boltzmann import BernoulliRBM, GaussianBernoulliRBM, Machine, Restr
 from foveate.boltzmann.draws import Generated, Numbered
 from foveate.boltzmann.log_z.bracket import bracket_log_z, forward_log_z
 from foveate.boltzmann.log_z.exact import exact_samples, log_z_exact
+from foveate.boltzmann.precision import PrecisionRBM
 from foveate.boltzmann.training.ascent import Ascent, Samples, slopes
 from foveate.boltzmann.training.contrastive import METHODS, init, persistent
 from foveate.boltzmann.training.fit import train_rbm
@@ -143,8 +144,18 @@ def ising_data(n=400):
     return pairs[:, [0, 0, 1, 1]] * flip
 
 
+def precisions(seed=0):
+    """Two directions in a band, mean units of which one touches both, over pixels that are not white."""
+    machine = randomised(PrecisionRBM(2, 2, torch.tensor([0, 0]), 1, 2), 0.6, seed)
+    machine.precisions.abs_()
+    machine.mean.copy_(torch.tensor([0.3, -0.2]))
+    machine.whiten.copy_(torch.tensor([[0.9, 0.4], [-0.3, 1.2]]))
+    return machine
+
+
 MACHINES = {
     "spins": spins,
+    "mean and precision units": precisions,
     "gated precision": gates,
     "binary": lambda: randomised(BernoulliRBM(4, 3), 1.0, 0),
     "gaussian": lambda: randomised(GaussianBernoulliRBM(2, 3), 0.6, 0),
@@ -157,7 +168,7 @@ def test_the_four_things_that_a_machine_says_of_itself_agree(name):
     machine = MACHINES[name]().double()
     hs = machine.hidden.states(torch.arange(2**machine.n_hidden), machine.n_hidden)
     vs = machine.draw_visible(hs, Generated(torch.Generator().manual_seed(0)))
-    other = machine.hidden_own(hs) + machine.visible.dot(machine.visible_natural(hs), vs)
+    other = machine.hidden_own(hs) + machine.visible.dot(machine.visible_natural(hs), machine.coordinates(vs))
     assert torch.allclose(-machine.energy(vs, hs), other)
     grid = torch.stack([-machine.energy(vs, h.expand(len(vs), -1)) for h in hs], 1)
     assert torch.allclose(-machine.free_energy(vs), torch.logsumexp(grid, 1))
@@ -165,7 +176,7 @@ def test_the_four_things_that_a_machine_says_of_itself_agree(name):
     assert torch.allclose(machine.hidden_mean(vs), torch.softmax(grid, 1) @ hs)
 
 
-@pytest.mark.parametrize("name", ["gated precision", "gaussian"])
+@pytest.mark.parametrize("name", ["gated precision", "gaussian", "mean and precision units"])
 def test_of_real_units_the_free_energy_of_h_is_an_integral(name):
     machine = MACHINES[name]().double()
     line = torch.linspace(-20, 20, 801, dtype=torch.float64)

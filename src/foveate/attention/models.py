@@ -7,11 +7,13 @@ from pathlib import Path
 import torch
 
 from foveate.attention.evidence import Evidence
-from foveate.attention.patch_conditionals import PatchConditionals
+from foveate.attention.patch_conditionals import PatchConditionals, Patches
 from foveate.attention.periphery import FoldedPeriphery, Periphery
+from foveate.attention.precision_conditionals import PrecisionConditionals
 from foveate.attention.settings import CLOSER
 from foveate.attention.shiftnet import Canonical, ShiftNet, canonical_image
 from foveate.boltzmann.dbn import GaussianDBN
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.errors import BadInput, present
 from foveate.runtime.precision import look_dtype
 from foveate.storage.files import load_tensors, save_tensors
@@ -55,9 +57,10 @@ class Models:
         return canonical_image(self.gdbn)
 
     @cached_property
-    def conditionals(self) -> PatchConditionals:
+    def conditionals(self) -> Patches:
         """The conditionals of v and h1 under the patch model."""
-        return PatchConditionals.of(self.gdbn)
+        plain = isinstance(self.gdbn.grbm, GaussianBernoulliRBM)
+        return PatchConditionals.of(self.gdbn) if plain else PrecisionConditionals.of(self.gdbn)
 
     @property
     def trained_evidence(self) -> Evidence:

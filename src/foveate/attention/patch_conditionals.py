@@ -9,6 +9,7 @@ and, with v integrated out, x_i | h1 ~ N(mu_i(h1), 2 sigma_i^2).
 (Tang, Srivastava & Salakhutdinov 2014, section 3.)
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,17 +23,81 @@ from foveate.attention.posterior.products import product, sample_bernoulli, samp
 from foveate.boltzmann.dbn import GaussianDBN
 
 
+class Patches(ABC):
+    """A first layer and the standardisation of its patches.
+
+    Attributes:
+        patch_mean: [3] v = (pixel - mean) / std, channel by channel.
+        patch_std: [3] see `patch_mean`.
+    """
+
+    patch_mean: Float[Tensor, "3"]
+    patch_std: Float[Tensor, "3"]
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """D."""
+
+    @property
+    @abstractmethod
+    def numbers(self) -> int:
+        """How many numbers of its stream a chain uses for one draw of v and h1."""
+
+    @abstractmethod
+    def visible_mean(self, h: Float[Tensor, "n H"]) -> Float[Tensor, "n D"]:
+        """mu(h1)."""
+
+    @abstractmethod
+    def sample_visible(
+        self,
+        keys: Int64[Tensor, " n"],
+        sweep: int,
+        mu: Float[Tensor, "n D"],
+        h: Float[Tensor, "n H"],
+        x: Float[Tensor, "n D"],
+    ) -> Float[Tensor, "n D"]:
+        """A draw of v given h1, whose mean of v is mu, and the glimpse."""
+
+    @abstractmethod
+    def sample_hidden(self, keys: Int64[Tensor, " n"], sweep: int, v: Float[Tensor, "n D"]) -> Float[Tensor, "n H"]:
+        """A draw of h1 given v."""
+
+    @abstractmethod
+    def log_density(self, x: Float[Tensor, "n D"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n D"]]:
+        """-F(x), the first layer's log density but for its log Z, and its gradient in x."""
+
+    @abstractmethod
+    def information(self, change: Float[Tensor, "n 3 size size"]) -> Float[Tensor, " n"]:
+        """How many squared standard deviations of the glimpse a change of it is, in pixels in [0, 1]."""
+
+    @abstractmethod
+    def pixel_precision(self) -> Float[Tensor, "1 3 size size"]:
+        """1 / variance of each pixel in [0, 1] given v and all other pixels."""
+
+    @property
+    def size(self) -> int:
+        """Side of the patch."""
+        return round((self.dim / 3) ** 0.5)
+
+    def standardise(self, pixels: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n D"]:
+        """x from pixels in [0, 1]."""
+        return ((pixels - self.patch_mean.view(3, 1, 1)) / self.patch_std.view(3, 1, 1)).flatten(1)
+
+    def to_pixels(self, v: Float[Tensor, "#n D"]) -> Float[Tensor, "#n 3 size size"]:
+        """Pixels in [0, 1] units from v."""
+        return v.view(-1, 3, self.size, self.size) * self.patch_std.view(3, 1, 1) + self.patch_mean.view(3, 1, 1)
+
+
 @dataclass(frozen=True)
-class PatchConditionals:
-    """A Gaussian-Bernoulli RBM and the standardisation of its patches, laid out for the compiled passes.
+class PatchConditionals(Patches):
+    """A Gaussian-Bernoulli RBM, laid out for the compiled passes.
 
     Attributes:
         W: [D, H] couplings; b [D], c [H], log_sigma [D] as in `GaussianBernoulliRBM`.
         b: [D] visible biases.
         c: [H] hidden biases.
         log_sigma: [D] log standard deviations.
-        patch_mean: [3] v = (pixel - mean) / std, channel by channel.
-        patch_std: [3] see `patch_mean`.
     """
 
     W: Float[Tensor, "D H"]
@@ -45,17 +110,17 @@ class PatchConditionals:
     @cached_property
     def _up(self) -> np.ndarray:
         """W / sigma^2, rows by visible unit."""
-        return _rows(self.W * torch.exp(-2 * self.log_sigma).unsqueeze(1))
+        return rows(self.W * torch.exp(-2 * self.log_sigma).unsqueeze(1))
 
     @cached_property
     def _down(self) -> np.ndarray:
         """W turned, rows by hidden unit."""
-        return _rows(self.W.T)
+        return rows(self.W.T)
 
     @cached_property
     def _spread(self) -> np.ndarray:
         """Standard deviation of v given h1 and the glimpse."""
-        return _rows(torch.exp(self.log_sigma) / 2**0.5)
+        return rows(torch.exp(self.log_sigma) / 2**0.5)
 
     @cached_property
     def _precision(self) -> Float[Tensor, " D"]:
@@ -70,35 +135,28 @@ class PatchConditionals:
         return cls(*(part.detach().cpu() for part in parts))
 
     @property
-    def size(self) -> int:
-        """Side of the patch."""
-        return round((len(self.b) / 3) ** 0.5)
+    def dim(self) -> int:
+        return len(self.b)
 
     @property
     def numbers(self) -> int:
-        """How many numbers of its stream a chain uses for one draw of v and h1."""
         return len(self.b) + len(self.b) % 2 + len(self.c)
-
-    def standardise(self, pixels: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n D"]:
-        """x from pixels in [0, 1]."""
-        return ((pixels - self.patch_mean.view(3, 1, 1)) / self.patch_std.view(3, 1, 1)).flatten(1)
-
-    def to_pixels(self, v: Float[Tensor, "#n D"]) -> Float[Tensor, "#n 3 size size"]:
-        """Pixels in [0, 1] units from v."""
-        return v.view(-1, 3, self.size, self.size) * self.patch_std.view(3, 1, 1) + self.patch_mean.view(3, 1, 1)
 
     def pixel_precision(self) -> Float[Tensor, "1 3 size size"]:
         """1 / sigma^2 in units of pixels in [0, 1]."""
         precision = torch.exp(-2 * self.log_sigma.double()).view(1, 3, self.size, self.size)
         return precision / self.patch_std.double().square().view(3, 1, 1)
 
+    def information(self, change: Float[Tensor, "n 3 size size"]) -> Float[Tensor, " n"]:
+        return torch.from_numpy((self.pixel_precision() * change.square()).flatten(1).numpy().sum(1))
+
     def visible_mean(self, h: Float[Tensor, "n H"]) -> Float[Tensor, "n D"]:
         """mu(h1) = b + W h1."""
-        return torch.from_numpy(product(_rows(h), self._down, _rows(self.b)))
+        return torch.from_numpy(product(rows(h), self._down, rows(self.b)))
 
     def hidden_input(self, v: Float[Tensor, "n D"]) -> Float[Tensor, "n H"]:
         """Log-odds of each hidden unit given v."""
-        return torch.from_numpy(product(_rows(v), self._up, _rows(self.c)))
+        return torch.from_numpy(product(rows(v), self._up, rows(self.c)))
 
     def log_density(self, x: Float[Tensor, "n D"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n D"]]:
         """-F(x), the GRBM's log density but for its log Z, and its gradient in x.
@@ -115,9 +173,14 @@ class PatchConditionals:
         return value, (mean - x) * self._precision
 
     def sample_visible(
-        self, keys: Int64[Tensor, " n"], sweep: int, mu: Float[Tensor, "n D"], x: Float[Tensor, "n D"]
+        self,
+        keys: Int64[Tensor, " n"],
+        sweep: int,
+        mu: Float[Tensor, "n D"],
+        h: Float[Tensor, "n H"],
+        x: Float[Tensor, "n D"],
     ) -> Float[Tensor, "n D"]:
-        """A draw of v given h1 (through mu) and the glimpse."""
+        """A draw of v given h1, whose mean of v is mu, and the glimpse."""
         mean = ((mu + x) / 2).numpy()
         out = np.empty_like(mean)
         sample_normal(keys.numpy(), sweep * self.numbers, mean, self._spread, out)
@@ -132,5 +195,6 @@ class PatchConditionals:
         return torch.from_numpy(out)
 
 
-def _rows(tensor: Tensor) -> np.ndarray:
+def rows(tensor: Tensor) -> np.ndarray:
+    """A tensor's numbers as compiled loops take them."""
     return np.ascontiguousarray(tensor.numpy(), np.float32)

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from foveate.attention.settings import CLOSER
 from foveate.boltzmann.dbn import GaussianDBN
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.errors import BadInput
 from foveate.runtime.precision import Recast, look_dtype
 from foveate.scenes import gaze
@@ -195,13 +196,17 @@ def canonical_image(gdbn: GaussianDBN) -> Canonical:
 
     (Tang, Srivastava & Salakhutdinov 2014: v | h1, u, I ~ N((mu(h1) + x) / 2, sigma^2 / 2)). Far from the object mu is
     what the model can make of the clutter; near it, the object itself. Weights are folded once, in the type of a look's
-    products.
+    products. A first layer over whitened pixels does so along the directions that its mean units move.
     """
     grbm = gdbn.grbm
     dtype = look_dtype(grbm.W.device)
-    up = (grbm.W / torch.exp(2 * grbm.log_sigma)[:, None]).to(dtype).contiguous()
-    down = grbm.W.T.to(dtype).contiguous()
-    b, c = grbm.b.to(dtype), grbm.c.to(dtype)
+    if isinstance(grbm, GaussianBernoulliRBM):
+        folded = grbm.W / torch.exp(2 * grbm.log_sigma)[:, None], grbm.c, grbm.W.T, grbm.b
+    else:
+        folded = grbm.mean_field()
+    if folded is None:
+        return lambda glimpse: _between(gdbn, glimpse)
+    up, c, down, b = (part.to(dtype).contiguous() for part in folded)
 
     def canonical(glimpse: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n 3 24 24"]:
         x = gdbn.standardise(glimpse)
@@ -210,6 +215,12 @@ def canonical_image(gdbn: GaussianDBN) -> Canonical:
         return v.view(-1, 3, PATCH_SIZE, PATCH_SIZE)
 
     return canonical
+
+
+def _between(gdbn: GaussianDBN, glimpse: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n 3 24 24"]:
+    """v half-way between the glimpse and what the first layer makes of it."""
+    x = gdbn.standardise(glimpse)
+    return ((gdbn.reconstruct(x) + x) / 2).view(-1, 3, PATCH_SIZE, PATCH_SIZE)
 
 
 class Look(NamedTuple):

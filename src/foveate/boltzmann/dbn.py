@@ -1,9 +1,11 @@
 """The Gaussian deep belief network: p(v, h1, h2) = p(v | h1) p(h1, h2).
 
-The directed bottom layer p(v | h1) is a Gaussian-Bernoulli RBM's; the undirected top p(h1, h2) is a Bernoulli RBM
-(Hinton, Osindero, Teh 2006; Tang, Srivastava, Salakhutdinov 2014, supplement).
+The directed bottom layer p(v | h1) is that of a Gaussian-Bernoulli RBM, or of one with precision units over whitened
+pixels, whose h1 holds both kinds of units; the undirected top p(h1, h2) is a Bernoulli RBM (Hinton, Osindero, Teh 2006;
+Tang, Srivastava, Salakhutdinov 2014, supplement).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,8 +14,11 @@ from torch import Tensor, nn
 
 from foveate.boltzmann.bernoulli import BernoulliRBM
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
+from foveate.boltzmann.precision import PrecisionRBM
 from foveate.errors import BadInput
 from foveate.storage.files import load_tensors, save_tensors
+
+FirstLayer = GaussianBernoulliRBM | PrecisionRBM
 
 _SHAPES = {
     "grbm.W": ("D", "H1"),
@@ -25,6 +30,25 @@ _SHAPES = {
     "rbm.c": ("H2",),
     "patch.mean": (3,),
     "patch.std": (3,),
+}
+
+_PRECISION_SHAPES = _SHAPES | {
+    "grbm.W": ("D", "M"),
+    "grbm.c": ("M",),
+    "whiten.mean": ("D",),
+    "whiten.W": ("D", "D"),
+    "precision.lambda": ("B", "K"),
+    "precision.c": ("B", "K"),
+    "precision.band": ("D",),
+}
+"""With precision units H1 is M mean units and B K others; `precision.band` is each direction's band, -1 for none."""
+
+_INSIDE = {
+    "whiten.mean": "grbm.mean",
+    "whiten.W": "grbm.whiten",
+    "precision.lambda": "grbm.precisions",
+    "precision.c": "grbm.precision_c",
+    "precision.band": "grbm.band",
 }
 
 
@@ -76,11 +100,26 @@ class GaussianDBN(nn.Module):
         patch: `PatchScale`, buffers mean and std [3].
     """
 
+    grbm: FirstLayer
+
     def __init__(self, n_visible: int, n_hidden1: int, n_hidden2: int):
         super().__init__()
         self.grbm = GaussianBernoulliRBM(n_visible, n_hidden1)
         self.rbm = BernoulliRBM(n_hidden1, n_hidden2)
         self.patch = PatchScale()
+
+    @classmethod
+    def of(cls, grbm: FirstLayer, rbm: BernoulliRBM, patch: PatchScale | None = None) -> "GaussianDBN":
+        """One made of these layers.
+
+        Raises:
+            BadInput: The second layer hasn't a visible unit for each hidden unit of the first.
+        """
+        if grbm.n_hidden != rbm.n_visible:
+            raise BadInput(f"{grbm.n_hidden} hidden units below {rbm.n_visible} visible ones: expected as many")
+        made = cls(1, 1, 1)
+        made.grbm, made.rbm, made.patch = grbm, rbm, patch or PatchScale()
+        return made
 
     def standardise(self, pixels: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch visible"]:
         """`PatchScale.standardise`: pixels in [0, 1] to v on the model's device."""
@@ -140,30 +179,49 @@ class GaussianDBN(nn.Module):
         return self.grbm.sample_visible(h1, generator) if noise else self.grbm.visible_mean(h1)
 
     def save(self, path: str | Path) -> None:
-        """Write the nine tensors as float32 safetensors, atomically."""
-        tensors = {name: value.to("cpu", torch.float32) for name, value in self.state_dict().items()}
+        """Write the nine tensors, and those of precision units, as float32 safetensors, atomically."""
+        outside = {inside: name for name, inside in _INSIDE.items()}
+        tensors = {outside.get(n, n): value.to("cpu", torch.float32) for n, value in self.state_dict().items()}
         save_tensors(Path(path), tensors, {"format": "foveate.gdbn"})
 
     @classmethod
     def load(cls, path: str | Path) -> "GaussianDBN":
-        """Read what `save` wrote (or anyone else, with those names); D, H1 and H2 come from the shapes.
+        """Read what `save` wrote (or anyone else, with those names); all sizes come from the shapes.
 
         Raises:
             BadInput: A tensor is missing, has a wrong shape or type, is not finite, or patch.std is not positive.
         """
         tensors = load_tensors(Path(path))
-        sizes = _check_tensors(tensors, path)
-        model = cls(sizes["D"], sizes["H1"], sizes["H2"])
-        model.load_state_dict({name: tensors[name].to(torch.float32) for name in _SHAPES})
+        shapes = _PRECISION_SHAPES if any(name in tensors for name in _INSIDE) else _SHAPES
+        sizes = _check_tensors(tensors, path, shapes)
+        held = {_INSIDE.get(name, name): tensors[name].to(torch.float32) for name in shapes}
+        first = {n.removeprefix("grbm."): value for n, value in held.items() if n.startswith("grbm.")}
+        grbm, rbm = first_layer_of(first), BernoulliRBM(sizes["H1"], sizes["H2"])
+        if grbm.n_hidden != rbm.n_visible:
+            found = list(rbm.W.shape)
+            raise BadInput(f"{path}: rbm.W has shape {found}, but the first layer has {grbm.n_hidden} hidden units")
+        model = cls.of(grbm, rbm)
+        model.load_state_dict(held)
         return model
 
 
-def _check_tensors(tensors: dict[str, Tensor], path: str | Path) -> dict[str, int]:
+def first_layer_of(tensors: Mapping[str, Tensor]) -> FirstLayer:
+    """The first layer whose state these are."""
+    visible, means = tensors["W"].shape
+    if "precisions" not in tensors:
+        machine: FirstLayer = GaussianBernoulliRBM(visible, means)
+    else:
+        machine = PrecisionRBM(visible, means, tensors["band"].long(), *tensors["precisions"].shape)
+    machine.load_state_dict(dict(tensors))
+    return machine
+
+
+def _check_tensors(tensors: dict[str, Tensor], path: str | Path, shapes: Mapping[str, tuple]) -> dict[str, int]:
     """The sizes D, H1, H2 of a stored model, once every tensor has been found whole."""
     sizes: dict[str, int] = {}
-    for name, shape in _SHAPES.items():
+    for name, shape in shapes.items():
         if name not in tensors:
-            raise BadInput(f"{path}: no tensor {name} (a GDBN has {', '.join(_SHAPES)})")
+            raise BadInput(f"{path}: no tensor {name} (a GDBN has {', '.join(shapes)})")
         value = tensors[name]
         if not value.is_floating_point():
             raise BadInput(f"{path}: {name} is {value.dtype}, expected float32")
@@ -175,6 +233,12 @@ def _check_tensors(tensors: dict[str, Tensor], path: str | Path) -> dict[str, in
                 raise BadInput(f"{path}: {name} has shape {list(value.shape)}, but {label} is {expected} elsewhere")
         if not torch.isfinite(value).all():
             raise BadInput(f"{path}: {name} has values that are not finite")
+    if "precision.band" in shapes:
+        band, bands = tensors["precision.band"], sizes["B"]
+        if not ((band >= -1) & (band < bands) & (band == band.round())).all():
+            raise BadInput(f"{path}: precision.band has other values than -1 to {bands - 1}")
+        if (tensors["precision.lambda"] < 0).any():
+            raise BadInput(f"{path}: precision.lambda has values below 0")
     if not (tensors["patch.std"] > 0).all():
         raise BadInput(f"{path}: patch.std = {tensors['patch.std'].tolist()}, expected positive numbers")
     return sizes

@@ -49,6 +49,10 @@ class GaussianBernoulliRBM(BinaryHidden):
         """1 / sigma^2."""
         return torch.exp(-2 * self.log_sigma)
 
+    def visible_deviation(self) -> Float[Tensor, " visible"]:
+        """Standard deviation of each pixel given hidden units: sigma."""
+        return self.sigma
+
     def sent(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
         return v * self.precision
 

@@ -71,6 +71,10 @@ class Machine(nn.Module, ABC):
     def visible_natural(self, h: Float[Tensor, "batch hidden"]) -> Natural:
         """Natural parameters of the visible units given h."""
 
+    def coordinates(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
+        """In which the visible units are independent given the hidden ones; most machines' are v itself."""
+        return v
+
     # Densities, conditionals and draws.
 
     def energy(self, v: Float[Tensor, "batch visible"], h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
@@ -116,6 +120,10 @@ class Machine(nn.Module, ABC):
     def draw_visible(self, h: Float[Tensor, "batch hidden"], random: Random) -> Float[Tensor, "batch visible"]:
         """A draw of v given h, with numbers from any source."""
         return self.visible.draw(self.visible_natural(h), random)
+
+    def log_z_closed(self) -> float | None:
+        """log Z, in nats, where it is a closed form; None where it has to be summed or estimated."""
+        return None
 
     # Annealing.
 

@@ -192,19 +192,24 @@ def _bounded(
 
 
 def _first_layer(gdbn: GaussianDBN, v: Tensor, settings: dict, progress: Progress, state: EvaluationState) -> None:
-    """The GRBM's own mean log density, into the state: by the exact log Z where it can be summed."""
+    """The first layer's own mean log density, into the state: by the exact log Z where it is known."""
     if state.done("grbm"):
         return
-    counts = settings["chains"], settings["temperatures"], settings["schedule"], settings["seed"]
-    bracket = bracket_log_z(gdbn.grbm, v, *counts, progress=progress, checkpoints=state, name="first layer")
-    log_z = bracket.forward.log_z if bracket.exact is None else bracket.exact
+    closed, log_weights = gdbn.grbm.log_z_closed(), torch.zeros(0, dtype=torch.float64)
+    if closed is not None:
+        log_z, told = closed, {"lower": closed, "upper": closed, "stderr": 0.0, "ess": None, "doubts": []}
+    else:
+        counts = settings["chains"], settings["temperatures"], settings["schedule"], settings["seed"]
+        bracket = bracket_log_z(gdbn.grbm, v, *counts, progress=progress, checkpoints=state, name="first layer")
+        log_z, log_weights = bracket.forward.log_z, bracket.forward.log_weights
+        log_z = log_z if bracket.exact is None else bracket.exact
+        told = {
+            "lower": bracket.lower, "upper": bracket.upper, "stderr": bracket.forward.stderr,
+            "ess": bracket.forward.ess, "doubts": bracket.doubts,
+        }  # fmt: skip
     exact_enough = gdbn.grbm.exactly()  # with small sigma, free energies are sums of large numbers
-    meta = {
-        "density": -float(exact_enough.free_energy(v.double()).mean()) - log_z,
-        "lower": bracket.lower, "upper": bracket.upper, "stderr": bracket.forward.stderr, "ess": bracket.forward.ess,
-        "doubts": bracket.doubts,
-    }  # fmt: skip
-    state.finish("grbm", {"log_weights": bracket.forward.log_weights}, meta)
+    density = -float(exact_enough.free_energy(v.double()).mean()) - log_z
+    state.finish("grbm", {"log_weights": log_weights}, {"density": density, **told})
 
 
 def _activities(gdbn: GaussianDBN, v: Tensor) -> Tensor:

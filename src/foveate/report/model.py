@@ -59,7 +59,7 @@ def _pictures(gdbn: GaussianDBN, h1: Tensor, data: Tensor | None, side: int) -> 
     def tiles(pixels: Tensor, columns: int = TILE_COLUMNS) -> str:
         return data_uri(wall(pixels.reshape(-1, 3, side, side), columns, scale=2))
 
-    weights, samples = gdbn.grbm.W.detach(), gdbn.grbm.visible_mean(h1)
+    weights, samples = filters(gdbn), gdbn.grbm.visible_mean(h1)
     chosen = distinct(weights)
     shown = data[np.linspace(0, len(data) - 1, min(CHAINS, len(data))).astype(int)] if data is not None else None
     return {
@@ -68,9 +68,15 @@ def _pictures(gdbn: GaussianDBN, h1: Tensor, data: Tensor | None, side: int) -> 
         "reconstructions": tiles(gdbn.to_pixels(gdbn.reconstruct(shown))) if shown is not None else None,
         "filters": tiles(_around_grey(weights[:, chosen].T), FILTER_COLUMNS),
         "shown": f"{len(chosen)} of {number(weights.shape[1])}",
-        "sigma": tiles(_stretched(gdbn.grbm.log_sigma.detach().exp())),
+        "sigma": tiles(_stretched(gdbn.grbm.visible_deviation())),
         "mean": tiles(gdbn.to_pixels(samples.mean(dim=0, keepdim=True))),
     }
+
+
+def filters(gdbn: GaussianDBN) -> Float[Tensor, "visible hidden"]:
+    """What each unit that moves means adds to that of v on its own."""
+    each = torch.eye(gdbn.grbm.n_hidden)[: gdbn.grbm.W.shape[1]]
+    return (gdbn.grbm.visible_mean(each) - gdbn.grbm.visible_mean(torch.zeros_like(each[:1]))).T
 
 
 def distinct(weights: Float[Tensor, "visible hidden"], most: int = FILTERS, alike: float = 0.9) -> list[int]:
@@ -137,7 +143,7 @@ def sigma_finding(gdbn: GaussianDBN) -> Finding:
 
     A start by combs lays out one for all; where none has been learned since, that is no floor.
     """
-    name, log_sigma = "Standard deviations of the pixels", gdbn.grbm.log_sigma.detach()
+    name, log_sigma = "Standard deviations of the pixels", gdbn.grbm.visible_deviation().log()
     floor = log_sigma.min()
     at_floor = float((log_sigma < floor + 1e-4).float().mean())
     low, high = float(floor.exp()), float(log_sigma.max().exp())

@@ -86,9 +86,12 @@ def held_out_searches(
 
 
 def object_log_z(gdbn: GaussianDBN, data: TrainingData, settings: TrainSettings, progress: Progress) -> float:
-    """The GRBM's log partition function, which turns free energies into densities."""
+    """The first layer's log partition function, which turns free energies into densities."""
     from foveate.boltzmann.log_z.bracket import forward_log_z
 
+    closed = gdbn.grbm.log_z_closed()
+    if closed is not None:
+        return closed
     patches = gdbn.standardise(aligned_patches(data.gallery.pyramids, data.objects))
     temperatures = settings.ranking.log_z_temperatures
     return forward_log_z(

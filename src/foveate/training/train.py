@@ -17,11 +17,13 @@ from foveate.attention.models import Models, load_networks
 from foveate.attention.periphery import Periphery
 from foveate.attention.shiftnet import ShiftNet, canonical_image, follow
 from foveate.boltzmann.dbn import GaussianDBN, PatchScale
-from foveate.boltzmann.training.greedy import train_gdbn
+from foveate.boltzmann.training.greedy import FOLDS, train_gdbn
+from foveate.boltzmann.training.whitening import Layout
 from foveate.runtime.memory import keep_large_blocks
 from foveate.runtime.progress import Progress
 from foveate.scenes import gaze
 from foveate.scenes.folder import Scenes
+from foveate.scenes.glimpse import PATCH_SIZE
 from foveate.storage.run import PERIPHERY, Run
 from foveate.training.data import TrainingData, load_data, with_sideways
 from foveate.training.evidence import train_evidence
@@ -31,6 +33,9 @@ from foveate.training.patches import aligned_patches, jittered_patches
 from foveate.training.periphery import train_periphery
 from foveate.training.settings import ShiftNetSettings, TrainSettings
 from foveate.training.shiftnet import Validate, train_shiftnet
+
+MOST_PATCHES = 40_000
+"""From which a first layer over whitened pixels starts: 280 MB, and more add nothing."""
 
 
 def train(
@@ -92,9 +97,10 @@ def patch_model(
         drawn = jittered_patches(pyramids, objects, settings.patches, settings.seed, number, data.unsure)
         return scale.standardise(drawn).to(device)
 
+    held_out = scale.standardise(aligned_patches(pyramids, data.held_out_objects)).to(device)
     gdbn = train_gdbn(
         epoch,
-        scale.standardise(aligned_patches(pyramids, data.held_out_objects)).to(device),
+        held_out,
         settings.gdbn,
         seed=settings.seed,
         mean=scale.mean,
@@ -102,10 +108,40 @@ def patch_model(
         progress=progress,
         checkpoints=run.checkpoints,
         log=run.log,
+        folds=lambda: [scale.standardise(drawn) for drawn in _folds(data, settings)],
+        layout=Layout(3, PATCH_SIZE, PATCH_SIZE, settings.patches.mirror),
     )
     gdbn.save(path)
+    run.log({"phase": "gdbn", **_on_held_out(gdbn, held_out)})
     run.checkpoints.finish("gdbn", {})
     return gdbn
+
+
+def _folds(data: TrainingData, settings: TrainSettings) -> list[Float[Tensor, "n 3 24 24"]]:
+    """Jittered patches of the objects that train, those of a photograph all in one fold; no more than serve."""
+    objects, epochs = data.objects, settings.gdbn.start_epochs
+    place = torch.unique(objects.image, return_inverse=True)[1]
+    folds = min(FOLDS, int(place.max()) + 1)
+    epochs = max(1, min(epochs, MOST_PATCHES // (settings.patches.copies * len(place))))
+    found = []
+    for fold in range(folds):
+        mine = torch.nonzero(place % folds == fold).flatten()
+        some, unsure = objects.take(mine), None if data.unsure is None else data.unsure[mine]
+        numbers = range(fold, folds * epochs, folds)
+        draws = [
+            jittered_patches(data.gallery.pyramids, some, settings.patches, settings.seed, k, unsure) for k in numbers
+        ]
+        found.append(torch.cat(draws))
+    return found
+
+
+def _on_held_out(gdbn: GaussianDBN, v: Float[Tensor, "n d"]) -> dict[str, float]:
+    """Of patches that trained nothing: what share of their variance about the mean mu(E[h1 | v]) explains (v is made of
+    it), and the first layer's mean log density where its log Z is closed."""
+    left, about = (v - gdbn.reconstruct(v)).square().sum(), (v - v.mean(0)).square().sum()
+    figures = {"explained": 1 - float(left) / float(about)} if float(about) else {}
+    closed = gdbn.grbm.log_z_closed()
+    return figures if closed is None else {**figures, "first_layer": float(gdbn.grbm.log_mass(v).mean()) - closed}
 
 
 def periphery_network(

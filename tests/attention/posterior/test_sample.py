@@ -84,7 +84,7 @@ def test_conditionals_are_those_of_the_rbm_and_of_the_noise_on_its_patch():
     assert torch.allclose(patch.hidden_input(v), grbm.hidden_input(v), rtol=1e-4, atol=1e-4)
 
     keys = torch.arange(n) * 7919
-    drawn = patch.sample_visible(keys, 3, grbm.visible_mean(h).expand(n, -1), x.expand(n, -1))
+    drawn = patch.sample_visible(keys, 3, grbm.visible_mean(h).expand(n, -1), h.expand(n, -1), x.expand(n, -1))
     variance = 1 / (1 / grbm.sigma**2 + 1 / grbm.sigma**2)
     mean = variance * (grbm.visible_mean(h) + x) / grbm.sigma**2
     assert ((drawn.mean(0) - mean[0]).abs() < 5 * torch.sqrt(variance / n)).all()
@@ -247,11 +247,13 @@ def test_the_collapsed_density_pulls_through_the_glimpse_with_its_exact_gradient
     pyramids = Pyramids.from_images([blob_image(0)])
     gazes = torch.stack([gaze(26, 20, 75, 85), gaze(33, 80, 60, 70), gaze(12, -50, 100, 90)])
     model, index = template(pyramids, gazes[0]), np.zeros(3, np.int64)
-    value, gradient = glimpse_log_density(pyramids, index, gazes, model)
+    value, gradient = glimpse_log_density(pyramids, index, gazes, model, model.log_density)
     h = 1e-3
     for d in range(4):
         shift = h * torch.eye(4, dtype=torch.float64)[d]
-        up, down = (glimpse_log_density(pyramids, index, gazes + sign * shift, model)[0] for sign in (1, -1))
+        up, down = (
+            glimpse_log_density(pyramids, index, gazes + sign * shift, model, model.log_density)[0] for sign in (1, -1)
+        )
         assert torch.allclose(gradient[:, d], (up - down) / (2 * h), rtol=0.02, atol=0.02 * float(gradient.abs().max()))
     none = 2 * math.log(2)  # of the two hidden units, which are on or off whatever is seen
     assert abs(float(value[0]) - none) < 1e-5 and value[1] < none - 1

@@ -20,12 +20,12 @@ from foveate.storage.checkpoints import Checkpoints
 from foveate.storage.run import Run
 
 
-def small(epochs1: int = 3, epochs2: int = 4, save_every: int = 1) -> GDBNSettings:
+def small(epochs1: int = 3, epochs2: int = 4, save_every: int = 1, start: str = "combs") -> GDBNSettings:
     first = replace(FIRST, epochs=epochs1, batch_size=50, chains=20)
     second = replace(SECOND, epochs=epochs2, batch_size=50, chains=20)
     return GDBNSettings(
         n_hidden1=10, n_hidden2=12, start_epochs=2, first=first, second=second, save_every=save_every,
-        look_temperatures=100,
+        look_temperatures=100, start=start, bands=2, gates=2,
     )  # fmt: skip
 
 
@@ -88,11 +88,13 @@ def test_the_same_seed_gives_the_same_model_and_another_does_not():
         ("held-out bound", 100, 3),
     ],
 )
-def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(tmp_path, where):
-    whole = train_gdbn(patches, VALIDATION, SMALL, seed=3)
+@pytest.mark.parametrize("start", ["combs", "bands"])
+def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(tmp_path, where, start):
+    settings = small(start=start)
+    whole = train_gdbn(patches, VALIDATION, settings, seed=3)
     with pytest.raises(Interrupted):
-        train_gdbn(patches, VALIDATION, SMALL, 3, progress=StopAt(*where), checkpoints=Checkpoints(tmp_path))
-    assert same(whole, train_gdbn(patches, VALIDATION, SMALL, 3, checkpoints=Checkpoints(tmp_path)))
+        train_gdbn(patches, VALIDATION, settings, 3, progress=StopAt(*where), checkpoints=Checkpoints(tmp_path))
+    assert same(whole, train_gdbn(patches, VALIDATION, settings, 3, checkpoints=Checkpoints(tmp_path)))
 
 
 def test_a_run_that_is_done_is_read_back_and_not_trained_again(tmp_path):

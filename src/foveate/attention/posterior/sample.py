@@ -34,10 +34,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from foveate.attention.patch_conditionals import PatchConditionals
+from foveate.attention.patch_conditionals import Patches
 from foveate.attention.posterior import hmc, hmc_kernels
 from foveate.attention.posterior.summary import Posterior, summarise
-from foveate.attention.posterior.target import GazeTargets, collapsed, gaze_targets, normal_around
+from foveate.attention.posterior.target import GazeTargets, GlimpseDensity, gaze_targets, normal_around, of_glimpses
+from foveate.attention.precision_conditionals import PrecisionConditionals
 from foveate.attention.settings import PosteriorSettings
 from foveate.errors import BadInput
 from foveate.runtime.random import key, normals
@@ -69,7 +70,7 @@ def sample(
     index: Int64[np.ndarray, "gazes"],
     gazes: Float[Tensor, "gazes 4"],
     names: Sequence[str],
-    patch: PatchConditionals,
+    patch: Patches,
     settings: PosteriorSettings | None = None,
     seed: int = 0,
     tick: Callable[[int], None] = lambda done: None,
@@ -126,7 +127,7 @@ class _Sampler:
         self,
         index: np.ndarray,
         names: Sequence[str],
-        patch: PatchConditionals,
+        patch: Patches,
         settings: PosteriorSettings,
         seed: int,
         around: Tensor | None,
@@ -137,8 +138,8 @@ class _Sampler:
             return torch.tensor([key(seed, purpose, name, k) for name in names for k in range(settings.chains)])
 
         self.start_keys, self.gaze_keys, self.patch_keys = keys("start"), keys("gaze"), keys("patch")
-        share = 1.0 if settings.target == "paper" else 0.5
-        self.weight = patch.pixel_precision() * share / settings.temperature
+        self.share = 1.0 if settings.target == "paper" else 0.5
+        self.weight = patch.pixel_precision() * self.share / settings.temperature
 
     def start(self, pyramids: Pyramids, gazes: Tensor) -> _Chains:
         """Dispersed starts; v and h1 drawn from what each sees."""
@@ -189,28 +190,31 @@ class _Sampler:
         settings, patch = self.settings, self.patch
         first = sweep * settings.moves
         if settings.target == "collapsed":
-            return self._collapsed_moves(chains, first)
+            return self._moves(chains, first, patch.log_density)
         x = self._see(chains.targets, self.gazes(chains))
         # Sweep 0 of the stream made the first h1 (`start`).
-        visible = patch.sample_visible(self.patch_keys, sweep + 1, chains.mu, x)
+        visible = patch.sample_visible(self.patch_keys, sweep + 1, chains.mu, chains.hidden, x)
         hidden = patch.sample_hidden(self.patch_keys, sweep + 1, visible)
         mu = patch.visible_mean(hidden)
         centre = visible if settings.target == "paper" else mu
+        chains = replace(chains, visible=visible, hidden=hidden, mu=mu)
+        if isinstance(patch, PrecisionConditionals):  # pixels that are not independent have no compiled trajectories
+            return self._moves(chains, first, lambda x: patch.log_density_given(x, centre, hidden, self.share))
         targets = chains.targets.with_means(patch.to_pixels(centre))
         state = hmc_kernels.init(chains.state.position, targets)
         state, moves = hmc_kernels.transitions(
             self.gaze_keys, first, settings.moves, state, targets, chains.step_size, chains.scale,
             settings.n_leapfrog, JITTER,
         )  # fmt: skip
-        return replace(chains, state=state, targets=targets, visible=visible, hidden=hidden, mu=mu), moves.info
+        return replace(chains, state=state, targets=targets), moves.info
 
     def gazes(self, chains: _Chains) -> Tensor:
         """u of every chain."""
         return from_chart(chains.state.position, torch.from_numpy(chains.targets.length))
 
-    def _collapsed_moves(self, chains: _Chains, first: int) -> tuple[_Chains, hmc.HMCInfo]:
+    def _moves(self, chains: _Chains, first: int, of: GlimpseDensity) -> tuple[_Chains, hmc.HMCInfo]:
         settings = self.settings
-        density = collapsed(chains.targets, self.patch, settings.temperature)
+        density = of_glimpses(chains.targets, self.patch, of, settings.temperature)
         if self.around is not None:
             density = normal_around(density, self.middle, self.around)
         state, infos = hmc.init(chains.state.position, density), []
@@ -228,7 +232,7 @@ class _Sampler:
         x = self._see(chains.targets, self.gazes(chains))
         hidden = self.patch.sample_hidden(self.patch_keys, sweep + 1, x)
         mu = self.patch.visible_mean(hidden)
-        visible = self.patch.sample_visible(self.patch_keys, sweep + 1, mu, x)
+        visible = self.patch.sample_visible(self.patch_keys, sweep + 1, mu, hidden, x)
         return replace(chains, visible=visible, hidden=hidden, mu=mu)
 
     def _see(self, targets: GazeTargets, gazes: Tensor) -> Tensor:
@@ -236,15 +240,16 @@ class _Sampler:
         return self.patch.standardise(seen)
 
     def _fisher_scale(self, pyramids: Pyramids, gazes: Tensor) -> Tensor:
-        """1 / sqrt(sum_i w_i (dx_i/dq_d)^2): the spread of each coordinate on its own, as the likelihood has it."""
+        """1 / sqrt(information of dx/dq_d): the spread of each coordinate on its own, as the likelihood has it."""
         index = self.index[:: self.settings.chains]
         jacobian = glimpses_with_jacobian(pyramids, index, gazes, self.patch.size, 1.0, self.settings.pyramid)[1]
         by_a, by_b, by_x, by_y = jacobian.double().unbind(1)
         a, b = (part.view(-1, 1, 1, 1) for part in gazes[:, :2].unbind(1))
         length = torch.hypot(a, b)
         in_chart = (a * by_a + b * by_b, a * by_b - b * by_a, length * by_x, length * by_y)
-        information = np.stack([(self.weight * part.square()).flatten(1).numpy().sum(1) for part in in_chart], 1)
-        scale = torch.from_numpy(information).clamp(min=1e-12).rsqrt()
+        weight = self.share / self.settings.temperature
+        information = weight * torch.stack([self.patch.information(part) for part in in_chart], 1)
+        scale = information.clamp(min=1e-12).rsqrt()
         return torch.minimum(scale, _WIDEST).clamp(min=_NARROWEST)
 
     def _scale_from(self, visited: Tensor, before: Tensor) -> Tensor:

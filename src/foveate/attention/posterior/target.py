@@ -9,10 +9,12 @@ chart, da db dtx dty = s^2 L^2 dlog s dangle dq_2 dq_3. Given a patch its target
 
     log p(q) = -F(x(u(q))) / T + log p(u) + 2 log s
 
-with the free energy of the GRBM, whose gradient goes to u through the exact Jacobian of the glimpse (`collapsed`).
+with the free energy of the first layer, whose gradient goes to u through the exact Jacobian of the glimpse
+(`of_glimpses`).
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
@@ -21,7 +23,7 @@ from jaxtyping import Float
 from numba import njit, prange
 from torch import Tensor
 
-from foveate.attention.patch_conditionals import PatchConditionals
+from foveate.attention.patch_conditionals import Patches
 from foveate.attention.posterior.glimpse_density import to_lanes
 from foveate.attention.posterior.hmc import Box, LogDensityAndGradient
 from foveate.attention.posterior.prior import log_prior_reference, log_priors, prior_bounds, prior_rows
@@ -29,6 +31,9 @@ from foveate.attention.settings import GazePrior
 from foveate.scenes.gaze import from_chart
 from foveate.scenes.glimpse import glimpses_with_jacobian, plain_glimpses
 from foveate.scenes.pyramid import Pyramids
+
+GlimpseDensity = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Of standardised glimpses x [n, D]: log density [n], and its gradient in x."""
 
 
 class GazeTargets(NamedTuple):
@@ -127,13 +132,16 @@ def reference(targets: GazeTargets) -> LogDensityAndGradient:
     return logdensity_and_grad
 
 
-def collapsed(targets: GazeTargets, patch: PatchConditionals, temperature: float) -> LogDensityAndGradient:
-    """-F(x(u)) / T + log p(u) over chart coordinates, for `hmc.step`; priors and charts are those of `targets`."""
+def of_glimpses(
+    targets: GazeTargets, patch: Patches, density: GlimpseDensity, temperature: float
+) -> LogDensityAndGradient:
+    """A log density of glimpses x(u), divided by T, + log p(u) over chart coordinates, for `hmc.step`; priors and
+    charts are those of `targets`."""
     length = torch.from_numpy(targets.length)
 
     def logdensity_and_grad(position: Tensor) -> tuple[Tensor, Tensor]:
         u = from_chart(position, length)
-        value, by_u = glimpse_log_density(targets.pyramids, targets.index, u, patch, targets.pyramid)
+        value, by_u = glimpse_log_density(targets.pyramids, targets.index, u, patch, density, targets.pyramid)
         by_a, by_b, by_x, by_y = (by_u / temperature).unbind(1)
         a, b = u[:, 0], u[:, 1]
         gradient = torch.stack((a * by_a + b * by_b, a * by_b - b * by_a, length * by_x, length * by_y), 1)
@@ -144,11 +152,17 @@ def collapsed(targets: GazeTargets, patch: PatchConditionals, temperature: float
 
 
 def glimpse_log_density(
-    pyramids: Pyramids, index: np.ndarray, gazes: Float[Tensor, "n 4"], patch: PatchConditionals, pyramid: bool = True
+    pyramids: Pyramids,
+    index: np.ndarray,
+    gazes: Float[Tensor, "n 4"],
+    patch: Patches,
+    density: GlimpseDensity,
+    pyramid: bool = True,
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 4"]]:
-    """-F(x(u)) of each glimpse, nats, and its gradient in (a, b, tx, ty)."""
+    """A log density of each standardised glimpse (`patch.log_density`: -F(x(u))), nats, and its gradient in (a, b, tx,
+    ty)."""
     seen, jacobian = glimpses_with_jacobian(pyramids, index, gazes, patch.size, 1.0, pyramid)
-    value, by_x = patch.log_density(patch.standardise(seen))
+    value, by_x = density(patch.standardise(seen))
     by_pixel = by_x.view_as(seen) / patch.patch_std.view(3, 1, 1)
     return value.double(), pull_back(jacobian.flatten(2), by_pixel.flatten(1))
 

@@ -75,7 +75,7 @@ def bound_terms(
 
     def of_patch(index: int) -> Tensor:
         # In float64: with small sigma log-odds are sums of large numbers.
-        logits = recognition.hidden_input(patches[index].detach().to("cpu", torch.float64)[None])[0]
+        (logits,) = recognition.hidden_natural(patches[index].detach().to("cpu", torch.float64)[None])[0]
         v = patches[index].to(gdbn.grbm.W.device, torch.float32)
         return _patch_terms(gdbn, v, logits.to(v.device), index, samples, importance_samples, seed)
 

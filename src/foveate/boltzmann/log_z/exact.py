@@ -22,12 +22,14 @@ def enumerable(machine: Machine) -> bool:
 
 
 def log_z_exact(machine: Machine) -> float:
-    """log Z by summing over all states of the layer with fewer of them, the other one in closed form; float64, in nats.
+    """log Z in closed form, or by summing over all states of the layer with fewer of them, the other one in closed
+    form; float64, in nats.
 
     Raises:
-        BadInput: No layer has MOST_STATES states or fewer.
+        BadInput: There is no closed form, and no layer has MOST_STATES states or fewer.
     """
-    return float(torch.logsumexp(_log_masses(machine), 0))
+    closed = machine.log_z_closed()
+    return float(torch.logsumexp(_log_masses(machine), 0)) if closed is None else closed
 
 
 def exact_samples(machine: Machine, chains: range, seed: int) -> Float[Tensor, "n visible"]:

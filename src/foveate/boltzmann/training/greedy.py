@@ -5,7 +5,7 @@ and epoch: it then climbs E_q[log p*(h1)], its part of the variational bound.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,20 +15,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.boltzmann.bernoulli import BernoulliRBM
-from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.gaussian import GaussianBernoulliRBM
+from foveate.boltzmann.dbn import FirstLayer, GaussianDBN, PatchScale, first_layer_of
 from foveate.boltzmann.machine import Machine
+from foveate.boltzmann.training.bands import start_from_bands
 from foveate.boltzmann.training.contrastive import CDState, from_tensors, to_tensors
 from foveate.boltzmann.training.fit import Kind, fit, put
 from foveate.boltzmann.training.selection import Selection
 from foveate.boltzmann.training.settings import STANDARD, GDBNSettings, Plan
 from foveate.boltzmann.training.starts import start_from_combs, start_small
 from foveate.boltzmann.training.thermometers import start_from_prior
+from foveate.boltzmann.training.whitening import Layout
 from foveate.runtime.progress import Progress, Quiet, Tick
 from foveate.runtime.random import generator, key
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 
 Patches = Callable[[int], Float[Tensor, "rows visible"]]
+FOLDS = 5  # of the patches that a start by bands is made from
 LOOKS = 3  # epochs of the second layer whose held-out bound is estimated, beside the start; more tell little more
 
 
@@ -42,7 +44,8 @@ def train_gdbn(
     log: Callable[[dict[str, Any]], None] = lambda record: None,
     mean: Float[Tensor, "3"] | None = None,
     std: Float[Tensor, "3"] | None = None,
-    start: GaussianBernoulliRBM | None = None,
+    folds: Callable[[], Sequence[Float[Tensor, "rows visible"]]] | None = None,
+    layout: Layout | None = None,
 ) -> GaussianDBN:
     """Train a GDBN layer by layer; resumed from `checkpoints`, it ends with the same bits.
 
@@ -56,44 +59,43 @@ def train_gdbn(
         checkpoints: Keeps the state of each phase.
         log: Gets one record an epoch: phase, epoch, figures.
         mean, std: [3] by which the patches were standardised, kept in the model.
-        start: A first layer to start from, in place of what `settings.start` would make.
+        folds: Gives the patches that a start by bands is made from, those of an object all in one fold, on the CPU;
+            without it the rows of the first epoch are dealt out.
+        layout: How the numbers of a patch lie, and whether mirror images are as likely; None where they are no pixels.
 
     Raises:
         Diverged: A parameter is not finite or has exploded.
     """
     progress, checkpoints = progress or Quiet(), checkpoints or NoCheckpoints()
-    grbm = _first_layer(patches, validation, settings, seed, progress, checkpoints, log, start)
+
+    def dealt() -> Sequence[Tensor]:
+        return [patches(0)[fold::FOLDS].cpu() for fold in range(FOLDS)]
+
+    start = partial(_start, patches, folds or dealt, layout, settings, seed, progress)
+    layer = _Layer("grbm", settings.first, key(seed, "grbm"), settings.first.rule.log_sigma_floor, settings.save_every)
+    grbm = layer.train(start, first_layer_of, patches, validation, progress, checkpoints, log)
     rbm = _second_layer(grbm, patches, validation, settings, seed, progress, checkpoints, log)
-    model = GaussianDBN(grbm.n_visible, grbm.n_hidden, rbm.n_hidden).to(validation.device)
-    model.grbm.load_state_dict(grbm.state_dict())
-    model.rbm.load_state_dict(rbm.state_dict())
-    for name, value in (("mean", mean), ("std", std)):
-        if value is not None:
-            getattr(model.patch, name).copy_(value)
-    return model
+    return GaussianDBN.of(grbm, rbm, PatchScale(mean, std)).to(validation.device)
 
 
-def _first_layer(patches, validation, settings, seed, progress, checkpoints, log, given) -> GaussianBernoulliRBM:
-    def start() -> GaussianBernoulliRBM:
-        if given is not None:
-            return given
-        with progress.phase("first layer's start", total=settings.start_epochs + 1) as tick:
-            data = _gather(patches, settings.start_epochs, tick).cpu()
-            if settings.start == "small":
-                return start_small(data, settings.n_hidden1, seed)
-            return start_from_combs(data, settings.n_hidden1, seed, settings.first.rule.log_sigma_floor)
-
-    blank = partial(GaussianBernoulliRBM, validation.shape[1], settings.n_hidden1)
-    floor = settings.first.rule.log_sigma_floor
-    layer = _Layer("grbm", settings.first, key(seed, "grbm"), floor, settings.save_every)
-    return layer.train(start, blank, patches, validation, progress, checkpoints, log)
+def _start(patches, folds, layout, settings, seed, progress) -> FirstLayer:
+    with progress.phase("first layer's start", total=settings.start_epochs + 1) as tick:
+        if settings.start == "bands":
+            return start_from_bands(folds(), settings.n_hidden1, settings.bands, settings.gates, layout)
+        data = _gather(patches, settings.start_epochs, tick).cpu()
+        if settings.start == "small":
+            return start_small(data, settings.n_hidden1, seed)
+        return start_from_combs(data, settings.n_hidden1, seed, settings.first.rule.log_sigma_floor)
 
 
 def _second_layer(grbm, patches, validation, settings, seed, progress, checkpoints, log) -> BernoulliRBM:
     def hidden(epoch: int) -> Tensor:
         return grbm.sample_hidden(patches(epoch), generator(seed, "h1", epoch))
 
-    blank = partial(BernoulliRBM, grbm.n_hidden, settings.n_hidden2)
+    def of(tensors: Mapping[str, Tensor]) -> BernoulliRBM:
+        rbm = BernoulliRBM(grbm.n_hidden, settings.n_hidden2)
+        rbm.load_state_dict(dict(tensors))
+        return rbm
 
     def start() -> BernoulliRBM:
         with progress.phase("second layer's start", total=settings.start_epochs + 1) as tick:
@@ -104,7 +106,7 @@ def _second_layer(grbm, patches, validation, settings, seed, progress, checkpoin
     held_out = grbm.sample_hidden(validation, generator(seed, "h1", "validation"))
     looks = LOOKS, settings.look_temperatures
     layer = _Layer("rbm", settings.second, key(seed, "rbm"), -float("inf"), settings.save_every, *looks)
-    return layer.train(start, blank, hidden, held_out, progress, checkpoints, log)
+    return layer.train(start, of, hidden, held_out, progress, checkpoints, log)
 
 
 def _gather(rows: Patches, epochs: int, tick: Tick) -> Tensor:
@@ -128,19 +130,21 @@ class _Layer:
     look_temperatures: int = 1
 
     def train(
-        self, start: Callable[[], Kind], blank: Callable[[], Kind], rows, validation, progress, checkpoints, log
-    ) -> Kind:
+        self, start: Callable[[], Kind], of: Callable[[Mapping[str, Tensor]], Kind], rows, validation, progress,
+        checkpoints, log,
+    ) -> Kind:  # fmt: skip
+        """The machine that `start` makes, trained; or as the checkpoints have it, which `of` its tensors makes anew."""
         device, kept = validation.device, checkpoints.load(self.phase)
         if kept and checkpoints.done(self.phase):
-            return _from_state_dict(blank().to(device), kept[0])
-        machine, resume = (blank() if kept else start()).to(device), None
+            return of(kept[0]).to(device)
+        machine, resume = (of(_parameters(kept[0])) if kept else start()).to(device), None
         if kept:
             there = {name: tensor.to(device) for name, tensor in kept[0].items()}
             resume = from_tensors(machine, there, kept[1]), kept[1]["epochs"]
         looks = self.looks, self.look_temperatures
         selection = Selection(validation, self.plan.epochs, *looks, self.seed, kept, progress)
         sample = rows(0)[: max(len(validation), 256)]
-        steps, now = self.plan.epochs * self.plan.steps(len(rows(0))), blank().to(device)
+        steps, now = self.plan.epochs * self.plan.steps(len(rows(0))), machine.like()
         if not kept:
             found = selection.look(machine, 0)
             log({"phase": self.phase, "epoch": 0, **health(machine, sample, validation, self.floor), **found})
@@ -163,9 +167,9 @@ class _Layer:
         return machine
 
 
-def _from_state_dict(machine: Kind, tensors: dict[str, Tensor]) -> Kind:
-    machine.load_state_dict(tensors)
-    return machine
+def _parameters(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a machine has of the checkpoint of a training that is under way."""
+    return {name.removeprefix("parameters."): value for name, value in kept.items() if name.startswith("parameters.")}
 
 
 def health(

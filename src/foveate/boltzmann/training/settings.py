@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from foveate.storage.config import AtLeast0, AtLeast1, BelowOne, NotNegative, Share, Unlisted, settings
 
 Method = Literal["cd", "pcd", "fast_pcd"]
@@ -72,9 +74,12 @@ SECOND = Plan(Rule(rate=1e-2, fast_rate=1e-2, average=0.99), "fast_pcd", epochs=
 class GDBNSettings:
     """How a GDBN is trained; the defaults are the preset "standard"."""
 
-    n_hidden1: AtLeast1 = 2000  # binary units of the first layer
-    n_hidden2: AtLeast1 = 2000  # of the second; a start by combs needs nearly as many as the first has
-    start: Literal["combs", "small"] = "combs"  # first layer: "combs" along principal directions, or "small" weights
+    # First layer: "bands" of whitened pixels with precision units, or, plain, "combs" or "small" weights.
+    start: Literal["bands", "combs", "small"] = "bands"
+    n_hidden1: AtLeast1 = 500  # binary units of the first layer that move means
+    n_hidden2: AtLeast1 = 500  # of the second; a start by combs needs nearly as many as the first has
+    bands: Annotated[AtLeast1, Unlisted] = 4  # of whitened directions that share a scale
+    gates: Annotated[int, Field(ge=1, le=12), Unlisted] = 7  # precision units of each band
     start_epochs: AtLeast1 = 16  # epochs' patches that make the start: directions, combs, levels
     first: Plan = FIRST
     second: Plan = SECOND
@@ -83,4 +88,5 @@ class GDBNSettings:
 
 
 STANDARD = GDBNSettings()
-QUICK = GDBNSettings(n_hidden1=500, n_hidden2=500, second=replace(SECOND, epochs=20), start_epochs=4)
+PLAIN = GDBNSettings("combs", 2000, 2000)
+QUICK = GDBNSettings(n_hidden1=200, n_hidden2=200, second=replace(SECOND, epochs=20), start_epochs=4)

@@ -17,34 +17,41 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from foveate.boltzmann.bernoulli import BernoulliRBM
-from foveate.boltzmann.gaussian import GaussianBernoulliRBM
+from foveate.boltzmann.dbn import FirstLayer
+from foveate.boltzmann.precision import PrecisionRBM
 from foveate.runtime.random import generator
 
 ORDER = 6.0
 """a: neighbours change places with probability e^-6, which costs a few nats in 2,000 units and still mixes."""
 
 
-def thermometers(grbm: GaussianBernoulliRBM, similarity: float = 0.7) -> list[slice]:
-    """Runs of two or more hidden units, neighbours by index, whose weights share a direction, thresholds rising.
+def thermometers(first: FirstLayer, similarity: float = 0.7) -> list[slice]:
+    """Runs of two or more hidden units, neighbours by index, that share a direction, thresholds rising.
+
+    Mean units share one where their weights do; the precision units of a band do.
 
     Args:
-        grbm: The first layer.
+        first: The first layer.
         similarity: Least cosine of neighbours' weights, in units of sigma.
     """
-    W = grbm.W / grbm.sigma[:, None]
+    W = first.W / first.log_sigma.exp()[:, None]
     W = W / W.norm(dim=0).clamp(min=1e-12)
-    together = ((W[:, 1:] * W[:, :-1]).sum(0) > similarity) & (grbm.c[1:] < grbm.c[:-1])
-    runs, first = [], 0
-    for unit in range(1, grbm.n_hidden + 1):
-        if unit == grbm.n_hidden or not together[unit - 1]:
-            if unit - first > 1:
-                runs.append(slice(first, unit))
-            first = unit
+    together = ((W[:, 1:] * W[:, :-1]).sum(0) > similarity) & (first.c[1:] < first.c[:-1])
+    if isinstance(first, PrecisionRBM):
+        (bands, each), none = first.precisions.shape, torch.zeros(1, dtype=torch.bool)
+        within = torch.ones(each - 1, dtype=torch.bool)
+        together = torch.cat([together.cpu(), *(torch.cat([none, within]) for _ in range(bands))])
+    runs, start = [], 0
+    for unit in range(1, first.n_hidden + 1):
+        if unit == first.n_hidden or not together[unit - 1]:
+            if unit - start > 1:
+                runs.append(slice(start, unit))
+            start = unit
     return runs
 
 
 def start_from_prior(
-    grbm: GaussianBernoulliRBM, hidden: Float[Tensor, "batch hidden1"], n_hidden: int, seed: int, order: float = ORDER
+    grbm: FirstLayer, hidden: Float[Tensor, "batch hidden1"], n_hidden: int, seed: int, order: float = ORDER
 ) -> BernoulliRBM:
     """A second layer that keeps the first one's thermometers in order; its other units are independent.
 

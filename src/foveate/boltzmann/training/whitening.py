@@ -1,34 +1,67 @@
-"""A whitened space of patches, where a GRBM starts as the full-covariance Gaussian and can only add.
+"""A whitened space of patches, from a covariance that has been told what is likely of pictures and tried on others.
 
-A GRBM describes the visible units as independent given the hidden ones, and pays for every correlation with hidden
-units. In the coordinates
+In the coordinates
 
     x_i = u_i . (v - m) / sqrt(l_i),    log p(v) = log p(x) + log |det dx/dv| = log p(x) - 1/2 sum_i log l_i,
 
-with l_i, u_i eigenvalues and eigenvectors of a covariance shrunk as by Ledoit & Wolf (2004), a GRBM without weights
-(b = 0, sigma = 1) is that Gaussian. What is left for hidden units are the shapes of the coordinates' densities, whose
-tails are heavier than a Gaussian's, and their dependence: both of higher order.
+with u_i the eigenvectors of a covariance C, a standard normal x is the Gaussian of that covariance. With about as many
+photographs as dimensions, C is what decides about it (`Moments.whitening`):
 
-Coordinates are fitted on patches that the covariance has not seen (`held_out`), since on its own patches a covariance
-of many dimensions makes small coordinates look narrower than they are.
+- where mirror images are as likely as patches, C is the mean of itself and its mirror image;
+- its eigenvectors are those of (1 - a) C + a T, T its stationary part: of each two channels, the average over all pairs
+  of places that lie the same way from each other (of data that are no pictures, a = 0);
+- l_i is the variance that the i-th eigenvector of other photographs has: photographs are dealt into folds, and each
+  fold is measured along the eigenvectors of the rest. (On its own patches a covariance of many dimensions makes large
+  variances larger and small ones smaller than they are: Stein 1956; by folds, Abadir, Distaso, Zikes 2014.)
+
+a is the one that gives other photographs the highest density.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from foveate.boltzmann.gaussian import GaussianBernoulliRBM
-from foveate.boltzmann.training.combs import Comb, fit_comb, quantiles
 from foveate.errors import BadInput
-from foveate.runtime.random import generator
 
-COUNTS = (1, 2, 3)  # units of a coordinate's comb
-NARROWER = (0.95, 0.85, 0.75, 0.6, 0.45)  # sigma of a comb's teeth beside the coordinate's deviation
-POINTS = 512  # quantiles that stand for a coordinate's data
-LEAST = 0.002  # nats that a hidden unit must be worth
+SHARES = (0.03, 0.1, 0.2, 0.4)
+"""a of the module's formula, of which the best is taken."""
+
+_SMALLEST = 1e-9
+"""Of variances, beside their mean: what never varies buys no infinite likelihood."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the numbers of a patch lie, channel first, and whether its mirror image is as likely."""
+
+    channels: int
+    height: int
+    width: int
+    mirror: bool = False
+
+    @property
+    def mirrored(self) -> np.ndarray:
+        """[D] the place of each number in the mirror image."""
+        numbers = np.arange(self.channels * self.height * self.width)
+        return numbers.reshape(self.channels, self.height, self.width)[:, :, ::-1].ravel()
+
+    def stationary(self, covariance: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
+        """The average over all pairs of places that lie the same way from each other, for each two channels."""
+        rows, columns = (np.subtract.outer(np.arange(n), np.arange(n)) + n - 1 for n in (self.height, self.width))
+        lag = (rows[:, None, :, None] * (2 * self.width - 1) + columns[None, :, None, :]).reshape(-1)
+        pairs, places = np.bincount(lag), self.height * self.width
+        out = np.empty_like(covariance)
+        for a in range(0, len(covariance), places):
+            for b in range(0, len(covariance), places):
+                here = slice(a, a + places), slice(b, b + places)
+                out[here] = (np.bincount(lag, covariance[here].ravel()) / pairs)[lag].reshape(places, places)
+        return out
 
 
 class Whitening(NamedTuple):
@@ -37,124 +70,94 @@ class Whitening(NamedTuple):
     Attributes:
         mean: m.
         matrix: [D, D], row i is u_i / sqrt(l_i), the largest l_i first.
-        log_det: log |det dx/dv|, nats to be added to a log density of x.
+        variances: [D] l.
     """
 
     mean: Float[Tensor, " visible"]
     matrix: Float[Tensor, "visible visible"]
-    log_det: float
+    variances: Float[Tensor, " visible"]
+
+    @property
+    def log_det(self) -> float:
+        """log |det dx/dv|, nats to be added to a log density of x."""
+        return -0.5 * float(self.variances.log().sum())
 
     def __call__(self, v: Float[Tensor, "rows visible"]) -> Float[Tensor, "rows visible"]:
         """x of v."""
         return (v - self.mean) @ self.matrix.T
 
-    def inverse(self, x: Float[Tensor, "rows visible"]) -> Float[Tensor, "rows visible"]:
-        """v of x."""
-        return torch.linalg.solve(self.matrix.double(), x.double().T).T.to(x.dtype) + self.mean
 
+class Moments:
+    """First and second moments of patches, fold by fold, and the whitenings that follow.
 
-def fit_whitening(v: Float[Tensor, "rows visible"]) -> Whitening:
-    """From the mean and Ledoit-Wolf covariance of patches (scikit-learn's).
+    Args:
+        folds: Patches [N, D] of each fold; all that shows one object is in one fold, which no other is like.
+        layout: How pixels lie; None where the data are no pictures.
 
     Raises:
-        BadInput: scikit-learn isn't there, or there are fewer than two patches.
+        BadInput: Fewer than two folds.
     """
-    try:
-        from sklearn.covariance import LedoitWolf
-    except ImportError as error:
-        raise BadInput("whitening needs scikit-learn (pip install 'foveate[demo]')") from error
-    if len(v) < 2:
-        raise BadInput(f"patches of shape {list(v.shape)}: whitening needs at least two")
-    found = LedoitWolf().fit(v.double().cpu().numpy())
-    values, vectors = np.linalg.eigh(found.covariance_)
-    values, vectors = np.maximum(values[::-1], 1e-12), vectors[:, ::-1]
-    matrix = torch.from_numpy(np.ascontiguousarray((vectors / np.sqrt(values)).T))
-    return Whitening(torch.from_numpy(found.location_).float(), matrix.float(), float(-0.5 * np.log(values).sum()))
 
+    def __init__(self, folds: Sequence[Float[Tensor, "rows visible"]], layout: Layout | None = None):
+        if len(folds) < 2 or not all(len(fold) for fold in folds):
+            raise BadInput(f"folds of {[len(fold) for fold in folds]} patches: whitening needs two or more, none empty")
+        self.layout = layout
+        self._count = [len(fold) for fold in folds]
+        self._sums = [fold.double().sum(0).numpy() for fold in folds]
+        self._squares = [(fold.T @ fold).double().numpy() for fold in folds]
 
-def held_out(
-    v: Float[Tensor, "rows visible"], group: Int[Tensor, " rows"], folds: int = 5
-) -> Float[Tensor, "rows visible"]:
-    """Coordinates of every patch by a whitening of patches of other groups; i-th largest stands for i-th largest.
+    def whitening(self, fold: int | None = None) -> Whitening:
+        """That of all patches, or of all but a fold's; both have the same variances, those of the folds held out, and
+        axes that point the same way."""
+        mean, vectors = self._axes(self.share, fold)
+        along = np.einsum("ij,ij->j", vectors, self._axes(self.share, None)[1])
+        vectors = np.where(along < 0, -vectors, vectors)
+        matrix = torch.from_numpy((vectors / np.sqrt(self._variances)).T.copy()).float()
+        return Whitening(torch.from_numpy(mean).float(), matrix, torch.from_numpy(self._variances))
 
-    Args:
-        v: Patches.
-        group: What each shows: patches of one object stay together.
-        folds: Parts.
-    """
-    x = torch.empty_like(v)
-    for fold in range(folds):
-        mine = group % folds == fold
-        if mine.any():
-            x[mine] = fit_whitening(v[~mine])(v[mine])
-    return x
+    @cached_property
+    def share(self) -> float:
+        """a of the module's formula, by the first fold."""
+        if self.layout is None:
+            return 0.0
+        return min(SHARES, key=lambda share: float(np.log(self._floored(self._along(share, 0))).sum()))
 
+    @cached_property
+    def _variances(self) -> Float[np.ndarray, " D"]:
+        folds = range(len(self._count))
+        share = np.array(self._count) / sum(self._count)
+        return self._floored(np.sum([share[fold] * self._along(self.share, fold) for fold in folds], 0))
 
-def start_from_marginals(x: Float[Tensor, "rows visible"], n_hidden: int, seed: int) -> GaussianBernoulliRBM:
-    """A GRBM of independent visible units, each with the density of its coordinate, by combs along the axes.
+    def _floored(self, variances: np.ndarray) -> np.ndarray:
+        return np.maximum(variances, max(_SMALLEST * float(variances.mean()), np.finfo(float).tiny))
 
-    Hidden units go where they are worth most nats; those to spare get small random weights.
+    def _along(self, share: float, fold: int) -> Float[np.ndarray, " D"]:
+        """A fold's variances along the axes of the rest."""
+        mean, vectors = self._axes(share, fold)
+        own = self._covariance([fold], mean).astype(np.float32)
+        return np.einsum("ij,ij->j", vectors, own @ vectors, dtype=np.float64)
 
-    Args:
-        x: Uncorrelated coordinates, as `held_out` gives them.
-        n_hidden: Hidden units.
-        seed: Of the random weights.
-    """
-    data = x.double().cpu().numpy()
-    mean, deviation = data.mean(0), np.maximum(data.std(0), 1e-6)
-    points = quantiles((data - mean) / deviation, POINTS)
-    found = [_fits(points[:, i]) for i in range(data.shape[1])]
-    gain = np.array([[nats for nats, _, _ in row] for row in found]).reshape(len(found), len(COUNTS) + 1)
-    chosen = share_out(gain, n_hidden)
-    machine = GaussianBernoulliRBM(data.shape[1], n_hidden)
-    noise = torch.randn(machine.W.shape, generator=generator(seed, "weights"))
-    machine.W.data.copy_(noise * (0.1 / data.shape[1] ** 0.5))
-    machine.c.data.fill_(-1.0)
-    first = 0
-    for i, choice in enumerate(chosen):
-        _, narrow, comb = found[i][choice]
-        sigma = deviation[i] * narrow
-        machine.log_sigma.data[i] = float(np.log(sigma))
-        teeth = comb.teeth + mean[i] / sigma  # from the middle of the coordinate to its zero
-        moved = Comb(teeth, comb.log_weights, comb.nats)
-        machine.b.data[i] = float(sigma * teeth[0])
-        mine = slice(first, first + len(moved.weights))
-        machine.W.data[:, mine] = 0
-        machine.W.data[i, mine] = torch.from_numpy(sigma * moved.weights).float()
-        machine.c.data[mine] = torch.from_numpy(moved.biases).float()
-        first = mine.stop
-    return machine
+    def _axes(self, share: float, without: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """The mean of all folds but one, and the eigenvectors, largest eigenvalue first."""
+        known = self.__dict__.setdefault("_known", {})
+        if (share, without) not in known:
+            rest = [fold for fold in range(len(self._count)) if fold != without]
+            mean = np.sum([self._sums[fold] for fold in rest], 0) / sum(self._count[fold] for fold in rest)
+            if self.layout is not None and self.layout.mirror:
+                mean = 0.5 * (mean + mean[self.layout.mirrored])
+            covariance = self._covariance(rest, mean)
+            if self.layout is not None:
+                covariance = (1 - share) * covariance + share * self.layout.stationary(covariance)
+            scaled = torch.from_numpy(covariance / max(float(np.trace(covariance)), np.finfo(float).tiny)).float()
+            known[share, without] = mean, torch.linalg.eigh(scaled).eigenvectors.flip(1).numpy()
+        return known[share, without]
 
-
-def _fits(points: Float[np.ndarray, " points"]) -> list[tuple[float, float, Comb]]:
-    """The best comb of each size for a coordinate of unit variance: (nats over the Gaussian, its sigma, the comb).
-
-    The first has no units and is the Gaussian itself.
-    """
-    single = Comb(np.zeros(1), np.zeros(1), 0.0)
-    gaussian = -0.5 * np.log(2 * np.pi) - 0.5
-    out = [(0.0, 1.0, single)]
-    for count in COUNTS:
-        tried = []
-        for narrow in NARROWER:
-            comb = fit_comb(points / narrow, count)
-            tried.append((comb.nats - float(np.log(narrow)) - gaussian, narrow, comb))
-        out.append(max(tried, key=lambda fit: fit[0]))
-    return out
-
-
-def share_out(gain: Float[np.ndarray, "coordinates choices"], units: int) -> Int[np.ndarray, " coordinates"]:
-    """How many units each coordinate gets: sum_i gain[i, n_i] - price sum_i n_i is largest, at the lowest price that
-    keeps sum_i n_i within `units` and is at least `LEAST`."""
-    number = np.arange(gain.shape[1])
-
-    def at(price: float) -> np.ndarray:
-        return np.argmax(gain - price * number, axis=1)
-
-    low, high = LEAST, max(LEAST, float(gain.max())) + 1e-9
-    if at(low).sum() <= units:
-        return at(low)
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if at(middle).sum() > units else (low, middle)
-    return at(high)
+    def _covariance(self, folds: Sequence[int], mean: np.ndarray) -> np.ndarray:
+        """The second moment of some folds about `mean`."""
+        count = sum(self._count[fold] for fold in folds)
+        total, squares = (sum(of[fold] for fold in folds) / count for of in (self._sums, self._squares))
+        found = squares - np.outer(total, mean) - np.outer(mean, total) + np.outer(mean, mean)
+        if self.layout is not None and self.layout.mirror:
+            mirrored = self.layout.mirrored
+            found = 0.5 * (found + found[np.ix_(mirrored, mirrored)])
+        return found
