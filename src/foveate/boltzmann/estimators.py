@@ -66,19 +66,10 @@ class RBMEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     @no_type_check  # scikit-learn's own checks pass anything, and want it kept
     def __init__(
-        self,
-        n_components: int = 256,
-        *,
-        method: str = "pcd",
-        learning_rate: float = 0.1,
-        batch_size: int = 20,
-        n_iter: int = 50,
-        chains: int = 100,
-        average: float = 0.99,
-        temperatures: int = 2000,
-        device: str = "cpu",
+        self, n_components: int = 256, *, method: str = "pcd", learning_rate: float = 0.1, batch_size: int = 20,
+        n_iter: int = 50, chains: int = 100, average: float = 0.99, temperatures: int = 2000, device: str = "cpu",
         random_state: Any = None,
-    ):
+    ):  # fmt: skip
         self.n_components = n_components
         self.method = method
         self.learning_rate = learning_rate
@@ -229,20 +220,10 @@ class BernoulliRBMEstimator(RBMEstimator):
 
     @no_type_check
     def __init__(
-        self,
-        n_components: int = 256,
-        *,
-        method: str = "pcd",
-        learning_rate: float = 0.2,
-        batch_size: int = 20,
-        n_iter: int = 50,
-        chains: int = 100,
-        average: float = 0.99,
-        temperatures: int = 2000,
-        device: str = "cpu",
-        random_state: Any = None,
-        binarize: float | None = None,
-    ):
+        self, n_components: int = 256, *, method: str = "pcd", learning_rate: float = 0.2, batch_size: int = 20,
+        n_iter: int = 50, chains: int = 100, average: float = 0.99, temperatures: int = 2000, device: str = "cpu",
+        random_state: Any = None, binarize: float | None = None,
+    ):  # fmt: skip
         super().__init__(
             n_components, method=method, learning_rate=learning_rate, batch_size=batch_size, n_iter=n_iter,
             chains=chains, average=average, temperatures=temperatures, device=device, random_state=random_state,

@@ -46,10 +46,7 @@ BOUND: dict[str, dict[str, Any]] = {
 
 
 def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dict[str, Any]:
-    """Makes, trains, learns, evaluates, and writes OUT/report.html; what is there already is not done again.
-
-    Returns:
-        The figures of the table, and seconds.
+    """Makes, trains, learns, evaluates, writes OUT/report.html, and returns the figures; what is done is not repeated.
 
     Raises:
         BadInput: OUT was started with another preset or seed.

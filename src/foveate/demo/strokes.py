@@ -47,15 +47,9 @@ def draw(
     u: Float[np.ndarray, "4"],
     colour: Float[np.ndarray, "3"],
 ) -> None:
-    """Draws a digit into a picture, in place; what lies outside is cut off.
+    """Draws a digit into a picture, in place, through the gaze u of its window; what lies outside is cut off.
 
     The outline is averaged down to the picture's pixels before it is turned, so that small digits do not alias.
-
-    Args:
-        picture: In [0, 1].
-        ink: The cells, in [0, 1].
-        u: The gaze of the digit's window.
-        colour: In [0, 1].
     """
     height, width = picture.shape[:2]
     half = FRAME * (8 + 2 * _PAD) / 8  # of the padded outline, in the canonical window

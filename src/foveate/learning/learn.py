@@ -71,12 +71,12 @@ def learn(
     progress: Progress,
     replay: Scenes | None = None,
 ) -> tuple[Models, Gallery, list[Round]]:
-    """Learns from scenes whose annotations, if any, are not looked at; writes the models into `run`.
+    """Learns from scenes whose annotations, if any, are not looked at; writes the models into a claimed run.
 
     Args:
-        source: The models to start from; new ones are trained where they are.
+        source: The models to start from; new ones are trained on their device.
         scenes: Images that hold the object, most of them.
-        run: A claimed run.
+        run: The run.
         settings: How.
         progress: Shows how far it is, and may stop it.
         replay: Annotated scenes to mix in.

@@ -30,11 +30,6 @@ class LearningScenes(NamedTuple):
 
         New and old scenes are held out apart, and as long as enough of them teach, the same in each round: what trained
         a network in one round, or the models that learning began with, calibrates and checks nothing in another.
-
-        Args:
-            u: The gaze found in each new scene.
-            teaches: The new scenes that teach.
-            settings: Say which scenes are held out.
         """
         chosen = torch.tensor(teaches, dtype=torch.int64)
         gallery, images = self.new._replace(objects=Objects(chosen, u[chosen])), list(teaches)

@@ -56,11 +56,7 @@ class EventFile:
     """A folder's event file, which holds the records of a run's metrics.jsonl; it may go on growing with them.
 
     A figure's tag is `phase/figure`, its step the record's epoch, step or round. What an earlier `EventFile` wrote into
-    the folder is replaced.
-
-    Args:
-        run: A RUN folder.
-        folder: Where the event file is made; `tensorboard --logdir` is given this folder, or one above it.
+    the folder is replaced. `tensorboard --logdir` is given the folder, or one above it.
 
     Raises:
         BadInput: TensorBoard isn't installed.

@@ -24,20 +24,17 @@ def resolve(name: str) -> "torch.device":
     return torch.device(name)
 
 
-def captured(step: Callable[[], None], warm_ups: int = 1) -> "torch.cuda.CUDAGraph":
-    """A step that changes tensors of a GPU in place, as a CUDA graph.
+def captured(step: Callable[[], None]) -> "torch.cuda.CUDAGraph":
+    """A step that changes tensors of a GPU in place, as a CUDA graph; it copies nothing to or from the host.
 
-    Args:
-        step: It may copy nothing to or from the host, and look at no value.
-        warm_ups: How often it is taken before: libraries set themselves up at first calls, which can't be captured.
+    It is taken once before: libraries set themselves up at first calls, which can't be captured.
     """
     import torch
 
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        for _ in range(warm_ups):
-            step()
+        step()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):

@@ -126,12 +126,7 @@ def name_of(path: str) -> str:
 
 
 def listed(settings: Any, under: str = "") -> dict[str, Any]:
-    """Every setting by its name.
-
-    Args:
-        settings: A dataclass, whose fields may be dataclasses.
-        under: Where it lies within larger ones: "attend." for `AttendSettings`.
-    """
+    """Every setting by its name; `under` is where they lie within larger ones: "attend." for `AttendSettings`."""
     return {name_of(under + path): value for path, value, is_listed in _leaves(settings) if is_listed}
 
 
@@ -146,11 +141,8 @@ def to_table(settings: Any) -> dict[str, Any]:
 def recorded(command: str, scenes: str | os.PathLike, settings: Any, **more: Any) -> dict[str, Any]:
     """The table of config.toml: with it as `--config`, the same command does the same again.
 
-    Args:
-        command: Its name.
-        scenes: The folder; kept as an absolute path, so that it is found from wherever the run is used.
-        settings: All of them.
-        more: What else the command's work depends on, and what it found.
+    The folder of scenes is kept as an absolute path, so that it is found from wherever the run is used; `more` is what
+    else the command's work depends on, and what it found.
     """
     made = {"format": FORMAT, "command": command, "version": __version__, "scenes": os.path.abspath(scenes)}
     return without_none({**made, **more, "settings": to_table(settings)})

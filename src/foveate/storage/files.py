@@ -125,9 +125,7 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 def append_line(handle: IO, value: Any) -> None:
     """Write one whole JSON line and push it out of this process, so that a kill tears at most the last line.
 
-    Args:
-        handle: A file open for writing or appending, text or binary, buffered or not.
-        value: Anything that `strict` takes.
+    The file may be text or binary, buffered or not.
 
     Raises:
         CannotWrite: No room left, or the file is gone. A closed pipe stays a BrokenPipeError.
@@ -181,10 +179,7 @@ def read_lines(path: str | os.PathLike) -> list[Any]:
 def save_tensors(path: str | os.PathLike, tensors: Mapping[str, "Tensor"], metadata: Mapping | None = None) -> None:
     """Write tensors as safetensors, atomically; the same content gives the same bytes.
 
-    Args:
-        path: The file.
-        tensors: By name; any shape, any type that safetensors has. They may share memory and live on any device.
-        metadata: Anything that JSON has; `load_metadata` gives it back.
+    Tensors may share memory and live on any device; the metadata is anything that JSON has.
     """
     from safetensors.torch import save
 
@@ -213,11 +208,7 @@ def load_tensors(path: str | os.PathLike) -> dict[str, "Tensor"]:
 
 
 def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
-    """The metadata that `save_tensors` was given; empty where another program wrote the file.
-
-    Raises:
-        BadInput: As `load_tensors`.
-    """
+    """The metadata that `save_tensors` was given, empty of another program's file; raises as `load_tensors` does."""
     from safetensors import SafetensorError, safe_open
 
     _refuse_unreadable(path)

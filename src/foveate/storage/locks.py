@@ -14,14 +14,10 @@ _RENAME_EXCHANGE = 2
 
 
 def hold(handle: IO, of: Path) -> None:
-    """Keep an open file for this process alone, until it is closed or the process ends.
-
-    Args:
-        handle: Open for writing.
-        of: What is kept by it, for the message.
+    """Keep a file that is open for writing for this process alone, until it is closed or the process ends.
 
     Raises:
-        BadInput: Another process holds it.
+        BadInput: Another process uses `of`, the place that is kept by the file.
     """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

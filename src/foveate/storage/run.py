@@ -116,12 +116,8 @@ class Run:
     def open(cls, path: str | os.PathLike, needs: tuple[str, ...] = MODELS) -> "Run":
         """A run to read.
 
-        Args:
-            path: The folder.
-            needs: Files that must be there.
-
         Raises:
-            BadInput: It isn't there, or not whole.
+            BadInput: The folder isn't there, or one of the files that it `needs`.
         """
         folder = Path(path)
         if not folder.is_dir():
@@ -194,15 +190,9 @@ class Run:
     def complete(
         self, work: Callable[["Run"], Made], story: Callable[[Path, Made], Any], page: Callable[[Path], Any]
     ) -> Made:
-        """The rest of the life of a run that has begun: its work, what is kept for the page, and the page.
+        """Takes a run that has begun to its end, and returns what `work` does, which makes the models and saves them.
 
-        Args:
-            work: Makes the models and keeps them in the run.
-            story: Saves what the page shows of what `work` returned, in the folder that it is given.
-            page: Makes the page of the whole run.
-
-        Returns:
-            What `work` returned.
+        `story` saves what the page shows of that, in the folder that it is given; `page` makes the page.
         """
         made = work(self)
         self.story.mkdir(exist_ok=True)

@@ -35,15 +35,7 @@ Figures = dict[str, float | int | list[float]]
 def train_evidence(
     models: Models, data: TrainingData, run: Run, settings: TrainSettings, progress: Progress
 ) -> Evidence:
-    """Evidence, calibration and temper; kept in the run, and taken from it where they are there.
-
-    Args:
-        models: Patch model and networks.
-        data: The scenes.
-        run: Where the evidence is kept.
-        settings: How.
-        progress: Shows how far it is, and may stop it.
-    """
+    """Evidence, calibration and temper; kept in the run, and taken from it where they are there."""
     if not run.checkpoints.done("evidence"):
         with data.gallery.pyramids.store.scratch():  # mosaics and clutter are made for this alone
             evidence, figures = _unranked(models, data, settings, progress)

@@ -84,9 +84,7 @@ class Shown(NamedTuple):
 def gather(shown: Iterable[Shown], store: Store | None = None) -> Gallery:
     """A gallery of scenes, taken one by one, so that no more than one lies outside the pyramids' store.
 
-    Args:
-        shown: The scenes; `angle_period` (see `Objects`) is known of all or of none.
-        store: Where the pixels are put; one of its own by default.
+    `angle_period` (see `Objects`) is known of all or of none.
     """
     kept: list[Shown] = []
 
@@ -203,13 +201,8 @@ def take(gallery: Gallery, images: Sequence[int]) -> Gallery:
 def hold_out(groups: Sequence[str], share: float, seed: int) -> tuple[list[int], list[int]]:
     """Numbers of the scenes that train, and of those that validate and calibrate: by a hash of each group's name.
 
-    Whole groups are held out, until they hold the share; one that would make it half as much again is passed over. At
-    least one scene is on either side when there are two.
-
-    Args:
-        groups: Of each scene; its own name where it stands alone.
-        share: Of the scenes, to be held out.
-        seed: Of the hash.
+    Whole groups (a scene that stands alone is one, by its own name) are held out, until they hold the share; one that
+    would make it half as much again is passed over. At least one scene is on either side when there are two.
     """
     members: dict[str, list[int]] = {}
     for number, name in enumerate(groups):

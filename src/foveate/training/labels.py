@@ -56,14 +56,7 @@ def label_each(
     objects: Float[Tensor, "pairs 4"],
     ignore: Sequence[Float[Tensor, "_ 4"]],
 ) -> Int[Tensor, "n"]:
-    """`label` of gazes each in an image of its own.
-
-    Args:
-        gazes: The gazes.
-        of: Number of a gaze, once for every object in its image.
-        objects: That object.
-        ignore: Ignored regions of each gaze's image.
-    """
+    """`label` of gazes each in an image of its own: `objects` are those in the image of gaze number `of`."""
     overlap = gaze.iou_of_pairs(gaze.to_boxes(gazes)[of], gaze.to_boxes(objects))
     best = torch.zeros(len(gazes), dtype=overlap.dtype).scatter_reduce_(0, of, overlap, "amax")
     alike = gaze.angle_difference(gaze.angle(gazes)[of], gaze.angle(objects)).abs() <= ANGLE

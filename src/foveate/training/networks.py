@@ -125,7 +125,7 @@ def train_network(
     memory: Memory | None = None,
     validate: Callable[[Network], dict[str, Any]] | None = None,
 ) -> Network:
-    """Trains a network; goes on from a checkpoint where there is one.
+    """Trains a network, and returns the averaged one; goes on from a checkpoint where there is one.
 
     Args:
         net: The network with the weights that it begins with, on the device where it is trained; changed in place.
@@ -135,9 +135,6 @@ def train_network(
         books: Where its course is kept.
         memory: Tensors that `draw` and `loss` carry from step to step, by replacing what lies under a name.
         validate: Averaged network -> figures to log, a few times in all.
-
-    Returns:
-        The averaged network.
 
     Raises:
         NotFinite: The loss or the weights are no finite numbers.
@@ -165,11 +162,7 @@ def train_network(
 
 
 def finite(net: Network, title: str) -> Network:
-    """The network, if all of its weights are finite numbers.
-
-    Raises:
-        NotFinite: They aren't.
-    """
+    """The network, if all of its weights are finite numbers; else raises `NotFinite`."""
     if not all(torch.isfinite(value).all() for value in net.parameters()):
         raise NotFinite(f"{title}: the weights are no longer finite: the learning rate is too high")
     return net

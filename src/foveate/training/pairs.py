@@ -81,9 +81,9 @@ def draw_pairs(
         settings: How pairs are drawn.
         fed_back: Where predictions of the step before led; None for the first.
         count: Pairs in the minibatch.
-        seed: The run's seed.
-        step: The training step.
-        device: Where `canonical` computes; contexts are sampled on the CPU, and changed and mirrored there.
+        seed: Of the run.
+        step: Number of the step.
+        device: Where `canonical` computes, and contexts are changed and mirrored; they are sampled on the CPU.
     """
     rng = generator(seed, "pairs", step)
     which = torch.randint(len(objects.image), (count,), generator=rng)

@@ -36,14 +36,8 @@ def jittered_patches(
 ) -> Float[Tensor, "n 3 24 24"]:
     """Patches of one epoch, in random order: `copies` of each object through jittered gazes.
 
-    Args:
-        pyramids: The scenes.
-        objects: Where the objects are.
-        settings: How patches are varied.
-        seed: Of the jitter and the order.
-        epoch: Which one; every epoch has its own.
-        unsure: Standard deviations of each gaze's (log s, angle, x / s, y / s) where it was inferred; 0 where it is
-            known, which all are by default.
+    `unsure` are the standard deviations of each gaze's (log s, angle, x / s, y / s) where it was inferred; 0 where it
+    is known, which all are by default.
     """
     rng = generator(seed, "patches", epoch)
     count = settings.copies * len(objects.image)

@@ -53,7 +53,7 @@ def train_shiftnet(
     start: ShiftNet | None = None,
     device: str | torch.device = "cpu",
 ) -> ShiftNet:
-    """Trains a network from scratch, or from `start`; goes on from a checkpoint where there is one.
+    """Trains a network from scratch, or from `start`, and returns the averaged one; goes on from a checkpoint.
 
     Args:
         pyramids: The scenes.
@@ -61,15 +61,10 @@ def train_shiftnet(
         canonical: Glimpse in [0, 1] -> v as inference computes it.
         settings: How; `pairs.closer` says which of the two networks it is.
         seed: Of the weights and of the pairs.
-        progress: Shows how far it is, and may stop it.
-        checkpoints: Where the state is kept.
-        log: Takes one record every `report_every` steps.
+        progress, checkpoints, log: As in `networks.Books`.
         validate: Averaged network -> figures to log, a few times in all.
         start: A network whose weights training starts from.
         device: Where the network is trained, and `canonical` gives v. Contexts are drawn on the CPU.
-
-    Returns:
-        The averaged network.
     """
     memory = {"object": torch.zeros(0, dtype=torch.int64), "gaze": torch.zeros(0, 4, dtype=torch.float64)}
 

@@ -41,14 +41,9 @@ MOST_PATCHES = 40_000
 def train(
     scenes: Scenes, run: Run, settings: TrainSettings, progress: Progress, device: str | torch.device = "cpu"
 ) -> tuple[Models, TrainingData]:
-    """Trains the models of a RUN and writes them; goes on where an earlier process stopped.
+    """Trains the models of a claimed run and writes them; goes on where an earlier process stopped.
 
-    Args:
-        scenes: Annotated scenes.
-        run: A claimed run.
-        settings: How.
-        progress: Shows how far it is, and may stop it.
-        device: Where the models are trained; images are sampled on the CPU.
+    The models are trained on `device`; images are sampled on the CPU.
 
     Raises:
         BadInput: Too few scenes hold an object or can be read.

@@ -38,19 +38,10 @@ def clutter(
     progress: Progress | None = None,
     store: Store | None = None,
 ) -> Gallery:
-    """Pictures without an object, the four kinds in turn.
+    """`count` pictures without an object, the four kinds in turn, in colours and spectra of some of a gallery's scenes.
 
-    Args:
-        gallery: Scenes whose colours and spectra are used.
-        images: Numbers of those to use.
-        count: Pictures to make.
-        seed: Of everything random; picture k depends on the seed, k and the scenes alone.
-        settings: How.
-        progress: Shows how far it is, and may stop it; nothing is shown without.
-        store: Where their pixels are put; one of its own by default.
-
-    Returns:
-        The pictures as a gallery of their own, in which nothing is annotated and nothing ignored.
+    Picture k depends on the seed, k and the scenes alone. Nothing is annotated in them and nothing ignored; their
+    pixels are put into `store`, or into one of their own.
     """
     how = settings or ClutterSettings()
 

@@ -33,20 +33,10 @@ def mosaics(
     progress: Progress | None = None,
     store: Store | None = None,
 ) -> Gallery:
-    """Mosaics of some of a gallery's scenes.
+    """`count` mosaics of some of a gallery's scenes; mosaic k depends on the seed, k and the scenes alone.
 
-    Args:
-        gallery: The scenes.
-        images: Numbers of those to use.
-        count: Mosaics to make.
-        seed: Of everything random; mosaic k depends on the seed, k and the scenes alone.
-        settings: How.
-        progress: Shows how far it is, and may stop it; nothing is shown without.
-        store: Where their pixels are put; one of its own by default.
-
-    Returns:
-        The mosaics as a gallery of their own. Objects that a cell's edge cuts are ignored regions, as are those that
-        were ignored.
+    Objects that a cell's edge cuts are ignored regions, as are those that were ignored. The pixels are put into
+    `store`, or into one of their own.
     """
 
     def made() -> Iterator[Shown]:

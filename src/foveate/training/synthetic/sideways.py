@@ -43,18 +43,9 @@ def sideways(
     progress: Progress,
     store: Store | None = None,
 ) -> Gallery:
-    """Copies of some scenes, turned about one of their objects each.
+    """Copies of some of a gallery's scenes, turned about one of their objects each; those without one are passed over.
 
-    Args:
-        gallery: The scenes.
-        images: Numbers of those to choose from; scenes without an object are passed over.
-        settings: How many, and how far.
-        seed: A scene's copy depends on the seed and its name alone.
-        progress: Shows how far it is, and may stop it.
-        store: Where their pixels are put; one of its own by default.
-
-    Returns:
-        The copies as a gallery of their own.
+    A scene's copy depends on the seed and its name alone. The pixels are put into `store`, or into one of their own.
     """
 
     def turned() -> Iterator[Shown]:
