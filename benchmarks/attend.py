@@ -40,7 +40,7 @@ PARTS = {
     "canonical": "v for the networks",
     "weigh": "posterior: importance sampling",
     "sample": "posterior: Hamiltonian Monte Carlo",
-    "merge": "merging",
+    "non_maximum_suppression": "non-maximum suppression",
     "glance": "periphery",
     "look_again": "second looks of the periphery",
     "read_image": "reading",

@@ -33,7 +33,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.patch_conditionals import PatchConditionals
+from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import coordinates
 from foveate.attention.settings import GazePrior, PosteriorSettings

@@ -26,8 +26,8 @@ import torch
 from figures import Claim, Contender, Figures, parser, peer, peers, timed
 from torch.nn.functional import grid_sample, interpolate, softplus
 
-from foveate.attention.patch_conditionals import PatchConditionals
 from foveate.attention.posterior import hmc, hmc_kernels
+from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.posterior.hmc import Keyed
 from foveate.attention.posterior.target import collapsed, gaze_targets, normal_around
 from foveate.attention.settings import POSTERIOR

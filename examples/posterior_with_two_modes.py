@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from foveate.attention.patch_conditionals import PatchConditionals
+from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.posterior.sample import sample
 from foveate.attention.settings import GazePrior, PosteriorSettings
 from foveate.demo.digits import handwriting

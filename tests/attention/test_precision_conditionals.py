@@ -5,8 +5,8 @@ import math
 import numpy as np
 import torch
 
+from foveate.attention.posterior.precision_conditionals import PrecisionConditionals
 from foveate.attention.posterior.sample import sample
-from foveate.attention.precision_conditionals import PrecisionConditionals
 from foveate.attention.settings import PosteriorSettings
 from foveate.boltzmann.draws import Generated
 from foveate.boltzmann.precision import PrecisionRBM

@@ -16,19 +16,10 @@ from foveate.runtime.progress import Progress, Quiet
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 from foveate.storage.checkpoints import Checkpoints
-from foveate.training import periphery
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
-from foveate.training.periphery import (
-    draw_batch,
-    mine,
-    period_of,
-    sources_of,
-    train_periphery,
-    turned,
-    turned_objects,
-)
-from foveate.training.periphery_loss import (
+from foveate.training.periphery import train as periphery
+from foveate.training.periphery.loss import (
     NEAR,
     TURN,
     cell_centres,
@@ -38,8 +29,17 @@ from foveate.training.periphery_loss import (
     quality_of,
     targets,
 )
-from foveate.training.periphery_patches import make_patches
-from foveate.training.periphery_views import BLOCKS, LARGE, SIDE, Plan, Source
+from foveate.training.periphery.patches import make_patches
+from foveate.training.periphery.train import (
+    draw_batch,
+    mine,
+    period_of,
+    sources_of,
+    train_periphery,
+    turned,
+    turned_objects,
+)
+from foveate.training.periphery.views import BLOCKS, LARGE, SIDE, Plan, Source
 from foveate.training.settings import PeripherySettings, SidewaysSettings, TrainSettings
 
 CELLS = SIDE // STRIDE

@@ -3,7 +3,7 @@
     pyramid -> starts -> follow -> measure -> non-maximum suppression -> refine
 
 Gazes set out (`starts`) and are led by the networks until they rest (`shiftnet.follow`). What is measured there becomes
-a score and a probability (`evidence`); of the gazes at one object the most probable stays (`merge`). Its posterior, by
+a score and a probability (`evidence`); of the gazes at one object the most probable stays (`nms`). Its posterior, by
 importance sampling or by Hamiltonian Monte Carlo, makes the last adjustment and says how sure it is (`posterior`).
 
 Every image is worked on alone, with random numbers keyed on the seed and on its content (or on a name, where the caller
@@ -21,8 +21,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from foveate.attention.found import Found
-from foveate.attention.merge import merge
 from foveate.attention.models import Models
+from foveate.attention.nms import non_maximum_suppression
 from foveate.attention.posterior.refine import Resting, refine
 from foveate.attention.proposals import Answers, look_again, support
 from foveate.attention.settings import AttendSettings
@@ -121,7 +121,7 @@ def rank(models: Models, candidates: Candidates, settings: AttendSettings) -> Se
     trails, evidence = candidates.trails, models.trained_evidence
     scores = evidence.score(candidates.measured)
     probabilities = evidence.probability(scores)
-    order = merge(trails[-1], scores)
+    order = non_maximum_suppression(trails[-1], scores)
     order = order[probabilities[order] >= settings.min_probability][: settings.max_gazes]
     founds = [Found.at_rest(trails[:, k].numpy().copy(), float(scores[k]), float(probabilities[k])) for k in order]
     return Seen(founds, trails[-1].clone(), scores)

@@ -35,7 +35,7 @@ class Calibration:
     Attributes:
         location: Median of the scores it was fitted on, nats.
         scale: Their interquartile range (the standard deviation where that is 0, 1 where that is 0 too), nats.
-        slope: Logit per `scale`; 0 says that the score tells nothing.
+        slope: Logit per `scale`; 0 means that the score is uninformative.
         intercept: Logit at `location`.
         positives: How many objects it was fitted on.
         negatives: How many gazes without an object it was fitted on.

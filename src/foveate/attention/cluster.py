@@ -167,7 +167,7 @@ def _answers(address: str | None) -> None:
 
 
 def _quiet(ray: Any) -> None:
-    """No bars and no tales of plans: progress is told by who reads the lines."""
+    """No progress bars and no execution plans: whoever reads the lines reports progress."""
     import logging
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -183,6 +183,6 @@ def attention_of(run: str, device: str) -> Attention:
 
 
 def names_of(batch: Batch) -> list[tuple[str, str]]:
-    """(name, path) of each row, as plain text: keys of random numbers tell NumPy's own kind of text from it."""
+    """(name, path) of each row, as plain text: keys of random numbers differ for NumPy's own kind of text."""
     names, paths = ([str(os.fsdecode(word)) for word in batch[column]] for column in ("image", "path"))
     return list(zip(names, paths, strict=True))

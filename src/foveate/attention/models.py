@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from foveate.attention.evidence import Evidence
-from foveate.attention.patch_conditionals import PatchConditionals, Patches
 from foveate.attention.periphery import FoldedPeriphery, Periphery
-from foveate.attention.precision_conditionals import PrecisionConditionals
+from foveate.attention.posterior.conditionals import PatchConditionals, Patches
+from foveate.attention.posterior.precision_conditionals import PrecisionConditionals
 from foveate.attention.settings import CLOSER
 from foveate.attention.shiftnet import Canonical, ShiftNet, canonical_image
 from foveate.boltzmann.dbn import GaussianDBN

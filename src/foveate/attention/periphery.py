@@ -99,7 +99,7 @@ class Periphery(nn.Module):
 
     @property
     def harmonic(self) -> int:
-        """k: the outputs tell the cosine and sine of k times the angle."""
+        """k: the outputs are the cosine and sine of k times the angle."""
         return HARMONICS[self.period]
 
     def reset(self, generator: torch.Generator) -> None:
@@ -174,7 +174,7 @@ class Periphery(nn.Module):
 
 
 class FoldedPeriphery(NamedTuple):
-    """The network's convolutions, and the harmonic of the angle that it tells."""
+    """The network's convolutions, and the harmonic of the angle that it predicts."""
 
     layers: tuple[Folded, ...]
     harmonic: int

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from foveate.attention.merge import merge
+from foveate.attention.nms import non_maximum_suppression
 from foveate.attention.periphery import REACH, STRIDE, UNIT, FoldedPeriphery, standard
 from foveate.attention.settings import SearchSettings
 from foveate.scenes import gaze
@@ -76,7 +76,7 @@ def glance(network: FoldedPeriphery, pyramids: Pyramids, image: int = 0) -> Answ
 
 def propose(answers: Answers, settings: SearchSettings) -> Answers:
     """Of answers that overlap each other the most probable; those that are probable enough, and a few in any case."""
-    kept = merge(*answers, iou=OVERLAP, inside=2.0, most=settings.most)
+    kept = non_maximum_suppression(*answers, iou=OVERLAP, inside=2.0, most=settings.most)
     gazes, logit = answers.gazes[kept], answers.logit[kept]
     count = max(int((logit >= logit_of(settings.floor)).sum()), min(A_FEW, len(logit)))
     return Answers(gazes[:count], logit[:count])
@@ -194,7 +194,7 @@ def centre(cell: Tensor) -> Tensor:
 def decode(
     outputs: Float[Tensor, "6 n"], x: Float[Tensor, "n"], y: Float[Tensor, "n"], harmonic: int
 ) -> Float[Tensor, "n 4"]:
-    """The gazes that outputs tell of cells centred at (x, y), in the same pixels."""
+    """The gazes that outputs stand for, of cells centred at (x, y), in the same pixels."""
     _, dx, dy, log_s, cosine, sine = outputs.double()
     angle = torch.atan2(sine, cosine) / harmonic if harmonic else torch.zeros_like(dx)
     return gaze.from_scale_angle(UNIT * torch.exp(log_s.clamp(-4, 4)), angle, x + UNIT * dx, y + UNIT * dy)

@@ -3,7 +3,7 @@
 The picture is attended whole, reduced to the size of a tile, and in tiles at full resolution; where these two would
 leave out sizes in between, also at levels between. Neighbouring tiles share a quarter of their side, so that whatever
 is no larger than that is whole in one of them. A gaze whose square is cut by a tile's edge is left to the neighbour, or
-to a level at which it is whole. Gazes of all levels are then merged by the rule of `merge`.
+to a level at which it is whole. Gazes of all levels are then thinned out by `non_maximum_suppression`.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from foveate.attention.found import Found
-from foveate.attention.merge import merge
+from foveate.attention.nms import non_maximum_suppression
 
 SHARED = 4  # neighbours share one part in four of a tile's side
 
@@ -82,7 +82,7 @@ def together(founds: Sequence[Found], most: int) -> list[Found]:
     """One gaze an object, best first, from what tiles and levels found; gazes are in pixels of the picture."""
     if not founds:
         return []
-    kept = merge(np.stack([found.u for found in founds]), np.array([found.score for found in founds]))
+    kept = non_maximum_suppression(np.stack([found.u for found in founds]), np.array([found.score for found in founds]))
     return [founds[k] for k in kept[:most]]
 
 

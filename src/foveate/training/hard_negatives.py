@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.attend import lead
-from foveate.attention.merge import merge
 from foveate.attention.models import Models
+from foveate.attention.nms import non_maximum_suppression
 from foveate.attention.proposals import FLOOR
 from foveate.attention.settings import AttendSettings
 from foveate.runtime.progress import Progress
@@ -35,7 +35,7 @@ def hard_negatives(
     def ends(image: int) -> Float[Tensor, "n 4"]:
         last = lead(models, gallery.pyramids.only(image), many)[0][-1]
         last = last[label(last, gallery.of(image), gallery.ignore[image]) == ELSEWHERE]
-        return last[merge(last, torch.zeros(len(last)), iou=DISTINCT, inside=2.0)]
+        return last[non_maximum_suppression(last, torch.zeros(len(last)), iou=DISTINCT, inside=2.0)]
 
     with progress.phase("hard negatives", len(images)) as tick:
         for done, each in enumerate(map_images(ends, images)):

@@ -11,8 +11,8 @@ from torch import Tensor
 from foveate.attention.attend import search
 from foveate.attention.calibration import Calibration, Logistic, fit_calibration, fit_logistic
 from foveate.attention.evidence import MEASURED, Evidence, below_which_usual, capped
-from foveate.attention.merge import merge
 from foveate.attention.models import Models
+from foveate.attention.nms import non_maximum_suppression
 from foveate.attention.settings import AttendSettings
 from foveate.runtime.progress import Progress
 from foveate.runtime.workers import map_images
@@ -94,7 +94,7 @@ def calibrate(
     scores, answers = [], []
     for each in both:
         score = ranking.logit(each.measured)
-        kept = merge(each.gazes, score)
+        kept = non_maximum_suppression(each.gazes, score)
         kept = kept[each.answer[kept] != UNCLEAR]
         scores.append(score[kept])
         answers.append(each.answer[kept])

@@ -30,7 +30,7 @@ from foveate.training.evidence import train_evidence
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
 from foveate.training.patches import aligned_patches, jittered_patches
-from foveate.training.periphery import train_periphery
+from foveate.training.periphery.train import train_periphery
 from foveate.training.settings import ShiftNetSettings, TrainSettings
 from foveate.training.shiftnet import Validate, train_shiftnet
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from foveate.attention.patch_conditionals import PatchConditionals
+from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.posterior.importance import POINTS, TRUSTED, Normal, Weighed, law_of_error, smooth, weigh
 from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import circular_std, mean_gaze

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 from foveate.attention.found import NOT_MOVING
-from foveate.attention.patch_conditionals import PatchConditionals
+from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.posterior.products import product
 from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import Posterior

@@ -34,11 +34,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from foveate.attention.patch_conditionals import Patches
 from foveate.attention.posterior import hmc, hmc_kernels
+from foveate.attention.posterior.conditionals import Patches
+from foveate.attention.posterior.precision_conditionals import PrecisionConditionals
 from foveate.attention.posterior.summary import Posterior, summarise
 from foveate.attention.posterior.target import GazeTargets, GlimpseDensity, gaze_targets, normal_around, of_glimpses
-from foveate.attention.precision_conditionals import PrecisionConditionals
 from foveate.attention.settings import PosteriorSettings
 from foveate.errors import BadInput
 from foveate.runtime.random import key, normals

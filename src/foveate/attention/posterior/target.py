@@ -23,7 +23,7 @@ from jaxtyping import Float
 from numba import njit, prange
 from torch import Tensor
 
-from foveate.attention.patch_conditionals import Patches
+from foveate.attention.posterior.conditionals import Patches
 from foveate.attention.posterior.glimpse_density import to_lanes
 from foveate.attention.posterior.hmc import Box, LogDensityAndGradient
 from foveate.attention.posterior.prior import log_prior_reference, log_priors, prior_bounds, prior_rows

@@ -2,7 +2,7 @@
 
 Several ensembles of replicas run along a `Path`, one replica a level; neighbours exchange states. The bottom level is
 the path's base, which is drawn afresh at every sweep, so a state that comes up from there is new. Ensembles that start
-in different places and end up telling different stories show that the samples can't be trusted.
+in different places and end up with different statistics show that the samples can't be trusted.
 """
 
 from collections.abc import Callable

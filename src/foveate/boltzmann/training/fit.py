@@ -121,7 +121,7 @@ def train_rbm(
         seed: Key of all randomness.
         rule: The step's settings; the machine's `usual_rule` without it. Its log_sigma_floor is in units of the data's
             standard deviation, the root mean square over all columns.
-        processes: Who learns together, as `parallel.join` tells; this one alone by default.
+        processes: Who learns together, as `parallel.join` gives them; this one alone by default.
         plan: Further fields of `Plan`.
 
     Raises:

@@ -31,7 +31,7 @@ from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 
 Patches = Callable[[int], Float[Tensor, "rows visible"]]
 FOLDS = 5  # of the patches that a start by bands is made from
-LOOKS = 3  # epochs of the second layer whose held-out bound is estimated, beside the start; more tell little more
+LOOKS = 3  # epochs of the second layer whose held-out bound is estimated, beside the start; more add little
 
 
 def train_gdbn(

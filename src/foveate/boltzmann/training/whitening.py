@@ -1,4 +1,4 @@
-"""A whitened space of patches, from a covariance that has been told what is likely of pictures and tried on others.
+"""A whitened space of patches, from a covariance with a prior of what is likely of pictures, tried on others.
 
 In the coordinates
 

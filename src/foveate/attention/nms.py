@@ -19,7 +19,7 @@ from torch import Tensor
 from foveate.scenes import gaze
 
 
-def merge(
+def non_maximum_suppression(
     gazes: Real[ndarray, "n 4"] | Real[Tensor, "n 4"],
     scores: Real[ndarray, " n"] | Real[Tensor, " n"],
     iou: float = 0.3,
@@ -31,8 +31,8 @@ def merge(
     Args:
         gazes: (a, b, tx, ty) in pixels.
         scores: Confidence, any scale; a score that is not a number comes last.
-        iou: Overlap of upright squares from which two gazes are one object; above 1 merges none by overlap.
-        inside: Share of the smaller square inside the larger from which they are one object; above 1 merges none.
+        iou: Overlap of upright squares from which two gazes are one object; above 1 suppresses none by overlap.
+        inside: Share of the smaller square inside the larger from which they are one object; above 1 suppresses none.
         most: How many gazes to keep; those that come after are not looked at. All by default.
     """
     gazes, scores = (np.asarray(values, dtype=np.float64) for values in (gazes, scores))

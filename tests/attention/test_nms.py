@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveate.attention.merge import merge
+from foveate.attention.nms import non_maximum_suppression
 
 
 def crowd(n, seed=0, span=300.0):
@@ -42,7 +42,7 @@ def test_merging_agrees_with_the_rule_applied_pair_by_pair(seed, n, ties):
     gazes = crowd(n, seed)
     scores = np.random.default_rng(seed).normal(size=n)
     scores = np.round(scores) if ties else scores
-    assert merge(gazes, scores, 0.35, 0.8).tolist() == by_hand(gazes, scores, 0.35, 0.8)
+    assert non_maximum_suppression(gazes, scores, 0.35, 0.8).tolist() == by_hand(gazes, scores, 0.35, 0.8)
 
 
 @settings(max_examples=50, deadline=None)
@@ -51,46 +51,46 @@ def test_the_order_of_the_input_changes_nothing_even_with_tied_scores(seed):
     gazes = crowd(80, seed)
     rng = np.random.default_rng(seed)
     scores, order = rng.integers(0, 4, 80).astype(float), rng.permutation(80)
-    one, other = merge(gazes, scores), merge(gazes[order], scores[order])
+    one, other = non_maximum_suppression(gazes, scores), non_maximum_suppression(gazes[order], scores[order])
     assert (gazes[one] == gazes[order][other]).all()
 
 
 def test_the_same_place_at_another_angle_is_the_same_object():
     gazes = np.array([[20.0, 0.0, 50.0, 50.0], [-20.0, 0.0, 52.0, 50.0], [0.0, 20.0, 50.0, 51.0]])
-    merged = merge(gazes, np.array([1.0, 3.0, 2.0]))
+    merged = non_maximum_suppression(gazes, np.array([1.0, 3.0, 2.0]))
     assert merged.tolist() == [1]
 
 
 def test_a_forehead_taken_for_a_face_upside_down_is_the_same_object_and_a_cheek_beside_it_is_not():
     face, forehead, neighbour = [40.0, 0.0, 100.0, 100.0], [-40.0, 0.0, 100.0, 62.0], [40.0, 0.0, 148.0, 100.0]
-    merged = merge(np.array([face, forehead, neighbour]), np.array([3.0, 2.0, 1.0]))
+    merged = non_maximum_suppression(np.array([face, forehead, neighbour]), np.array([3.0, 2.0, 1.0]))
     assert merged.tolist() == [0, 2]
 
 
 def test_a_gaze_inside_another_is_a_duplicate_whichever_scores_more():
     face, eye, neighbour = [40.0, 0.0, 100.0, 100.0], [8.0, 0.0, 85.0, 90.0], [40.0, 0.0, 190.0, 100.0]
     gazes = np.array([face, eye, neighbour])
-    assert sorted(merge(gazes, np.array([3.0, 2.0, 1.0]))) == [0, 2]
-    assert sorted(merge(gazes, np.array([2.0, 3.0, 1.0]))) == [1, 2]
-    assert sorted(merge(gazes, np.array([2.0, 3.0, 1.0]), inside=1.1)) == [0, 1, 2]
+    assert sorted(non_maximum_suppression(gazes, np.array([3.0, 2.0, 1.0]))) == [0, 2]
+    assert sorted(non_maximum_suppression(gazes, np.array([2.0, 3.0, 1.0]))) == [1, 2]
+    assert sorted(non_maximum_suppression(gazes, np.array([2.0, 3.0, 1.0]), inside=1.1)) == [0, 1, 2]
 
 
 def test_a_score_that_is_not_a_number_comes_last_and_no_gazes_give_none():
     gazes = np.array([[20.0, 0.0, 50.0, 50.0], [20.0, 0.0, 51.0, 50.0]])
-    assert merge(gazes, np.array([np.nan, -1e9])).tolist() == [1]
-    assert len(merge(np.zeros((0, 4)), np.zeros(0))) == 0
+    assert non_maximum_suppression(gazes, np.array([np.nan, -1e9])).tolist() == [1]
+    assert len(non_maximum_suppression(np.zeros((0, 4)), np.zeros(0))) == 0
 
 
 def test_two_thousand_gazes_take_a_fraction_of_a_second():
     gazes, scores = crowd(2000, 5, span=2000.0), np.random.default_rng(5).normal(size=2000)
-    merge(gazes[:2], scores[:2])
+    non_maximum_suppression(gazes[:2], scores[:2])
     start = time.process_time()
-    merge(gazes, scores)
+    non_maximum_suppression(gazes, scores)
     assert time.process_time() - start < 1.0
 
 
 def test_no_more_are_kept_than_asked_for():
     gazes, scores = crowd(80, seed=3), np.random.default_rng(3).normal(size=80)
-    every = merge(gazes, scores)
+    every = non_maximum_suppression(gazes, scores)
     for most in (0, 1, 5, 1000):
-        np.testing.assert_array_equal(merge(gazes, scores, most=most), every[:most])
+        np.testing.assert_array_equal(non_maximum_suppression(gazes, scores, most=most), every[:most])

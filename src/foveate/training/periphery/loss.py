@@ -1,4 +1,4 @@
-"""What the periphery is told of a patch: which cells answer for an object, and how wrong their answers are.
+"""The targets of the periphery in a patch: which cells answer for an object, and how wrong their answers are.
 
 An object of half-side s (pixels) between `LEAST` and `MOST` is answered for by the cells whose centre lies within
 `NEAR` s of its own, and by the nearest cell in any case; a cell that could answer for several takes the nearest, in
@@ -38,7 +38,7 @@ HUBER = 0.1  # error from which the loss is linear
 
 
 class Targets(NamedTuple):
-    """What the cells of patches are told.
+    """The targets of the cells of patches.
 
     Attributes:
         owner: For each cell, which of its patch's objects it answers for; -1 for none.

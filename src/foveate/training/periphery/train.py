@@ -2,7 +2,7 @@
 
 A pool of patches is made, used for its share of the steps, and makes room for the next, so memory stays that of one.
 Before a pool is made, the network as it is then looks at the scenes. What it takes for an object where none is
-annotated is one that nobody annotated, if it looks more like one than many that are: no patch tells the network
+annotated is one that nobody annotated, if it looks more like one than many that are: no patch teaches the network
 otherwise. The rest are hard negatives, and shown often (`mine`). What a step sees depends on the seed, its number, the
 scenes, and these.
 """
@@ -29,9 +29,9 @@ from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 from foveate.training.gallery import Gallery
 from foveate.training.labels import ELSEWHERE, OBJECT, Objects, label
 from foveate.training.networks import Books, Memory, Recipe, train_network
-from foveate.training.periphery_loss import periphery_loss, targets
-from foveate.training.periphery_patches import Patches, make_patches
-from foveate.training.periphery_views import SIDE, Source
+from foveate.training.periphery.loss import periphery_loss, targets
+from foveate.training.periphery.patches import Patches, make_patches
+from foveate.training.periphery.views import SIDE, Source
 from foveate.training.settings import PeripherySettings, TrainSettings
 from foveate.training.synthetic.clutter import clutter
 from foveate.training.synthetic.sideways import sideways
@@ -42,7 +42,7 @@ WITHOUT_COLOUR = 0.15  # share of patches
 GAIN, TINT, BIAS = 0.25, 0.08, 0.1  # standard deviations of log contrast, of each channel's, and of brightness
 MINED = SearchSettings(most=20, floor=0.05)  # what is looked at of each scene
 DOUBTED = 0.3  # share of the objects that look less like one than what is one that nobody annotated
-FEWEST = 10  # objects of which that share is told
+FEWEST = 10  # objects of which that share is stated
 MODERATE = 40.0  # half-side of objects at which side views are made, pixels
 
 
@@ -128,7 +128,7 @@ def _recipe(settings: PeripherySettings) -> Recipe:
 
 
 def period_of(objects: Objects) -> int:
-    """The period of the angle that a network for these objects tells: the longest of theirs, degrees."""
+    """The period of the angle that a network for these objects predicts: the longest of theirs, degrees."""
     return int(objects.periods().max()) if len(objects.image) else 360
 
 

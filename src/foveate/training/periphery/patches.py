@@ -1,4 +1,4 @@
-"""Patches that the periphery learns from: plans of what is seen in them (`periphery_views`), sampled.
+"""Patches that the periphery learns from: plans of what is seen in them (`views`), sampled.
 
 Patches are bytes and made in pools, a few thousand at a time: some sharper than others, noisy, compressed at times, as
 pictures are. Light, colour and mirroring are varied anew whenever one is used.
@@ -19,7 +19,7 @@ from torch import Tensor
 from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import numpy_generator
 from foveate.scenes.glimpse import glimpses
-from foveate.training.periphery_views import BLOCKS, SIDE, Plan, Source
+from foveate.training.periphery.views import BLOCKS, SIDE, Plan, Source
 
 MOST_OBJECTS = 16  # of a patch
 COMPRESSED = 0.3  # share of patches

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from foveate.attention.patch_conditionals import Patches, rows
+from foveate.attention.posterior.conditionals import Patches, rows
 from foveate.attention.posterior.products import product, sample_bernoulli, sample_normal
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.precision import PrecisionRBM
