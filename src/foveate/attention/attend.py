@@ -45,17 +45,11 @@ class Candidates(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What attention makes of one image.
+    """What attention makes of one image."""
 
-    Attributes:
-        founds: The objects, most probable first.
-        places: Where gazes came to rest, several perhaps at one object.
-        scores: Log-odds of an object at each place.
-    """
-
-    founds: list[Found]
-    places: Float[Tensor, "n 4"]
-    scores: Float[np.ndarray, "n"]
+    founds: list[Found]  # the objects, most probable first
+    places: Float[Tensor, "n 4"]  # where gazes came to rest, several perhaps at one object
+    scores: Float[np.ndarray, "n"]  # log-odds of an object at each place
 
 
 def attend(

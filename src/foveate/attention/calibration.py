@@ -31,24 +31,15 @@ class Calibration:
     """A non-decreasing map from a score in nats to P(object | score).
 
     P = sigmoid(intercept + slope * (score - location) / scale), slope >= 0.
-
-    Attributes:
-        location: Median of the scores it was fitted on, nats.
-        scale: Their interquartile range (the standard deviation where that is 0, 1 where that is 0 too), nats.
-        slope: Logit per `scale`; 0 means that the score is uninformative.
-        intercept: Logit at `location`.
-        positives: How many objects it was fitted on.
-        negatives: How many gazes without an object it was fitted on.
-        note: Why the fit is a fallback, empty where it is none.
     """
 
-    location: float
-    scale: float
-    slope: float
-    intercept: float
-    positives: int = 0
-    negatives: int = 0
-    note: str = ""
+    location: float  # median of the scores it was fitted on, nats
+    scale: float  # their interquartile range (the standard deviation where that is 0, 1 where that is 0 too), nats
+    slope: float  # logit per `scale`; 0 means that the score is uninformative
+    intercept: float  # logit at `location`
+    positives: int = 0  # how many objects it was fitted on
+    negatives: int = 0  # how many gazes without an object it was fitted on
+    note: str = ""  # why the fit is a fallback, empty where it is none
 
     def probability(self, scores: Real[ndarray, "*shape"] | Real[Tensor, "*shape"]) -> Float[ndarray, "*shape"]:
         """P(object | score) in (0, 1), non-decreasing in the score.
@@ -187,19 +178,12 @@ def _as_float64(values: ndarray | Tensor) -> ndarray:
 
 @dataclass(frozen=True)
 class Logistic:
-    """logit P(object | features) = bias + weight . (features - mean) / scale.
+    """logit P(object | features) = bias + weight . (features - mean) / scale."""
 
-    Attributes:
-        mean: Weighted means of the features [F].
-        scale: Their weighted standard deviations [F], 1 where a feature is constant.
-        weight: Coefficients of the standardised features [F].
-        bias: Logit at the mean.
-    """
-
-    mean: ndarray
-    scale: ndarray
-    weight: ndarray
-    bias: float
+    mean: ndarray  # weighted means of the features [F]
+    scale: ndarray  # their weighted standard deviations [F], 1 where a feature is constant
+    weight: ndarray  # coefficients of the standardised features [F]
+    bias: float  # logit at the mean
 
     def logit(self, features: Real[ndarray, "*batch features"]) -> Float[ndarray, "*batch"]:
         """Log-odds of an object, float64."""

@@ -41,15 +41,10 @@ USUAL = 0.9  # share of objects whose log-ratio stays below the ceiling
 
 @dataclass(frozen=True)
 class Gaussian:
-    """A Gaussian of full covariance.
+    """A Gaussian of full covariance."""
 
-    Attributes:
-        mean: [D].
-        whiten: [D, D], lower triangular, the inverse of the covariance's Cholesky factor.
-    """
-
-    mean: Float[Tensor, "d"]
-    whiten: Float[Tensor, "d d"]
+    mean: Float[Tensor, "d"]  # [D]
+    whiten: Float[Tensor, "d d"]  # [D, D], lower triangular, the inverse of the covariance's Cholesky factor
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
         """Log density, nats: -1/2 |L^-1 (x - mean)|^2 + sum log diag L^-1 - D/2 log 2 pi."""

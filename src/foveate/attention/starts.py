@@ -18,17 +18,11 @@ from foveate.scenes.pyramid import Pyramids
 
 
 class Starts(NamedTuple):
-    """Gazes that set out over one image.
+    """Gazes that set out over one image."""
 
-    Attributes:
-        gazes: Where they do.
-        answers: What the periphery says of the image; none without one.
-        steps: Of the ShiftNet, that they are to take.
-    """
-
-    gazes: Float[Tensor, "n 4"]
-    answers: Answers
-    steps: int
+    gazes: Float[Tensor, "n 4"]  # where they do
+    answers: Answers  # what the periphery says of the image; none without one
+    steps: int  # of the ShiftNet, that they are to take
 
 
 def one(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Starts:

@@ -20,23 +20,14 @@ SHARED = 4  # neighbours share one part in four of a tile's side
 
 
 class Tile(NamedTuple):
-    """A part of one level of a picture.
+    """A part of one level of a picture."""
 
-    Attributes:
-        pixels: A view of the level.
-        x: Column of its left edge in the level.
-        y: Row of its upper edge.
-        width: Of the level, pixels.
-        height: Of the level.
-        scale: Pixels of the level per pixel of the picture.
-    """
-
-    pixels: Shaped[np.ndarray, "h w 3"]
-    x: int
-    y: int
-    width: int
-    height: int
-    scale: float
+    pixels: Shaped[np.ndarray, "h w 3"]  # a view of the level
+    x: int  # column of its left edge in the level
+    y: int  # row of its upper edge
+    width: int  # of the level, pixels
+    height: int  # of the level
+    scale: float  # pixels of the level per pixel of the picture
 
     def holds(self, found: Found) -> bool:
         """Whether a gaze's upright square is whole in the tile, or leaves it only where the picture ends."""

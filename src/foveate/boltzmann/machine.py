@@ -34,16 +34,11 @@ class Machine(nn.Module, ABC):
 
     so that what a kind of machine says of itself are these four, and the rest follows. The hidden layer may hold units
     of several kinds side by side. Parameters need no gradient: contrastive learning has its own.
-
-    Attributes:
-        visible: What kind of units the visible ones are.
-        hidden: What kind the hidden ones are.
-        ascent: How it learns from samples.
     """
 
-    visible: Units
-    hidden: Units
-    ascent: Ascent = Ascent()
+    visible: Units  # what kind of units the visible ones are
+    hidden: Units  # what kind the hidden ones are
+    ascent: Ascent = Ascent()  # how it learns from samples
 
     @property
     @abstractmethod

@@ -24,15 +24,10 @@ Natural = tuple[Tensor, ...]
 
 
 class Units(ABC):
-    """A kind of unit.
+    """A kind of unit."""
 
-    Attributes:
-        states_each: How many states a unit has; None where they can't be counted.
-        stored: In which type states are kept.
-    """
-
-    states_each: int | None = None
-    stored: torch.dtype = torch.float32
+    states_each: int | None = None  # how many states a unit has; None where they can't be counted
+    stored: torch.dtype = torch.float32  # in which type states are kept
 
     @abstractmethod
     def log_normaliser(self, eta: Natural) -> Float[Tensor, "*n"]:

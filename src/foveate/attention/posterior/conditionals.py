@@ -24,15 +24,10 @@ from foveate.boltzmann.dbn import GaussianDBN
 
 
 class Patches(ABC):
-    """A first layer and the standardisation of its patches.
+    """A first layer and the standardisation of its patches."""
 
-    Attributes:
-        patch_mean: [3] v = (pixel - mean) / std, channel by channel.
-        patch_std: [3] see `patch_mean`.
-    """
-
-    patch_mean: Float[Tensor, "3"]
-    patch_std: Float[Tensor, "3"]
+    patch_mean: Float[Tensor, "3"]  # v = (pixel - mean) / std, channel by channel
+    patch_std: Float[Tensor, "3"]  # see `patch_mean`
 
     @property
     @abstractmethod
@@ -91,19 +86,12 @@ class Patches(ABC):
 
 @dataclass(frozen=True)
 class PatchConditionals(Patches):
-    """A Gaussian-Bernoulli RBM, laid out for the compiled passes.
+    """A Gaussian-Bernoulli RBM, laid out for the compiled passes."""
 
-    Attributes:
-        W: [D, H] couplings; b [D], c [H], log_sigma [D] as in `GaussianBernoulliRBM`.
-        b: [D] visible biases.
-        c: [H] hidden biases.
-        log_sigma: [D] log standard deviations.
-    """
-
-    W: Float[Tensor, "D H"]
-    b: Float[Tensor, " D"]
-    c: Float[Tensor, " H"]
-    log_sigma: Float[Tensor, " D"]
+    W: Float[Tensor, "D H"]  # couplings; b, c and log_sigma as in `GaussianBernoulliRBM`
+    b: Float[Tensor, " D"]  # visible biases
+    c: Float[Tensor, " H"]  # hidden biases
+    log_sigma: Float[Tensor, " D"]  # log standard deviations
     patch_mean: Float[Tensor, "3"]
     patch_std: Float[Tensor, "3"]
 

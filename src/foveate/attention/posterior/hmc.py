@@ -36,17 +36,11 @@ DIVERGENCE = 1000.0  # nats of energy error beyond which a trajectory has left t
 
 
 class HMCState(NamedTuple):
-    """Where the chains are.
+    """Where the chains are."""
 
-    Attributes:
-        position: Coordinates of each chain.
-        logdensity: log p there (-inf where undefined).
-        gradient: Its gradient (0 where undefined).
-    """
-
-    position: Float[Tensor, "chains dims"]
-    logdensity: Float[Tensor, " chains"]
-    gradient: Float[Tensor, "chains dims"]
+    position: Float[Tensor, "chains dims"]  # coordinates of each chain
+    logdensity: Float[Tensor, " chains"]  # log p there (-inf where undefined)
+    gradient: Float[Tensor, "chains dims"]  # its gradient (0 where undefined)
 
 
 class HMCInfo(NamedTuple):
@@ -189,21 +183,13 @@ def _reflect(position: Tensor, momentum: Tensor, box: Box | None) -> tuple[Tenso
 
 
 class DualAveraging(NamedTuple):
-    """Step sizes that bring the mean acceptance to a target, chain by chain (Hoffman & Gelman 2014, section 3.2.1).
+    """Step sizes that bring the mean acceptance to a target, chain by chain (Hoffman & Gelman 2014, section 3.2.1)."""
 
-    Attributes:
-        log_step: log eps to use next.
-        log_average: log of the averaged eps, to keep when the adaptation ends.
-        error: Averaged difference between the target and the acceptance.
-        centre: log eps that the iterates are drawn towards.
-        count: Updates so far.
-    """
-
-    log_step: Float[Tensor, " chains"]
-    log_average: Float[Tensor, " chains"]
-    error: Float[Tensor, " chains"]
-    centre: Float[Tensor, " chains"]
-    count: int
+    log_step: Float[Tensor, " chains"]  # log eps to use next
+    log_average: Float[Tensor, " chains"]  # log of the averaged eps, to keep when the adaptation ends
+    error: Float[Tensor, " chains"]  # averaged difference between the target and the acceptance
+    centre: Float[Tensor, " chains"]  # log eps that the iterates are drawn towards
+    count: int  # updates so far
 
     @classmethod
     def begin(cls, step_size: Float[Tensor, " chains"]) -> "DualAveraging":

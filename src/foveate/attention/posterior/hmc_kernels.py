@@ -152,15 +152,10 @@ def init(position: Float[Tensor, "chains 4"], targets: GazeTargets) -> HMCState:
 
 
 class Moves(NamedTuple):
-    """What `transitions` did.
+    """What `transitions` did."""
 
-    Attributes:
-        draws: Position after each transition, in the chart.
-        info: As of `hmc.step`, with transitions leading.
-    """
-
-    draws: Float[Tensor, "transitions chains 4"]
-    info: HMCInfo
+    draws: Float[Tensor, "transitions chains 4"]  # position after each transition, in the chart
+    info: HMCInfo  # as of `hmc.step`, with transitions leading
 
 
 def transitions(

@@ -59,19 +59,12 @@ class Normal(NamedTuple):
 
 
 class Weighed(NamedTuple):
-    """Points of each gaze's posterior.
+    """Points of each gaze's posterior."""
 
-    Attributes:
-        gazes: u of each point, pixels.
-        weight: Their weights, which sum to one; 0 outside the prior's bounds.
-        ess: Effective sample size, 1 / sum w^2.
-        k: Shape of the weights' tail; infinite where no point weighs anything.
-    """
-
-    gazes: Float[Tensor, "n points 4"]
-    weight: Float[Tensor, "n points"]
-    ess: Float[np.ndarray, "n"]
-    k: Float[np.ndarray, "n"]
+    gazes: Float[Tensor, "n points 4"]  # u of each point, pixels
+    weight: Float[Tensor, "n points"]  # their weights, which sum to one; 0 outside the prior's bounds
+    ess: Float[np.ndarray, "n"]  # effective sample size, 1 / sum w^2
+    k: Float[np.ndarray, "n"]  # shape of the weights' tail; infinite where no point weighs anything
 
 
 def weigh(

@@ -25,17 +25,11 @@ from foveate.boltzmann.precision import PrecisionRBM
 
 @dataclass(frozen=True)
 class PrecisionConditionals(Patches):
-    """A first layer of mean and precision units, on the CPU, laid out for fast passes.
+    """A first layer of mean and precision units, on the CPU, laid out for fast passes."""
 
-    Attributes:
-        machine: The first layer.
-        patch_mean: [3] v = (pixel - mean) / std, channel by channel.
-        patch_std: [3] see `patch_mean`.
-    """
-
-    machine: PrecisionRBM
-    patch_mean: Float[Tensor, "3"]
-    patch_std: Float[Tensor, "3"]
+    machine: PrecisionRBM  # the first layer
+    patch_mean: Float[Tensor, "3"]  # v = (pixel - mean) / std, channel by channel
+    patch_std: Float[Tensor, "3"]  # see `patch_mean`
 
     @classmethod
     def of(cls, dbn: GaussianDBN) -> "PrecisionConditionals":

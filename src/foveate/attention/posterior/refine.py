@@ -27,17 +27,11 @@ KEPT = 60  # draws kept for drawing spreads
 
 
 class Resting(NamedTuple):
-    """Gazes that came to rest.
+    """Gazes that came to rest."""
 
-    Attributes:
-        index: Which image each looks at.
-        gazes: Where the network left it.
-        names: A unique name a gaze, which keys its random numbers.
-    """
-
-    index: Sequence[int]
-    gazes: Float[Tensor, "n 4"]
-    names: Sequence[str]
+    index: Sequence[int]  # which image each looks at
+    gazes: Float[Tensor, "n 4"]  # where the network left it
+    names: Sequence[str]  # a unique name a gaze, which keys its random numbers
 
 
 def refine(

@@ -37,33 +37,19 @@ GlimpseDensity = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class GazeTargets(NamedTuple):
-    """The densities of a batch of chains, one each.
+    """The densities of a batch of chains, one each."""
 
-    Attributes:
-        pyramids: The images.
-        index: Image of each chain.
-        length: L of each chain's chart, in pixels.
-        mean: m of each chain, lanes of the kernel (`glimpse_density.to_lanes`).
-        weight: w, for all chains or each.
-        size: Side of the patch.
-        extent: Half-side of the window in canonical units.
-        pyramid: Whether to sample from the pyramid (the paper does not).
-        prior: [chains, 5] as `prior_rows` gives it.
-        low: [chains, 4] lower bounds in the chart, or -inf.
-        high: [chains, 4] upper bounds.
-    """
-
-    pyramids: Pyramids
-    index: np.ndarray
-    length: np.ndarray
-    mean: np.ndarray
-    weight: np.ndarray
-    size: int
-    extent: float
-    pyramid: bool
-    prior: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    pyramids: Pyramids  # the images
+    index: np.ndarray  # image of each chain
+    length: np.ndarray  # L of each chain's chart, in pixels
+    mean: np.ndarray  # m of each chain, lanes of the kernel (`glimpse_density.to_lanes`)
+    weight: np.ndarray  # w, for all chains or each
+    size: int  # side of the patch
+    extent: float  # half-side of the window in canonical units
+    pyramid: bool  # whether to sample from the pyramid (the paper does not)
+    prior: np.ndarray  # [chains, 5] as `prior_rows` gives it
+    low: np.ndarray  # [chains, 4] lower bounds in the chart, or -inf
+    high: np.ndarray  # [chains, 4] upper bounds
 
     def with_patches(self, mean: Tensor, weight: Tensor) -> "GazeTargets":
         """The same with other means and weights, in units of pixels in [0, 1]."""

@@ -40,29 +40,18 @@ SEGMENT_OPERATIONS = 1.5e10
 
 
 class AISState(NamedTuple):
-    """Where chains are.
+    """Where chains are."""
 
-    Attributes:
-        v: [n, V] visible states, as the path has them.
-        slope: [n] float64, the visible units' own part of d log p*_beta(v) / d beta.
-        log_weight: [n] float64.
-        step: Steps taken: a number, or a tensor of no dimensions where the step is captured as a graph.
-    """
-
-    v: Float[Tensor, "n V"]
-    slope: Float[Tensor, " n"]
-    log_weight: Float[Tensor, " n"]
-    step: Any
+    v: Float[Tensor, "n V"]  # visible states, as the path has them
+    slope: Float[Tensor, " n"]  # the visible units' own part of d log p*_beta(v) / d beta
+    log_weight: Float[Tensor, " n"]  # float64
+    step: Any  # steps taken: a number, or a tensor of no dimensions where the step is captured as a graph
 
 
 class AISInfo(NamedTuple):
-    """What a step says of itself.
+    """What a step says of itself."""
 
-    Attributes:
-        log_ratio: [n] log p*_new(v) - log p*_old(v), what the log weights gained.
-    """
-
-    log_ratio: Float[Tensor, " n"]
+    log_ratio: Float[Tensor, " n"]  # log p*_new(v) - log p*_old(v), what the log weights gained
 
 
 def init(path: Path, keys: Int64[Tensor, " n"], start: Float[Tensor, "n V"] | None = None) -> AISState:

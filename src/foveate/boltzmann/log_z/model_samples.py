@@ -29,23 +29,14 @@ TYPICAL = 1000
 
 @dataclass(frozen=True)
 class ModelSamples:
-    """Samples of the model: reverse chains start from some, and the base of the annealing has the means of others.
+    """Samples of the model: reverse chains start from some, and the base of the annealing has the means of others."""
 
-    Attributes:
-        v: [n, visible] states; reverse chain r has row r.
-        typical: [m, visible] states that show the model's means.
-        ensemble: [n] int64, which independent ensemble each came from (all different where exact).
-        exact: Whether they are exact and independent.
-        r_hat: Of parallel tempering, NaN where exact.
-        arrivals: States that parallel tempering brought up from its base, 0 where exact.
-    """
-
-    v: Float[Tensor, "n visible"]
-    typical: Float[Tensor, "m visible"]
-    ensemble: Tensor
-    exact: bool
-    r_hat: float = math.nan
-    arrivals: int = 0
+    v: Float[Tensor, "n visible"]  # states; reverse chain r has row r
+    typical: Float[Tensor, "m visible"]  # states that show the model's means
+    ensemble: Tensor  # [n] int64, which independent ensemble each came from (all different where exact)
+    exact: bool  # whether they are exact and independent
+    r_hat: float = math.nan  # of parallel tempering, NaN where exact
+    arrivals: int = 0  # states that parallel tempering brought up from its base, 0 where exact
 
     def doubts(self) -> list[str]:
         """Why the samples may not be the model's, in words; empty where nothing speaks against them."""

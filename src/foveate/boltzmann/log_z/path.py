@@ -43,38 +43,23 @@ class TwoLayers(Protocol):
 
 @dataclass(frozen=True)
 class Affine:
-    """Coordinates z in which a path runs, of vectors v: z = (v - origin) A, v = rest + z B.
+    """Coordinates z in which a path runs, of vectors v: z = (v - origin) A, v = rest + z B."""
 
-    Attributes:
-        origin: [D].
-        into: [D, r] A.
-        rest: [D].
-        out: [r, D] B.
-    """
-
-    origin: Float[Tensor, " D"]
-    into: Float[Tensor, "D r"]
-    rest: Float[Tensor, " D"]
-    out: Float[Tensor, "r D"]
+    origin: Float[Tensor, " D"]  # [D]
+    into: Float[Tensor, "D r"]  # A
+    rest: Float[Tensor, " D"]  # [D]
+    out: Float[Tensor, "r D"]  # B
 
 
 @dataclass(frozen=True)
 class Path:
-    """A machine and a base of independent units, in plain torch: what is compiled elsewhere is held to this.
+    """A machine and a base of independent units, in plain torch: what is compiled elsewhere is held to this."""
 
-    Attributes:
-        machine: At beta = 1.
-        base_visible: [V] natural parameters of the visible units at beta = 0, float64.
-        base_hidden: [H] the same of the hidden ones.
-        log_z_outside: Added to every log Z: what was integrated out in closed form.
-        coordinates: In which the machine's visible units are; None where they are those of the data.
-    """
-
-    machine: TwoLayers
-    base_visible: Natural
-    base_hidden: Natural
-    log_z_outside: float = 0.0
-    coordinates: Affine | None = None
+    machine: TwoLayers  # at beta = 1
+    base_visible: Natural  # [V] natural parameters of the visible units at beta = 0, float64
+    base_hidden: Natural  # [H] the same of the hidden ones
+    log_z_outside: float = 0.0  # added to every log Z: what was integrated out in closed form
+    coordinates: Affine | None = None  # in which the machine's visible units are; None where they are those of the data
 
     @property
     def device(self) -> torch.device:

@@ -34,27 +34,16 @@ couplings."""
 
 
 class TemperingState(NamedTuple):
-    """All that going on needs.
+    """All that going on needs."""
 
-    Attributes:
-        v: [rows, V] states, as the units store them.
-        slope: [rows] float64, the visible part of d log p*_beta(v, h) / d beta.
-        rows_by_level: [ensembles, levels] which row is at which level.
-        was_at_bottom: [rows] uint8.
-        arrivals: [] states that came up from the bottom to the top so far.
-        samples: [draws, ensembles, V], stored alike (zeros where not drawn yet).
-        statistics: [sweeps, ensembles, STATISTICS] of the top level (zeros where not reached yet).
-        sweep: [] sweeps done.
-    """
-
-    v: Tensor
-    slope: Tensor
-    rows_by_level: Tensor
-    was_at_bottom: Tensor
-    arrivals: Tensor
-    samples: Tensor
-    statistics: Tensor
-    sweep: Tensor
+    v: Tensor  # [rows, V] states, as the units store them
+    slope: Tensor  # [rows] float64, the visible part of d log p*_beta(v, h) / d beta
+    rows_by_level: Tensor  # [ensembles, levels] which row is at which level
+    was_at_bottom: Tensor  # [rows] uint8
+    arrivals: Tensor  # [] states that came up from the bottom to the top so far
+    samples: Tensor  # [draws, ensembles, V], stored alike (zeros where not drawn yet)
+    statistics: Tensor  # [sweeps, ensembles, STATISTICS] of the top level (zeros where not reached yet)
+    sweep: Tensor  # [] sweeps done
 
 
 class Tempered(NamedTuple):

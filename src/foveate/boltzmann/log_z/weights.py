@@ -54,19 +54,12 @@ def _relative(log_weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Estimate:
-    """log Z as a set of chains estimates it.
+    """log Z as a set of chains estimates it."""
 
-    Attributes:
-        log_z: In nats.
-        stderr: Standard error of log_z from the spread of the weights; NaN when there are fewer than two.
-        ess: Effective sample size of the weights, at most their number.
-        log_weights: [n] float64, each chain's own estimate of log Z.
-    """
-
-    log_z: float
-    stderr: float
-    ess: float
-    log_weights: Float[Tensor, " n"]
+    log_z: float  # in nats
+    stderr: float  # standard error of log_z from the spread of the weights; NaN when there are fewer than two
+    ess: float  # effective sample size of the weights, at most their number
+    log_weights: Float[Tensor, " n"]  # each chain's own estimate of log Z
 
 
 def estimate(log_weights: Float[Tensor, " n"], reverse: bool = False) -> Estimate:

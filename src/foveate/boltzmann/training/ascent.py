@@ -18,41 +18,24 @@ Offsets = tuple[Tensor, ...]
 
 
 class Samples(NamedTuple):
-    """What a step learns from: this process's part of it.
+    """What a step learns from: this process's part of it."""
 
-    Attributes:
-        v_data: Rows of the batch.
-        h_data: E[h | v] of them.
-        v_model: The chains' visible units.
-        h_model: E[h | v] of them.
-        before: The chains' hidden units at the beginning of the step.
-        after: The same at its end.
-        rows: Rows of the batch over all processes.
-        chains: Chains over all processes.
-    """
-
-    v_data: Float[Tensor, "rows visible"]
-    h_data: Float[Tensor, "rows hidden"]
-    v_model: Float[Tensor, "chains visible"]
-    h_model: Float[Tensor, "chains hidden"]
-    before: Float[Tensor, "chains hidden"]
-    after: Float[Tensor, "chains hidden"]
-    rows: int
-    chains: int
+    v_data: Float[Tensor, "rows visible"]  # rows of the batch
+    h_data: Float[Tensor, "rows hidden"]  # E[h | v] of them
+    v_model: Float[Tensor, "chains visible"]  # the chains' visible units
+    h_model: Float[Tensor, "chains hidden"]  # E[h | v] of them
+    before: Float[Tensor, "chains hidden"]  # the chains' hidden units at the beginning of the step
+    after: Float[Tensor, "chains hidden"]  # the same at its end
+    rows: int  # rows of the batch over all processes
+    chains: int  # chains over all processes
 
 
 class Learned(NamedTuple):
-    """What a step did.
+    """What a step did."""
 
-    Attributes:
-        change: Root mean square change of the parameters, or of W alone.
-        motion: Share of the chains' hidden units that flipped.
-        hidden_data: Mean of the hidden units on the batch.
-    """
-
-    change: float
-    motion: float
-    hidden_data: float
+    change: float  # root mean square change of the parameters, or of W alone
+    motion: float  # share of the chains' hidden units that flipped
+    hidden_data: float  # mean of the hidden units on the batch
 
 
 class Ascent:

@@ -35,19 +35,12 @@ _MOST_TEETH = 200
 
 
 class Band(NamedTuple):
-    """The density of a band.
+    """The density of a band."""
 
-    Attributes:
-        sigma: Of every direction, where no precision unit is on.
-        gains: [K] lambda.
-        biases: [K] c, falling: the first unit is on most often.
-        nats: Mean log density of what it was fitted to.
-    """
-
-    sigma: float
-    gains: Float[Tensor, " K"]
-    biases: Float[Tensor, " K"]
-    nats: float
+    sigma: float  # of every direction, where no precision unit is on
+    gains: Float[Tensor, " K"]  # lambda
+    biases: Float[Tensor, " K"]  # c, falling: the first unit is on most often
+    nats: float  # mean log density of what it was fitted to
 
 
 def start_from_bands(

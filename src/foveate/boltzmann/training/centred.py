@@ -36,23 +36,14 @@ class Parameters(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """What a step needs of data and model.
+    """What a step needs of data and model."""
 
-    Attributes:
-        W: [visible, hidden] dW~ of the module's formula.
-        v: [visible] <v>_data - <v>_model.
-        v_squared: [visible] <v^2>_data - <v^2>_model; zeros where v is binary.
-        h: [hidden] <h>_data - <h>_model.
-        mu: [visible] offset of v.
-        offset_h: [hidden] offset of h, lambda.
-    """
-
-    W: Float[Tensor, "visible hidden"]
-    v: Float[Tensor, " visible"]
-    v_squared: Float[Tensor, " visible"]
-    h: Float[Tensor, " hidden"]
-    mu: Float[Tensor, " visible"]
-    offset_h: Float[Tensor, " hidden"]
+    W: Float[Tensor, "visible hidden"]  # dW~ of the module's formula
+    v: Float[Tensor, " visible"]  # <v>_data - <v>_model
+    v_squared: Float[Tensor, " visible"]  # <v^2>_data - <v^2>_model; zeros where v is binary
+    h: Float[Tensor, " hidden"]  # <h>_data - <h>_model
+    mu: Float[Tensor, " visible"]  # offset of v
+    offset_h: Float[Tensor, " hidden"]  # offset of h, lambda
 
 
 class CentredAscent(Ascent):

@@ -24,17 +24,11 @@ ITERATIONS = 12
 
 
 class Comb(NamedTuple):
-    """A mixture of Gaussians of unit variance in a row.
+    """A mixture of Gaussians of unit variance in a row."""
 
-    Attributes:
-        teeth: [n + 1] means, in units of sigma, rising.
-        log_weights: [n + 1] of the mixture.
-        nats: Mean log density of the points it was fitted to.
-    """
-
-    teeth: np.ndarray
-    log_weights: np.ndarray
-    nats: float
+    teeth: np.ndarray  # [n + 1] means, in units of sigma, rising
+    log_weights: np.ndarray  # [n + 1] of the mixture
+    nats: float  # mean log density of the points it was fitted to
 
     @property
     def weights(self) -> np.ndarray:
@@ -112,17 +106,11 @@ def _spread(points, count):
 
 
 class Layout(NamedTuple):
-    """How hidden units are shared out.
+    """How hidden units are shared out."""
 
-    Attributes:
-        log_sigma: Of every visible unit.
-        counts: [K] units of each principal direction.
-        nats: Mean log density to be expected of the data.
-    """
-
-    log_sigma: float
-    counts: np.ndarray
-    nats: float
+    log_sigma: float  # of every visible unit
+    counts: np.ndarray  # [K] units of each principal direction
+    nats: float  # mean log density to be expected of the data
 
 
 def lay_out(variances: np.ndarray, shape: np.ndarray, units: int, log_sigma_floor: float) -> Layout:

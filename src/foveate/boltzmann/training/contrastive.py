@@ -75,19 +75,12 @@ class CDState(NamedTuple):
 
 
 class CDInfo(NamedTuple):
-    """What a step says of itself.
+    """What a step says of itself."""
 
-    Attributes:
-        change: Root mean square change of W, or of all parameters where there is none.
-        motion: Share of the chains' hidden units that flipped.
-        hidden_data: Mean of the hidden units on the batch.
-        failed: The first parameter that is no longer finite or has exploded, or "".
-    """
-
-    change: float
-    motion: float
-    hidden_data: float
-    failed: str
+    change: float  # root mean square change of W, or of all parameters where there is none
+    motion: float  # share of the chains' hidden units that flipped
+    hidden_data: float  # mean of the hidden units on the batch
+    failed: str  # the first parameter that is no longer finite or has exploded, or ""
 
 
 Step = Callable[..., tuple[CDState, CDInfo]]  # of (state, batch, rule, processes)

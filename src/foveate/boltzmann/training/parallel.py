@@ -17,15 +17,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of how many processes this one is.
+    """Which of how many processes this one is."""
 
-    Attributes:
-        rank: From 0.
-        size: How many there are; with 1 nothing is sent anywhere.
-    """
-
-    rank: int = 0
-    size: int = 1
+    rank: int = 0  # from 0
+    size: int = 1  # how many there are; with 1 nothing is sent anywhere
 
     def share(self, count: int, rank: int | None = None) -> slice:
         """The numbers of `count` rows or chains that are this process's (or another's): a run of neighbours."""

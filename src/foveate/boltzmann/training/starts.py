@@ -17,21 +17,13 @@ SPARE_BIAS = -1.0
 
 
 class CombStart(NamedTuple):
-    """What `lay_combs` finds out about the data.
+    """What `lay_combs` finds out about the data."""
 
-    Attributes:
-        mean: [D].
-        directions: [D, K] principal directions, largest variance first; those that have a comb.
-        sigma: Of every visible unit.
-        combs: K of them, about the mean and in units of sigma.
-        layout: As planned.
-    """
-
-    mean: Tensor
-    directions: Tensor
-    sigma: float
-    combs: list[Comb]
-    layout: Layout
+    mean: Tensor  # [D]
+    directions: Tensor  # [D, K] principal directions, largest variance first; those that have a comb
+    sigma: float  # of every visible unit
+    combs: list[Comb]  # k of them, about the mean and in units of sigma
+    layout: Layout  # as planned
 
 
 def lay_combs(data: Float[Tensor, "batch visible"], n_hidden: int, log_sigma_floor: float = -5.0) -> CombStart:

@@ -65,17 +65,11 @@ class Layout:
 
 
 class Whitening(NamedTuple):
-    """An affine map to coordinates of mean 0 and covariance 1.
+    """An affine map to coordinates of mean 0 and covariance 1."""
 
-    Attributes:
-        mean: m.
-        matrix: [D, D], row i is u_i / sqrt(l_i), the largest l_i first.
-        variances: [D] l.
-    """
-
-    mean: Float[Tensor, " visible"]
-    matrix: Float[Tensor, "visible visible"]
-    variances: Float[Tensor, " visible"]
+    mean: Float[Tensor, " visible"]  # m
+    matrix: Float[Tensor, "visible visible"]  # [D, D], row i is u_i / sqrt(l_i), the largest l_i first
+    variances: Float[Tensor, " visible"]  # l
 
     @property
     def log_det(self) -> float:

@@ -38,15 +38,10 @@ HUBER = 0.1  # error from which the loss is linear
 
 
 class Targets(NamedTuple):
-    """The targets of the cells of patches.
+    """The targets of the cells of patches."""
 
-    Attributes:
-        owner: For each cell, which of its patch's objects it answers for; -1 for none.
-        asked: Whether the cell's logit counts.
-    """
-
-    owner: Int[Tensor, "n cells"]
-    asked: Bool[Tensor, "n cells"]
+    owner: Int[Tensor, "n cells"]  # for each cell, which of its patch's objects it answers for; -1 for none
+    asked: Bool[Tensor, "n cells"]  # whether the cell's logit counts
 
 
 def cell_centres(cells: int) -> Float[Tensor, "cells_squared 2"]:

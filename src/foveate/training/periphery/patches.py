@@ -28,17 +28,11 @@ SHARPNESS = (256, 128, 256, 128, 64)  # sides at which chunks are sampled, in tu
 
 
 class Patches(NamedTuple):
-    """Patches and what is in them.
+    """Patches and what is in them."""
 
-    Attributes:
-        pixels: Bytes.
-        objects: (a, b, tx, ty, period) in pixels of the patch; zeros where there are fewer.
-        ignored: Blocks in which nothing is asked.
-    """
-
-    pixels: UInt8[Tensor, "n 3 128 128"]
-    objects: Float[Tensor, "n 16 5"]
-    ignored: Bool[Tensor, "n 32 32"]
+    pixels: UInt8[Tensor, "n 3 128 128"]  # bytes
+    objects: Float[Tensor, "n 16 5"]  # (a, b, tx, ty, period) in pixels of the patch; zeros where there are fewer
+    ignored: Bool[Tensor, "n 32 32"]  # blocks in which nothing is asked
 
 
 def make_patches(

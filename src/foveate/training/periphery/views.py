@@ -36,21 +36,13 @@ Cell = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels of the patch
 
 
 class Shown(NamedTuple):
-    """A rectangle of a patch through which one scene is seen.
+    """A rectangle of a patch through which one scene is seen."""
 
-    Attributes:
-        source: Which of the sources the scene is from.
-        image: Its number there.
-        view: The gaze that carries the canonical patch to pixels of the scene.
-        cell: x0, y0, x1, y1 in pixels of the patch.
-        clipped: Whether what lies beneath shows where the scene ends.
-    """
-
-    source: int
-    image: int
-    view: Float[np.ndarray, "4"]
-    cell: Cell
-    clipped: bool
+    source: int  # which of the sources the scene is from
+    image: int  # its number there
+    view: Float[np.ndarray, "4"]  # the gaze that carries the canonical patch to pixels of the scene
+    cell: Cell  # x0, y0, x1, y1 in pixels of the patch
+    clipped: bool  # whether what lies beneath shows where the scene ends
 
 
 class Source:
