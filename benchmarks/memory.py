@@ -22,9 +22,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
-from foveate.attention.attend import Attention
+from foveate.attention.attend import Attention, Seen
 from foveate.attention.image_files import attend_images
 from foveate.attention.settings import AttendSettings
 from foveate.runtime.memory import peak_memory
@@ -37,11 +38,11 @@ class Nothing(Attention):
     def __init__(self, seconds: float = 0.0):
         self.seconds = seconds
 
-    def attend(self, images, names=None, settings=None):
+    def see(self, image, name, settings):
         end = time.perf_counter() + self.seconds
         while time.perf_counter() < end:
             time.sleep(0)
-        return [[] for _ in images]
+        return Seen([], [], torch.zeros(0, 4, dtype=torch.float64), np.zeros(0))
 
 
 def resident() -> float:

@@ -74,11 +74,12 @@ def row(models: Models, folder: Folder, evidence: Evidence, names: Sequence[str]
         measured = only(found.measured, names)
         column = MEASURED.index("log_ratio")
         measured[:, column] = np.minimum(measured[:, column], np.arcsinh(evidence.ceiling))
-        seen = rank(models, Candidates(found.trails, measured), replace(attend, min_probability=0.0))
+        seen = rank(models, found._replace(measured=measured), replace(attend, min_probability=0.0))
         truths, ignore = folder.gallery.of(k).numpy(), folder.gallery.ignore[k].numpy()
         detections.append(Detections.of(folder.gallery.names[k], seen.founds, truths, ignore))
     figures = measure(detections, attend.min_probability)
-    parts = figures["top1"]["0.5"], figures["recall"]["0.5"], figures["false_positives_per_photo"], figures["ece"]
+    parts = figures["top1"]["0.5"], figures["recall"]["0.5"], figures["false_positives_per_photo"]
+    parts += (figures["calibration"]["ece"],)
     middle = figures["angle_error_degrees"]["median"]
     return " | ".join("-" if part is None else f"{part:.3f}" for part in (*parts, middle))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from founds import seen
 from PIL import Image
 
 from foveate.attention import image_files as attending
@@ -51,10 +52,10 @@ def test_the_next_image_is_decoded_while_one_is_looked_at(tiles, tmp_path, monke
         def __init__(self):
             pass
 
-        def attend(self, images, names=None, settings=None):
-            number = int(images[0][0, 0, 0])
+        def see(self, image, name, settings):
+            number = int(image[0, 0, 0])
             beside.append(number + 1 == len(paths) or opened[number + 1].wait(30))
-            return [[]]
+            return seen([])
 
     beside = []
     monkeypatch.setattr(attending, "open_picture", open_picture)

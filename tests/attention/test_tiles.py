@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from founds import chains, found
+from founds import chains, found, seen
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -37,8 +37,8 @@ class Spots(Attention):
     smallest: float = 4.0
     seen: list = field(default_factory=list)
 
-    def attend(self, images, names=None, settings=None):
-        return [self.one(image) for image in images]
+    def see(self, image, name, settings):
+        return seen(self.one(image))
 
     def one(self, image):
         from scipy.ndimage import find_objects, label
@@ -126,8 +126,8 @@ def test_all_of_a_gaze_is_told_in_pixels_of_the_picture():
 
 def test_the_best_of_one_object_s_gazes_stays():
     founds = [found_at(50, 50, 10, 1.0), found_at(51, 50, 10, 3.0), found_at(90, 50, 10, 2.0)]
-    assert together(founds, 9) == [founds[1], founds[2]] and together(founds, 1) == [founds[1]]
-    assert together([], 3) == []
+    assert together(founds) == [founds[1], founds[2]]
+    assert together([]) == []
 
 
 def test_images_that_one_tile_covers_give_the_lines_they_give_without(tmp_path):

@@ -107,6 +107,18 @@ def test_a_gaze_in_a_crowd_is_no_false_positive_and_judges_no_probability():
     assert figures["recall"]["0.5"] == 1.0, "an annotated object inside a crowd region is still an object"
 
 
+def test_numbers_of_objects_are_held_against_what_is_annotated():
+    one, two, far = at(20, 0, 50, 50), at(20, 0, 150, 50), at(20, 0, 300, 50)
+    sure = detected("a", [found(one, 5.0, 0.99), found(two, 4.0, 0.98)], objects(one, two))
+    wrong = detected("b", [found(one, 5.0, 0.99), found(far, 4.0, 0.98)], objects(one))
+    crowded = detected(
+        "c", [found(one, 5.0, 0.99), found(far, 4.0, 0.98)], objects(one), np.array([[250.0, 0, 350, 100]])
+    )
+    figures = measure([sure, wrong, crowded])["counts"]
+    assert figures["held"] == pytest.approx(2 / 3)
+    assert figures["error"] == pytest.approx((1.97 - 2 + 1.97 - 1 + 0.99 - 1) / 3)
+
+
 def test_nothing_to_divide_by_is_null_and_the_figures_are_strict_json():
     for detections in (
         [],

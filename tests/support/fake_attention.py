@@ -13,7 +13,8 @@ import time
 import numpy as np
 from foveate.runtime.random import numpy_generator
 from foveate.errors import BadInput
-from foveate.attention.attend import Attention
+import torch
+from foveate.attention.attend import Attention, Seen, reported
 from foveate.attention.found import Found
 
 PAUSE = 0.0
@@ -22,10 +23,7 @@ class Fake(Attention):
     def __init__(self):
         pass
 
-    def attend(self, images, names=None, settings=None):
-        return [self.one(image, name, settings) for image, name in zip(images, names, strict=True)]
-
-    def one(self, image, name, settings):
+    def see(self, image, name, settings):
         time.sleep(PAUSE)
         if image.shape[0] == 13:
             raise BadInput("nothing can be attended in 13 rows")
@@ -36,7 +34,7 @@ class Fake(Attention):
             u = np.array([4.0, 1.0, x + k, 8.0])
             trail = np.stack([u + 1, u])
             founds.append(Found(u, 3.5 - k, probability, trail, network_steps=1))
-        return [f for f in founds if f.probability >= settings.min_probability][: settings.max_gazes]
+        return Seen(*reported(founds, settings), torch.zeros(0, 4, dtype=torch.float64), np.zeros(0))
 
 Attention.load = classmethod(lambda cls, run, device="cpu": Fake())
 """

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
+from foveate.attention.attend import Seen
 from foveate.attention.found import Found, Refined
 
 
@@ -17,6 +19,11 @@ def found(
     """An object whose trail, all of it the network's, is `u` alone where none is given."""
     steps = np.array([u] if trail is None else trail, dtype=np.float64)
     return Found(np.array(u, dtype=np.float64), score, probability, steps, len(steps) - 1, posterior)
+
+
+def seen(found: Sequence[Found], others: Sequence[Found] = ()) -> Seen:
+    """What attention makes of an image in which it finds these."""
+    return Seen(list(found), list(others), torch.zeros(0, 4, dtype=torch.float64), np.zeros(0))
 
 
 def chains(

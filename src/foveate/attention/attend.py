@@ -12,6 +12,7 @@ under another name gets the same one.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ from torch import Tensor
 from foveate.attention.found import Found
 from foveate.attention.models import Models
 from foveate.attention.nms import non_maximum_suppression
+from foveate.attention.periphery import LEAST
+from foveate.attention.posterior.conformal import region
+from foveate.attention.posterior.prior import log_ratio_to_searched
 from foveate.attention.posterior.refine import Resting, refine
 from foveate.attention.proposals import Answers, look_again, support
 from foveate.attention.settings import AttendSettings
@@ -38,16 +42,24 @@ from foveate.scenes.pyramid import Pyramids
 
 
 class Candidates(NamedTuple):
-    """Gazes that came to rest in one image, several perhaps at one object, with what was measured of them."""
+    """Gazes that came to rest in one image, several perhaps at one object.
+
+    Attributes:
+        trails: The way of each.
+        measured: The figures of `evidence.MEASURED` where it came to rest.
+        prior: log p(u) - log p0(u) there, nats; see `log_ratio_to_searched`.
+    """
 
     trails: Float[Tensor, "steps n 4"]
     measured: Float[np.ndarray, "n measured"]
+    prior: Float[np.ndarray, "n"]
 
 
 class Seen(NamedTuple):
     """What attention makes of one image."""
 
     founds: list[Found]  # the objects, most probable first
+    others: list[Found]  # distinct places that are not reported, less probable or too many, most probable first
     places: Float[Tensor, "n 4"]  # where gazes came to rest, several perhaps at one object
     scores: Float[np.ndarray, "n"]  # log-odds of an object at each place
 
@@ -86,6 +98,9 @@ def attend(
         refined = refine(models, pyramids, resting, settings.posterior, settings.seed, tick, together)
         for (founds, k), posterior in zip(chosen, refined, strict=True):
             founds[k] = founds[k].refined(posterior)
+            if settings.coverage is not None:
+                errors = models.trained_evidence.errors.numpy()
+                founds[k] = replace(founds[k], region=region(posterior.spread, errors, settings.coverage))
     return seen
 
 
@@ -96,7 +111,9 @@ def search(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Cand
     glimpse, outside = glimpses(pyramids, here, gazes), share_outside(pyramids, here, gazes)
     again = torch.zeros(len(gazes)) if models.periphery is None else look_again(models.folded, pyramids, gazes)
     measured = models.trained_evidence.measure(models.gdbn, glimpse, support(answers, gazes), again, outside)
-    return Candidates(trails, measured)
+    width, height = int(pyramids.width[0, 0]), int(pyramids.height[0, 0])
+    prior = log_ratio_to_searched(settings.posterior.prior, gazes, width, height, LEAST)
+    return Candidates(trails, measured, prior.numpy())
 
 
 def lead(models: Models, pyramids: Pyramids, settings: AttendSettings) -> tuple[Float[Tensor, "steps n 4"], Answers]:
@@ -114,11 +131,18 @@ def rank(models: Models, candidates: Candidates, settings: AttendSettings) -> Se
     """One gaze an object, the most probable first, by what was measured; none is refined yet."""
     trails, evidence = candidates.trails, models.trained_evidence
     scores = evidence.score(candidates.measured)
-    probabilities = evidence.probability(scores)
+    probabilities = evidence.probability(scores, candidates.prior)
+    scores = scores + candidates.prior
     order = non_maximum_suppression(trails[-1], scores)
-    order = order[probabilities[order] >= settings.min_probability][: settings.max_gazes]
-    founds = [Found.at_rest(trails[:, k].numpy().copy(), float(scores[k]), float(probabilities[k])) for k in order]
-    return Seen(founds, trails[-1].clone(), scores)
+    found = [Found.at_rest(trails[:, k].numpy().copy(), float(scores[k]), float(probabilities[k])) for k in order]
+    return Seen(*reported(found, settings), trails[-1].clone(), scores)
+
+
+def reported(found: list[Found], settings: AttendSettings) -> tuple[list[Found], list[Found]]:
+    """Those of one image, most probable first, that are probable enough and not too many; and the others."""
+    enough = sum(each.probability >= settings.min_probability for each in found)
+    some = min(enough, settings.max_gazes)
+    return found[:some], found[some:]
 
 
 def _the_image(trails: Float[Tensor, "steps n 4"]) -> Tensor:
@@ -131,7 +155,7 @@ def _probable(
 ) -> tuple[list[tuple[list[Found], int]], Resting]:
     """The gazes whose posteriors are sampled, the best and the probable ones of each image, and where they stand."""
     chosen, index, gazes, keys = [], [], [], []
-    for (image, name), (founds, _, _) in zip(names.items(), seen, strict=True):
+    for (image, name), (founds, *_) in zip(names.items(), seen, strict=True):
         for k, found in enumerate(founds):
             if settings.posterior.chains and (k == 0 or found.probability >= settings.sample_above):
                 chosen.append((founds, k))
@@ -190,5 +214,9 @@ class Attention:
 
     def attend_one(self, image: Shaped[np.ndarray, "h w 3"], name: str, settings: AttendSettings) -> list[Found]:
         """`attend` for one image."""
+        return self.see(image, name, settings).founds
+
+    def see(self, image: Shaped[np.ndarray, "h w 3"], name: str, settings: AttendSettings) -> Seen:
+        """The objects of one image, and the places at which there is likely none."""
         (seen,) = attend(self.models, Pyramids.from_images([image]), {0: name}, settings)
-        return seen.founds
+        return seen

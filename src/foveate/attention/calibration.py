@@ -41,7 +41,9 @@ class Calibration:
     negatives: int = 0  # how many gazes without an object it was fitted on
     note: str = ""  # why the fit is a fallback, empty where it is none
 
-    def probability(self, scores: Real[ndarray, "*shape"] | Real[Tensor, "*shape"]) -> Float[ndarray, "*shape"]:
+    def probability(
+        self, scores: Real[ndarray, "*shape"] | Real[Tensor, "*shape"], more: float | Float[ndarray, "*#shape"] = 0.0
+    ) -> Float[ndarray, "*shape"]:
         """P(object | score) in (0, 1), non-decreasing in the score.
 
         A score of -inf or +inf takes the limit; one that is not a number has probability 0, since a gaze that can't be
@@ -49,6 +51,7 @@ class Calibration:
 
         Args:
             scores: Log-ratios in nats, any shape.
+            more: Log-odds that are known besides, such as those of a prior.
 
         Returns:
             Probabilities, float64, of the same shape.
@@ -59,9 +62,10 @@ class Calibration:
         if self.slope > 0.0:
             # Each standardised score is held within 1e6 of the middle, so that slope times it can't overflow either.
             standard = np.clip(finite / self.scale - self.location / self.scale, -1e6, 1e6)
-            probability = sigmoid(self.intercept + self.slope * standard)
+            log_odds = self.intercept + self.slope * standard
         else:
-            probability = np.full(scores.shape, sigmoid(np.array(self.intercept)))
+            log_odds = np.full(scores.shape, self.intercept)
+        probability = sigmoid(log_odds + more)
         return np.where(unknown, 0.0, probability)
 
     def tensors(self) -> dict[str, Tensor]:

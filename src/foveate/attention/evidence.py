@@ -87,6 +87,7 @@ class Evidence:
             where it isn't known.
         ceiling: Log-ratio that objects usually stay below, nats a dimension; more of it counts for no more.
         temper: Factor by which log-likelihoods of glimpses are divided, since misfit is not independent between pixels.
+        errors: Of objects set aside, in standard deviations that were stated of them; see `posterior.conformal`.
     """
 
     background: Gaussian
@@ -96,6 +97,7 @@ class Evidence:
     temper: float = 1.0
     spread: Float[Tensor, "4"] = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
     ceiling: float = np.inf
+    errors: Float[Tensor, "objects"] = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
 
     def measure(
         self,
@@ -123,13 +125,15 @@ class Evidence:
         """
         return present(self.ranking, "the ranking").logit(measured)
 
-    def probability(self, score: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-        """P(object | score).
+    def probability(
+        self, score: Float[np.ndarray, "n"], more: float | Float[np.ndarray, "n"] = 0.0
+    ) -> Float[np.ndarray, "n"]:
+        """P(object | score), with log-odds that are known besides.
 
         Raises:
             FoveateError: The calibration has not been fitted.
         """
-        return present(self.calibration, "the calibration").probability(score)
+        return present(self.calibration, "the calibration").probability(score, more)
 
     def tensors(self) -> dict[str, Tensor]:
         """Plain tensors, for background.safetensors."""
@@ -138,6 +142,7 @@ class Evidence:
         out["temper"] = torch.tensor(self.temper, dtype=torch.float64)
         out["spread"] = self.spread
         out["ceiling"] = torch.tensor(self.ceiling, dtype=torch.float64)
+        out["errors"] = self.errors
         out |= self.ranking.tensors() if self.ranking is not None else {}
         return out | (self.calibration.tensors() if self.calibration is not None else {})
 
@@ -152,6 +157,7 @@ class Evidence:
             float(tensors["temper"]),
             tensors["spread"],
             float(tensors.get("ceiling", torch.inf)),
+            tensors.get("errors", torch.zeros(0, dtype=torch.float64)),
         )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
+from foveate.attention.posterior.conformal import Region
+
 NOT_MOVING, DIVERGING, DISAGREEING, FEW = "not moving", "diverging", "chains disagree", "few effective draws"
 """What may be wrong with the chains of a gaze (`Refined.flags`)."""
 STILL = 1e-6  # of a half-side, of a radian or of log scale: a spread below it is a chain that didn't move
@@ -62,6 +64,7 @@ class Found:
         trail: Every gaze on the way, the start first.
         network_steps: How many of the trail's steps are the networks'; the rest are Monte Carlo's.
         posterior: What the chains found, None where they were not run.
+        region: What holds the true gaze with a stated probability, where that was asked for.
     """
 
     u: Float[np.ndarray, "4"]
@@ -70,6 +73,7 @@ class Found:
     trail: Float[np.ndarray, "steps 4"]
     network_steps: int
     posterior: Refined | None = None
+    region: Region | None = None
 
     @classmethod
     def at_rest(cls, trail: Float[np.ndarray, "steps 4"], score: float, probability: float) -> "Found":
@@ -84,7 +88,7 @@ class Found:
         """The same object in an image `factor` times the size, whose origin then lies at (-x, -y)."""
         posterior = self.posterior and self.posterior.moved(factor, x, y)
         u, trail = _moved(self.u, factor, x, y), _moved(self.trail, factor, x, y)
-        return replace(self, u=u, trail=trail, posterior=posterior)
+        return replace(self, u=u, trail=trail, posterior=posterior, region=self.region and self.region.moved(factor))
 
     @property
     def scale(self) -> float:

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from foveate.attention.attend import Attention
+from foveate.attention.attend import Attention, Seen, reported
+from foveate.attention.counting import count
 from foveate.attention.found import Found
 from foveate.attention.output import to_json
 from foveate.attention.periphery import LEAST
@@ -37,6 +38,7 @@ class Attended:
         name: What the results call it.
         pixels: [height, width, 3], reduced if it is larger than attended to, or None with an error.
         founds: The objects in it, best first, in pixels of `pixels`.
+        others: Probabilities of distinct places that are not reported.
         width: Of the image in full.
         height: Of the image in full.
         scale: Pixels of `pixels` per pixel of the image.
@@ -49,6 +51,7 @@ class Attended:
     name: str
     pixels: np.ndarray | None = None
     founds: Sequence[Found] = ()
+    others: Sequence[float] = ()
     width: int = 0
     height: int = 0
     scale: float = 1.0
@@ -62,7 +65,9 @@ class Attended:
         if self.pixels is None:
             return {"image": self.name, "error": self.error}
         gazes = [to_json(found, self.width, self.height) for found in self._in_full()]
-        return {"image": self.name, "width": self.width, "height": self.height, "gazes": gazes}
+        how_many = count([*(found.probability for found in self.founds), *self.others])
+        line = {"image": self.name, "width": self.width, "height": self.height, "gazes": gazes}
+        return line | {"p_none": how_many.none, "count": [how_many.mean, how_many.low, how_many.high]}
 
     def detail(self) -> tuple[np.ndarray | None, Sequence[Found]]:
         """Pixels as fine as those that were attended, to cut crops from, and the gazes in them."""
@@ -111,10 +116,10 @@ def _whole(
         name, path = image
         try:
             picture = open_picture(path, settings.largest, settings.page - 1)
-            founds = _attend(attention, picture.pixels, settings)
+            seen = _see(attention, picture.pixels, settings)
         except BadInput as error:
             return Attended(name, error=_why(error, path))
-        return _attended(name, picture, founds)
+        return _attended(name, picture, seen.founds, seen.others)
 
     return map_images(attend, images, workers)
 
@@ -136,27 +141,27 @@ def _tiled(
         if isinstance(part, str):
             return number, part, []
         try:
-            founds = _attend(attention, part.pixels, settings)
+            seen = _see(attention, part.pixels, settings)
         except BadInput as error:
             return number, _why(error, images[number][1]), []
+        found = [*seen.founds, *seen.others]
         if isinstance(part, Tile):
-            return number, None, [part.in_picture(found) for found in founds if part.holds(found)]
-        return number, part, [found.moved(1.0 / part.scale) for found in founds]
+            return number, None, [part.in_picture(each) for each in found if part.holds(each)]
+        return number, part, [each.moved(1.0 / part.scale) for each in found]
 
     for number, done in groupby(map_images(attend, pieces(), workers), key=itemgetter(0)):
-        whole, founds, why = None, [], None
-        for _, part, found in done:
-            founds += found
+        whole, found, why = None, [], None
+        for _, part, some in done:
+            found += some
             whole = part if isinstance(part, Picture) else whole
             why = part if isinstance(part, str) else why
         name, path = images[number]
         if why is not None or whole is None:
             yield Attended(name, error=why)
-        elif whole.scale == 1.0:
-            yield _attended(name, whole, founds)
         else:
-            best = [found.moved(whole.scale) for found in together(founds, settings.max_gazes)]
-            yield replace(_attended(name, whole, best), path=path, page=settings.page - 1)
+            founds, others = reported(together(found), settings)
+            attended = _attended(name, whole, [each.moved(whole.scale) for each in founds], others)
+            yield attended if whole.scale == 1.0 else replace(attended, path=path, page=settings.page - 1)
 
 
 def _pieces(path: str, settings: AttendSettings) -> Iterator[Picture | Tile]:
@@ -170,14 +175,13 @@ def _pieces(path: str, settings: AttendSettings) -> Iterator[Picture | Tile]:
         yield from cut(level.pixels, settings.largest, level.scale)
 
 
-def _attend(attention: Attention, pixels: np.ndarray, settings: AttendSettings) -> list[Found]:
-    (founds,) = attention.attend([pixels], [content_key(pixels)], settings)
-    return founds
+def _see(attention: Attention, pixels: np.ndarray, settings: AttendSettings) -> Seen:
+    return attention.see(pixels, content_key(pixels), settings)
 
 
-def _attended(name: str, picture: Picture, founds: Sequence[Found]) -> Attended:
+def _attended(name: str, picture: Picture, founds: Sequence[Found], others: Sequence[Found]) -> Attended:
     size = (picture.width, picture.height, picture.scale)
-    return Attended(name, picture.pixels, founds, *size, pages=picture.pages)
+    return Attended(name, picture.pixels, founds, [each.probability for each in others], *size, pages=picture.pages)
 
 
 def _why(error: BadInput, path: str) -> str:

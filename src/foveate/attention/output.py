@@ -46,7 +46,8 @@ def to_json(found: Found, width: int, height: int) -> dict[str, Any]:
     }
     if found.posterior is not None:
         gaze |= {name: getattr(found.posterior, name) for name in DIAGNOSTICS}
-    return strict(gaze | {"flags": found.flags})
+    region = {} if found.region is None else {"region": found.region._asdict()}
+    return strict(gaze | {"flags": found.flags} | region)
 
 
 def output_name(image_name: str) -> str:

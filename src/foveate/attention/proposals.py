@@ -16,8 +16,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from foveate.attention.nms import non_maximum_suppression
-from foveate.attention.periphery import REACH, STRIDE, UNIT, FoldedPeriphery, standard
-from foveate.attention.settings import SearchSettings
+from foveate.attention.periphery import LEAST, REACH, STRIDE, UNIT, FoldedPeriphery, standard
+from foveate.attention.posterior.prior import log_ratio_to_searched
+from foveate.attention.settings import GazePrior, SearchSettings
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import glimpses
 from foveate.scenes.pyramid import Pyramids
@@ -72,6 +73,15 @@ def glance(network: FoldedPeriphery, pyramids: Pyramids, image: int = 0) -> Answ
     probable = int((logit >= logit_of(FLOOR)).sum())
     best = torch.argsort(logit, descending=True, stable=True)[: min(max(probable, FEWEST_ANSWERS), MOST_ANSWERS)]
     return Answers(gazes[best], logit[best])
+
+
+def searched(answers: Answers, pyramids: Pyramids, prior: GazePrior) -> Answers:
+    """Answers with a prior of gazes counted in, the most probable first; those that it rules out are gone."""
+    width, height = int(pyramids.width[0, 0]), int(pyramids.height[0, 0])
+    logit = answers.logit + log_ratio_to_searched(prior, answers.gazes, width, height, LEAST).float()
+    order = torch.argsort(logit, descending=True, stable=True)
+    order = order[torch.isfinite(logit[order])]
+    return Answers(answers.gazes[order], logit[order])
 
 
 def propose(answers: Answers, settings: SearchSettings) -> Answers:

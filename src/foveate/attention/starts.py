@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.models import Models
-from foveate.attention.proposals import Answers, glance, propose
+from foveate.attention.proposals import Answers, glance, propose, searched
 from foveate.attention.settings import AttendSettings, StartStrategy
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
@@ -39,7 +39,8 @@ def many(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Starts
         BadInput: The models have no periphery.
     """
     answers = glance(models.folded, pyramids)
-    return Starts(propose(answers, settings.search).gazes, answers, settings.search.coarse)
+    likely = searched(answers, pyramids, settings.posterior.prior)
+    return Starts(propose(likely, settings.search).gazes, answers, settings.search.coarse)
 
 
 STRATEGIES: dict[StartStrategy, Callable[[Models, Pyramids, AttendSettings], Starts]] = {"one": one, "many": many}

@@ -69,12 +69,12 @@ def cut(level: Shaped[np.ndarray, "h w 3"], side: int, scale: float) -> Iterator
             yield Tile(level[y : y + side, x : x + side], x, y, width, height, scale)
 
 
-def together(founds: Sequence[Found], most: int) -> list[Found]:
+def together(founds: Sequence[Found]) -> list[Found]:
     """One gaze an object, best first, from what tiles and levels found; gazes are in pixels of the picture."""
     if not founds:
         return []
     kept = non_maximum_suppression(np.stack([found.u for found in founds]), np.array([found.score for found in founds]))
-    return [founds[k] for k in kept[:most]]
+    return [founds[k] for k in kept]
 
 
 def _starts(length: int, side: int) -> list[int]:

@@ -5,9 +5,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from foveate.cli import options
 from foveate.cli.options import note, parse_shard, print_figures, progress
@@ -29,6 +31,7 @@ def attend(
     starts: options.Starts = None,
     max_gazes: options.MaxGazes = None,
     min_probability: options.MinProbability = None,
+    coverage: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
     page: options.Count | None = None,
     shard: str | None = None,
     workers: Annotated[int | None, options.ONE_OR_MORE] = None,
@@ -50,6 +53,7 @@ def attend(
         first: An image, or a folder of images (recognised by content, not by name).
         more: More images or folders.
         out: JSON Lines file to write; - or /dev/stdout for standard output.
+        coverage: Also give a region for each gaze that holds the true one of this share of the objects that are found.
         page: Which page of files that have several. [default: 1]
         shard: I/N processes the I-th of N equal shares of the images.
         workers: Images processed in parallel. [default: one per core]
@@ -61,7 +65,7 @@ def attend(
 
     started, arguments = time.monotonic(), [first, *more]
     settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
-    settings = dataclasses.replace(settings, page=page or 1)
+    settings = dataclasses.replace(settings, page=page or 1, coverage=coverage)
     listing = scan_all(arguments)
     images = share(listing.images, shard)
     note(listing.summary() + (f", {len(images)} of them in shard {shard}" if shard else ""))
@@ -70,6 +74,8 @@ def attend(
     if common.json and out in STDOUT:
         raise BadInput("--json and --out both write to stdout: write the results to a file")
     check(outputs, out, arguments, images)
+    if coverage is not None:
+        _say_if_unbounded(run, coverage)
     made_by = {**made_with(run, settings), "tiles": tiles}
     with Results(out, resume, overwrite, made_by) as results:
         begun = len(results.done)
@@ -90,6 +96,16 @@ def attend(
         note(", ".join(f"{value} {name}" for name, value in figures.items()))
     if counts["errors"] and counts["errors"] == counts["images"] and not begun:
         raise BadInput(f"none of the {counts['errors']} images can be used")
+
+
+def _say_if_unbounded(run: str, coverage: float) -> None:
+    from foveate.attention.posterior.conformal import fewest
+    from foveate.storage.files import load_tensors
+
+    errors = load_tensors(Path(run) / "background.safetensors").get("errors", ())
+    if len(errors) < fewest(coverage):
+        needed = f"{fewest(coverage)} are needed, from foveate recalibrate with more annotated scenes"
+        note(f"regions of coverage {coverage:g} are unbounded: {run} was calibrated on {len(errors)} objects, {needed}")
 
 
 def made_with(run: str, settings: Any) -> dict[str, Any]:

@@ -25,6 +25,7 @@ COMMANDS = {
     "train": ("train:train", "Train on annotated scenes of one kind of object."),
     "attend": ("attend:attend", "Find objects in images, with probabilities and posteriors."),
     "learn": ("learn:learn", "Learn from scenes without annotations."),
+    "recalibrate": ("recalibrate:recalibrate", "Probabilities and spreads anew, from a few annotated scenes."),
     "evaluate bound": ("evaluate:bound", "Log density of patches: bounds in nats, log Z bracketed."),
     "evaluate localization": ("evaluate:localization", "Accuracy, errors and calibration on annotated scenes."),
     "sample": ("sample:sample", "Draw samples from the patch model."),

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from foveate.scenes.folder import Scenes
 
 _TOLD = set(
-    "format version command scenes run device images objects replay replay_select replay_category replay_images".split()
+    "format version command scenes run device images objects replay replay_select replay_category replay_images "
+    "recalibrated recalibrated_images".split()
 )
 """Further entries of config.toml; ignored when the file is given as `--config`."""
 

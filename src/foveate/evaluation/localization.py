@@ -12,6 +12,7 @@ import numpy as np
 from numpy import ndarray
 
 from foveate.attention.attend import Attention
+from foveate.attention.counting import count
 from foveate.attention.settings import AttendSettings
 from foveate.errors import BadInput
 from foveate.evaluation.detections import Detections
@@ -123,6 +124,8 @@ def measure(detections: Sequence[Detections], min_probability: float = 0.0) -> d
     - calibration: see `reliability.coverage` (n gazes with a stated spread); and of all gazes of `min_probability` or
       more, those in ignored regions not, in ten bins of equal width: reliability, [mean stated, share right, count] a
       bin, and ece, the expected calibration error of these very bins.
+    - counts: held, the share of photographs whose number of annotated objects lies in the interval stated of it, and
+      error, expected minus annotated number, the mean; gazes in ignored regions don't count (`attention.counting`).
     - wrong: photographs that top1 at 0.5 counts as misses, and those without an object in which one was stated.
     - min_probability: as given. (`localize` adds the `max_gazes` that it asked for.)
     """
@@ -148,10 +151,21 @@ def measure(detections: Sequence[Detections], min_probability: float = 0.0) -> d
         "scale_error": _median_p90(np.exp(np.abs(error[:, 0]))),
         "centre_error": _median_p90(distance),
         "calibration": _calibration(detections, credited, pairs, error),
+        "counts": _counts(detections, credited),
         "seconds_per_photo": float(np.mean(seconds)) if seconds else None,
         "wrong": [one.name for one in detections if one.name in missed | invented],
         "min_probability": min_probability,
     }
+
+
+def _counts(detections: Sequence[Detections], credited: list[dict]) -> dict[str, float | None]:
+    """How true stated numbers of objects are."""
+    held, error = [], []
+    for one, credit in zip(detections, credited, strict=True):
+        stated, there = count(one.probability[credit["counts"]]), len(one.truths)
+        held.append(stated.low <= there <= stated.high)
+        error.append(stated.mean - there)
+    return {"held": _share(sum(held), len(held)), "error": float(np.mean(error)) if error else None}
 
 
 def _credit(one: Detections, min_probability: float) -> dict[str, Any]:
@@ -164,7 +178,8 @@ def _credit(one: Detections, min_probability: float) -> dict[str, Any]:
         owners[threshold][counted] = match(overlap[counted], float(threshold))
     right = owners["0.5"] >= 0
     crowd = ignored(one.gazes, one.ignore)
-    return {**owners, "false": counted & ~right & ~crowd, "right": right, "judged": counted & (right | ~crowd)}
+    clear = right | ~crowd
+    return {**owners, "false": counted & ~right & clear, "right": right, "judged": counted & clear, "counts": clear}
 
 
 def _best_overlap(one: Detections, gazes: ndarray) -> ndarray:

@@ -72,6 +72,20 @@ def usual_ceiling(searches: Sequence[Searched]) -> float:
     return float(np.sinh(below_which_usual(np.concatenate([np.empty(0), *reached]))))
 
 
+def best_of_places(
+    ranking: Logistic, searches: Sequence[Searched]
+) -> tuple[Float[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+    """Scores, and what is there, of the best gaze at each place: of what will be reported."""
+    scores, answers = [np.empty(0)], [np.empty(0, np.int64)]
+    for each in searches:
+        score = ranking.logit(each.measured)
+        kept = non_maximum_suppression(each.gazes, score)
+        kept = kept[each.answer[kept] != UNCLEAR]
+        scores.append(score[kept])
+        answers.append(each.answer[kept])
+    return np.concatenate(scores), np.concatenate(answers)
+
+
 def calibrate(
     searches: Sequence[Searched], others: Sequence[Searched] = (), mixed: float = 0.0
 ) -> tuple[Logistic, Calibration, dict[str, float | int]]:
@@ -91,16 +105,9 @@ def calibrate(
     x = np.concatenate([each.measured[each.answer != UNCLEAR] for each in both])
     y = np.concatenate([each.answer[each.answer != UNCLEAR] for each in both])
     ranking = fit_logistic(x, y, l2=1.0)
-    scores, answers = [], []
-    for each in both:
-        score = ranking.logit(each.measured)
-        kept = non_maximum_suppression(each.gazes, score)
-        kept = kept[each.answer[kept] != UNCLEAR]
-        scores.append(score[kept])
-        answers.append(each.answer[kept])
-    found = sum(int((answer == OBJECT).sum()) for answer in answers[: len(searches)])
+    found = int((best_of_places(ranking, searches)[1] == OBJECT).sum())
     used = len(searches) + round(mixed * len(searches)) if found >= FEWEST else len(both)
-    score, answer = np.concatenate(scores[:used]), np.concatenate(answers[:used])
+    score, answer = best_of_places(ranking, both[:used])
     counts: dict[str, float | int] = {
         "calibration_objects": int((answer == OBJECT).sum()), "calibration_elsewhere": int((answer == ELSEWHERE).sum()),
     }  # fmt: skip

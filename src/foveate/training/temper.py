@@ -20,6 +20,7 @@ from torch import Tensor
 from foveate.attention.evidence import Evidence, capped
 from foveate.attention.found import Refined
 from foveate.attention.models import Models
+from foveate.attention.posterior.conformal import largest_errors
 from foveate.attention.posterior.refine import TOGETHER, Resting, refine
 from foveate.attention.settings import AttendSettings
 from foveate.attention.shiftnet import change_between
@@ -47,10 +48,10 @@ class Hits(NamedTuple):
 def fit_temper(
     models: Models, gallery: Gallery, searches: Sequence[Searched], attend: AttendSettings, progress: Progress
 ) -> tuple[Evidence, dict[str, Any]]:
-    """Fits the resting spread and T on searches of scenes that trained nothing.
+    """Fits the resting spread and T on searches of scenes that trained nothing, and keeps what errors remain.
 
     Returns:
-        The evidence with both, unchanged where too few objects were found to say; and figures about it.
+        The evidence with these, unchanged where too few objects were found to say; and figures about it.
     """
     evidence = models.trained_evidence
     hits = _hits(evidence, gallery, searches)
@@ -59,7 +60,7 @@ def fit_temper(
     evidence = replace(evidence, spread=resting_spread(hits))
     if attend.posterior.chains == 0:
         return evidence, {"temper": evidence.temper, "temper_objects": len(hits.image)}
-    temper, ratio = START, float("nan")
+    temper, ratio, z = START, float("nan"), np.empty((0, 4))
     names = [f"{gallery.names[i]} {k}" for k, i in enumerate(hits.image.tolist())]
     resting = Resting(hits.image.tolist(), hits.found, names)
     with progress.phase("temper", ROUNDS * len(names)) as tick:
@@ -77,6 +78,7 @@ def fit_temper(
             if abs(np.log(ratio)) < 0.05:
                 break
             temper = float(np.clip(temper * ratio**2, 1.0, LARGEST))
+    evidence = replace(evidence, errors=torch.from_numpy(np.sort(largest_errors(z[np.isfinite(z).all(1)]))))
     figures = {
         "temper": evidence.temper, "temper_objects": len(names), "temper_last_ratio": ratio,
         "resting_spread": evidence.spread.tolist(),

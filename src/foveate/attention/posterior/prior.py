@@ -15,6 +15,7 @@ from numba import njit
 from torch import Tensor
 
 from foveate.attention.settings import GazePrior
+from foveate.scenes.gaze import angle, scale
 from foveate.scenes.pyramid import Pyramids
 
 _WRAPS = 3  # copies of the normal density on either side that make the wrapped one
@@ -44,6 +45,42 @@ def prior_bounds(prior: GazePrior, pyramids: Pyramids, index: np.ndarray) -> tup
     low[:, 2], high[:, 2] = x0, x1
     low[:, 3], high[:, 3] = y0, y1
     return low, high
+
+
+def log_ratio_to_searched(
+    prior: GazePrior, gazes: Float[Tensor, "n 4"], width: int, height: int, smallest: float
+) -> Float[Tensor, "n"]:
+    """log p(u) - log p0(u), nats: what a stated prior adds to the log-odds of an object at each gaze.
+
+    p0 is what a search takes for granted, uniform over what it covers: log s from `smallest` to half the longer side,
+    all angles, the centre in the image. What the prior does not state is p0's, so the default adds nothing.
+
+    Args:
+        prior: p(u), in densities of (log s, angle, tx, ty).
+        gazes: u.
+        width: Of the image, pixels; as all lengths.
+        height: Of the image.
+        smallest: Half-side of the smallest objects that are searched.
+    """
+    out, log_s = torch.zeros(len(gazes), dtype=torch.float64), torch.log(scale(gazes)).double()
+    widest = math.log(max(width, height) / 2) - math.log(smallest)
+    if prior.log_scale is not None:
+        mean, std = prior.log_scale
+        out += math.log(widest) - 0.5 * ((log_s - mean) / std).square() - math.log(std * math.sqrt(2 * math.pi))
+    if prior.scale_range is not None:
+        low, high = (math.log(bound) for bound in prior.scale_range)
+        inside = math.log(widest / (high - low)) if prior.log_scale is None else 0.0
+        out += torch.where((log_s >= low) & (log_s <= high), inside, -torch.inf)
+    if prior.angle is not None:
+        mean, std = prior.angle
+        turns = angle(gazes).double()[:, None] - mean + 2 * math.pi * torch.arange(-_WRAPS, _WRAPS + 1)
+        out += torch.logsumexp(-0.5 * (turns / std).square(), 1) + math.log(math.sqrt(2 * math.pi) / std)
+    if prior.region is not None:
+        x0, y0, x1, y1 = prior.region
+        seen = max(min(x1, width) - max(x0, 0.0), 0.0) * max(min(y1, height) - max(y0, 0.0), 0.0)
+        inside = ((gazes[:, 2:] >= torch.tensor([x0, y0])) & (gazes[:, 2:] <= torch.tensor([x1, y1]))).all(1)
+        out += torch.where(inside, math.log(width * height / seen) if seen > 0 else 0.0, -torch.inf)
+    return out
 
 
 @no_type_check  # here and below: the tests' import hook would wrap what numba has to compile
