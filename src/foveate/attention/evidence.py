@@ -43,7 +43,7 @@ USUAL = 0.9  # share of objects whose log-ratio stays below the ceiling
 class Gaussian:
     """A Gaussian of full covariance."""
 
-    mean: Float[Tensor, "d"]  # [D]
+    mean: Float[Tensor, "d"]
     whiten: Float[Tensor, "d d"]  # [D, D], lower triangular, the inverse of the covariance's Cholesky factor
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:

@@ -45,9 +45,9 @@ class TwoLayers(Protocol):
 class Affine:
     """Coordinates z in which a path runs, of vectors v: z = (v - origin) A, v = rest + z B."""
 
-    origin: Float[Tensor, " D"]  # [D]
+    origin: Float[Tensor, " D"]
     into: Float[Tensor, "D r"]  # A
-    rest: Float[Tensor, " D"]  # [D]
+    rest: Float[Tensor, " D"]
     out: Float[Tensor, "r D"]  # B
 
 
