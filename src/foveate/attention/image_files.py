@@ -32,33 +32,20 @@ from foveate.scenes.pixels import content_key
 
 @dataclass
 class Attended:
-    """One image and what was found in it, or why it could not be read.
+    """One image and what was found in it, or why it could not be read."""
 
-    Attributes:
-        name: What the results call it.
-        pixels: [height, width, 3], reduced if it is larger than attended to, or None with an error.
-        founds: The objects in it, best first, in pixels of `pixels`.
-        others: Probabilities of distinct places that are not reported.
-        width: Of the image in full.
-        height: Of the image in full.
-        scale: Pixels of `pixels` per pixel of the image.
-        error: One line.
-        path: Where to read it again in full, if it was attended in more detail than `pixels` has.
-        page: Which of its pages it is, from 0.
-        pages: How many it has.
-    """
-
-    name: str
+    name: str  # what the results call it
+    # [height, width, 3], reduced if it is larger than attended to, or None with an error
     pixels: np.ndarray | None = None
-    founds: Sequence[Found] = ()
-    others: Sequence[float] = ()
-    width: int = 0
-    height: int = 0
-    scale: float = 1.0
-    error: str | None = None
-    path: str | None = None
-    page: int = 0
-    pages: int = 1
+    founds: Sequence[Found] = ()  # the objects in it, best first, in pixels of `pixels`
+    others: Sequence[float] = ()  # probabilities of distinct places that are not reported
+    width: int = 0  # of the image in full
+    height: int = 0  # of the image in full
+    scale: float = 1.0  # pixels of `pixels` per pixel of the image
+    error: str | None = None  # one line
+    path: str | None = None  # where to read it again in full, if it was attended in more detail than `pixels` has
+    page: int = 0  # which of its pages it is, from 0
+    pages: int = 1  # how many it has
 
     def line(self) -> dict[str, Any]:
         """The line of the results."""

@@ -39,29 +39,18 @@ Point = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 @settings
 class Recipe:
-    """Everything that determines the weights, except the scenes themselves.
+    """Everything that determines the weights, except the scenes themselves."""
 
-    Attributes:
-        preset: Name of the settings to start from.
-        seed: Seed of every random number.
-        select: Slice of the scenes.
-        category: Kind of object, where several are annotated.
-        canonical: Canonical positions of named keypoints, name -> [x, y].
-        unannotated: What images without annotation are, where others have some.
-        group: What is held out together.
-        layers: Settings that override the preset's, by name, each with its source.
-        stated: Which of the above the user gave, in a file or on the command line.
-    """
-
-    preset: str = "standard"
-    seed: AtLeast0 = 0
-    select: str | None = None
-    category: str | None = None
-    canonical: dict[str, Point] | None = None
-    unannotated: Literal["empty", "ignore"] | None = None
-    group: str | None = None
+    preset: str = "standard"  # name of the settings to start from
+    seed: AtLeast0 = 0  # seed of every random number
+    select: str | None = None  # slice of the scenes
+    category: str | None = None  # kind of object, where several are annotated
+    canonical: dict[str, Point] | None = None  # canonical positions of named keypoints, name -> [x, y]
+    unannotated: Literal["empty", "ignore"] | None = None  # what images without annotation are, where others have some
+    group: str | None = None  # what is held out together
+    # settings that override the preset's, by name, each with its source
     layers: tuple[tuple[dict[str, Any], str], ...] = ()
-    stated: frozenset[str] = frozenset()
+    stated: frozenset[str] = frozenset()  # which of the above the user gave, in a file or on the command line
 
 
 _ENTRIES = ("preset", "seed", "select", "category", "canonical", "unannotated", "group")

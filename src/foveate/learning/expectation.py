@@ -40,24 +40,16 @@ class Places(NamedTuple):
 
 
 class Attended(NamedTuple):
-    """The best gaze of every scene.
+    """The best gaze of every scene."""
 
-    Attributes:
-        u: Where the network left it; NaN where nothing was found. (A posterior under the model of another kind leans
-            towards that kind: what is learned from its means is a worse model than what is learned from these.)
-        score: Log-odds, -inf where nothing was found.
-        probability: P(object | score).
-        spread: Posterior deviations of (log s, angle, centre in half-sides).
-        doubt: Why its chains can't be believed; empty where they can.
-        places: All places in the scenes where gazes came to rest.
-    """
-
+    # where the network left it; NaN where nothing was found. (A posterior under the model of another kind leans
+    # towards that kind: what is learned from its means is a worse model than what is learned from these.)
     u: Float[Tensor, "n 4"]
-    score: Float[Tensor, "n"]
-    probability: Float[Tensor, "n"]
-    spread: Float[Tensor, "n 3"]
-    doubt: list[str]
-    places: Places
+    score: Float[Tensor, "n"]  # log-odds, -inf where nothing was found
+    probability: Float[Tensor, "n"]  # P(object | score)
+    spread: Float[Tensor, "n 3"]  # posterior deviations of (log s, angle, centre in half-sides)
+    doubt: list[str]  # why its chains can't be believed; empty where they can
+    places: Places  # all places in the scenes where gazes came to rest
 
 
 class Verdict(NamedTuple):

@@ -41,26 +41,18 @@ SAVED = ("u", "score", "probability", "spread")  # of `Attended`, beside places 
 
 @dataclass(frozen=True)
 class Round:
-    """One round.
+    """One round."""
 
-    Attributes:
-        number: From 1.
-        models: The models after it.
-        attended: The best gaze of every scene, by the models before and, among its places, a first new patch model.
-        verdict: Which scenes taught, and why the others did not.
-        bound_before: Importance-weighted bound of the patch model before, on attended patches of new scenes held out,
-            nats a standardised patch.
-        bound_after: The same of the patch model after.
-        undone: Why the round was undone; empty where it was not.
-    """
-
-    number: int
-    models: Models
+    number: int  # from 1
+    models: Models  # the models after it
+    # the best gaze of every scene, by the models before and, among its places, a first new patch model
     attended: Attended
-    verdict: Verdict
+    verdict: Verdict  # which scenes taught, and why the others did not
+    # importance-weighted bound of the patch model before, on attended patches of new scenes held out, nats a
+    # standardised patch
     bound_before: float
-    bound_after: float
-    undone: str = ""
+    bound_after: float  # the same of the patch model after
+    undone: str = ""  # why the round was undone; empty where it was not
 
 
 def learn(

@@ -33,29 +33,20 @@ class BoundStory(StoryFile):
 
 @dataclass
 class LearnRound:
-    """One round of learning without annotations.
+    """One round of learning without annotations."""
 
-    Args:
-        number: 1 for the first.
-        attended_mean: Average of the patches that were accepted, [3, S, S].
-        scenes: Some of its E-steps, successes and failures; at most 8 are kept.
-        accepted, rejected: Counts of scenes.
-        reasons: Why scenes were rejected, with counts.
-        bound: Importance-weighted bound of the models that stayed, on attended patches of scenes held out in the round,
-            nats per standardised patch.
-        undone: Why the round was undone; empty if it was kept.
-        bound_before: The same of the models before the round, on the same patches.
-    """
-
-    number: int
-    attended_mean: Picture | None = None
+    number: int  # 1 for the first
+    attended_mean: Picture | None = None  # average of the patches that were accepted, [3, S, S]
+    # some of its E-steps, successes and failures; at most 8 are kept
     scenes: list[SceneStory] = field(default_factory=list)
-    accepted: int = 0
+    accepted: int = 0  # counts of scenes
     rejected: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)  # why scenes were rejected, with counts
+    # importance-weighted bound of the models that stayed, on attended patches of scenes held out in the round,
+    # nats per standardised patch
     bound: Number | None = None
-    undone: str = ""
-    bound_before: Number | None = None
+    undone: str = ""  # why the round was undone; empty if it was kept
+    bound_before: Number | None = None  # the same of the models before the round, on the same patches
 
     def __post_init__(self):
         to_pictures(self, "attended_mean")
@@ -64,29 +55,21 @@ class LearnRound:
 
 @dataclass
 class LearnStory(StoryFile):
-    """Learning from scenes whose object locations are unknown.
+    """Learning from scenes whose object locations are unknown."""
 
-    Args:
-        rounds: In order.
-        start_mean: Average of whole scenes, what is known before anything is attended, [3, S, S].
-        bound_before, bound_after, bound_oracle: Nats over pixels, on the same held-out aligned patches of the new kind;
-            the oracle is the model trained with the locations known.
-        samples_before, samples_after: Patches drawn from the models, [N, 3, 24, 24]; at most 64 are kept.
-        rejected: [name, reason] of scenes that were not used in the last round; at most 200 are kept.
-        rejected_total: How many those are.
-        name: What was learned.
-    """
-
-    rounds: list[LearnRound]
-    start_mean: Picture | None = None
+    rounds: list[LearnRound]  # in order
+    start_mean: Picture | None = None  # average of whole scenes, what is known before anything is attended, [3, S, S]
+    # nats over pixels, on the same held-out aligned patches of the new kind; the oracle is the model trained with
+    # the locations known
     bound_before: Number | None = None
     bound_after: Number | None = None
     bound_oracle: Number | None = None
-    samples_before: Picture | None = None
+    samples_before: Picture | None = None  # patches drawn from the models, [N, 3, 24, 24]; at most 64 are kept
     samples_after: Picture | None = None
+    # [name, reason] of scenes that were not used in the last round; at most 200 are kept
     rejected: Sequence[Sequence[str]] = field(default_factory=list)
-    rejected_total: int = 0
-    name: str = ""
+    rejected_total: int = 0  # how many those are
+    name: str = ""  # what was learned
     file: ClassVar[str] = "learn"
 
     def __post_init__(self):

@@ -94,31 +94,21 @@ class FoundGaze:
 
 @dataclass
 class SceneStory:
-    """The inference of one scene.
+    """The inference of one scene."""
 
-    Args:
-        name: The image's name as the user knows it.
-        thumbnail: The whole photograph, any size; kept as a JPEG of at most 360 pixels.
-        width, height: Of the photograph, pixels; gazes are in these.
-        truths: Annotated gazes, [K][4], or None if unknown.
-        steps: Of the best gaze, first to last; at most 48 are kept, evenly spread.
-        found: Gazes, best first.
-        success: Whether the best gaze hit a truth at IoU > 0.5; when nothing was annotated,
-            None, or in a round of learning whether the scene was used.
-        iou: Of the best gaze with its truth.
-        note: A sentence shown under the picture (why rejected, what went wrong).
-    """
-
-    name: str
-    thumbnail: Picture | bytes
-    width: int
+    name: str  # the image's name as the user knows it
+    thumbnail: Picture | bytes  # the whole photograph, any size; kept as a JPEG of at most 360 pixels
+    width: int  # of the photograph, pixels; gazes are in these
     height: int
-    truths: Sequence[Numbers] | None = None
+    truths: Sequence[Numbers] | None = None  # annotated gazes, [K][4], or None if unknown
+    # of the best gaze, first to last; at most 48 are kept, evenly spread
     steps: list[Step] = field(default_factory=list)
-    found: list[FoundGaze] = field(default_factory=list)
+    found: list[FoundGaze] = field(default_factory=list)  # gazes, best first
+    # whether the best gaze hit a truth at IoU > 0.5; when nothing was annotated, None, or in a round of learning
+    # whether the scene was used
     success: bool | None = None
-    iou: Number | None = None
-    note: str = ""
+    iou: Number | None = None  # of the best gaze with its truth
+    note: str = ""  # a sentence shown under the picture (why rejected, what went wrong)
 
     def __post_init__(self):
         self.thumbnail = thumbnail(self.thumbnail)
@@ -136,19 +126,12 @@ def mixed(scenes: list[SceneStory], most: int) -> list[SceneStory]:
 
 @dataclass
 class ScenesStory(StoryFile):
-    """Scenes that were attended: of more than 24, failures and successes in equal numbers, as far as there are.
+    """Scenes that were attended: of more than 24, failures and successes in equal numbers, as far as there are."""
 
-    Args:
-        scenes: The ones at hand; more than are shown may be given.
-        total: How many were attended altogether.
-        name: What they are ("dev_helen", "held out").
-        successes, failures: Counts over all that were attended, where known.
-    """
-
-    scenes: list[SceneStory]
-    total: int
-    name: str = ""
-    successes: int | None = None
+    scenes: list[SceneStory]  # the ones at hand; more than are shown may be given
+    total: int  # how many were attended altogether
+    name: str = ""  # what they are ("dev_helen", "held out")
+    successes: int | None = None  # counts over all that were attended, where known
     failures: int | None = None
     file: ClassVar[str] = "scenes"
 
@@ -158,23 +141,15 @@ class ScenesStory(StoryFile):
 
 @dataclass
 class PatchStory(StoryFile):
-    """Aligned patches of the object, and what their average looks like when nothing aligns it.
+    """Aligned patches of the object, and what their average looks like when nothing aligns it."""
 
-    Args:
-        patches: Real aligned patches the model learned from, [N, 3, 24, 24]; at most 512 are kept.
-        total: How many there are altogether.
-        crops: The same objects cut out more finely, [M, 3, S, S] (S 48 to 96); at most 120 are kept.
-        aligned_mean: Average of aligned crops, [3, S, S].
-        scene_mean: Average of the whole scenes, each scaled to one square, [3, S, S].
-        validation: Patches held out, [N, 3, 24, 24]; at most 512 are kept.
-    """
-
-    patches: Picture
-    total: int
+    patches: Picture  # real aligned patches the model learned from, [N, 3, 24, 24]; at most 512 are kept
+    total: int  # how many there are altogether
+    # the same objects cut out more finely, [M, 3, S, S] (S 48 to 96); at most 120 are kept
     crops: Picture | None = None
-    aligned_mean: Picture | None = None
-    scene_mean: Picture | None = None
-    validation: Picture | None = None
+    aligned_mean: Picture | None = None  # average of aligned crops, [3, S, S]
+    scene_mean: Picture | None = None  # average of the whole scenes, each scaled to one square, [3, S, S]
+    validation: Picture | None = None  # patches held out, [N, 3, 24, 24]; at most 512 are kept
     name: str = ""
     file: ClassVar[str] = "patches"
 

@@ -38,27 +38,18 @@ SIDES: tuple[Side, ...] = ("left", "top", "right", "bottom")
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One annotation of one image, in pixels of the upright picture.
+    """One annotation of one image, in pixels of the upright picture."""
 
-    Attributes:
-        gaze: (a, b, tx, ty) of an object's window; None for a region that is neither object nor background.
-        angle_period: How far the gaze's angle is known: 360 in full, 180 or 90 up to turns by as many degrees, 0 not at
-            all.
-        extent: The rectangle that was drawn, or that holds what was; None stands for the whole picture.
-        drawn: Whether it was; it is a guess around keypoints otherwise.
-        cut: Sides of the picture at which the extent ends because the picture does. (Before it is known where in the
-            picture it lies: those at which it may.)
-        kind: An object; a crowd of objects that are not separated; or unsure (can't be used, marked as difficult).
-        source: Which annotation of its file it is, for people.
-    """
-
-    gaze: Frame | None
+    gaze: Frame | None  # (a, b, tx, ty) of an object's window; None for a region that is neither object nor background
+    # how far the gaze's angle is known: 360 in full, 180 or 90 up to turns by as many degrees, 0 not at all
     angle_period: int
-    extent: Outline | None
-    drawn: bool
+    extent: Outline | None  # the rectangle that was drawn, or that holds what was; None stands for the whole picture
+    drawn: bool  # whether it was; it is a guess around keypoints otherwise
+    # sides of the picture at which the extent ends because the picture does. (Before it is known where in the
+    # picture it lies: those at which it may.)
     cut: tuple[Side, ...]
-    kind: Kind
-    source: str
+    kind: Kind  # an object; a crowd of objects that are not separated; or unsure (can't be used, marked as difficult)
+    source: str  # which annotation of its file it is, for people
 
     def moved(self, frame: Frame) -> "Annotation":
         """The same in the pixels of another picture, to which a frame carries those of this one."""

@@ -34,16 +34,12 @@ class UnknownRange(ValueError):
 
 @dataclass(frozen=True)
 class Reduction:
-    """To what size a picture is reduced while it is read.
+    """To what size a picture is reduced while it is read."""
 
-    Attributes:
-        width, height: Size wanted, in pixels.
-        region: (width, height) of the part of the decoded picture, from its upper left corner, that goes there. A
-            JPEG decoded at a fraction of its size has a region whose sides are no whole numbers.
-    """
-
-    width: int
+    width: int  # size wanted, in pixels
     height: int
+    # (width, height) of the part of the decoded picture, from its upper left corner, that goes there. A JPEG
+    # decoded at a fraction of its size has a region whose sides are no whole numbers.
     region: tuple[float, float]
 
 

@@ -83,18 +83,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of a picture before it is decoded.
+    """What is known of a picture before it is decoded."""
 
-    Attributes:
-        width, height: Size of the upright picture in pixels.
-        orientation: EXIF orientation, 1 to 8, that brought the stored rows upright.
-        pages: How many pages the file has.
-    """
-
-    width: int
+    width: int  # size of the upright picture in pixels
     height: int
-    orientation: int
-    pages: int = 1
+    orientation: int  # EXIF orientation, 1 to 8, that brought the stored rows upright
+    pages: int = 1  # how many pages the file has
 
 
 def read_image(

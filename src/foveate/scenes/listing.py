@@ -24,25 +24,17 @@ OUTPUT_MARK = ".foveate-output"
 
 @dataclass
 class Listing:
-    """The images below one argument, and what was passed over.
+    """The images below one argument, and what was passed over."""
 
-    Attributes:
-        images: (name for output, path), sorted by name; a name is the argument as given joined with the file's path
-            below it.
-        ignored: Number of files that are no images, hidden ones included.
-        links: Links to folders, which are not followed, and broken links.
-        outputs: Folders left out because foveate wrote them.
-        unreadable: Folders and files that may not be read.
-        others: The files among the ignored ones that are not hidden.
-        named: Those of kinds that people take for pictures (raw camera files, PDF, video), with what they are.
-    """
-
+    # (name for output, path), sorted by name; a name is the argument as given joined with the file's path below
+    # it
     images: list[tuple[str, str]] = field(default_factory=list)
-    ignored: int = 0
-    links: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
+    ignored: int = 0  # number of files that are no images, hidden ones included
+    links: list[str] = field(default_factory=list)  # links to folders, which are not followed, and broken links
+    outputs: list[str] = field(default_factory=list)  # folders left out because foveate wrote them
+    unreadable: list[str] = field(default_factory=list)  # folders and files that may not be read
+    others: list[str] = field(default_factory=list)  # the files among the ignored ones that are not hidden
+    # those of kinds that people take for pictures (raw camera files, PDF, video), with what they are
     named: list[tuple[str, str]] = field(default_factory=list)
 
     def summary(self) -> str:

@@ -25,20 +25,14 @@ BORDER = 1.0
 
 @dataclass
 class Listed:
-    """One file and what is annotated in it.
+    """One file and what is annotated in it."""
 
-    Attributes:
-        name: Path below the folder.
-        annotated: Whether somebody looked at it.
-        entries: Of each entry that names it: the size that its annotations speak of, and the annotations, whose `cut`
-            says at which sides they may be cut.
-        entry: The first of them as the annotation file has it.
-    """
-
-    name: str
-    annotated: bool = False
+    name: str  # path below the folder
+    annotated: bool = False  # whether somebody looked at it
+    # of each entry that names it: the size that its annotations speak of, and the annotations, whose `cut` says
+    # at which sides they may be cut
     entries: list[tuple[tuple[float, float] | None, list[Annotation]]] = field(default_factory=list)
-    entry: Entry | None = None
+    entry: Entry | None = None  # the first of them as the annotation file has it
 
 
 Placed = tuple[Listed, Header, tuple[Annotation, ...]]

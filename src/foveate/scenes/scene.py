@@ -14,24 +14,15 @@ from foveate.scenes.layouts.shapes import Frame
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture and what is annotated in it.
+    """One picture and what is annotated in it."""
 
-    Attributes:
-        name: Path below the folder, with forward slashes; unique.
-        path: Where the file is.
-        width, height: Size of the upright picture in pixels.
-        annotations: One record each, in pixels of the upright picture.
-        annotated: Whether somebody looked at it: if so and there is no object, it is known to be empty.
-        group: What belongs together when scenes are held out; the name if empty.
-    """
-
-    name: str
-    path: str
-    width: int
+    name: str  # path below the folder, with forward slashes; unique
+    path: str  # where the file is
+    width: int  # size of the upright picture in pixels
     height: int
-    annotations: tuple[Annotation, ...] = ()
-    annotated: bool = False
-    group: str = ""
+    annotations: tuple[Annotation, ...] = ()  # one record each, in pixels of the upright picture
+    annotated: bool = False  # whether somebody looked at it: if so and there is no object, it is known to be empty
+    group: str = ""  # what belongs together when scenes are held out; the name if empty
 
     @property
     def state(self) -> Literal["objects", "empty", "unannotated"]:
@@ -69,20 +60,13 @@ class Scene:
 
 @dataclass
 class Scenes:
-    """The pictures of a folder, sorted by name.
+    """The pictures of a folder, sorted by name."""
 
-    Attributes:
-        scenes: Those that can be used.
-        category: Name of the kind of object, None without annotations.
-        layout: Name of the layout of its annotation files, "images" without any.
-        doubts: What is doubtful about them.
-        grouping: What belongs together when scenes are held out, in words; None where each stands alone.
-    """
-
-    scenes: list[Scene]
-    category: str | None = None
-    layout: str = "images"
-    doubts: Doubts = field(default_factory=Doubts)
+    scenes: list[Scene]  # those that can be used
+    category: str | None = None  # name of the kind of object, None without annotations
+    layout: str = "images"  # name of the layout of its annotation files, "images" without any
+    doubts: Doubts = field(default_factory=Doubts)  # what is doubtful about them
+    # what belongs together when scenes are held out, in words; None where each stands alone
     grouping: str | None = None
 
     @property

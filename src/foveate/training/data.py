@@ -20,19 +20,13 @@ from foveate.training.synthetic.sideways import sideways
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Scenes, and which of them train.
+    """Scenes, and which of them train."""
 
-    Attributes:
-        gallery: The scenes.
-        fit: Numbers of those that train.
-        held_out: Numbers of those that train nothing.
-        unsure: How far the gaze of each of `objects` may be off, standard deviations of (log s, angle, x / s, y / s),
-            where gazes were inferred; None where all are annotated.
-    """
-
-    gallery: Gallery
-    fit: Sequence[int]
-    held_out: Sequence[int]
+    gallery: Gallery  # the scenes
+    fit: Sequence[int]  # numbers of those that train
+    held_out: Sequence[int]  # numbers of those that train nothing
+    # how far the gaze of each of `objects` may be off, standard deviations of (log s, angle, x / s, y / s), where
+    # gazes were inferred; None where all are annotated
     unsure: Float[Tensor, "objects 4"] | None = None
 
     @cached_property

@@ -26,23 +26,15 @@ NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
 class Gallery(NamedTuple):
-    """Scenes that could be read.
+    """Scenes that could be read."""
 
-    Attributes:
-        pyramids: The scenes, perhaps reduced.
-        names: Their names.
-        objects: Where objects are annotated, in pixels of the pyramids.
-        ignore: For each image, boxes (x0, y0, x1, y1) that are neither object nor background.
-        problems: A line for every scene that could not be read.
-        groups: What each scene belongs to when scenes are held out; None where each stands alone.
-    """
-
-    pyramids: Pyramids
-    names: list[str]
-    objects: Objects
+    pyramids: Pyramids  # the scenes, perhaps reduced
+    names: list[str]  # their names
+    objects: Objects  # where objects are annotated, in pixels of the pyramids
+    # for each image, boxes (x0, y0, x1, y1) that are neither object nor background
     ignore: list[Float[Tensor, "regions 4"]]
-    problems: list[str]
-    groups: list[str] | None = None
+    problems: list[str]  # a line for every scene that could not be read
+    groups: list[str] | None = None  # what each scene belongs to when scenes are held out; None where each stands alone
 
     def held_together(self) -> list[str]:
         """The group of each scene; those of one group are on one side of a hold-out."""

@@ -11,17 +11,12 @@ from foveate.scenes import gaze
 
 
 class Objects(NamedTuple):
-    """Annotated objects.
+    """Annotated objects."""
 
-    Attributes:
-        image: Which image each is in.
-        gaze: Its gaze.
-        angle_period: How far its angle is known: 360 degrees in full, 180 or 90 up to turns by as many, 0 not at all.
-            None where all are known in full.
-    """
-
-    image: Int[Tensor, "objects"]
-    gaze: Float[Tensor, "objects 4"]
+    image: Int[Tensor, "objects"]  # which image each is in
+    gaze: Float[Tensor, "objects 4"]  # its gaze
+    # how far its angle is known: 360 degrees in full, 180 or 90 up to turns by as many, 0 not at all. None where
+    # all are known in full.
     angle_period: Int[Tensor, "objects"] | None = None
 
     def take(self, chosen: Tensor) -> "Objects":

@@ -34,23 +34,15 @@ CLIP = 2.0  # largest norm of a gradient: the product of the ShiftNet's two stre
 
 
 class Recipe(NamedTuple):
-    """How a network is optimised.
+    """How a network is optimised."""
 
-    Attributes:
-        optimiser: Makes one for parameters; its learning rate is set anew before each step.
-        steps: Minibatches.
-        rate: Learning rate after the warm-up.
-        warm_up: Steps in which it rises to that.
-        clip: Largest norm of a gradient.
-        decay: What the averaged weights keep of themselves at a step, once there have been many.
-    """
-
+    # makes one for parameters; its learning rate is set anew before each step
     optimiser: Callable[[Iterable[nn.Parameter]], Optimizer]
-    steps: int
-    rate: float
-    warm_up: int
-    clip: float
-    decay: float
+    steps: int  # minibatches
+    rate: float  # learning rate after the warm-up
+    warm_up: int  # steps in which it rises to that
+    clip: float  # largest norm of a gradient
+    decay: float  # what the averaged weights keep of themselves at a step, once there have been many
 
     @classmethod
     def sgd(cls, steps: int, rate: float, warm_up: int, decay: float) -> "Recipe":

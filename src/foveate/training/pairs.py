@@ -33,25 +33,16 @@ REACH = 2.2  # largest offset of the object's centre in a search pair, half-side
 
 
 class Pairs(NamedTuple):
-    """A minibatch.
+    """A minibatch."""
 
-    Attributes:
-        context: What surrounds each gaze, after augmentation, pixels in [0, 1]; as v and delta on the device.
-        v: The canonical image as inference would have it, standardised.
-        delta: The change (log scale, angle, x / s, y / s) that leads to the object.
-        start: The gaze looked from, in pixels; not mirrored.
-        target: The object's gaze, in pixels; not mirrored.
-        object: Which object.
-        mirrored: Whether context, v and delta are mirror images of the photograph's.
-    """
-
+    # what surrounds each gaze, after augmentation, pixels in [0, 1]; as v and delta on the device
     context: Float[Tensor, "n 3 72 72"]
-    v: Float[Tensor, "n 3 24 24"]
-    delta: Float[Tensor, "n 4"]
-    start: Float[Tensor, "n 4"]
-    target: Float[Tensor, "n 4"]
-    object: Int[Tensor, "n"]
-    mirrored: Float[Tensor, "n"]
+    v: Float[Tensor, "n 3 24 24"]  # the canonical image as inference would have it, standardised
+    delta: Float[Tensor, "n 4"]  # the change (log scale, angle, x / s, y / s) that leads to the object
+    start: Float[Tensor, "n 4"]  # the gaze looked from, in pixels; not mirrored
+    target: Float[Tensor, "n 4"]  # the object's gaze, in pixels; not mirrored
+    object: Int[Tensor, "n"]  # which object
+    mirrored: Float[Tensor, "n"]  # whether context, v and delta are mirror images of the photograph's
 
 
 class FedBack(NamedTuple):

@@ -44,33 +44,22 @@ class HMCState(NamedTuple):
 
 
 class HMCInfo(NamedTuple):
-    """What happened in a transition, chain by chain.
+    """What happened in a transition, chain by chain."""
 
-    Attributes:
-        acceptance: Probability with which the proposal was to be accepted (0 for a divergence).
-        accepted: Whether it was.
-        diverged: The end point's energy was NaN or infinite, or more than `DIVERGENCE` above the start's.
-        energy: H at the end of the trajectory.
-        energy_error: H at the end minus H at the start.
-    """
-
-    acceptance: Float[Tensor, " chains"]
-    accepted: Bool[Tensor, " chains"]
+    acceptance: Float[Tensor, " chains"]  # probability with which the proposal was to be accepted (0 for a divergence)
+    accepted: Bool[Tensor, " chains"]  # whether it was
+    # the end point's energy was NaN or infinite, or more than `DIVERGENCE` above the start's
     diverged: Bool[Tensor, " chains"]
-    energy: Float[Tensor, " chains"]
-    energy_error: Float[Tensor, " chains"]
+    energy: Float[Tensor, " chains"]  # H at the end of the trajectory
+    energy_error: Float[Tensor, " chains"]  # H at the end minus H at the start
 
 
 class Keyed(NamedTuple):
-    """The randomness of one transition: each chain's key, and the transition's number.
+    """The randomness of one transition: each chain's key, and the transition's number."""
 
-    Attributes:
-        keys: One 63-bit key a chain (`foveate.runtime.random.key` of the seed and what the chain is for).
-        transition: Which transition of the chain this is. The same pair gives the same numbers, whatever the batch.
-    """
-
+    # one 63-bit key a chain (`foveate.runtime.random.key` of the seed and what the chain is for)
     keys: Int64[Tensor, " chains"]
-    transition: int
+    transition: int  # which transition of the chain this is. The same pair gives the same numbers, whatever the batch.
 
     def draw(self, dims: int) -> tuple[Tensor, Tensor, Tensor]:
         """(momentum [chains, dims], uniform for acceptance [chains], uniform for the step size [chains])."""

@@ -15,39 +15,24 @@ _DIVERGENT_SHARE, _LARGEST_RHAT, _LEAST_ESS = 0.1, 1.1, 40.0
 
 @dataclass(frozen=True)
 class Posterior:
-    """Posterior draws of a batch of gazes, and what they come to.
+    """Posterior draws of a batch of gazes, and what they come to."""
 
-    Attributes:
-        draws: u of every draw, in pixels.
-        mean: Geometric mean scale, circular mean angle, mean centre, as a gaze.
-        std: Standard deviations of (a, b, tx, ty) in pixels; nan where a chain does not move, for that is no certainty.
-        std_log_scale: Standard deviation of log s.
-        std_angle: Circular standard deviation in degrees.
-        std_centre: Root mean square distance of the centre from its mean, along each of x and y, in pixels.
-        rhat: R-hat of (log s, angle, tx, ty).
-        ess: Bulk effective sample sizes of the same.
-        acceptance: Mean acceptance probability of each chain.
-        divergences: Divergent transitions of each chain.
-        step_size: Step size of each chain after the warm-up.
-        visible: v of each chain's last sweep.
-        hidden: h1 of each chain's last sweep.
-        flags: What is wrong with a gaze's chains, in words; empty where nothing is.
-    """
-
-    draws: Float[Tensor, "gaze chain draw 4"]
-    mean: Float[Tensor, "gaze 4"]
+    draws: Float[Tensor, "gaze chain draw 4"]  # u of every draw, in pixels
+    mean: Float[Tensor, "gaze 4"]  # geometric mean scale, circular mean angle, mean centre, as a gaze
+    # standard deviations of (a, b, tx, ty) in pixels; nan where a chain does not move, for that is no certainty
     std: Float[Tensor, "gaze 4"]
-    std_log_scale: Float[Tensor, " gaze"]
-    std_angle: Float[Tensor, " gaze"]
+    std_log_scale: Float[Tensor, " gaze"]  # standard deviation of log s
+    std_angle: Float[Tensor, " gaze"]  # circular standard deviation in degrees
+    # root mean square distance of the centre from its mean, along each of x and y, in pixels
     std_centre: Float[Tensor, "gaze 2"]
-    rhat: Float[Tensor, "gaze 4"]
-    ess: Float[Tensor, "gaze 4"]
-    acceptance: Float[Tensor, "gaze chain"]
-    divergences: Int64[Tensor, "gaze chain"]
-    step_size: Float[Tensor, "gaze chain"]
-    visible: Float[Tensor, "gaze chain D"]
-    hidden: Float[Tensor, "gaze chain H"]
-    flags: tuple[tuple[str, ...], ...]
+    rhat: Float[Tensor, "gaze 4"]  # R-hat of (log s, angle, tx, ty)
+    ess: Float[Tensor, "gaze 4"]  # bulk effective sample sizes of the same
+    acceptance: Float[Tensor, "gaze chain"]  # mean acceptance probability of each chain
+    divergences: Int64[Tensor, "gaze chain"]  # divergent transitions of each chain
+    step_size: Float[Tensor, "gaze chain"]  # step size of each chain after the warm-up
+    visible: Float[Tensor, "gaze chain D"]  # v of each chain's last sweep
+    hidden: Float[Tensor, "gaze chain H"]  # h1 of each chain's last sweep
+    flags: tuple[tuple[str, ...], ...]  # what is wrong with a gaze's chains, in words; empty where nothing is
 
 
 def mean_gaze(

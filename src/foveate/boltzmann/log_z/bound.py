@@ -29,17 +29,12 @@ _ROWS = 1000
 
 
 class BoundTerms(NamedTuple):
-    """What each patch adds to the bounds, before log Z, in nats.
+    """What each patch adds to the bounds, before log Z, in nats."""
 
-    Attributes:
-        variational: [N] E_q[log p(v | h1) + log p*(h1)] + H(q).
-        sampling_variance: [N] variance of that average, from the spread of its samples; NaN for a single one.
-        weighted: [N] the importance-weighted bound.
-    """
-
-    variational: Float[Tensor, " n"]
+    variational: Float[Tensor, " n"]  # E_q[log p(v | h1) + log p*(h1)] + H(q)
+    # [N] variance of that average, from the spread of its samples; NaN for a single one
     sampling_variance: Float[Tensor, " n"]
-    weighted: Float[Tensor, " n"]
+    weighted: Float[Tensor, " n"]  # the importance-weighted bound
 
 
 def bound_terms(

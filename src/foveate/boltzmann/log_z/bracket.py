@@ -34,18 +34,12 @@ MIN_SWEEPS = 2000
 
 @dataclass(frozen=True)
 class Bracket:
-    """What forward and reverse annealing say of log Z, in nats.
+    """What forward and reverse annealing say of log Z, in nats."""
 
-    Attributes:
-        forward: The estimate by forward annealing, low on average.
-        reverse: The estimate by reverse annealing, high on average if its starts are the model's samples.
-        exact: By enumeration, None where both layers are too large.
-        sampling_doubts: What speaks against the reverse chains' starts, each a line for people.
-    """
-
-    forward: Estimate
-    reverse: Estimate
-    exact: float | None
+    forward: Estimate  # the estimate by forward annealing, low on average
+    reverse: Estimate  # the estimate by reverse annealing, high on average if its starts are the model's samples
+    exact: float | None  # by enumeration, None where both layers are too large
+    # what speaks against the reverse chains' starts, each a line for people
     sampling_doubts: list[str] = field(default_factory=list)
 
     @property

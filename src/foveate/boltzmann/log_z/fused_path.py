@@ -36,27 +36,17 @@ class Room:
 
 @dataclass(frozen=True, kw_only=True)
 class FusedPath(Path):
-    """Float32 parameters at beta = 0 and their change until beta = 1, padded with units that do nothing.
+    """Float32 parameters at beta = 0 and their change until beta = 1, padded with units that do nothing."""
 
-    Attributes:
-        W: [V, H] couplings at beta = 1, between the linear sufficient statistics.
-        b_base: [V] visible biases at beta = 0 (for Gaussian units: mean times precision).
-        b_change: [V] what they gain until beta = 1.
-        c_base: [H] hidden biases at beta = 0.
-        c_change: [H] what they gain.
-        precisions: [V] of Gaussian visible units at beta = 0, and what they gain; none for binary ones.
-        transposed: [H, V] W, in memory of its own.
-        room: Memory of a block's own, in which what is returned lies.
-    """
-
-    W: Float[Tensor, "V H"]
-    b_base: Float[Tensor, " V"]
-    b_change: Float[Tensor, " V"]
-    c_base: Float[Tensor, " H"]
-    c_change: Float[Tensor, " H"]
+    W: Float[Tensor, "V H"]  # couplings at beta = 1, between the linear sufficient statistics
+    b_base: Float[Tensor, " V"]  # visible biases at beta = 0 (for Gaussian units: mean times precision)
+    b_change: Float[Tensor, " V"]  # what they gain until beta = 1
+    c_base: Float[Tensor, " H"]  # hidden biases at beta = 0
+    c_change: Float[Tensor, " H"]  # what they gain
+    # [V] of Gaussian visible units at beta = 0, and what they gain; none for binary ones
     precisions: tuple[Tensor, ...]
-    transposed: Float[Tensor, "H V"]
-    room: Room | None = None
+    transposed: Float[Tensor, "H V"]  # W, in memory of its own
+    room: Room | None = None  # memory of a block's own, in which what is returned lies
 
     @classmethod
     def of(cls, path: Path, W: Tensor, b: Tensor, c: Tensor, precision: Tensor | None = None) -> "FusedPath":

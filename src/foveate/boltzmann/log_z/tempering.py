@@ -47,18 +47,13 @@ class TemperingState(NamedTuple):
 
 
 class Tempered(NamedTuple):
-    """Samples, and what is known of their worth.
+    """Samples, and what is known of their worth."""
 
-    Attributes:
-        samples: [draws, ensembles, visible] states of the top level.
-        r_hat: Largest split R-hat over the statistics, second half of the sweeps; 1 when the ensembles agree, NaN where
-            nothing moves.
-        arrivals: How many states came up from the bottom to the top, all ensembles together.
-    """
-
-    samples: Float[Tensor, "draws ensembles visible"]
+    samples: Float[Tensor, "draws ensembles visible"]  # states of the top level
+    # largest split R-hat over the statistics, second half of the sweeps; 1 when the ensembles agree, NaN where
+    # nothing moves
     r_hat: float
-    arrivals: int
+    arrivals: int  # how many states came up from the bottom to the top, all ensembles together
 
 
 def temper(

@@ -47,31 +47,19 @@ class Diverged(NotFinite):
 
 
 class CDState(NamedTuple):
-    """Everything that a step changes; `to_tensors` and `from_tensors` take it to a file and back.
+    """Everything that a step changes; `to_tensors` and `from_tensors` take it to a file and back."""
 
-    Attributes:
-        machine: What is learned.
-        velocity: Its parameters' last change, held by a machine of the same kind, as are
-        fast: the fast weights, or None until `fast_persistent` is first used, and
-        average: the averaged parameters.
-        offsets: What the gradient is centred at.
-        hidden: [chains, hidden] the persistent chains, of which this process has its share.
-        seed: Key of all random numbers.
-        step: Steps taken.
-        n_chains: Persistent chains over all processes.
-        size: Root mean square of the data at the start, at least 1.
-    """
-
-    machine: Any
-    velocity: Any
-    fast: Any | None
-    average: Any
-    offsets: Offsets
+    machine: Any  # what is learned
+    velocity: Any  # its parameters' last change, in a machine of the same kind
+    fast: Any | None  # the fast weights likewise, or None until `fast_persistent` is first used
+    average: Any  # the averaged parameters likewise
+    offsets: Offsets  # what the gradient is centred at
+    # [chains, hidden] the persistent chains, of which this process has its share
     hidden: Float[Tensor, "chains hidden"]
-    seed: int
-    step: int
-    n_chains: int
-    size: float
+    seed: int  # key of all random numbers
+    step: int  # steps taken
+    n_chains: int  # persistent chains over all processes
+    size: float  # root mean square of the data at the start, at least 1
 
 
 class CDInfo(NamedTuple):

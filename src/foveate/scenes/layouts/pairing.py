@@ -13,19 +13,13 @@ from foveate.scenes.listing import Listing
 
 @dataclass
 class Survey:
-    """The files of a folder, as paths below it with forward slashes.
+    """The files of a folder, as paths below it with forward slashes."""
 
-    Attributes:
-        folder: The folder.
-        images: Its images, sorted.
-        others: Its other files that are not hidden, sorted, by suffix in lower case.
-        broken: Why files that may be annotations could not be read.
-    """
-
-    folder: str
-    images: list[str] = field(default_factory=list)
+    folder: str  # the folder
+    images: list[str] = field(default_factory=list)  # its images, sorted
+    # its other files that are not hidden, sorted, by suffix in lower case
     others: dict[str, list[str]] = field(default_factory=dict)
-    broken: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)  # why files that may be annotations could not be read
 
     @classmethod
     def of(cls, folder: str, listing: Listing) -> "Survey":

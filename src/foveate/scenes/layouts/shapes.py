@@ -119,26 +119,17 @@ class Entry:
 
 @dataclass
 class Document:
-    """All that the annotation files of a folder contain.
+    """All that the annotation files of a folder contain."""
 
-    Attributes:
-        layout: Name of the layout.
-        place: The file or folder that the annotations come from, for messages.
-        entries: The images that are listed.
-        categories: Names of the kinds that are declared.
-        identities: Their ids, by name, in a layout that has some.
-        canonical: Where named keypoints lie in the canonical window, as a file states it.
-        doubts: What is doubtful about the files.
-        left_out: Images whose annotation file can't be read: nobody knows what is in them.
-    """
-
-    layout: str
-    place: str
-    entries: list[Entry] = field(default_factory=list)
-    categories: list[str] = field(default_factory=list)
-    identities: dict[str, int | str] = field(default_factory=dict)
+    layout: str  # name of the layout
+    place: str  # the file or folder that the annotations come from, for messages
+    entries: list[Entry] = field(default_factory=list)  # the images that are listed
+    categories: list[str] = field(default_factory=list)  # names of the kinds that are declared
+    identities: dict[str, int | str] = field(default_factory=dict)  # their ids, by name, in a layout that has some
+    # where named keypoints lie in the canonical window, as a file states it
     canonical: dict[str, tuple[float, float]] = field(default_factory=dict)
-    doubts: Doubts = field(default_factory=Doubts)
+    doubts: Doubts = field(default_factory=Doubts)  # what is doubtful about the files
+    # images whose annotation file can't be read: nobody knows what is in them
     left_out: set[str] = field(default_factory=set)
 
 
