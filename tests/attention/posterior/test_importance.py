@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from foveate.attention.posterior.conditionals import PatchConditionals
-from foveate.attention.posterior.importance import POINTS, TRUSTED, Normal, Weighed, law_of_error, smooth, weigh
+from foveate.attention.posterior.importance import (
+    POINTS,
+    TRUSTED,
+    Normal,
+    Weighed,
+    adapted,
+    law_of_error,
+    smooth,
+    weigh,
+)
 from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import circular_std, mean_gaze
 from foveate.attention.posterior.target import gaze_targets
@@ -135,6 +144,22 @@ def test_points_say_what_chains_of_hamiltonian_monte_carlo_say():
 def test_a_density_far_sharper_than_the_law_of_error_is_not_trusted():
     weighed = posterior(at(21.5, 24, 82, 78.5)[None], 1e-3)
     assert weighed.k[0] > TRUSTED
+
+
+def test_a_proposal_adapted_to_points_that_are_not_trusted_gives_points_that_are():
+    """A likelihood as narrow as a sixth of the law, off its middle: few of the first points weigh anything."""
+    left = at(21.2, 23.5, 81, 79)[None]
+    index, blank = np.zeros(1, np.int64), torch.zeros(1, 3, SIZE, SIZE)
+    targets = gaze_targets(PYRAMIDS, index, left, blank, blank)
+    targets.prior[:, 0] = 0.0
+    law = law_of_error(targets, left, SPREAD)
+    first = weigh(likeness, targets, law, ["a"], 0.5, 0)
+    second = weigh(likeness, targets, law, ["a"], 0.5, 0, adapted(first, targets, law))
+    third = weigh(likeness, targets, law, ["a"], 0.5, 0, adapted(second, targets, law))
+    assert first.k[0] > TRUSTED and first.ess[0] < 12
+    assert second.k[0] <= TRUSTED and second.ess[0] > 40 and third.ess[0] > 40
+    assert torch.allclose(moments(second)[1], moments(third)[1], rtol=0.1)
+    assert ((moments(second)[0] - moments(third)[0])[2:].abs() < 0.2 * moments(third)[1][2:]).all()
 
 
 def test_what_the_prior_rules_out_weighs_nothing():

@@ -14,7 +14,8 @@ of each gaze's own (Cranley & Patterson 1976), through the normal quantile funct
 Whether the weights can be believed is asked of themselves. The largest M = min(S / 5, 3 sqrt S) of S are fitted by a
 generalised Pareto distribution of shape k (Zhang & Stephens 2009, "A new and efficient estimation method for the
 generalized Pareto distribution"), and replaced by its quantiles: Vehtari, Simpson, Gelman, Yao & Gabry (2024), "Pareto
-smoothed importance sampling". Above k = min(1 - 1 / log10 S, 0.7) the estimate isn't to be trusted.
+smoothed importance sampling". Above k = min(1 - 1 / log10 S, 0.7) the estimate isn't to be trusted; points from a
+proposal that is fitted to the first ones (`adapted`) mostly are.
 """
 
 import math
@@ -30,7 +31,7 @@ from torch import Tensor
 from foveate.attention.posterior.prior import log_priors
 from foveate.attention.posterior.target import GazeTargets
 from foveate.runtime.random import key, uniforms
-from foveate.scenes.gaze import from_chart, to_chart
+from foveate.scenes.gaze import angle_difference, from_chart, to_chart
 from foveate.scenes.glimpse import glimpses
 
 POINTS = 128  # a gaze: of the law of error about 90 of them count (effective sample size)
@@ -151,6 +152,20 @@ def fit_tail(excess: Float[np.ndarray, "n"]) -> tuple[float, float]:
     best = float((theta * weight).sum() / weight.sum())
     shape = float(np.log1p(-best * excess).mean())
     return (n * shape + 5.0) / (n + 10.0), -shape / best
+
+
+def adapted(weighed: Weighed, targets: GazeTargets, law: Normal) -> Normal:
+    """A proposal that fits weighed points better than the law they were drawn from: their mean and their deviations.
+
+    It is half as wide again as they are, since a proposal must not be narrower than its target, and no narrower than a
+    quarter of the law.
+    """
+    length = torch.from_numpy(targets.length)[:, None]
+    position = to_chart(weighed.gazes, length)
+    position[..., 1] = law.middle[:, None, 1] + angle_difference(position[..., 1], law.middle[:, None, 1])
+    middle = torch.einsum("np,npd->nd", weighed.weight, position)
+    spread = torch.einsum("np,npd->nd", weighed.weight, (position - middle[:, None]).square()).sqrt()
+    return Normal(middle, torch.maximum(1.5 * spread, 0.25 * law.spread))
 
 
 def law_of_error(targets: GazeTargets, gazes: Float[Tensor, "n 4"], spread: Float[Tensor, "4"]) -> Normal:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from foveate.attention.found import DISAGREEING, Refined
 from foveate.attention.models import Models
-from foveate.attention.posterior.importance import TRUSTED, Weighed, law_of_error, weigh
+from foveate.attention.posterior.importance import TRUSTED, Weighed, adapted, law_of_error, weigh
 from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import Posterior, circular_std, mean_gaze
 from foveate.attention.posterior.target import gaze_targets
@@ -23,6 +23,7 @@ from foveate.scenes.pyramid import Pyramids
 
 TOGETHER = 16  # gazes of many images sampled at a time: the patch model's weights are then read once for many chains
 TRAIL = 8  # gazes of the sampler on the trail
+ADAPTED = 2  # times that a proposal is adapted before chains are run
 KEPT = 60  # draws kept for drawing spreads
 
 
@@ -89,7 +90,7 @@ def _refine(
         return _by_chains(models, pyramids, resting, tempered, seed, around)
     refined = _by_weights(models, pyramids, resting, tempered, seed, around)
     for k, each in enumerate(refined):
-        if not each.pareto_k <= TRUSTED:  # alone, so that what is found doesn't depend on how many more there are
+        if not each.pareto_k <= TRUSTED:
             one = Resting(resting.index[k : k + 1], resting.gazes[k : k + 1], resting.names[k : k + 1])
             (chains,) = _by_chains(models, pyramids, one, tempered, seed, around)
             refined[k] = replace(chains, pareto_k=each.pareto_k)
@@ -119,6 +120,34 @@ def _by_weights(
     seed: int,
     around: Float[Tensor, "4"],
 ) -> list[Refined]:
+    """Points of the law of error; of a gaze at which they can't be trusted, points of proposals adapted to them.
+
+    What is done again is done for each gaze alone, so that what is found of it doesn't depend on how many more there
+    are.
+    """
+    weighed = _weigh(models, pyramids, resting, settings, seed, around)
+    refined = [_of_points(weighed, k, u) for k, u in enumerate(resting.gazes)]
+    for k in range(len(refined)):
+        one = Resting(*(part[k : k + 1] for part in resting))
+        points = Weighed(*(part[k : k + 1] for part in weighed))
+        for _ in range(ADAPTED):
+            if points.k[0] <= TRUSTED or not points.weight.any():
+                break
+            points = _weigh(models, pyramids, one, settings, seed, around, points)
+            refined[k] = _of_points(points, 0, one.gazes[0])
+    return refined
+
+
+def _weigh(
+    models: Models,
+    pyramids: Pyramids,
+    resting: Resting,
+    settings: PosteriorSettings,
+    seed: int,
+    around: Float[Tensor, "4"],
+    before: Weighed | None = None,
+) -> Weighed:
+    """Weighed points of the law of error, or of a proposal adapted to those from `before`."""
     index, gazes, names = resting
     size = models.conditionals.size
     blank = torch.zeros(len(gazes), 3, size, size)
@@ -131,8 +160,8 @@ def _by_weights(
     def log_density(glimpse: Float[Tensor, "looks 3 size size"]) -> Float[Tensor, "looks"]:
         return -models.gdbn.grbm.free_energy(models.gdbn.standardise(glimpse)).cpu()
 
-    weighed = weigh(log_density, targets, law, names, settings.temperature, seed)
-    return [_of_points(weighed, k, gazes[k]) for k in range(len(gazes))]
+    proposal = None if before is None else adapted(before, targets, law)
+    return weigh(log_density, targets, law, names, settings.temperature, seed, proposal)
 
 
 def _of_points(weighed: Weighed, k: int, start: Float[Tensor, "4"]) -> Refined:
