@@ -50,7 +50,11 @@ def test_every_figure_is_there_and_they_fit_together():
     assert figures["bound"] - 0.5 < figures["iw_bound"]
     assert figures["log_z_lower"] <= figures["log_z"] and figures["log_z_lower"] <= figures["log_z_upper"]
     assert 0 < figures["ess"] <= 60
-    assert set(figures["baselines"]) == {"diagonal", "factor_analysis", "ppca", "ledoit_wolf"}
+    names = {"diagonal", "factor_analysis", "ppca", "ledoit_wolf", "held_out", "student_t", "mixture"}
+    assert set(figures["baselines"]) == set(figures["baselines_stderr"]) == set(figures["baselines_diff"]) == names
+    for name, (above, stderr) in figures["baselines_diff"].items():
+        assert above == pytest.approx(figures["iw_bound"] - figures["baselines"][name], abs=1e-6)
+        assert 0 < stderr < figures["baselines_stderr"][name] + figures["iw_stderr"]
     assert figures["grbm_log_density"] < 0
     assert "log_z_exact" not in figures
 

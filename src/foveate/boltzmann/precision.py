@@ -39,6 +39,9 @@ from foveate.runtime.random import generator
 MOST_GATES = 16
 """Precision units of a band, whose states log Z sums over."""
 
+_LINEAR = 40.0
+"""Above it softplus(x) is x in float64 too."""
+
 _STEP, _BEYOND = 0.25, 13.0
 """Of the grid that integrates one direction, in standard deviations: how fine, and how far beyond the outermost mean.
 The integrand is a sum of Gaussians that wide, for which the trapezoidal rule errs by exp(-2 pi^2 / _STEP^2)."""
@@ -174,11 +177,19 @@ class PrecisionRBM(Machine):
     def free_energy_hidden(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
         return super().free_energy_hidden(h) + self.log_det
 
+    def free_energy(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, " batch"]:
+        """As a machine's, with sums in float64."""
+        return -self.log_mass(v).to(v)
+
     def log_mass(self, v: Float[Tensor, "batch visible"]) -> Float64[Tensor, " batch"]:
         """As a machine's: products in the machine's type, sums in float64."""
-        x, (eta,) = self.coordinates(v).double(), self.hidden_natural(v)
-        own = (x * (self.b - 0.5 * x) * self.precision.double()).sum(1)
-        return own + self.hidden.log_normaliser((eta.double(),))
+        x = self.coordinates(v)
+        own = (x * (self.b - 0.5 * x) * self.precision).sum(1, dtype=torch.float64)
+        moved = torch.nonzero(torch.linalg.vector_norm(self.W, dim=1)).flatten()  # of few directions
+        means = torch.addmm(self.c, (x * self.precision)[:, moved], self.W[moved])
+        for eta in (means, self.gate_input(x).flatten(1)):
+            own += torch.nn.functional.softplus(eta, threshold=_LINEAR).sum(1, dtype=torch.float64)
+        return own
 
     def visible_mean(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch visible"]:
         """mu(h, s), the mean of v."""

@@ -16,6 +16,7 @@ from foveate.storage.files import CannotWrite, write_atomic
 from foveate.storage.run import STORY, Run
 
 PLOTS = (".png", ".pdf", ".svg")
+JITTERS = 8  # patches of each object that baselines are fitted on
 
 
 def bound(
@@ -51,7 +52,8 @@ def bound(
         samples: Samples of the hidden layer per patch, for the variational bound.
         importance_samples: The same for the importance-weighted bound.
         schedule: Spacing of the temperatures.
-        baselines: Patches or scenes to fit baseline densities on, which are evaluated on the same patches.
+        baselines: Patches or scenes to fit baseline densities on, which are evaluated on the same patches; of scenes,
+            the annotated objects through jittered gazes, and mirrored where the run was trained so.
         grbm: Also estimate the log density of the first layer alone.
         shard: I/N computes the I-th of N parts; keep each with --state, and combine them with --merge.
         state: File for intermediate results, to continue with --resume.
@@ -70,7 +72,7 @@ def bound(
     else:
         model = GaussianDBN.load(path)
         v = _patches(patches, model, select, category, run)
-        fit = None if baselines is None else _patches(baselines, model, None, category, run)
+        fit, layout = (None, None) if baselines is None else _to_fit_on(baselines, model, category, run)
         figures = evaluate_bound(
             model.to(device),
             v,
@@ -84,6 +86,7 @@ def bound(
             state_file=state,
             resume=resume,
             baselines=fit,
+            layout=layout,
             grbm=grbm,
             progress=progress(),
         )
@@ -204,3 +207,20 @@ def _patches(path: str, model: Any, select: str | None, category: str | None, ru
     scenes = annotated_scenes(path, select, category, run)
     with progress().phase("aligned patches", len(scenes.scenes)) as tick:
         return scene_patches(scenes, model, tick, note)
+
+
+def _to_fit_on(path: str, model: Any, category: str | None, run: str) -> tuple[Any, Any]:
+    """What baselines are fitted on: a .npy file's patches; or of scenes jittered ones, in folds, and how pixels lie."""
+    from foveate.boltzmann.training.whitening import Layout
+    from foveate.evaluation.patches import jittered_folds
+    from foveate.scenes.glimpse import PATCH_SIZE
+    from foveate.training.settings import PatchSettings
+
+    if not os.path.isdir(path):
+        return _patches(path, model, None, category, run), None
+    trained = Run.open(run, needs=()).config.get("settings", {}).get("patches", {})
+    settings = PatchSettings(copies=JITTERS, mirror=bool(trained.get("mirror", True)))
+    scenes = annotated_scenes(path, None, category, run)
+    with progress().phase("jittered patches", len(scenes.scenes)) as tick:
+        folds = jittered_folds(scenes, model, settings, 0, tick, note)
+    return folds, Layout(3, PATCH_SIZE, PATCH_SIZE, settings.mirror)

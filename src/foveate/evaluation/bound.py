@@ -16,14 +16,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.boltzmann.baselines import mean_nats
+from foveate.boltzmann.baselines import log_densities
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.log_z.ais import BLOCK
 from foveate.boltzmann.log_z.bound import bound_terms
 from foveate.boltzmann.log_z.bracket import bracket_log_z
+from foveate.boltzmann.training.whitening import Layout
 from foveate.errors import BadInput
 from foveate.evaluation.bound_figures import figures_of
 from foveate.evaluation.bound_state import EvaluationState
+from foveate.evaluation.patches import FOLDS
 from foveate.runtime.progress import Progress, Quiet
 
 PATCHES_AT_ONCE = 20
@@ -43,7 +45,8 @@ def evaluate_bound(
     shard: tuple[int, int] = (1, 1),
     state_file: str | os.PathLike | None = None,
     resume: bool = False,
-    baselines: Tensor | np.ndarray | None = None,
+    baselines: Tensor | np.ndarray | Sequence[Tensor | np.ndarray] | None = None,
+    layout: Layout | None = None,
     grbm: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -62,14 +65,18 @@ def evaluate_bound(
             `merge_bounds`.
         state_file: Where all that has been computed is kept, to go on or to merge.
         resume: Go on with `state_file` if it exists.
-        baselines: Patches on which simple densities are fitted, which are then measured on `patches`.
+        baselines: Patches on which simple densities are fitted, which are then measured on `patches`; or folds of them,
+            those of one photograph in one fold. (Rows of one matrix are dealt out.)
+        layout: How the numbers of a patch lie, for the baselines; None where they are no pictures.
         grbm: Whether to estimate the first layer's own log Z too, for `grbm_log_density`.
         progress: Shows how far it is and prints doubts, and may stop it.
 
     Returns:
         n, dim, bound, bound_stderr, iw_bound, pixel_offset, log_z, log_z_lower, log_z_upper, log_z_stderr, ess, chains,
         temperatures, seconds; also log_z_reverse, log_z_exact (where enumerable), bound_sampling_stderr, iw_stderr,
-        warnings, and baselines and grbm_log_density where asked for. Nats throughout; None where a figure isn't known.
+        warnings, and, where asked for, grbm_log_density and baselines, with their standard errors (baselines_stderr)
+        and by how much iw_bound lies above each, patch by patch (baselines_diff: mean and standard error). Nats
+        throughout; None where a figure isn't known.
 
     Raises:
         BadInput: A value that can't be worked with; the text names it.
@@ -91,10 +98,8 @@ def evaluate_bound(
     state = EvaluationState(state_file, identity, resume)
     ids = [chain for chain in range(chains) if chain // BLOCK % parts == part - 1]
     mine = range(part - 1, len(v), parts)
-    nats = None
     if baselines is not None and part == 1:
-        with progress.phase("baselines"):
-            nats = mean_nats(checked_patches(baselines, v.shape[1]), v)
+        _measured(v, baselines, layout, progress, state)
     if ids:
         _annealed(gdbn, v, ids, settings, progress, state)
     _bounded(gdbn, v, mine, settings, progress, state)
@@ -102,13 +107,32 @@ def evaluate_bound(
         _first_layer(gdbn, v, settings, progress, state)
     context = {
         "n": len(v), "dim": v.shape[1], "pixel_offset": pixel_offset(gdbn), "warnings": _warnings(gdbn, v),
-        "baselines": nats, **settings,
+        **settings,
     }  # fmt: skip
     state.finish("context", {}, {**context, "seconds": state.seconds()})
     figures = _told(figures_of([state]), progress)
     if parts > 1:
         figures["shard"] = [part, parts]
     return figures
+
+
+def _measured(
+    v: Tensor,
+    fit: Tensor | np.ndarray | Sequence[Tensor | np.ndarray],
+    layout: Layout | None,
+    progress: Progress,
+    state: EvaluationState,
+) -> None:
+    """Log densities of all patches under the baselines, into the state."""
+    if state.done("baselines"):
+        return
+    if isinstance(fit, Tensor | np.ndarray):
+        whole = checked_patches(fit, v.shape[1])
+        folds = [whole[fold::FOLDS] for fold in range(min(FOLDS, len(whole)))]
+    else:
+        folds = [checked_patches(fold, v.shape[1]) for fold in fit]
+    with progress.phase("baselines"):
+        state.finish("baselines", log_densities(folds, v, layout))
 
 
 def merge_bounds(files: Sequence[str | os.PathLike], progress: Progress | None = None) -> dict[str, Any]:

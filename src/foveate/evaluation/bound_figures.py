@@ -49,8 +49,12 @@ def figures_of(states: list[EvaluationState]) -> dict[str, Any]:
             "grbm_log_z_stderr": meta["stderr"], "grbm_ess": meta["ess"],
         }  # fmt: skip
         first_doubts = [f"first layer: {doubt}" for doubt in meta["doubts"]]
-    if context["baselines"]:
-        figures["baselines"] = context["baselines"]
+    if states[0].done("baselines"):
+        measured, ours = _set(states[0], "baselines")[0], weighted - log_z
+        figures["baselines"] = {name: float(nats.mean()) for name, nats in measured.items()}
+        figures["baselines_stderr"] = {name: _stderr(nats, None) for name, nats in measured.items()}
+        above = {name: ours - nats for name, nats in measured.items()}
+        figures["baselines_diff"] = {name: [float(gain.mean()), _stderr(gain, None)] for name, gain in above.items()}
     figures["warnings"] = [*context["warnings"], *bracket.doubts, *first_doubts]
     return strict(figures)
 

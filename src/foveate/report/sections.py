@@ -16,6 +16,9 @@ BASELINES = {
     "factor_analysis": "Factor analysis",
     "ppca": "Probabilistic PCA",
     "ledoit_wolf": "Full covariance (Ledoit-Wolf)",
+    "held_out": "Full covariance (variances held out)",
+    "student_t": "Multivariate t",
+    "mixture": "Gaussian mixture",
 }
 GAUSSIAN = (0.6827, 0.9545)  # within one and within two standard deviations
 WALL_COLUMNS = 15
