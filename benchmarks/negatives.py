@@ -23,7 +23,7 @@ from foveate.cli.recipe import attend_settings
 from foveate.demo.photographs import NAMES, photograph
 from foveate.runtime.progress import Bars
 
-FACES = ("astronaut", "camera")
+FACES = ("astronaut", "camera", "coins")  # heads, in profile on the coins
 WIDE, HIGH = 512, 384
 STATED = 0.5
 Picture = Float[ndarray, "h w 3"]
