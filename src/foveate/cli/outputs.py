@@ -137,7 +137,7 @@ def write_all(outputs: Outputs, lines: Callable[[], Iterable[Line]], arguments: 
 
     if outputs.coco is not None:
         known, categories = _known(arguments)
-        write_json(outputs.coco, writing.coco((_slim(line) for line in lines()), category, known, categories))
+        write_json(outputs.coco, writing.coco(lines(), category, known, categories))
     if outputs.csv is not None:
         gazes = (row for line in lines() for row in writing.gaze_rows(line))
         _write_table(outputs.csv, writing.GAZE_COLUMNS, gazes)
@@ -176,12 +176,6 @@ def _below(line: Line, arguments: Sequence[str]) -> Line:
     if others or not os.path.isdir(first) or not name.startswith(first):
         return line
     return {**line, "image": name.removeprefix(first).lstrip("/")}
-
-
-def _slim(line: Line) -> Line:
-    """A line without its trails, which other files have no place for."""
-    gazes = [{name: value for name, value in gaze.items() if name != "trail"} for gaze in line.get("gazes", [])]
-    return {**line, "gazes": gazes} if "gazes" in line else line
 
 
 def _write_table(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -74,15 +74,9 @@ def _ask(number: int, frame: object) -> None:
 def _watch(reader: int) -> None:
     first = _next_signal(reader)
     deadline = time.monotonic() + GRACE
-    second = threading.Thread(target=_end_at_second, args=(reader, first), daemon=True)
-    second.start()
+    threading.Thread(target=lambda: (_next_signal(reader), _end(first)), daemon=True).start()  # at the second signal
     if not _settled.wait(max(deadline - time.monotonic(), 0)):
         _end(first)
-
-
-def _end_at_second(reader: int, first: int) -> None:
-    _next_signal(reader)
-    _end(first)
 
 
 def _next_signal(reader: int) -> int:

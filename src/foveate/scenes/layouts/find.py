@@ -45,7 +45,8 @@ def read_document(survey: Survey) -> Document | None:
     _look_at_xml(survey, found)
     _look_at_text(survey, found)
     if len(found) > 1:
-        named = "; ".join(f"{layout} ({places[0]}{_more(places)})" for layout, places in sorted(found.items()))
+        counts = {layout: f" and {len(places) - 1} more" if len(places) > 1 else "" for layout, places in found.items()}
+        named = "; ".join(f"{layout} ({places[0]}{counts[layout]})" for layout, places in sorted(found.items()))
         raise BadInput(f"{survey.folder}: annotations in several formats, keep one of them: {named}")
     for layout, places in found.items():
         return _READERS[layout](survey, places, kept)
@@ -59,10 +60,6 @@ def unknown(survey: Survey) -> str | None:
     if not any(suffix in survey.others for suffix in _MAY_ANNOTATE):
         return None
     return f"no annotations in a known format ({LAYOUTS}) among {survey.seen()}"
-
-
-def _more(places: list[str]) -> str:
-    return f" and {len(places) - 1} more" if len(places) > 1 else ""
 
 
 def _look_at_json(survey: Survey, found: Found, kept: dict[str, Any]) -> None:
@@ -149,15 +146,6 @@ def _coco(survey: Survey, places: list[str], kept: dict[str, Any]) -> Document:
     return document
 
 
-def _label_studio(survey: Survey, places: list[str], kept: dict[str, Any]) -> Document:
-    files = [label_studio.understand(kept[place], survey.path(place), _below(place)) for place in places]
-    return _joined(survey, "label-studio", files)
-
-
-def _cvat(survey: Survey, places: list[str], kept: dict[str, Any]) -> Document:
-    return _joined(survey, "cvat", [cvat.read(survey.path(place), _below(place)) for place in places])
-
-
 def _joined(survey: Survey, layout: str, files: list[Document]) -> Document:
     """Several files as one, each a split of its own."""
     if len(files) == 1:
@@ -176,8 +164,14 @@ def _joined(survey: Survey, layout: str, files: list[Document]) -> Document:
 
 _READERS: dict[str, Callable[[Survey, list[str], dict[str, Any]], Document]] = {
     "coco": _coco,
-    "label-studio": _label_studio,
-    "cvat": _cvat,
+    "label-studio": lambda survey, places, kept: _joined(
+        survey,
+        "label-studio",
+        [label_studio.understand(kept[each], survey.path(each), _below(each)) for each in places],
+    ),
+    "cvat": lambda survey, places, _: _joined(
+        survey, "cvat", [cvat.read(survey.path(each), _below(each)) for each in places]
+    ),
     "labelme": lambda survey, places, _: read_pairs("labelme", survey, places, labelme.read),
     "voc": lambda survey, places, _: read_pairs("voc", survey, places, voc.read),
     "yolo": lambda survey, places, _: yolo.read(survey, places),
