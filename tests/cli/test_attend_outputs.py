@@ -145,7 +145,7 @@ def test_crops_have_the_size_and_the_margin_that_are_asked_for(tmp_path):
     pixels = np.repeat(np.where((x - 50) ** 2 + (y - 40) ** 2 < 144, 255, 0)[..., None], 3, -1).astype(np.uint8)
     u = np.array([12.0, 0.0, 50.0, 40.0])
     found = Found(u, 3.0, 0.9, u[None], network_steps=1)
-    attended = Attended("disc.png", pixels, [found], 120, 80)
+    attended = Attended("disc.png", pixels, [found], width=120, height=80)
     for margin, share in ((0.0, np.pi / 4), (0.5, np.pi / 16)):
         folder = str(tmp_path / f"{margin}")
         pictures = Pictures(Outputs(crops=folder, crop_size=64, crop_margin=margin))

@@ -140,6 +140,16 @@ def test_angle_errors_are_wrapped(stated, true, error):
     assert figures["angle_error_degrees"]["median"] == pytest.approx(error, abs=1e-9)
 
 
+@pytest.mark.parametrize(("period", "error"), [(360, 85.0), (180, 85.0), (90, 5.0), (0, None)])
+def test_an_angle_that_is_known_up_to_turns_is_wrong_by_the_least_of_them(period, error):
+    face, other = at(20, 0, 50, 50), at(20, 85, 50, 50)
+    one = detected("a", [found(other, posterior=chains(other, (0.1, 0.1, 1.0, 1.0)))], objects(face), periods=[period])
+    figures = measure([one])
+    assert figures["angle_error_degrees"]["median"] == (None if error is None else pytest.approx(error))
+    within = {90: [1.0, 1.0], 0: [None, None]}.get(period, [0.0, 0.0])
+    assert figures["calibration"]["angle"] == within and figures["calibration"]["n"] == 1
+
+
 def test_the_scale_error_is_the_same_ratio_for_too_large_and_too_small():
     for s in (16, 25):
         figures = measure([detected("a", [found(at(s, 0, 50, 50))], objects(at(20, 0, 50, 50)))])

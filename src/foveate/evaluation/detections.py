@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from foveate.attention.found import Found
@@ -24,6 +24,7 @@ class Detections:
     trail: Float[ndarray, "t 4"]  # every gaze that led to the best one, its start first; empty without one
     truths: Float[ndarray, "k 4"]  # annotated objects
     ignore: Float[ndarray, "m 4"]  # boxes that are neither object nor background
+    periods: Int[ndarray, " k"]  # degrees up to which each object's angle is known: 360 in full, 0 not at all
     seconds: float | None = None  # reading and attending; None where unknown
 
     @classmethod
@@ -34,6 +35,7 @@ class Detections:
         truths: Float[ndarray, "k 4"],
         ignore: Float[ndarray, "m 4"] | None = None,
         seconds: float | None = None,
+        periods: Sequence[int] | None = None,
     ) -> "Detections":
         """Of the gazes that were found, in any order, and the annotated objects in the pixels that were attended."""
         founds = sorted(founds, key=lambda found: (-found.score, *found.u))
@@ -48,5 +50,6 @@ class Detections:
             trail=founds[0].trail if founds else np.zeros((0, 4)),
             truths=np.asarray(truths, dtype=np.float64).reshape(-1, 4),
             ignore=np.zeros((0, 4)) if ignore is None else np.asarray(ignore, dtype=np.float64).reshape(-1, 4),
+            periods=np.array([360] * len(truths) if periods is None else periods, dtype=np.int64),
             seconds=seconds,
         )

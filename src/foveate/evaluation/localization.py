@@ -105,7 +105,9 @@ def _attend(
     found = attention.attend(images, [content_key(image) for image in images], settings)
     seconds = (reading + time.perf_counter() - begun) / len(scenes)
     return [
-        Detections.of(scene.name, founds, scene.gazes, scene.ignore, seconds)
+        Detections.of(
+            scene.name, founds, scene.gazes, scene.ignore, seconds, [each.angle_period for each in scene.objects]
+        )
         for scene, founds in zip(scenes, found, strict=True)
     ]
 
@@ -119,8 +121,8 @@ def measure(detections: Sequence[Detections], min_probability: float = 0.0) -> d
     - false_positives_per_photo: such gazes matched with no object at IoU 0.5, a second one on the same object included,
       those in ignored regions not; per photograph, with or without objects.
     - by_step: top1 at 0.5 along the best gaze's trail; where a trail has ended its last gaze stays.
-    - angle_error_degrees, scale_error, centre_error: of gazes matched at 0.5; angles wrapped, scale as
-      max(s / s*, s* / s), the centre's distance in true half-sides.
+    - angle_error_degrees, scale_error, centre_error: of gazes matched at 0.5; angles wrapped to the period up to which
+      the object's angle is known, scale as max(s / s*, s* / s), the centre's distance in true half-sides.
     - calibration: see `reliability.coverage` (n gazes with a stated spread); and of all gazes of `min_probability` or
       more, those in ignored regions not, in ten bins of equal width: reliability, [mean stated, share right, count] a
       bin, and ece, the expected calibration error of these very bins.
@@ -133,7 +135,7 @@ def measure(detections: Sequence[Detections], min_probability: float = 0.0) -> d
     objects, full = sum(len(one.truths) for one in detections), [one for one in detections if len(one.truths)]
     best = np.array([_best_overlap(one, one.gazes[:1]) for one in full]).reshape(-1)
     pairs = _matched(detections, credited)
-    error = error_in_chart(pairs["gaze"], pairs["truth"])
+    error = error_in_chart(pairs["gaze"], pairs["truth"], pairs["period"].astype(np.int64))
     distance = np.hypot(error[:, 2], error[:, 3]) / np.hypot(pairs["truth"][:, 0], pairs["truth"][:, 1])
     false = sum(int(c["false"].sum()) for c in credited)
     missed = {one.name for one, overlap in zip(full, best, strict=True) if overlap < 0.5}
@@ -147,7 +149,7 @@ def measure(detections: Sequence[Detections], min_probability: float = 0.0) -> d
         "recall": {t: _share(sum(int((c[t] >= 0).sum()) for c in credited), objects) for t in THRESHOLDS},
         "false_positives_per_photo": _share(false, len(detections)),
         "by_step": _by_step(full),
-        "angle_error_degrees": _median_p90(np.degrees(np.abs(error[:, 1]))),
+        "angle_error_degrees": _median_p90(np.degrees(np.abs(error[~np.isnan(error[:, 1]), 1]))),
         "scale_error": _median_p90(np.exp(np.abs(error[:, 0]))),
         "centre_error": _median_p90(distance),
         "calibration": _calibration(detections, credited, pairs, error),
@@ -212,6 +214,7 @@ def _matched(detections: Sequence[Detections], credited: list[dict]) -> dict[str
     return {
         "gaze": gather([one.gazes[hit] for one, _, hit in rows], 4),
         "truth": gather([one.truths[c["0.5"][hit]] for one, c, hit in rows], 4),
+        "period": gather([one.periods[c["0.5"][hit]] for one, c, hit in rows], 1)[:, 0],
         "spread": gather([one.spread[hit] for one, _, hit in rows], 4),
         "stated": gather([one.stated[hit] for one, _, hit in rows], 1)[:, 0] > 0,
         "believed": gather([one.believed[hit] for one, _, hit in rows], 1)[:, 0] > 0,

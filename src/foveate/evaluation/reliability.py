@@ -1,7 +1,7 @@
 """Whether stated uncertainties are true: of probabilities, and of standard deviations."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 BINS = 10
@@ -22,11 +22,18 @@ def expected_calibration_error(rows: list[list[float | int]]) -> float | None:
     return float(sum(count * abs(stated - right) for stated, right, count in rows) / n) if n else None
 
 
-def error_in_chart(u: Float[ndarray, "n 4"], truth: Float[ndarray, "n 4"]) -> Float[ndarray, "n 4"]:
-    """u - truth in (log s, angle, tx, ty); angles in radians, wrapped to [-pi, pi)."""
+def error_in_chart(
+    u: Float[ndarray, "n 4"], truth: Float[ndarray, "n 4"], period: Int[ndarray, " n"]
+) -> Float[ndarray, "n 4"]:
+    """u - truth in (log s, angle, tx, ty); angles in radians, wrapped to [-pi, pi).
+
+    Where the true angle is known up to turns by `period` degrees, the least of the errors that it may be; NaN where it
+    isn't known at all (0).
+    """
     log_s = np.log(np.hypot(u[:, 0], u[:, 1])) - np.log(np.hypot(truth[:, 0], truth[:, 1]))
     turn = np.arctan2(u[:, 1], u[:, 0]) - np.arctan2(truth[:, 1], truth[:, 0])
-    turn = np.remainder(turn + np.pi, 2.0 * np.pi) - np.pi
+    whole = np.deg2rad(np.where(period > 0, period, np.nan))
+    turn = np.remainder(turn + whole / 2, whole) - whole / 2
     return np.stack([log_s, turn, u[:, 2] - truth[:, 2], u[:, 3] - truth[:, 3]], axis=1)
 
 
@@ -37,11 +44,13 @@ def coverage(
 
     A true Gaussian has 0.683 and 0.954. The centre's two coordinates are counted each on its own (2 n numbers), since
     only their marginal deviations are stated. Gazes that are not `believed` (chains that did not move) count as misses.
-    Errors and their standard deviations `spread` are in (log s, angle, tx, ty).
+    Errors and their standard deviations `spread` are in (log s, angle, tx, ty); errors that are NaN are not counted.
     """
     ratio = np.full(error.shape, np.inf)
     ratio[believed] = np.abs(error[believed]) / spread[believed]
     parts = {"centre": ratio[:, 2:], "angle": ratio[:, 1], "scale": ratio[:, 0]}
+    known = {"centre": slice(None), "angle": ~np.isnan(error[:, 1]), "scale": slice(None)}
+    parts = {name: part[known[name]] for name, part in parts.items()}
     return {
         name: [float((part <= k).mean()) if part.size else None for k in (1.0, 2.0)] for name, part in parts.items()
     }

@@ -84,7 +84,13 @@ def save_scenes_story(
     results = [(image, each.founds) for image, each in zip(images, seen, strict=True)]
     figures = measure(
         [
-            Detections.of(gallery.names[image], founds, gallery.of(image).numpy(), gallery.ignore[image].numpy())
+            Detections.of(
+                gallery.names[image],
+                founds,
+                gallery.of(image).numpy(),
+                gallery.ignore[image].numpy(),
+                periods=gallery.subset([image]).periods().tolist(),
+            )
             for image, founds in results
         ],
         settings.min_probability,
