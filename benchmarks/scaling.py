@@ -102,7 +102,7 @@ def attending(attention: Attention, quick: bool) -> tuple[list[Curve], float]:
     ]
     image = scene(192, 256)
     founds = attention.attend_one(image, "line", settings)
-    return curves, len(to_json(Attended("photographs/0000001.jpg", image, founds, 256, 192).line()))
+    return curves, len(to_json(Attended("photographs/0000001.jpg", image, founds, width=256, height=192).line()))
 
 
 def machines(quick: bool) -> list[Curve]:
