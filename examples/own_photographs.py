@@ -5,15 +5,13 @@
 Without a RUN and a folder it uses those that `make demo` has made. The figure shows at most twelve images.
 """
 
-import math
 import sys
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
 import foveate
-from foveate.attention.output import crop, draw_overlay
-from foveate.scenes.folder import list_images, read_image
+from foveate.scenes.folder import list_images
 
 SHOWN, ACROSS, PHOTO, CROP, GAP = 12, 3, 360, 112, 12
 
@@ -21,17 +19,17 @@ SHOWN, ACROSS, PHOTO, CROP, GAP = 12, 3, 360, 112, 12
 def cell(image, gazes) -> Image.Image:
     """An image with its gazes, and the crops of the best three."""
     picture = Image.new("RGB", (PHOTO + CROP + 2 * GAP, PHOTO + GAP), "white")
-    picture.paste(ImageOps.pad(draw_overlay(image, gazes), (PHOTO, PHOTO), color="#eeeeee"))
+    picture.paste(ImageOps.pad(foveate.plot(image, gazes), (PHOTO, PHOTO), color="#eeeeee"))
     for place, gaze in enumerate(gazes[:3]):
-        picture.paste(crop(image, gaze.u, CROP), (PHOTO + GAP, place * (CROP + GAP)))
+        picture.paste(gaze.crop(image, CROP), (PHOTO + GAP, place * (CROP + GAP)))
     return picture
 
 
 def describe(gaze) -> str:
     """Position, size, angle and probability of a gaze, as text."""
-    a, b, x, y = gaze.u
-    size, angle = 2 * math.hypot(a, b), math.degrees(math.atan2(b, a))
-    return f"at ({x:.0f}, {y:.0f}), {size:.0f} pixels wide, angle {angle:.0f} degrees, P {gaze.probability:.2f}"
+    x, y = gaze.u[2:]
+    where = f"at ({x:.0f}, {y:.0f}), {2 * gaze.scale:.0f} pixels wide, angle {gaze.angle:.0f} degrees"
+    return f"{where}, P {gaze.probability:.2f}"
 
 
 def main(run: str = "demo/run", folder: str = "demo/scenes/test-known", out: str = "own_photographs.png") -> None:
@@ -40,9 +38,8 @@ def main(run: str = "demo/run", folder: str = "demo/scenes/test-known", out: str
         sys.exit(f"no {run} here: run `make demo` first, or name a RUN and a folder of photographs")
     attention = foveate.load(run)
     names, paths = zip(*list(list_images(folder))[:SHOWN], strict=True)
-    images = [read_image(path) for path in paths]
-    found = attention.attend(images, list(names))
-    cells = [cell(image, gazes) for image, gazes in zip(images, found, strict=True)]
+    found = attention.attend(paths)
+    cells = [cell(path, gazes) for path, gazes in zip(paths, found, strict=True)]
     width, height = cells[0].size
     sheet = Image.new("RGB", (ACROSS * width, -(-len(cells) // ACROSS) * height), "white")
     for place, picture in enumerate(cells):

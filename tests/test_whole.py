@@ -68,8 +68,8 @@ def test_an_image_gives_the_same_gazes_in_any_company(folder, run):
     attention, scenes = Attention.load(run), read_scenes(folder / "scenes").scenes[:3]
     every = replace(SETTINGS.attend, min_probability=0.0, max_gazes=3)
     images = [read_image(scene.path) for scene in scenes]
-    alone = [attention.attend([image], [scene.name], every)[0] for image, scene in zip(images, scenes, strict=True)]
-    together = attention.attend(images[::-1], [scene.name for scene in scenes[::-1]], every)[::-1]
+    alone = [attention.attend(image, every) for image in images]
+    together = attention.attend(images[::-1], every)[::-1]
     for one, other in zip(alone, together, strict=True):
         assert [found.u.tolist() for found in one] == [found.u.tolist() for found in other]
         assert all(np.isfinite(found.u).all() and 0 <= found.probability <= 1 for found in one)

@@ -1,7 +1,8 @@
 """Generative models with visual attention: where the objects of one kind are, how sure that is, what they look like.
 
-`foveate.load(RUN)` gives a trained run. Models, samplers and estimators stand on their own:
-`from foveate import GaussianBernoulliRBM`. Names are imported when they are first used, so `import foveate` is quick.
+`foveate.load(RUN)` gives a trained run, `foveate.train` and `foveate.learn` make one. Models, samplers and estimators
+stand on their own: `from foveate import GaussianBernoulliRBM`. Names are imported when they are first used, so `import
+foveate` is quick.
 """
 
 from importlib import import_module
@@ -10,55 +11,71 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "AttendSettings": "foveate.attention.settings",
+    "Attention": "foveate.attention.attend",
     "BadInput": "foveate.errors",
     "BernoulliRBM": "foveate.boltzmann.bernoulli",
     "FoveateError": "foveate.errors",
+    "Found": "foveate.attention.found",
     "GaussianBernoulliRBM": "foveate.boltzmann.gaussian",
     "GaussianDBN": "foveate.boltzmann.dbn",
     "Interrupted": "foveate.errors",
     "Run": "foveate.storage.run",
+    "bracket_log_z": "foveate.boltzmann.log_z.bracket",
+    "learn": "foveate.api.training",
+    "load": "foveate.api.attention",
+    "plot": "foveate.api.attention",
+    "read_image": "foveate.scenes.image",
+    "to_dataframe": "foveate.api.attention",
+    "train": "foveate.api.training",
+    "train_rbm": "foveate.boltzmann.training.fit",
 }
 
 __all__ = [
+    "AttendSettings",
+    "Attention",
     "BadInput",
     "BernoulliRBM",
+    "Found",
     "FoveateError",
     "GaussianBernoulliRBM",
     "GaussianDBN",
     "Interrupted",
     "Run",
     "__version__",
+    "bracket_log_z",
+    "learn",
     "load",
+    "plot",
+    "read_image",
+    "to_dataframe",
+    "train",
+    "train_rbm",
 ]
 
 if TYPE_CHECKING:
+    from foveate.api.attention import load, plot, to_dataframe
+    from foveate.api.training import learn, train
+    from foveate.attention.attend import Attention
+    from foveate.attention.found import Found
+    from foveate.attention.settings import AttendSettings
     from foveate.boltzmann.bernoulli import BernoulliRBM
     from foveate.boltzmann.dbn import GaussianDBN
     from foveate.boltzmann.gaussian import GaussianBernoulliRBM
+    from foveate.boltzmann.log_z.bracket import bracket_log_z
+    from foveate.boltzmann.training.fit import train_rbm
     from foveate.errors import BadInput, FoveateError, Interrupted
+    from foveate.scenes.image import read_image
     from foveate.storage.run import Run
-
-
-def load(run: str) -> Any:
-    """A trained run, ready to attend.
-
-    Args:
-        run: A RUN folder, as `foveate train` writes it.
-
-    Returns:
-        An `Attention`: `.attend(images)`, `.gdbn`, `.shiftnet`.
-
-    Raises:
-        BadInput: No such folder, or it isn't a whole RUN.
-    """
-    return import_module("foveate.attention.attend").Attention.load(run)
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
+        found = getattr(import_module(_HOME[name]), name)
+        globals()[name] = found
+        return found
     raise AttributeError(f"module 'foveate' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted(__all__)

@@ -189,10 +189,9 @@ def fakes(run_path, monkeypatch):
         def __init__(self):
             pass
 
-        def attend(self, images, names=None, settings=None):
+        def attend_one(self, image, name, settings):
             truth, false = np.array([10.0, 0, 15, 15]), np.array([3.0, 0, 40, 5])
-            founds = [found(u, p, p, [u, u]) for u, p in ((truth, 0.4), (false, 0.2)) if p >= settings.min_probability]
-            return [founds for _ in images]
+            return [found(u, p, p, [u, u]) for u, p in ((truth, 0.4), (false, 0.2)) if p >= settings.min_probability]
 
     for name in ("shiftnet", "background"):
         save_tensors(run_path / f"{name}.safetensors", {})

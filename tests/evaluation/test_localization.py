@@ -223,17 +223,14 @@ class Oracle(Attention):
     """Finds a bright disc by its pixels, so that what is measured goes through reading and turning."""
 
     def __init__(self):
-        self.batches, self.keys = [], []
+        self.sizes, self.keys = [], []
 
-    def attend(self, images, names=None, settings=None):
-        self.batches.append([image.shape[:2] for image in images])
-        self.keys += names
-        founds = []
-        for image in images:
-            y, x = np.nonzero(image[..., 0] > 200)
-            s = math.sqrt(len(x) / math.pi)
-            founds.append([found([s, 0.0, x.mean() + 0.5, y.mean() + 0.5])] if len(x) else [])
-        return founds
+    def attend_one(self, image, name, settings):
+        self.sizes.append(image.shape[:2])
+        self.keys.append(name)
+        y, x = np.nonzero(image[..., 0] > 200)
+        s = math.sqrt(len(x) / math.pi)
+        return [found([s, 0.0, x.mean() + 0.5, y.mean() + 0.5])] if len(x) else []
 
 
 def disc_scenes(folder):
@@ -254,7 +251,7 @@ def test_turned_photographs_are_measured_against_turned_truths(tmp_path, turn):
     result = localize(oracle, scenes, HALF, turn, lambda *at: told.append(at), batch=3)
     assert result.figures["recall"]["0.7"] == 1.0 and result.figures["centre_error"]["p90"] < 0.01
     assert result.figures["angle_error_degrees"]["median"] == pytest.approx(turn, abs=1e-6)
-    assert [len(batch) for batch in oracle.batches] == [3, 1]
+    assert len(oracle.sizes) == 4
     assert told[0] == (0, 4) and told[-1] == (4, 4)
     np.testing.assert_allclose(result.detections[1].truths, turn_scene(scenes.scenes[1], turn).gazes)
 
@@ -264,8 +261,7 @@ def test_random_numbers_are_keyed_on_the_pixels_and_not_on_the_name(tmp_path):
     (tmp_path / "copy.png").write_bytes((tmp_path / "0.png").read_bytes())
     scenes.scenes.append(replace(scenes.scenes[0], name="copy.png", path=str(tmp_path / "copy.png")))
     localize(oracle, scenes, HALF)
-    first, *others, copy = oracle.keys
-    assert first == copy == content_key(read_image(tmp_path / "0.png")) and len({first, *others}) == 4
+    assert len(set(oracle.keys)) == 4 and oracle.keys.count(content_key(read_image(tmp_path / "0.png"))) == 2
 
 
 @pytest.mark.parametrize("turn", [0, 30])
@@ -274,7 +270,7 @@ def test_photographs_are_reduced_as_attend_does_it_and_figures_stay_those_of_the
     scenes.scenes[3] = replace(scenes.scenes[3], annotations=records([], [80.0, 0, 120, 40]))
     reduced = localize(oracle, scenes, replace(HALF, largest=60), turn)
     full = localize(Oracle(), scenes, replace(HALF, largest=120), turn)
-    assert max(oracle.batches[0][0]) < 80
+    assert max(map(max, oracle.sizes)) < 80
     assert reduced.figures["recall"]["0.7"] == full.figures["recall"]["0.7"] == 1.0
     assert reduced.figures["centre_error"]["p90"] < 0.1 and reduced.figures["scale_error"]["p90"] < 1.15
     np.testing.assert_allclose(reduced.detections[3].ignore, full.detections[3].ignore / 2, atol=1.0)

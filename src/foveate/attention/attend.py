@@ -11,10 +11,10 @@ gives one): its result does not depend on what else is in the folder, on order, 
 under another name gets the same one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -29,16 +29,20 @@ from foveate.attention.posterior.conformal import region
 from foveate.attention.posterior.prior import log_ratio_to_searched
 from foveate.attention.posterior.refine import Resting, refine
 from foveate.attention.proposals import Answers, look_again, support
-from foveate.attention.settings import AttendSettings
+from foveate.attention.settings import AttendSettings, configured, run_settings
 from foveate.attention.shiftnet import ShiftNet, follow, sound
 from foveate.attention.starts import STRATEGIES
 from foveate.boltzmann.dbn import GaussianDBN
+from foveate.errors import BadInput
 from foveate.runtime.memory import keep_large_blocks
-from foveate.runtime.progress import Progress, Quiet
+from foveate.runtime.progress import Progress, Quiet, shown
 from foveate.runtime.workers import map_images
 from foveate.scenes.glimpse import glimpses, share_outside
+from foveate.scenes.inputs import AnyImage, as_picture, is_one
 from foveate.scenes.pixels import content_key
 from foveate.scenes.pyramid import Pyramids
+from foveate.storage.config import override
+from foveate.storage.run import Run
 
 
 class Candidates(NamedTuple):
@@ -166,20 +170,35 @@ def _probable(
 
 
 class Attention:
-    """Models looking at images.
+    """A trained run that looks at images.
 
     Attributes:
         models: What looks.
+        settings: How it looks where nothing else is asked: as its RUN was trained and calibrated.
+        config: What the RUN's config.toml says; empty where there is none.
     """
 
-    def __init__(self, models: Models):
+    def __init__(
+        self, models: Models, settings: AttendSettings | None = None, config: Mapping[str, Any] | None = None
+    ):
         keep_large_blocks()
-        self.models = models
+        self.models, self.settings, self.config = models, settings or AttendSettings(), dict(config or {})
 
     @classmethod
     def load(cls, run: str | Path, device: str = "cpu") -> "Attention":
-        """From a RUN folder; see `Models.load`."""
-        return cls(Models.load(run).to(device))
+        """From a RUN folder, on a device of torch; see `Models.load`."""
+        opened = Run.open(run)
+        return cls(Models.load(run).to(device), run_settings(opened), opened.config)
+
+    def __repr__(self) -> str:
+        first, second = self.gdbn.grbm, self.gdbn.rbm
+        sizes = f"{first.n_visible} visible, {first.n_hidden} + {second.n_hidden} hidden units"
+        return f"Attention({self.category!r}, {sizes}, on {self.models.device})"
+
+    @property
+    def category(self) -> str:
+        """The kind of object that it finds."""
+        return self.config.get("category") or "object"
 
     @property
     def gdbn(self) -> GaussianDBN:
@@ -191,32 +210,91 @@ class Attention:
         """The network that moves gazes."""
         return self.models.shiftnet
 
+    def to(self, device: str) -> "Attention":
+        """Moves the models to a device of torch ("cpu", "cuda"); returns itself."""
+        self.models = self.models.to(device)
+        return self
+
+    def save(self, run: str | Path) -> Path:
+        """Writes a RUN folder that `foveate.load` and every command read.
+
+        Raises:
+            BadInput: There is something already.
+        """
+        run = Path(run)
+        if run.exists() and (not run.is_dir() or any(run.iterdir())):
+            raise BadInput(f"{run} exists: name a folder that is not there yet")
+        run.mkdir(parents=True, exist_ok=True)
+        self.models.save(run)
+        Run(run).write_config(configured(self.config, self.settings))
+        return run
+
+    @overload
     def attend(
-        self,
-        images: Sequence[Shaped[np.ndarray, "_ _ 3"]],
-        names: Sequence[str] | None = None,
-        settings: AttendSettings | None = None,
-    ) -> list[list[Found]]:
-        """Looks for objects in images.
+        self, images: AnyImage, settings: AttendSettings | None = None, *, progress: bool | Progress = True,
+        **options: Any,
+    ) -> list[Found]: ...  # fmt: skip
+
+    @overload
+    def attend(
+        self, images: Iterable[AnyImage], settings: AttendSettings | None = None, *, progress: bool | Progress = True,
+        **options: Any,
+    ) -> list[list[Found]]: ...  # fmt: skip
+
+    def attend(self, images: Any, settings: Any = None, *, progress: Any = True, **options: Any) -> Any:
+        """Looks for objects in an image, or in several: the same figures as `foveate attend` gives, to the last digit.
 
         Args:
-            images: uint8, uint16 or float in [0, 1], each of any size.
-            names: A name an image, on which its random numbers are keyed; its content by default.
-            settings: How.
+            images: A path, a PIL image, a numpy array [height, width(, channels)] or a torch tensor [channels, height,
+                width]; or several of these, a list or a generator, read as they are needed. `foveate.scenes.inputs`
+                says what their numbers mean. What is larger than the setting `largest` is reduced to it.
+            settings: How; the RUN's own by default.
+            progress: Whether to show how far it is, if it takes longer than two seconds.
+            options: Settings to change, by name: `min_probability=0.5`, `max_gazes=3`, `posterior={"chains": 0}`.
 
         Returns:
-            The objects of each image, most probable first; gazes are in pixels of the image as given.
+            The objects of an image, most probable first, or a list of these for several images, in pixels of the image
+            as given (of a file or a PIL image, as a person sees it).
+
+        Raises:
+            BadInput: One is no image that can be used, which is named; or there is no such setting.
         """
-        settings = settings or AttendSettings()
-        names = [content_key(image) for image in images] if names is None else names
-        work = list(zip(images, names, strict=True))
-        return list(map_images(lambda each: self.attend_one(*each, settings), work, None if len(work) > 1 else 1))
+        settings = override(settings or self.settings, options, "attend", "attend.")
+        if is_one(images):
+            return self._attend_held(images, settings)
+
+        def numbered(each: tuple[int, AnyImage]) -> list[Found]:
+            try:
+                return self._attend_held(each[1], settings)
+            except BadInput as error:
+                raise BadInput(f"image {each[0]}: {error}") from error
+
+        found = []
+        with shown(progress).phase("attend", len(images) if hasattr(images, "__len__") else None) as tick:
+            for founds in map_images(numbered, enumerate(images)):
+                found.append(founds)
+                tick(len(found))
+        return found
+
+    __call__ = attend
+
+    def _attend_held(self, image: Any, settings: AttendSettings) -> list[Found]:
+        picture = as_picture(image, settings.largest, settings.page - 1)
+        founds = self.attend_one(picture.pixels, content_key(picture.pixels), settings)
+        founds = [found.pictured(picture.pixels) for found in founds]
+        return founds if picture.scale == 1.0 else [found.moved(1.0 / picture.scale) for found in founds]
 
     def attend_one(self, image: Shaped[np.ndarray, "h w 3"], name: str, settings: AttendSettings) -> list[Found]:
-        """`attend` for one image."""
+        """The objects of one image of at most the size that is attended at once.
+
+        Args:
+            image: uint8, uint16 or float in [0, 1].
+            name: Its random numbers are keyed on it.
+            settings: How.
+        """
         return self.see(image, name, settings).founds
 
     def see(self, image: Shaped[np.ndarray, "h w 3"], name: str, settings: AttendSettings) -> Seen:
-        """The objects of one image, and the places at which there is likely none."""
+        """As `attend_one`, with the places at which there is likely no object."""
         (seen,) = attend(self.models, Pyramids.from_images([image]), {0: name}, settings)
         return seen

@@ -1,19 +1,30 @@
 """One object that attention found, or what may be one, and what its posterior says."""
 
+import base64
+import html
+import io
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
+from foveate.attention.overlay import crop, draw_overlay
 from foveate.attention.posterior.conformal import Region
+from foveate.scenes.inputs import AnyImage, as_picture
+from foveate.scenes.layouts.writing import corners
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 NOT_MOVING, DIVERGING, DISAGREEING, FEW = "not moving", "diverging", "chains disagree", "few effective draws"
 """What may be wrong with the chains of a gaze (`Refined.flags`)."""
+THUMBNAIL = 96  # pixels, of what a notebook shows
 STILL = 1e-6  # of a half-side, of a radian or of log scale: a spread below it is a chain that didn't move
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Refined:
     """The posterior of one gaze: by importance sampling, or by chains of Hamiltonian Monte Carlo.
 
@@ -41,6 +52,11 @@ class Refined:
     flags: tuple[str, ...]
     pareto_k: float = math.nan
 
+    def __repr__(self) -> str:
+        how = "importance sampling" if len(self.acceptance) == 0 else f"{len(self.acceptance)} chains"
+        said = f", {', '.join(self.flags)}" if self.flags else ""
+        return f"Refined({how}, effective draws {_least(self.ess):.0f}{said})"
+
     @property
     def doubts(self) -> tuple[str, ...]:
         """Flags for which the draws can't be believed; chains that merely disagree are far apart, and say so."""
@@ -53,9 +69,9 @@ class Refined:
         return replace(self, u=u, trail=trail, draws=draws, std=self.std * factor, spread=spread)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Found:
-    """One object, or what may be one.
+    """One object, or what may be one. In a notebook it is shown as a small picture with its figures.
 
     Attributes:
         u: The gaze (a, b, tx, ty): posterior mean where there is one, else where the network came to rest.
@@ -65,6 +81,7 @@ class Found:
         network_steps: How many of the trail's steps are the networks'; the rest are Monte Carlo's.
         posterior: What the chains found, None where they were not run.
         region: What holds the true gaze with a stated probability, where that was asked for.
+        thumbnail: A small JPEG of what it looks at; None where it was not kept.
     """
 
     u: Float[np.ndarray, "4"]
@@ -74,6 +91,36 @@ class Found:
     network_steps: int
     posterior: Refined | None = None
     region: Region | None = None
+    thumbnail: bytes | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        x, y = self.u[2:].tolist()
+        place = f"centre=({x:.1f}, {y:.1f}), scale={self.scale:.1f}, angle={self.angle:.1f}"
+        return f"Found({place}, probability={self.probability:.3f})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        std = [f" ± {value:.1f}" if math.isfinite(value) else "" for value in self._deviations()]
+        x, y = self.u[2:].tolist()
+        rows = [
+            ("probability", f"{self.probability:.3f}"),
+            ("centre", f"{x:.1f}{std[0]}, {y:.1f}{std[1]} pixels"),
+            ("scale", f"{self.scale:.1f}{std[2]} pixels"),
+            ("angle", f"{self.angle:.1f}{std[3]}°"),
+        ]
+        if self.flags:
+            rows.append(("flags", ", ".join(self.flags)))
+        cells = "".join(f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in rows)
+        picture = ""
+        if self.thumbnail is not None:
+            data = base64.b64encode(self.thumbnail).decode()
+            picture = f'<img alt="what the gaze looks at" src="data:image/jpeg;base64,{data}">'
+        return f'<div style="display:flex;gap:1em;align-items:center">{picture}<table>{cells}</table></div>'
+
+    def _deviations(self) -> tuple[float, float, float, float]:
+        """Posterior standard deviations of x, y, scale (pixels) and angle (degrees)."""
+        log_s, angle, x, y = self.spread.tolist()
+        return x, y, log_s * self.scale, math.degrees(angle)
 
     @classmethod
     def at_rest(cls, trail: Float[np.ndarray, "steps 4"], score: float, probability: float) -> "Found":
@@ -108,6 +155,32 @@ class Found:
         return x - s, y - s, x + s, y + s
 
     @property
+    def corners(self) -> Float[np.ndarray, "4 2"]:
+        """Corners (x, y) of the turned square, pixels: the object's own upper left first, then clockwise."""
+        return np.array(corners(self.u.tolist()))
+
+    def crop(self, image: AnyImage, size: int = 192, margin: float | int = 0.0) -> "Image":
+        """What it looks at in its image, upright, as a PIL image.
+
+        Args:
+            image: The image that was attended, however it is held.
+            size: Side of the crop, pixels.
+            margin: Around the window on each side, as a share of the window's side.
+        """
+        u = self.u * np.array([1.0 + 2.0 * margin, 1.0 + 2.0 * margin, 1.0, 1.0])
+        return crop(as_picture(image).pixels, u, size)
+
+    def plot(self, image: AnyImage) -> "Image":
+        """Its image with the gaze, its posterior and the way there drawn on it, as a PIL image."""
+        return draw_overlay(as_picture(image).pixels, [self])
+
+    def pictured(self, pixels: Shaped[np.ndarray, "h w 3"]) -> "Found":
+        """The same with a small picture of what it looks at."""
+        held = io.BytesIO()
+        crop(pixels, self.u, THUMBNAIL).save(held, "JPEG", quality=80)
+        return replace(self, thumbnail=held.getvalue())
+
+    @property
     def rest(self) -> Float[np.ndarray, "4"]:
         """The gaze where the network left it."""
         return self.trail[self.network_steps]
@@ -132,6 +205,11 @@ class Found:
     def flags(self) -> tuple[str, ...]:
         """What is wrong with the posterior's chains, in words."""
         return () if self.posterior is None else self.posterior.flags
+
+
+def _least(values: Float[np.ndarray, "*n"]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.min()) if known.size else math.nan
 
 
 def _moved(

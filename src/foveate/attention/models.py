@@ -1,8 +1,9 @@
 """The models of a RUN, as attention uses them together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -81,6 +82,18 @@ class Models:
         fine = None if self.fine is None else self.fine.to(device)
         periphery = None if self.periphery is None else self.periphery.to(device)
         return Models(self.gdbn.to(device), self.shiftnet.to(device), self.evidence, fine, periphery)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is made of the models again when it is needed, and can't be pickled."""
+        return {each.name: self.__dict__[each.name] for each in fields(self)}
+
+    def save(self, run: Path) -> None:
+        """Writes the models into a RUN folder, where `load` finds them."""
+        self.gdbn.save(run / "gdbn.safetensors")
+        self.save_networks(run / "shiftnet.safetensors")
+        if self.periphery is not None:
+            self.periphery.save(run / PERIPHERY)
+        save_tensors(run / "background.safetensors", self.trained_evidence.tensors())
 
     def save_networks(self, path: str | Path) -> None:
         """Writes the weights of both networks, those of the fine one under "fine."."""

@@ -1,20 +1,11 @@
 """What attention hands to people and to other programs: JSON, file names, overlays, aligned crops."""
 
 import hashlib
-import math
 import re
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float, Shaped
-from numpy import ndarray
-from PIL import Image
-
 from foveate.attention.found import Found
-from foveate.attention.overlay import as_bytes, draw_overlay
-from foveate.errors import BadInput
-from foveate.scenes.warp import warp
+from foveate.attention.overlay import crop, draw_overlay
 from foveate.storage.files import strict
 
 __all__ = ["crop", "draw_overlay", "output_name", "to_json"]
@@ -63,23 +54,6 @@ def output_name(image_name: str) -> str:
         parts[-1] = re.sub(r"(?<=.)\.[A-Za-z0-9]{1,5}$", "", parts[-1])
     readable = re.sub(r"[^A-Za-z0-9]+", "-", "-".join(parts)).strip("-")[-40:].strip("-")
     return f"{readable or 'image'}-{digest}"
-
-
-def crop(
-    image: Shaped[ndarray, "height width 3"], u: Sequence[float | int] | Float[ndarray, "4"], size: int
-) -> Image.Image:
-    """What the gaze looks at, upright and `size` pixels wide: resampled without aliasing, the mean colour outside.
-
-    Raises:
-        BadInput: The gaze is not finite or has no size.
-    """
-    a, b, x, y = map(float, u)
-    if not all(map(math.isfinite, (a, b, x, y))) or math.hypot(a, b) == 0.0:
-        raise BadInput(f"gaze {[a, b, x, y]} can't be cropped: it must be finite, with a half-side above 0")
-    linear = np.array([[a, -b], [b, a]]) * (2.0 / size)
-    shift = np.array([x - a + b, y - b - a])
-    pixels = warp(image, linear, shift, size, size)
-    return Image.fromarray(as_bytes(pixels))
 
 
 def _share_inside(box: tuple[float, float, float, float], width: int, height: int) -> float:

@@ -1,15 +1,21 @@
-"""Gazes drawn on a photograph: where the objects are, how they are turned, how sure that is, how they were found."""
+"""Gazes drawn on a photograph: where the objects are, how they are turned, how sure that is, how they were found.
+
+And what they look at, cut out of it.
+"""
 
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFont
 
-from foveate.attention.found import Found, Refined
+from foveate.errors import BadInput
+from foveate.scenes.layouts.writing import corners
+from foveate.scenes.warp import warp
 
 TRAIL = ((255, 214, 10), (139, 205, 80), (32, 170, 190), (37, 99, 235))
 """Yellow, through green and teal, to blue: a trail from its first gaze to its last."""
@@ -24,7 +30,33 @@ INTERVAL_95 = 1.959963984540054
 """Half the interval that holds 95 % on a line."""
 
 
-def draw_overlay(image: Shaped[ndarray, "height width 3"], founds: Sequence[Found]) -> Image.Image:
+@runtime_checkable
+class Drawn(Protocol):
+    """What of a `Found` is drawn; `posterior` is its `Refined`, or None."""
+
+    u: Float[ndarray, "4"]
+    trail: Float[ndarray, "steps 4"]
+    network_steps: int
+    probability: float
+    posterior: Any
+
+    @property
+    def scale(self) -> float:
+        """Half-side, pixels."""
+        ...
+
+    @property
+    def spread(self) -> Float[ndarray, "4"]:
+        """Standard deviations of (log s, angle, tx, ty)."""
+        ...
+
+    @property
+    def spread_is_known(self) -> bool:
+        """Whether there are any."""
+        ...
+
+
+def draw_overlay(image: Shaped[ndarray, "height width 3"], founds: Sequence[Drawn]) -> Image.Image:
     """The photograph with every gaze on it.
 
     A thick blue square where the object is, a tick that stands on the middle of its top edge and points up in the
@@ -58,6 +90,23 @@ def draw_overlay(image: Shaped[ndarray, "height width 3"], founds: Sequence[Foun
     for found in reversed(shown):
         _write_probability(draw, blended.size, found, factor, line)
     return blended.convert("RGB")
+
+
+def crop(
+    image: Shaped[ndarray, "height width 3"], u: Sequence[float | int] | Float[ndarray, "4"], size: int
+) -> Image.Image:
+    """What the gaze looks at, upright and `size` pixels wide: resampled without aliasing, the mean colour outside.
+
+    Raises:
+        BadInput: The gaze is not finite or has no size.
+    """
+    a, b, x, y = map(float, u)
+    if not all(map(math.isfinite, (a, b, x, y))) or math.hypot(a, b) == 0.0:
+        raise BadInput(f"gaze {[a, b, x, y]} can't be cropped: it must be finite, with a half-side above 0")
+    linear = np.array([[a, -b], [b, a]]) * (2.0 / size)
+    shift = np.array([x - a + b, y - b - a])
+    pixels = warp(image, linear, shift, size, size)
+    return Image.fromarray(as_bytes(pixels))
 
 
 def as_bytes(image: Shaped[ndarray, "height width 3"]) -> UInt8[ndarray, "height width 3"]:
@@ -96,7 +145,7 @@ class _Pen:
         return [(float(x) * self.factor, float(y) * self.factor) for x, y in points]
 
 
-def _draw_trail(pen: _Pen, found: Found) -> None:
+def _draw_trail(pen: _Pen, found: Drawn) -> None:
     """The network's steps; Monte Carlo's small ones would lie on the final square and hide it."""
     trail = [u for u in found.trail[: found.network_steps + 1] if _drawable(u)]
     if len(trail) < 2:
@@ -104,11 +153,11 @@ def _draw_trail(pen: _Pen, found: Found) -> None:
     places = np.unique(np.linspace(0, len(trail) - 1, min(STEPS_DRAWN, len(trail))).round().astype(int))
     for low, high in itertools.pairwise(places):
         colour = (*trail_colour(float(low) / (len(trail) - 1)), 255)
-        pen.lines(_square(trail[low]), colour, 0.7, 0.5, closed=True)
+        pen.lines(corners(trail[low]), colour, 0.7, 0.5, closed=True)
         pen.lines([u[2:] for u in trail[low : high + 1]], colour, 0.7, 0.5)
 
 
-def _draw_posterior(pen: _Pen, found: Found) -> None:
+def _draw_posterior(pen: _Pen, found: Drawn) -> None:
     """The ellipse of the centre and the wedge of the angle; neither where the chains did not move."""
     if found.posterior is None or not found.spread_is_known:
         return
@@ -120,42 +169,42 @@ def _draw_posterior(pen: _Pen, found: Found) -> None:
     pen.lines([u[2:], *arc], (255, 255, 255, 200), 0.3, 0.3, closed=True)
     turns = np.linspace(0.0, 2.0 * math.pi, 61)
     circle = np.stack([np.cos(turns), np.sin(turns)], axis=1)
-    offsets = ELLIPSE_95 * circle @ _root_covariance(found.posterior).T
+    offsets = ELLIPSE_95 * circle @ _root_covariance(found.posterior.draws, found.spread).T
     ellipse = list(u[2:] + offsets)
     if np.hypot(*offsets.T).max() < FILLED * s:
         pen.filled(ellipse, (*TRAIL[-1], 90))
     pen.lines(ellipse, (255, 255, 255, 230), 0.5, 0.4)
 
 
-def _root_covariance(posterior: Refined) -> Float[ndarray, "2 2"]:
-    """R with R R^T the centre's covariance: the correlation of its draws, the deviations as stated."""
+def _root_covariance(draws: Float[ndarray, "draws 4"], spread: Float[ndarray, "4"]) -> Float[ndarray, "2 2"]:
+    """R with R R^T the centre's covariance: the correlation of its draws, the standard deviations as stated."""
     correlation = 0.0
-    if len(posterior.draws) > 9:
-        covariance = np.cov(posterior.draws[:, 2:].T)
+    if len(draws) > 9:
+        covariance = np.cov(draws[:, 2:].T)
         size = math.sqrt(covariance[0, 0] * covariance[1, 1])
         correlation = covariance[0, 1] / size if math.isfinite(size) and size > 0.0 else 0.0
     rest = math.sqrt(max(1.0 - correlation**2, 0.0))
-    return posterior.spread[2:, None] * np.array([[1.0, 0.0], [correlation, rest]])
+    return spread[2:, None] * np.array([[1.0, 0.0], [correlation, rest]])
 
 
-def _draw_gaze(pen: _Pen, found: Found) -> None:
+def _draw_gaze(pen: _Pen, found: Drawn) -> None:
     u = found.u
-    pen.lines(_square(u), (*TRAIL[-1], 255), 1.4, 1.0, closed=True)
+    pen.lines(corners(u), (*TRAIL[-1], 255), 1.4, 1.0, closed=True)
     pen.lines([_carry(u, 0.0, -1.0), _carry(u, 0.0, -1.28)], (*TRAIL[-1], 255), 1.4, 1.0)
 
 
 def _write_probability(
-    draw: ImageDraw.ImageDraw, size: tuple[int, int], found: Found, factor: float, line: float
+    draw: ImageDraw.ImageDraw, size: tuple[int, int], found: Drawn, factor: float, line: float
 ) -> None:
     """Above the square's highest corner, kept within the picture."""
     probability = float(found.probability)
     text = ">0.99" if probability > 0.995 else f"{probability:.2f}"
     font = ImageFont.load_default(size=max(12.0, 7.0 * line))
-    corners = np.array(_square(found.u)) * factor
+    square = np.array(corners(found.u)) * factor
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     width, height, pad = right - left, bottom - top, 1.5 * line
-    x = min(max(corners[:, 0].min(), pad), size[0] - width - pad)
-    y = min(max(corners[:, 1].min() - height - 3.0 * pad, pad), size[1] - height - pad)
+    x = min(max(square[:, 0].min(), pad), size[0] - width - pad)
+    y = min(max(square[:, 1].min() - height - 3.0 * pad, pad), size[1] - height - pad)
     draw.rounded_rectangle((x - pad, y - pad, x + width + pad, y + height + pad), radius=pad, fill=(*TRAIL[-1], 255))
     draw.text((x - left, y - top), text, font=font, fill=(255, 255, 255, 255))
 
@@ -163,10 +212,6 @@ def _write_probability(
 def _reduced(layer: Image.Image) -> Image.Image:
     """Means of 2 x 2 pixels with colours weighted by their opacity, so that edges have no dark fringe."""
     return layer.convert("RGBa").reduce(SUPERSAMPLE).convert("RGBA")
-
-
-def _square(u: ndarray) -> list[tuple[float, float]]:
-    return [_carry(u, x, y) for x, y in ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))]
 
 
 def _carry(u: ndarray, x: float, y: float) -> tuple[float, float]:

@@ -1,12 +1,28 @@
 """How images are attended: search, posteriors, prior, and what is reported. Imports no torch."""
 
+from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from foveate.errors import BadInput
-from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, Unlisted, settings
+from foveate.storage.config import (
+    FORMAT,
+    AtLeast0,
+    AtLeast1,
+    NotNegative,
+    Positive,
+    Share,
+    Unlisted,
+    flat,
+    listed,
+    name_of,
+    nested,
+    override,
+    settings,
+)
+from foveate.storage.run import CONFIG, Run
 
 StartStrategy = Literal["many", "one"]
 """Where gazes set out (`starts`): from the periphery's proposals, or the paper's single one."""
@@ -99,3 +115,20 @@ class AttendSettings:
     largest: AtLeast1 = 1600  # longest side at which image files are attended, pixels; larger ones are reduced
     seed: AtLeast0 = 0
     page: Annotated[AtLeast1, Unlisted] = 1  # of files that have several
+
+
+def run_settings(run: Run) -> AttendSettings:
+    """How a RUN is attended with where nothing else is asked: as it was trained and calibrated.
+
+    Raises:
+        BadInput: Its config.toml can't be read, or a setting doesn't take its value.
+    """
+    own = {name_of(name): value for name, value in flat(run.config.get("settings", {})).items()}
+    own = {name: value for name, value in own.items() if name.startswith(("attend.", "search.", "posterior."))}
+    return override(AttendSettings(), own, f"{run.path}/{CONFIG}", "attend.")
+
+
+def configured(config: Mapping[str, Any], how: AttendSettings) -> dict[str, Any]:
+    """The table of config.toml, `run_settings` whose RUN are `how`; all else as in `config`."""
+    own = {name_of(name): value for name, value in flat(config.get("settings", {})).items()}
+    return {"format": FORMAT, **config, "settings": nested(own | listed(how, "attend."))}

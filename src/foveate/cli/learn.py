@@ -9,8 +9,10 @@ from cyclopts import Parameter
 from foveate.cli import options
 from foveate.cli import replay as replaying
 from foveate.cli.options import note, print_figures, progress
-from foveate.cli.recipe import after, agree, configuration, device_of, gather, read_scenes, settings_of
+from foveate.cli.recipe import Recipe, after, agree, configuration, device_of, gather, read_scenes, settings_of
 from foveate.learning.settings import PRESETS
+from foveate.runtime.devices import resolve
+from foveate.runtime.progress import Progress
 from foveate.storage.run import Run
 
 
@@ -46,6 +48,29 @@ def learn(
         no_replay: Mix in no annotated scenes.
     """
     recipe = gather(config, preset, select, None, set_, common, group=group)
+    mixing = (replay, no_replay)
+    figures = learn_run(run, scenes, out, recipe, common.device, mixing, resume, overwrite, progress())
+    if figures is not None:
+        print_figures(figures, common.json)
+
+
+def learn_run(
+    run: str, scenes: str, out: str, recipe: Recipe, device: str, mixing: tuple[str | None, bool], resume: bool,
+    overwrite: bool, progress: Progress,
+) -> dict[str, Any] | None:  # fmt: skip
+    """Learns as a recipe says, to a whole RUN with its page; None where an earlier run has done it all.
+
+    Args:
+        run: What is learned from.
+        scenes: Images whose annotations are ignored.
+        out: RUN to write.
+        recipe: What the user states; the rest is RUN's.
+        device: "auto", "cpu" or "cuda".
+        mixing: The folder to replay, and whether nothing is replayed; see `replay.choose`.
+        resume: Go on with what an earlier run left.
+        overwrite: Replace a RUN that is there.
+        progress: Shows how far it is.
+    """
     source = Run.open(run)
     begun_with = after(recipe, source, PRESETS["standard"])
     settings = settings_of(begun_with, PRESETS)  # what is wrong is refused before anything is read
@@ -55,30 +80,30 @@ def learn(
     from foveate.report.stories import save_learning_story
 
     started = time.monotonic()
-    common.torch_device()  # it must be there before anything is claimed
+    resolve(device)  # it must be there before anything is claimed
     with Run.claim(out, overwrite, resume) as learned:
         if learned.begun:
             begun_with = agree(learned, "learn", recipe)
             settings = settings_of(begun_with, PRESETS)
-        mixed_in = replaying.choose(learned, replay, no_replay, source.config)
+        mixed_in = replaying.choose(learned, *mixing, source.config)
         if learned.whole:
             note(f"{out}: finished by an earlier run")
-            return
-        device = device_of(learned, common.device)
+            return None
+        where = device_of(learned, device)
         read = read_scenes(scenes, begun_with, annotated=False)
         old, told = replaying.read(mixed_in, read, source.config.get("canonical"))
         told |= {"run": os.path.abspath(run), "category": source.config.get("category"), "images": len(read.scenes)}
-        learned.begin(configuration("learn", scenes, begun_with, settings, device=str(device), **told))
-        models = Models.load(run).to(device)
+        learned.begin(configuration("learn", scenes, begun_with, settings, device=str(where), **told))
+        models = Models.load(run).to(where)
         _, gallery, done = learned.complete(
-            lambda run: learn_models(models, read, run, settings, progress(), old),
-            lambda story, made: save_learning_story(story, models, *made, progress()),
+            lambda run: learn_models(models, read, run, settings, progress, old),
+            lambda story, made: save_learning_story(story, models, *made, progress),
             lambda path: note(f"page: {write_report(path)}"),
         )
         rounds = [_figures(each) for each in done]
         replayed = 0 if old is None else len(old.scenes)
         figures = {"run": str(learned.path), "images": len(gallery.names), "replayed": replayed, "rounds": rounds}
-    print_figures({**figures, "seconds": round(time.monotonic() - started, 1)}, common.json)
+    return {**figures, "seconds": round(time.monotonic() - started, 1)}
 
 
 def _figures(done: Any) -> dict[str, Any]:

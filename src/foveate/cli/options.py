@@ -9,7 +9,7 @@ from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from foveate.errors import BadInput
-from foveate.runtime.progress import Bars, Progress, tell
+from foveate.runtime.progress import Progress, shown, tell
 from foveate.storage.files import to_json
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Common:
 
 def progress() -> Progress:
     """The bars of a command that may take long."""
-    return Bars()
+    return shown(True)
 
 
 def print_figures(figures: Mapping[str, Any], as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from foveate.attention.settings import AttendSettings
+from foveate.attention.settings import AttendSettings, run_settings
 from foveate.cli.options import Common, note, progress
 from foveate.errors import BadInput
 from foveate.storage.config import (
@@ -123,10 +123,7 @@ def attend_settings(
         BadInput: RUN is not whole, or there is no such setting, or it doesn't take the value.
     """
     said = {"starts": starts, "max_gazes": max_gazes, "min_probability": min_probability, "seed": common.seed}
-    own = {name_of(name): value for name, value in flat(Run.open(run).config.get("settings", {})).items()}
-    own = {name: value for name, value in own.items() if name.startswith(("attend.", "search.", "posterior."))}
-    found = override(AttendSettings(), own, f"{run}/{CONFIG}", "attend.")
-    found = override(found, parse_overrides(set_ or []), "--set", "attend.")
+    found = override(run_settings(Run.open(run)), parse_overrides(set_ or []), "--set", "attend.")
     return dataclasses.replace(found, **{name: value for name, value in said.items() if value is not None})
 
 

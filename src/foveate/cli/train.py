@@ -8,7 +8,9 @@ from cyclopts import Parameter
 
 from foveate.cli import options
 from foveate.cli.options import note, print_figures, progress
-from foveate.cli.recipe import agree, configuration, device_of, gather, read_scenes, settings_of
+from foveate.cli.recipe import Recipe, agree, configuration, device_of, gather, read_scenes, settings_of
+from foveate.runtime.devices import resolve
+from foveate.runtime.progress import Progress
 from foveate.storage.config import to_toml
 from foveate.storage.run import Run
 from foveate.training.settings import PRESETS
@@ -46,38 +48,46 @@ def train(
         scenes: A folder of images with annotations: COCO, Pascal VOC, YOLO, labelme, Label Studio or CVAT.
         out: RUN folder to write.
     """
-    started = time.monotonic()
     recipe = gather(config, preset, select, category, set_, common, unannotated=unannotated, group=group)
     settings = settings_of(recipe, PRESETS)  # what is wrong is refused before anything is read
+    if print_config:
+        device, found = common.torch_device(), _found(read_scenes(scenes, recipe))
+        sys.stdout.write(to_toml(configuration("train", scenes, recipe, settings, device=str(device), **found)))
+        return
+    figures = train_run(scenes, out, recipe, common.device, resume, overwrite, progress())
+    if figures is not None:
+        print_figures(figures, common.json)
+
+
+def train_run(
+    scenes: str, out: str, recipe: Recipe, device: str, resume: bool, overwrite: bool, progress: Progress
+) -> dict[str, Any] | None:
+    """Trains as a recipe says, from scenes to a whole RUN with its page; None where an earlier run has done it all."""
+    started, settings = time.monotonic(), settings_of(recipe, PRESETS)
     from foveate.report.page import write_report
     from foveate.report.stories import save_training_story
     from foveate.scenes.examination import require_objects
     from foveate.training.train import train as train_models
 
-    device = common.torch_device()  # it must be there before anything is claimed
-    if print_config:
-        found = _found(read_scenes(scenes, recipe))
-        sys.stdout.write(to_toml(configuration("train", scenes, recipe, settings, device=str(device), **found)))
-        return
+    resolve(device)  # it must be there before anything is claimed
     with Run.claim(out, overwrite, resume) as run:
         if run.begun:
             recipe = agree(run, "train", recipe)
             settings = settings_of(recipe, PRESETS)
         if run.whole:
             note(f"{out}: finished by an earlier run")
-            return
-        device = device_of(run, common.device)
+            return None
+        where = device_of(run, device)
         read = read_scenes(scenes, recipe)
         require_objects(read.scenes, read.doubts, scenes)
         found = _found(read)
-        run.begin(configuration("train", scenes, recipe, settings, device=str(device), **found))
+        run.begin(configuration("train", scenes, recipe, settings, device=str(where), **found))
         run.complete(
-            lambda run: train_models(read, run, settings, progress(), device),
-            lambda story, made: save_training_story(story, *made, settings.attend, progress()),
+            lambda run: train_models(read, run, settings, progress, where),
+            lambda story, made: save_training_story(story, *made, settings.attend, progress),
             lambda path: note(f"page: {write_report(path)}"),
         )
-    seconds = round(time.monotonic() - started, 1)
-    print_figures({"run": str(run.path), **found, "seconds": seconds}, common.json)
+    return {"run": str(run.path), **found, "seconds": round(time.monotonic() - started, 1)}
 
 
 def _found(read: "Scenes") -> dict[str, Any]:

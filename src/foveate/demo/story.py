@@ -53,11 +53,7 @@ def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dic
     """
     out, started = Path(out), time.monotonic()
     story = out / "story"
-    story.mkdir(parents=True, exist_ok=True)
-    _agree(out / "demo.toml", {"preset": preset, "seed": seed})
-    make_scenes(out / "scenes", COUNTS[preset], seed, progress)
-    settings = replace(for_digits(PRESETS[preset]), seed=seed)
-    source = _train(out, preset, settings, progress)
+    source, settings = train_digits(out, seed, preset, progress)
     lessons = replace(LEARNING[preset], seed=seed, train=settings)
     learned = _learn(out, preset, source, lessons, progress)
     oracle = _oracle(out, settings, source, progress)
@@ -83,6 +79,19 @@ def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dic
     seconds = time.monotonic() - started
     page = write_report(out, out / "report.html")
     return {**figures, "seconds": round(seconds, 1), "page": str(page)}
+
+
+def train_digits(out: Path, seed: int, preset: str, progress: Progress) -> tuple[Models, TrainSettings]:
+    """The demo's scenes, and OUT/run, which has learned the known digits from them; what is there is not done again.
+
+    Raises:
+        BadInput: OUT was started with another preset or seed.
+    """
+    (out / "story").mkdir(parents=True, exist_ok=True)
+    _agree(out / "demo.toml", {"preset": preset, "seed": seed})
+    make_scenes(out / "scenes", COUNTS[preset], seed, progress)
+    settings = replace(for_digits(PRESETS[preset]), seed=seed)
+    return _train(out, preset, settings, progress), settings
 
 
 def for_digits(settings: TrainSettings) -> TrainSettings:

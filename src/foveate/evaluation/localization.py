@@ -19,6 +19,7 @@ from foveate.evaluation.detections import Detections
 from foveate.evaluation.matching import ignored, match, overlaps
 from foveate.evaluation.reliability import coverage, error_in_chart, expected_calibration_error, reliability
 from foveate.evaluation.turning import turn_image, turn_scene
+from foveate.runtime.workers import map_images
 from foveate.scenes.folder import Scene, Scenes, open_picture
 from foveate.scenes.pixels import content_key
 
@@ -102,7 +103,7 @@ def _attend(
         images = [turn_image(image, turn) for image in images]
         scenes = [turn_scene(scene, turn) for scene in scenes]
     begun = time.perf_counter()
-    found = attention.attend(images, [content_key(image) for image in images], settings)
+    found = list(map_images(lambda image: attention.attend_one(image, content_key(image), settings), images))
     seconds = (reading + time.perf_counter() - begun) / len(scenes)
     return [
         Detections.of(

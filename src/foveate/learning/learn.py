@@ -29,8 +29,7 @@ from foveate.learning.rounds import RoundRun
 from foveate.learning.settings import LearnSettings
 from foveate.runtime.progress import Progress
 from foveate.scenes.folder import Scenes
-from foveate.storage.files import save_tensors
-from foveate.storage.run import PERIPHERY, Run
+from foveate.storage.run import Run
 from foveate.training.gallery import Gallery, load_gallery
 from foveate.training.settings import TrainSettings
 from foveate.training.train import train_models
@@ -95,11 +94,7 @@ def learn(
         if done.undone:
             progress.say(f"round {number} undone: {done.undone}")
             break
-    models.gdbn.save(run.path / "gdbn.safetensors")
-    models.save_networks(run.path / "shiftnet.safetensors")
-    if models.periphery is not None:
-        models.periphery.save(run.path / PERIPHERY)
-    save_tensors(run.path / "background.safetensors", models.trained_evidence.tensors())
+    models.save(run.path)
     return models, new, rounds
 
 

@@ -17,8 +17,8 @@ def resolve(name: str) -> "torch.device":
     """
     import torch
 
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BadInput("--device cuda: no CUDA device found")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise BadInput(f"device {name}: no CUDA device found")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

@@ -132,6 +132,51 @@ class Bars(Progress):
         )
 
 
+class NotebookLine(Progress):
+    """In a notebook: one line below the cell, written anew every second; it stays, with the whole time, at the end.
+
+    Nothing is shown of what takes under two seconds.
+    """
+
+    def __init__(self) -> None:
+        self._longest = 0
+
+    def show(self, tick: Tick) -> None:
+        """As `Progress.show`."""
+        now = time.monotonic()
+        if now - tick.started >= PATIENCE and now - tick.shown_at >= 1.0:
+            tick.shown_at = now
+            self._write(describe(tick, now))
+
+    def close(self, tick: Tick) -> None:
+        """As `Progress.close`."""
+        if tick.shown_at:
+            self.say(describe(tick, time.monotonic(), ended=True))
+
+    def say(self, text: str) -> None:
+        """As `Progress.say`; below it a new line begins."""
+        self._write(text, "\n")
+        self._longest = 0
+
+    def _write(self, text: str, end: str = "") -> None:
+        self._longest = max(self._longest, len(text))
+        print(f"\r{text:{self._longest}}", end=end, file=sys.stderr, flush=True)
+
+
+def shown(asked: "bool | Progress") -> Progress:
+    """How Python shows how far a long call is: a bar or lines, in a notebook a line; nothing where False is asked."""
+    if isinstance(asked, Progress):
+        return asked
+    if not asked:
+        return Quiet()
+    return NotebookLine() if _in_notebook() else Bars()
+
+
+def _in_notebook() -> bool:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
 def tell(text: str) -> None:
     """One line on stderr; where nobody reads it any more, the work goes on without."""
     try:

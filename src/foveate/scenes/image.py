@@ -14,7 +14,7 @@ What is promised of `read_image`:
   memory of what is asked for, and counts for as many pixels (progressive ones keep their coefficients in memory
   whatever is asked).
 
-How each kind of pixel becomes red, green and blue: see `foveate.scenes.colour`.
+How each kind of pixel becomes red, green and blue: see `foveate.scenes.pixels`.
 """
 
 import importlib
@@ -25,15 +25,15 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import Shaped
 
 from foveate.errors import BadInput
-from foveate.scenes import colour
 from foveate.scenes.formats import HEAD, RAW, Kind, kind_of, other_kind, png_has_late_exif, tiff_pages
+from foveate.scenes.pixels import UPRIGHT, Reduction, UnknownRange, orientation_of, to_rgb
 
 MAX_PIXELS = 2**27
 """Pictures of more pixels than this (134 million) are refused as decompression bombs."""
@@ -54,7 +54,6 @@ _OPENERS = {
 }
 
 _MOVING = (Kind.GIF, Kind.PNG, Kind.WEBP)  # their frames are pages
-_ORIENTATION = 274  # EXIF tag
 
 
 class BadImage(BadInput):
@@ -114,15 +113,26 @@ def open_picture(path: str | os.PathLike, max_side: int | None = None, page: int
     with _opened(path, page) as (handle, kind, image, pages):
         if kind is Kind.PNG:
             _check_sums(handle)
-        stored_width, stored_height = image.size
-        scale = 1.0 if max_side is None else min(1.0, max_side / max(image.size))
-        reduction = None if scale == 1 else _reduce(image, kind, scale)
-        _refuse_bomb(image.size, (stored_width, stored_height), os.fspath(path))
-        pixels = colour.to_rgb(image, kind, reduction)
-        orientation = _orientation(image, kind)
-    upright = np.ascontiguousarray(_UPRIGHT[orientation](pixels))
-    width, height = (stored_height, stored_width) if orientation >= 5 else (stored_width, stored_height)
-    return Picture(upright, width, height, scale, pages)
+        return replace(upright(image, kind, max_side, os.fspath(path)), pages=pages)
+
+
+def upright(image: Any, kind: Kind, max_side: int | None, name: str) -> Picture:
+    """A Pillow image, decoded or not, as a picture; see `open_picture`.
+
+    Args:
+        image: Of a file, not decoded: then a JPEG is decoded at the size that is wanted.
+        kind: Of which format it is, which decides what its numbers mean.
+        max_side: The longest side wanted.
+        name: What errors call it.
+    """
+    full = image.size
+    scale = 1.0 if max_side is None else min(1.0, max_side / max(full))
+    reduction = None if scale == 1 else _reduce(image, kind, scale)
+    _refuse_bomb(image.size, full, name)
+    pixels = to_rgb(image, kind, reduction)
+    orientation = orientation_of(image, kind)
+    width, height = full[::-1] if orientation >= 5 else full
+    return Picture(np.ascontiguousarray(UPRIGHT[orientation](pixels)), width, height, scale)
 
 
 def read_header(path: str | os.PathLike, page: int = 0) -> Header:
@@ -134,12 +144,12 @@ def read_header(path: str | os.PathLike, page: int = 0) -> Header:
     with _opened(path, page) as (handle, kind, image, pages):
         if kind is Kind.PNG and "exif" not in image.info and png_has_late_exif(handle):
             image.load()  # the orientation stands behind the pixels
-        orientation = _orientation(image, kind)
+        orientation = orientation_of(image, kind)
         width, height = image.size[::-1] if orientation >= 5 else image.size
     return Header(width, height, orientation, pages)
 
 
-def _reduce(image: Any, kind: Kind, scale: float) -> colour.Reduction:
+def _reduce(image: Any, kind: Kind, scale: float) -> Reduction:
     """How to reduce an image that is not decoded yet; asks a JPEG for at least twice the size wanted, of 1, 1/2, 1/4,
     1/8.
 
@@ -152,7 +162,7 @@ def _reduce(image: Any, kind: Kind, scale: float) -> colour.Reduction:
         image.draft(None, (2 * width, 2 * height))
     shrink = 2 ** round(math.log2(max(full) / max(image.size)))
     region = (min(width / scale, full[0]) / shrink, min(height / scale, full[1]) / shrink)
-    return colour.Reduction(width, height, region)
+    return Reduction(width, height, region)
 
 
 @contextmanager
@@ -184,7 +194,7 @@ def _opened(path: str | os.PathLike, page: int):
             yield handle, kind, image, len(frames)
     except BadInput:
         raise
-    except colour.UnknownRange as error:
+    except UnknownRange as error:
         raise BadImage(f"{name}: {error}") from None
     except Exception as error:  # decoders raise nearly anything on damaged data: the fault is this file's alone
         raise BadImage(f"{name}: {_reason(error)}") from error
@@ -228,34 +238,6 @@ def _check_sums(handle: BinaryIO) -> None:
     handle.seek(0)
     PngImageFile(handle, None).verify()
     handle.seek(place)
-
-
-def _orientation(image: Any, kind: Kind) -> int:
-    """EXIF orientation, 1 where it is absent, broken or unknown. Pillow turns TIFF upright itself."""
-    data = None if kind is Kind.TIFF else image.info.get("exif")
-    if not data:
-        return 1
-    from PIL import Image
-
-    exif = Image.Exif()
-    try:
-        exif.load(data)
-        found = exif.get(_ORIENTATION)
-    except Exception:  # any garbage may stand there; the picture itself is fine
-        return 1
-    return found if isinstance(found, int) and found in _UPRIGHT else 1
-
-
-_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    1: lambda stored: stored,
-    2: lambda stored: stored[:, ::-1],
-    3: lambda stored: stored[::-1, ::-1],
-    4: lambda stored: stored[::-1],
-    5: lambda stored: stored.transpose(1, 0, 2),
-    6: lambda stored: np.rot90(stored, -1),
-    7: lambda stored: stored[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda stored: np.rot90(stored, 1),
-}
 
 
 def _reason(error: Exception) -> str:

@@ -132,10 +132,15 @@ def listed(settings: Any, under: str = "") -> dict[str, Any]:
 
 def to_table(settings: Any) -> dict[str, Any]:
     """Settings as nested tables by their names, as config.toml keeps them."""
+    return without_none(nested(listed(settings)))
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted names as nested tables; what `flat` undoes."""
     table: dict[str, Any] = {}
-    for name, value in listed(settings).items():
+    for name, value in values.items():
         _put(table, name, value)
-    return without_none(table)
+    return table
 
 
 def recorded(command: str, scenes: str | os.PathLike, settings: Any, **more: Any) -> dict[str, Any]:

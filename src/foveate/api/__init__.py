@@ -1,0 +1,1 @@
+"""What `import foveate` offers beside the classes: the commands as functions, with the same figures."""

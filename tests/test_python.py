@@ -1,0 +1,120 @@
+"""The door of the package: its names, what importing it costs, and the commands as functions."""
+
+import json
+import subprocess
+import sys
+import types
+
+import pytest
+import torch
+from tiny import SETTINGS
+
+import foveate
+from foveate.api import demo as cached
+from foveate.cli import main as cli
+from foveate.demo import story
+from foveate.demo.digits import KNOWN, write_digit_scenes
+from foveate.demo.photographs import MissingExtra
+from foveate.errors import BadInput
+from foveate.storage.config import to_table, write_toml
+from foveate.storage.files import load_tensors
+
+
+def test_every_public_name_is_listed_once_is_there_and_is_told_what_it_is():
+    assert dir(foveate) == sorted(set(foveate.__all__)) and len(foveate.__all__) == len(set(foveate.__all__))
+    for name in dir(foveate):
+        thing = getattr(foveate, name)
+        if name != "__version__":
+            assert thing.__name__ == name and thing.__doc__, name
+            assert not isinstance(thing, types.ModuleType)
+    with pytest.raises(AttributeError, match="no attribute 'lod'"):
+        foveate.lod  # noqa: B018
+
+
+def test_importing_it_is_quick_and_brings_neither_torch_nor_numpy(environment):
+    program = (
+        "import time; begun = time.perf_counter(); import foveate; spent = time.perf_counter() - begun; import sys\n"
+        "dir(foveate); print(spent, *(name in sys.modules for name in ('torch', 'numpy', 'PIL', 'pydantic')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    spent, *there = done.stdout.split()
+    assert there == ["False"] * 4 and float(spent) < 0.5
+
+
+def test_the_help_is_quick_and_brings_no_torch(environment):
+    program = "import sys; from foveate.cli.main import run; run(['--help']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert "Usage: foveate" in done.stdout and done.stdout.endswith("False\n")
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("python") / "scenes"
+    write_digit_scenes(folder, KNOWN, 14, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def attention(scenes):
+    """Trained from Python."""
+    out = scenes.parent / "run"
+    return foveate.train(scenes, out, settings=to_table(SETTINGS), select="0:13", device="cpu", progress=False)
+
+
+def test_training_from_python_gives_the_run_that_the_command_gives(scenes, attention, tmp_path, capfd):
+    write_toml(tmp_path / "tiny.toml", {"settings": to_table(SETTINGS)})
+    words = ["--out", tmp_path / "run", "--config", tmp_path / "tiny.toml", "--select", "0:13", "--device", "cpu"]
+    assert cli.run(list(map(str, ["train", scenes, *words, "--json"]))) == 0
+    assert json.loads(capfd.readouterr().out)["images"] == 13
+    for name in ("gdbn", "periphery", "shiftnet", "background"):
+        one, other = (load_tensors(at / f"{name}.safetensors") for at in (scenes.parent / "run", tmp_path / "run"))
+        assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one), name
+    config = (scenes.parent / "run" / "config.toml").read_text()
+    assert config == (tmp_path / "run" / "config.toml").read_text()
+    assert attention.category == "digit" and attention.settings.search.most == SETTINGS.attend.search.most
+    assert (scenes.parent / "run" / "report.html").is_file() and capfd.readouterr().out == ""
+
+
+def test_what_is_wrong_is_said_before_anything_is_written(scenes, attention, tmp_path):
+    for wrong, why in (({"gdbn.n_hiden1": 5}, "did you mean gdbn.n_hidden1"), ({"held_out": 7}, "held_out")):
+        with pytest.raises(BadInput, match=why):
+            foveate.train(scenes, tmp_path / "run", settings=wrong)
+    with pytest.raises(BadInput, match="exists"):
+        foveate.train(scenes, scenes.parent / "run")
+    with pytest.raises(BadInput, match="no such RUN"):
+        foveate.learn(tmp_path / "none", scenes, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_learning_from_python_writes_a_run_and_gives_it(scenes, attention, tmp_path, capfd):
+    trust = {"probability": 0.0, "centre": 99.0, "log_scale": 99.0, "angle": 99.0, "negligible": 0.0, "fewest": 4}
+    steps = {"rounds": 1, "shiftnet_steps": 2, "fine_steps": 2, "periphery_steps": 2, "tolerance": 1e9}
+    settings = {**steps, "trust": trust, "posterior": {"chains": 0}}
+    run = scenes.parent / "run"
+    learned = foveate.learn(run, scenes, tmp_path / "learned", settings=settings, replay=False, device="cpu")
+    assert (tmp_path / "learned" / "report.html").is_file() and capfd.readouterr().out == ""
+    assert learned.settings.posterior.chains == 0 and not torch.equal(learned.gdbn.grbm.W, attention.gdbn.grbm.W)
+
+
+def test_the_model_to_try_at_once_is_made_once_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOVEATE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(story.COUNTS, "quick", {"train": 14, "new": 10, "test-known": 2, "test-new": 2})
+    monkeypatch.setitem(story.PRESETS, "quick", SETTINGS)
+    attention = foveate.load("demo", device="cpu")
+    (folder,) = (tmp_path / "cache").iterdir()
+    assert folder.name == f"demo-{foveate.__version__}" and attention.category == "digit"
+    weights = folder / "run" / "gdbn.safetensors"
+    before = weights.stat().st_mtime_ns
+    monkeypatch.setattr(story, "train_digits", None)
+    assert torch.equal(foveate.load("demo", device="cpu").gdbn.grbm.W, attention.gdbn.grbm.W)
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_the_cache_is_the_users_and_a_missing_extra_leaves_nothing_there(tmp_path, monkeypatch):
+    monkeypatch.delenv("FOVEATE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cached.cache_folder() == tmp_path / "foveate"
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(MissingExtra, match=r"foveate\[demo\]"):
+        foveate.load("demo", device="cpu")
+    assert not list(tmp_path.iterdir())
