@@ -220,6 +220,29 @@ def test_the_example_of_a_line_has_the_fields_that_attend_writes():
     assert {name: type(value) for name, value in gaze.items()} == {name: type(value) for name, value in written.items()}
 
 
+def test_the_python_reference_has_every_public_name_and_every_parameter_of_it():
+    import inspect
+
+    import foveate
+
+    spec = importlib.util.spec_from_file_location("reference_hook", ROOT / "docs" / "reference_hook.py")
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    source = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    named = hook.DIRECTIVE.findall(source)
+    assert sorted(named) == sorted(f"foveate.{name}" for name in dir(foveate) if name != "__version__")
+    page = hook.on_page_markdown(source)
+    assert ":::" not in page
+    for name in ("load", "train", "learn", "plot", "to_dataframe"):
+        text = page[page.index(f"\n### {name}\n") :]
+        text = text[: text.find("\n### ", 5)]
+        for parameter in inspect.signature(getattr(foveate, name)).parameters:
+            assert re.search(rf"^- `[^`]*\b{parameter}\b[^`]*`:", text, re.MULTILINE), f"{name}: {parameter}"
+    for method in ("Attention.attend", "Attention.save", "Found.box", "Found.crop", "GaussianDBN.sample"):
+        assert f"#### {method}\n" in page, method
+    assert "#### Attention.load_" not in page and "#### Found._" not in page
+
+
 class Requests(HTMLParser):
     """What a browser would fetch by itself to show a page."""
 

@@ -60,14 +60,14 @@ def to_dataframe(
         from pandas import DataFrame
     except ImportError:
         raise BadInput(MISSING) from None
-    each = [found] if any(isinstance(one, Found) for one in found) else list(found)
+    each: list[Any] = [found] if any(isinstance(one, Found) for one in found) else list(found)
     names = list(range(len(each))) if images is None else list(images)
     if len(names) != len(each):
         raise BadInput(f"{len(each)} images were attended, {len(names)} named")
     rows = []
     for name, gazes in zip(names, each, strict=True):
         label = os.fspath(name) if isinstance(name, (str, os.PathLike)) else name
-        rows += gaze_rows({"image": label, "gazes": [to_json(one, 0, 0) for one in gazes if isinstance(one, Found)]})
+        rows += gaze_rows({"image": label, "gazes": [to_json(one, 0, 0) for one in gazes]})
     columns = [name for name in GAZE_COLUMNS if name not in UNKNOWN]
     return DataFrame(rows, columns=columns)
 

@@ -34,26 +34,22 @@ INTERVAL_95 = 1.959963984540054
 class Drawn(Protocol):
     """What of a `Found` is drawn; `posterior` is its `Refined`, or None."""
 
-    u: Float[ndarray, "4"]
-    trail: Float[ndarray, "steps 4"]
-    network_steps: int
-    probability: float
-    posterior: Any
-
     @property
-    def scale(self) -> float:
-        """Half-side, pixels."""
-        ...
-
+    def u(self) -> Float[ndarray, "4"]: ...
     @property
-    def spread(self) -> Float[ndarray, "4"]:
-        """Standard deviations of (log s, angle, tx, ty)."""
-        ...
-
+    def trail(self) -> Float[ndarray, "steps 4"]: ...
     @property
-    def spread_is_known(self) -> bool:
-        """Whether there are any."""
-        ...
+    def network_steps(self) -> int: ...
+    @property
+    def probability(self) -> float: ...
+    @property
+    def posterior(self) -> Any: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def spread(self) -> Float[ndarray, "4"]: ...
+    @property
+    def spread_is_known(self) -> bool: ...
 
 
 def draw_overlay(image: Shaped[ndarray, "height width 3"], founds: Sequence[Drawn]) -> Image.Image:

@@ -13,11 +13,14 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foveate import __version__
 from foveate.errors import FoveateError, Interrupted, one_line
 from foveate.runtime import signals
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 COMMANDS = {
     "demo": ("demo:demo", "The whole pipeline on generated scenes: train, attend, learn, evaluate."),
@@ -30,6 +33,7 @@ COMMANDS = {
     "evaluate localization": ("evaluate:localization", "Accuracy, errors and calibration on annotated scenes."),
     "sample": ("sample:sample", "Draw samples from the patch model."),
     "report": ("report:report", "Write the HTML page of a run."),
+    "completion": ("completion:completion", "Print a script that completes commands and options in a shell."),
 }
 
 GENERAL_HELP = """Usage: foveate COMMAND [OPTIONS]
@@ -114,7 +118,7 @@ def _command(words: list[str]) -> tuple[str | None, list[str]]:
 
 def call(name: str, words: list[str]) -> None:
     """Parse a command's own words and call it; wrong use is a `FoveateError`, in one line."""
-    from cyclopts import App, CycloptsError, Parameter
+    from cyclopts import CycloptsError
     from rich.console import Console
 
     class Pipe(Console):
@@ -123,20 +127,31 @@ def call(name: str, words: list[str]) -> None:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    app = App(
-        name=f"foveate {name}",
-        console=Pipe(),
-        help_format="markdown",
-        version_flags=[],
-        default_parameter=Parameter(negative=""),
-        suppress_keyboard_interrupt=False,
-        result_action="return_value",
-    )
+    app = _app(f"foveate {name}", console=Pipe(), suppress_keyboard_interrupt=False, result_action="return_value")
     app.default(function(name))
     try:
         app(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise FoveateError(f"{one_line(error)} (see foveate {name} --help)") from error
+
+
+def everything() -> "App":
+    """All commands as one program of cyclopts, for what describes them: they are run by `call`, one by one."""
+    program = _app("foveate")
+    families: dict[str, App] = {}
+    for name in COMMANDS:
+        *family, last = name.split()
+        if family and family[0] not in families:
+            families[family[0]] = _app(family[0])
+            program.command(families[family[0]])
+        (families[family[0]] if family else program).command(function(name), name=last)
+    return program
+
+
+def _app(name: str, **more: Any) -> "App":
+    from cyclopts import App, Parameter
+
+    return App(name=name, help_format="markdown", version_flags=[], default_parameter=Parameter(negative=""), **more)
 
 
 def function(name: str) -> Callable[..., Any]:
