@@ -194,7 +194,7 @@ def orientation_of(image: Any, kind: Kind) -> int:
         found = exif.get(_ORIENTATION)
     except Exception:  # any garbage may stand there; the picture itself is fine
         return 1
-    return found if isinstance(found, int) and found in _UPRIGHT else 1
+    return found if isinstance(found, int) and found in UPRIGHT else 1
 
 
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
