@@ -178,9 +178,7 @@ class Attention:
         config: What the RUN's config.toml says; empty where there is none.
     """
 
-    def __init__(
-        self, models: Models, settings: AttendSettings | None = None, config: Mapping[str, Any] | None = None
-    ):
+    def __init__(self, models: Models, settings: AttendSettings | None = None, config: Mapping[str, Any] | None = None):
         keep_large_blocks()
         self.models, self.settings, self.config = models, settings or AttendSettings(), dict(config or {})
 

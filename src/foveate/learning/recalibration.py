@@ -44,7 +44,12 @@ def recalibrate(
         raise BadInput(f"{found} of {objects} annotated objects were found: at least {FEWEST} are needed")
     after = replace(before, calibration=fit_calibration(score, answer))
     after, tempered = fit_temper(replace(models, evidence=after), gallery, searches, attend, progress)
-    figures = {"images": len(gallery.names), "objects": objects, "found": found, "missed": objects - found}
+    figures: dict[str, Any] = {
+        "images": len(gallery.names),
+        "objects": objects,
+        "found": found,
+        "missed": objects - found,
+    }
     figures |= {"elsewhere": int((answer == ELSEWHERE).sum())}
     for name, evidence in (("ece_before", before), ("ece_after", after)):
         bins = reliability(evidence.probability(score), answer == OBJECT)

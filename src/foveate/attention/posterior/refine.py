@@ -128,8 +128,9 @@ def _by_weights(
     weighed = _weigh(models, pyramids, resting, settings, seed, around)
     refined = [_of_points(weighed, k, u) for k, u in enumerate(resting.gazes)]
     for k in range(len(refined)):
-        one = Resting(*(part[k : k + 1] for part in resting))
-        points = Weighed(*(part[k : k + 1] for part in weighed))
+        row = slice(k, k + 1)
+        one = Resting(resting.index[row], resting.gazes[row], resting.names[row])
+        points = Weighed(weighed.gazes[row], weighed.weight[row], weighed.ess[row], weighed.k[row])
         for _ in range(ADAPTED):
             if points.k[0] <= TRUSTED or not points.weight.any():
                 break
