@@ -176,7 +176,7 @@ def test_names_that_are_no_text_are_printed_all_the_same(run_with, environment):
 def test_cuda_where_there_is_none_is_wrong_use(run_with, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert cli.run(["sample", str(run_with), "--out", str(tmp_path / "s.png"), "--device", "cuda"]) == 2
-    assert "--device cuda" in capfd.readouterr().err
+    assert "device cuda: no CUDA device found" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
