@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from foveate.attention.settings import AttendSettings, SearchSettings
+from foveate.boltzmann.training.settings import PLAIN
 from foveate.cli import main as cli
 from foveate.cli.options import Common
 from foveate.cli.recipe import after, attend_settings, gather, settings_of
@@ -140,12 +141,13 @@ def test_a_config_of_the_first_format_is_the_recipe_that_it_was():
     now = TRAINING["standard"]  # what a search was and is are two things but for its last steps
     ranking, attend = replace(now.ranking, scenes=300, mosaics=300), replace(now.attend, search=SearchSettings(fine=3))
     networks = {"shiftnet": replace(now.shiftnet, steps=8000), "fine": replace(now.fine, steps=2000)}
-    now = replace(now, sideways=replace(now.sideways, share=0.5), **networks)
+    now = replace(now, gdbn=PLAIN, sideways=replace(now.sideways, share=0.5), **networks)
     assert settings_of(recipe, TRAINING) == replace(now, seed=7, ranking=ranking, attend=attend)
     recipe = gather(str(OLDER / "learn.toml"), None, None, None, None, Common())
     now = LEARNING["quick"].train
     ranking, attend = replace(now.ranking, mosaics=30), replace(now.attend, search=SearchSettings(fine=3))
-    train = replace(now, seed=7, held_out=0.2, ranking=ranking, attend=attend)
+    plain = replace(now.gdbn, start="combs", n_hidden1=500, n_hidden2=500)
+    train = replace(now, seed=7, held_out=0.2, gdbn=plain, ranking=ranking, attend=attend)
     assert settings_of(recipe, LEARNING) == replace(LEARNING["quick"], seed=3, rounds=2, train=train)
 
 

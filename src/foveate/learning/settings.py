@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, settings
+from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, Unlisted, settings
 from foveate.training.settings import PRESETS as TRAINING
 from foveate.training.settings import TrainSettings
 
@@ -22,7 +22,7 @@ class Trust:
     centre: Limit = 0.25  # largest posterior deviation of the centre, half-sides
     log_scale: Limit = 0.25  # of log scale
     angle: Limit = 0.35  # of the angle, radians
-    share: Share = 0.25  # of the scenes that teach in the first round even if less probable
+    share: Annotated[Share, Unlisted] = 0.25  # of the scenes that teach in the first round even if less probable
     negligible: Share = 0.02  # but not below this probability
     fewest: Annotated[int, Field(ge=2)] = 8  # scenes
 
