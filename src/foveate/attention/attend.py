@@ -24,11 +24,9 @@ from torch import Tensor
 from foveate.attention.found import Found
 from foveate.attention.models import Models
 from foveate.attention.nms import non_maximum_suppression
-from foveate.attention.periphery import LEAST
 from foveate.attention.posterior.conformal import region
-from foveate.attention.posterior.prior import log_ratio_to_searched
 from foveate.attention.posterior.refine import Resting, refine
-from foveate.attention.proposals import Answers, look_again, support
+from foveate.attention.proposals import Answers, look_again, prior_ratio, support
 from foveate.attention.settings import AttendSettings, configured, run_settings
 from foveate.attention.shiftnet import ShiftNet, follow, sound
 from foveate.attention.starts import STRATEGIES
@@ -51,7 +49,7 @@ class Candidates(NamedTuple):
     Attributes:
         trails: The way of each.
         measured: The figures of `evidence.MEASURED` where it came to rest.
-        prior: log p(u) - log p0(u) there, nats; see `log_ratio_to_searched`.
+        prior: log p(u) - log p0(u) there, nats; see `prior_ratio`.
     """
 
     trails: Float[Tensor, "steps n 4"]
@@ -115,8 +113,7 @@ def search(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Cand
     glimpse, outside = glimpses(pyramids, here, gazes), share_outside(pyramids, here, gazes)
     again = torch.zeros(len(gazes)) if models.periphery is None else look_again(models.folded, pyramids, gazes)
     measured = models.trained_evidence.measure(models.gdbn, glimpse, support(answers, gazes), again, outside)
-    width, height = int(pyramids.width[0, 0]), int(pyramids.height[0, 0])
-    prior = log_ratio_to_searched(settings.posterior.prior, gazes, width, height, LEAST)
+    prior = prior_ratio(settings.posterior.prior, pyramids, gazes)
     return Candidates(trails, measured, prior.numpy())
 
 

@@ -15,11 +15,13 @@ from foveate.attention.settings import CLOSER
 from foveate.attention.shiftnet import Canonical, ShiftNet, canonical_image
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
+from foveate.boltzmann.precision import PrecisionRBM
 from foveate.errors import BadInput, present
 from foveate.runtime.precision import look_dtype
 from foveate.storage.files import load_tensors, save_tensors
 from foveate.storage.run import PERIPHERY
 
+CONDITIONALS = {GaussianBernoulliRBM: PatchConditionals, PrecisionRBM: PrecisionConditionals}  # of each first layer
 FINE = "fine."  # what the names of its tensors begin with
 
 
@@ -60,8 +62,7 @@ class Models:
     @cached_property
     def conditionals(self) -> Patches:
         """The conditionals of v and h1 under the patch model."""
-        plain = isinstance(self.gdbn.grbm, GaussianBernoulliRBM)
-        return PatchConditionals.of(self.gdbn) if plain else PrecisionConditionals.of(self.gdbn)
+        return CONDITIONALS[type(self.gdbn.grbm)].of(self.gdbn)
 
     @property
     def trained_evidence(self) -> Evidence:

@@ -75,10 +75,14 @@ def glance(network: FoldedPeriphery, pyramids: Pyramids, image: int = 0) -> Answ
     return Answers(gazes[best], logit[best])
 
 
+def prior_ratio(prior: GazePrior, pyramids: Pyramids, gazes: Float[Tensor, "n 4"]) -> Float[Tensor, "n"]:
+    """log p(u) - log p0(u) of gazes at the single image of `pyramids`, p0 uniform over what is searched."""
+    return log_ratio_to_searched(prior, gazes, int(pyramids.width[0, 0]), int(pyramids.height[0, 0]), LEAST)
+
+
 def searched(answers: Answers, pyramids: Pyramids, prior: GazePrior) -> Answers:
     """Answers with a prior of gazes counted in, the most probable first; those that it rules out are gone."""
-    width, height = int(pyramids.width[0, 0]), int(pyramids.height[0, 0])
-    logit = answers.logit + log_ratio_to_searched(prior, answers.gazes, width, height, LEAST).float()
+    logit = answers.logit + prior_ratio(prior, pyramids, answers.gazes).float()
     order = torch.argsort(logit, descending=True, stable=True)
     order = order[torch.isfinite(logit[order])]
     return Answers(answers.gazes[order], logit[order])

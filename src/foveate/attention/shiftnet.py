@@ -32,7 +32,6 @@ from torch import Tensor, nn
 
 from foveate.attention.settings import CLOSER
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.errors import BadInput
 from foveate.runtime.precision import Recast, look_dtype
 from foveate.scenes import gaze
@@ -200,10 +199,7 @@ def canonical_image(gdbn: GaussianDBN) -> Canonical:
     """
     grbm = gdbn.grbm
     dtype = look_dtype(grbm.W.device)
-    if isinstance(grbm, GaussianBernoulliRBM):
-        folded = grbm.W / torch.exp(2 * grbm.log_sigma)[:, None], grbm.c, grbm.W.T, grbm.b
-    else:
-        folded = grbm.mean_field()
+    folded = grbm.mean_field()
     if folded is None:
         return lambda glimpse: _between(gdbn, glimpse)
     up, c, down, b = (part.to(dtype).contiguous() for part in folded)

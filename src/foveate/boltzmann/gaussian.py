@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
 from foveate.boltzmann.draws import Numbered, Random, gaussian_units
@@ -77,6 +77,14 @@ class GaussianBernoulliRBM(BinaryHidden):
     def visible_mean(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch visible"]:
         """mu(h) = b + W h, the mean of v given h."""
         return self.visible_input(h)
+
+    def mean_field(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """up, c, down, b with mu(E[h | v]) = b + sigmoid(c + v up) down."""
+        return self.W / torch.exp(2 * self.log_sigma)[:, None], self.c, self.W.T, self.b
+
+    def chained_gates(self) -> Bool[Tensor, "gates"]:
+        """Of hidden units beyond those that move means, whether each follows its neighbour; there are none."""
+        return torch.zeros(0, dtype=torch.bool)
 
     def draw_visible(self, h: Float[Tensor, "batch hidden"], random: Random) -> Float[Tensor, "batch visible"]:
         mu = self.visible_mean(h)

@@ -25,7 +25,7 @@ band by band; densities are of v, so log |det A| is counted.
 import math
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
 
 from foveate.boltzmann.draws import Random
@@ -221,7 +221,9 @@ class PrecisionRBM(Machine):
         out = self.unwhiten.T[where]
         return up, self.c - self.mean @ up, self.W[where].T @ out, self.mean + self.b[where] @ out
 
-    # log Z.
+    def chained_gates(self) -> Bool[Tensor, "gates"]:
+        """Whether each precision unit follows its neighbour: all but the first of a band do."""
+        return torch.arange(self.precisions.numel()) % self.precisions.shape[1] > 0
 
     def log_z_closed(self) -> float | None:
         """log Z, in nats, in float64; None where a mean unit touches several directions.

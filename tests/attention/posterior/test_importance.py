@@ -6,6 +6,7 @@ import arviz
 import numpy as np
 import pytest
 import torch
+from pictures import blob_image
 
 from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.posterior.importance import (
@@ -30,22 +31,11 @@ SIZE = 8
 SPREAD = torch.tensor([0.06, 0.08, 0.05, 0.05], dtype=torch.float64)
 
 
-def picture(seed: int, side: int = 160) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    y, x = np.mgrid[0:side, 0:side] + 0.5
-    image = np.full((side, side, 3), 0.5)
-    for _ in range(60):
-        centre, width = random.uniform(0, side, 2), random.uniform(5, 14)
-        bump = np.exp(-0.5 * ((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / width**2)
-        image += 0.3 * bump[..., None] * random.uniform(-1, 1, 3)
-    return np.clip(image, 0, 1)
-
-
 def at(s: float, degrees: float, x: float, y: float) -> torch.Tensor:
     return from_scale_angle(*torch.tensor([s, math.radians(degrees), x, y], dtype=torch.float64))
 
 
-PYRAMIDS = Pyramids.from_images([picture(3)])
+PYRAMIDS = Pyramids.from_images([blob_image(3)])
 TRUE = at(20, 20, 80, 80)
 SEEN = glimpses(PYRAMIDS, np.zeros(1, np.int64), TRUE[None], SIZE)[0]
 

@@ -36,8 +36,8 @@ class Patches(ABC):
 
     @property
     @abstractmethod
-    def numbers(self) -> int:
-        """How many numbers of its stream a chain uses for one draw of v and h1."""
+    def n_hidden(self) -> int:
+        """How many units h1 has."""
 
     @abstractmethod
     def visible_mean(self, h: Float[Tensor, "n H"]) -> Float[Tensor, "n D"]:
@@ -55,8 +55,8 @@ class Patches(ABC):
         """A draw of v given h1, whose mean of v is mu, and the glimpse."""
 
     @abstractmethod
-    def sample_hidden(self, keys: Int64[Tensor, " n"], sweep: int, v: Float[Tensor, "n D"]) -> Float[Tensor, "n H"]:
-        """A draw of h1 given v."""
+    def hidden_input(self, v: Float[Tensor, "n D"]) -> Float[Tensor, "n H"]:
+        """Log-odds of each hidden unit given v."""
 
     @abstractmethod
     def log_density(self, x: Float[Tensor, "n D"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n D"]]:
@@ -69,6 +69,23 @@ class Patches(ABC):
     @abstractmethod
     def pixel_precision(self) -> Float[Tensor, "1 3 size size"]:
         """1 / variance of each pixel in [0, 1] given v and all other pixels."""
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers of its stream a chain uses for one draw of v and h1."""
+        return self._of_visible + self.n_hidden
+
+    @property
+    def _of_visible(self) -> int:
+        """Those for v: normal numbers come in pairs."""
+        return self.dim + self.dim % 2
+
+    def sample_hidden(self, keys: Int64[Tensor, " n"], sweep: int, v: Float[Tensor, "n D"]) -> Float[Tensor, "n H"]:
+        """A draw of h1 given v."""
+        log_odds = rows(self.hidden_input(v))
+        out = np.empty_like(log_odds)
+        sample_bernoulli(keys.numpy(), sweep * self.numbers + self._of_visible, log_odds, out)
+        return torch.from_numpy(out)
 
     @property
     def size(self) -> int:
@@ -127,8 +144,8 @@ class PatchConditionals(Patches):
         return len(self.b)
 
     @property
-    def numbers(self) -> int:
-        return len(self.b) + len(self.b) % 2 + len(self.c)
+    def n_hidden(self) -> int:
+        return len(self.c)
 
     def pixel_precision(self) -> Float[Tensor, "1 3 size size"]:
         """1 / sigma^2 in units of pixels in [0, 1]."""
@@ -172,14 +189,6 @@ class PatchConditionals(Patches):
         mean = ((mu + x) / 2).numpy()
         out = np.empty_like(mean)
         sample_normal(keys.numpy(), sweep * self.numbers, mean, self._spread, out)
-        return torch.from_numpy(out)
-
-    def sample_hidden(self, keys: Int64[Tensor, " n"], sweep: int, v: Float[Tensor, "n D"]) -> Float[Tensor, "n H"]:
-        """A draw of h1 given v."""
-        log_odds = self.hidden_input(v).numpy()
-        out = np.empty_like(log_odds)
-        first = sweep * self.numbers + len(self.b) + len(self.b) % 2
-        sample_bernoulli(keys.numpy(), first, log_odds, out)
         return torch.from_numpy(out)
 
 

@@ -67,6 +67,11 @@ class Weighed(NamedTuple):
     ess: Float[np.ndarray, "n"]  # effective sample size, 1 / sum w^2
     k: Float[np.ndarray, "n"]  # shape of the weights' tail; infinite where no point weighs anything
 
+    def take(self, rows: Sequence[int]) -> "Weighed":
+        """Those of some gazes."""
+        some = list(rows)
+        return Weighed(self.gazes[some], self.weight[some], self.ess[some], self.k[some])
+
 
 def weigh(
     log_density: Callable[[Float[Tensor, "looks 3 size size"]], Float[Tensor, "looks"]],

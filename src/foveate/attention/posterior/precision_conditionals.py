@@ -18,7 +18,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from foveate.attention.posterior.conditionals import Patches, rows
-from foveate.attention.posterior.products import product, sample_bernoulli, sample_normal
+from foveate.attention.posterior.products import product, sample_normal
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.precision import PrecisionRBM
 
@@ -42,8 +42,8 @@ class PrecisionConditionals(Patches):
         return self.machine.n_visible
 
     @property
-    def numbers(self) -> int:
-        return self.dim + self.dim % 2 + self.machine.n_hidden
+    def n_hidden(self) -> int:
+        return self.machine.n_hidden
 
     @cached_property
     def _into(self) -> tuple[np.ndarray, np.ndarray]:
@@ -82,14 +82,11 @@ class PrecisionConditionals(Patches):
         y *= (2 * self._natural(h)[1]).rsqrt().numpy()
         return (mu + x) / 2 + torch.from_numpy(product(y, self._back[0], nothing))
 
-    def sample_hidden(self, keys: Int64[Tensor, " n"], sweep: int, v: Float[Tensor, "n D"]) -> Float[Tensor, "n H"]:
-        """A draw of h and s given v."""
+    def hidden_input(self, v: Float[Tensor, "n D"]) -> Float[Tensor, "n H"]:
+        """Log-odds of each mean and each precision unit given v."""
         y, (where, up, _) = torch.from_numpy(product(rows(v), *self._into)), self._moved
         means = product(rows(y[:, where]), rows(up), rows(self.machine.c))
-        log_odds = rows(torch.cat([torch.from_numpy(means), self.machine.gate_input(y).flatten(1)], 1))
-        out = np.empty_like(log_odds)
-        sample_bernoulli(keys.numpy(), sweep * self.numbers + self.dim + self.dim % 2, log_odds, out)
-        return torch.from_numpy(out)
+        return torch.cat([torch.from_numpy(means), self.machine.gate_input(y).flatten(1)], 1)
 
     def log_density(self, x: Float[Tensor, "n D"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n D"]]:
         """-F(x), the first layer's log density but for its log Z, and its gradient in x.

@@ -34,6 +34,10 @@ class Resting(NamedTuple):
     gazes: Float[Tensor, "n 4"]  # where the network left it
     names: Sequence[str]  # a unique name a gaze, which keys its random numbers
 
+    def take(self, rows: Sequence[int]) -> "Resting":
+        """Some of them."""
+        return Resting([self.index[k] for k in rows], self.gazes[list(rows)], [self.names[k] for k in rows])
+
 
 def refine(
     models: Models,
@@ -68,8 +72,7 @@ def refine(
     def some(first: int) -> list[Refined]:
         places = range(first, min(first + size, count))
         filled = [*places, *[places[-1]] * (size - len(places))]
-        part = Resting([resting.index[k] for k in filled], resting.gazes[filled], [resting.names[k] for k in filled])
-        return _refine(models, pyramids, part, settings, seed)[: len(places)]
+        return _refine(models, pyramids, resting.take(filled), settings, seed)[: len(places)]
 
     done = 0
     for batch in map_images(some, range(0, count, max(size, 1)), None if together else 1):
@@ -91,8 +94,7 @@ def _refine(
     refined = _by_weights(models, pyramids, resting, tempered, seed, around)
     for k, each in enumerate(refined):
         if not each.pareto_k <= TRUSTED:
-            one = Resting(resting.index[k : k + 1], resting.gazes[k : k + 1], resting.names[k : k + 1])
-            (chains,) = _by_chains(models, pyramids, one, tempered, seed, around)
+            (chains,) = _by_chains(models, pyramids, resting.take([k]), tempered, seed, around)
             refined[k] = replace(chains, pareto_k=each.pareto_k)
     return refined
 
@@ -128,9 +130,7 @@ def _by_weights(
     weighed = _weigh(models, pyramids, resting, settings, seed, around)
     refined = [_of_points(weighed, k, u) for k, u in enumerate(resting.gazes)]
     for k in range(len(refined)):
-        row = slice(k, k + 1)
-        one = Resting(resting.index[row], resting.gazes[row], resting.names[row])
-        points = Weighed(weighed.gazes[row], weighed.weight[row], weighed.ess[row], weighed.k[row])
+        one, points = resting.take([k]), weighed.take([k])
         for _ in range(ADAPTED):
             if points.k[0] <= TRUSTED or not points.weight.any():
                 break

@@ -18,7 +18,6 @@ from torch.nn.functional import softplus
 
 from foveate.boltzmann.bernoulli import BernoulliRBM
 from foveate.boltzmann.dbn import FirstLayer
-from foveate.boltzmann.precision import PrecisionRBM
 from foveate.runtime.random import generator
 
 ORDER = 6.0
@@ -37,10 +36,7 @@ def thermometers(first: FirstLayer, similarity: float = 0.7) -> list[slice]:
     W = first.W / first.log_sigma.exp()[:, None]
     W = W / W.norm(dim=0).clamp(min=1e-12)
     together = ((W[:, 1:] * W[:, :-1]).sum(0) > similarity) & (first.c[1:] < first.c[:-1])
-    if isinstance(first, PrecisionRBM):
-        (bands, each), none = first.precisions.shape, torch.zeros(1, dtype=torch.bool)
-        within = torch.ones(each - 1, dtype=torch.bool)
-        together = torch.cat([together.cpu(), *(torch.cat([none, within]) for _ in range(bands))])
+    together = torch.cat([together.cpu(), first.chained_gates()])
     runs, start = [], 0
     for unit in range(1, first.n_hidden + 1):
         if unit == first.n_hidden or not together[unit - 1]:
