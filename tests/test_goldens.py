@@ -14,7 +14,7 @@ RELATIVE, ABSOLUTE = 2e-3, 2e-3
 LOOSER = {"bound": 0.5, "attend": 0.05}  # nats; of gazes, probabilities and spreads, which Monte Carlo moves amplify
 EXACT = ("config", "shape")
 # Networks of a few steps find nothing, so near ties decide which places teach and which of seven truths lie within a
-# spread. Last bits tip these: their numbers can be compared on one machine alone (benchmarks/goldens.py), their form here.
+# spread. Last bits tip these: their numbers are compared on one machine (benchmarks/goldens.py), here their form alone.
 CHAOTIC = ("learned.log", "learned.tensors", "localization.calibration")
 
 
