@@ -166,10 +166,42 @@ def test_the_keyboard_alone_drives_it(browser, page):
     assert keys(browser, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)["step"] == 2
     assert keys(browser, Keys.ARROW_LEFT)["step"] == 1
     assert keys(browser, Keys.END)["step"] == 16
-    following = keys(browser, Keys.PAGE_DOWN)
-    assert following["scene"] == "1" and following["photo"] == "#photo-1"
-    assert keys(browser, Keys.PAGE_UP, Keys.PAGE_UP)["scene"] == "23"  # round the corner
+    before, following = int(player(browser)["scene"]), keys(browser, Keys.PAGE_UP)
+    assert following["scene"] == str(before - 1) and following["photo"] == f"#photo-{before - 1}"
+    assert keys(browser, Keys.PAGE_DOWN, Keys.PAGE_DOWN)["scene"] == "0"  # it began on the last; round the corner
     assert browser.execute_script("return document.activeElement.id") == "player"
+
+
+def test_the_list_names_each_photograph_once_under_what_went_wrong_and_begins_with_a_success(browser, page):
+    show(browser, page)
+    groups = browser.execute_script(
+        """return [...document.querySelectorAll("#scene-list optgroup")].map(
+          (group) => [group.label, [...group.children].map((one) => one.textContent)]);"""
+    )
+    assert [label for label, _ in groups] == ["Missed: not on the object", "Found"]
+    names = [name for _, names in groups for name in names]
+    assert len(names) == len(set(names)) == 24
+    verdict = "return document.getElementById('scene-verdict').textContent"
+    assert browser.execute_script(verdict).startswith("found, IoU 0.82, P\u00a097")
+
+
+def test_nothing_is_clipped_on_a_phone(browser, page):
+    show(browser, page, 390)
+    beyond = """return [...document.querySelectorAll("td, th, dd, dt, h1, h2, h3, p, li, select, button, img")]
+      .filter((one) => one.offsetParent && !one.closest("#stages") && !one.closest(".hidden"))
+      .filter((one) => one.getBoundingClientRect().right > 390.5 || one.scrollWidth > one.clientWidth + 1)
+      .filter((one) => !["inline", "contents"].includes(getComputedStyle(one).display))
+      .map((one) => one.outerHTML.slice(0, 120));"""
+    assert browser.execute_script(beyond) == []
+
+
+def test_marks_lead_to_the_glossary_and_contents_to_sections(browser, page):
+    show(browser, page)
+    lost = """return [...document.querySelectorAll("nav a, a.what, #warnings a")]
+      .filter((one) => !document.querySelector(one.getAttribute("href"))).length;"""
+    assert browser.execute_script("return document.querySelectorAll('nav a').length") >= 9
+    assert browser.execute_script("return document.querySelectorAll('.plot a.what').length") >= 4
+    assert browser.execute_script(lost) == 0
 
 
 def test_it_plays_to_the_end_and_stops_when_asked(browser, page):

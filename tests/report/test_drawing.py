@@ -103,16 +103,19 @@ def test_a_chart_puts_its_points_where_they_belong():
     assert "a&lt;b goes from 0\u202f% at 0 to 100\u202f% at 10" in svg and "a<b" not in svg
 
 
-def test_the_best_stands_at_the_top_and_brackets_reach_their_ends():
-    svg = str(ranking([Row("low", -100.0), Row("high", 50.0, 40.0, 60.0, strong=True)], "nats", "Bound"))
-    assert svg.index(">high<") < svg.index(">low<")
+def test_rows_keep_their_order_and_brackets_and_errors_reach_their_ends():
+    svg = str(ranking([Row("low", -100.0), Row("high", 50.0, 40.0, 60.0, 20.0, strong=True)], "nats", "Bound"))
+    assert svg.index(">low<") < svg.index(">high<") and "50 ±\N{NO-BREAK SPACE}20" in svg
+    error = re.search(r'class="error a" x1="([\d.]+)" x2="([\d.]+)"', svg)
+    thin = re.search(r'class="bracket a" d="M([\d.]+) [\d.]+V[\d.]+M([\d.]+)', svg)
+    assert float(error[2]) - float(error[1]) == pytest.approx(2 * (float(thin[2]) - float(thin[1])), abs=0.1)
     bracket = re.search(r'class="bracket a" d="M([\d.]+) [\d.]+V[\d.]+M([\d.]+)', svg)
     dot = re.search(r'class="dot a" cx="([\d.]+)"', svg)
     assert float(bracket[1]) < float(dot[1]) < float(bracket[2])
 
 
 def test_the_reliability_diagram_says_its_bins():
-    assert "80\u202f% stated, 75\u202f% correct of 40" in str(reliability([[0.8, 0.75, 40]], "Honesty"))
+    assert "80\u202f% stated, 75\u202f% correct of 40" in str(reliability([("", "a", [[0.8, 0.75, 40]])], "Honesty"))
 
 
 def test_training_and_validation_share_a_chart_and_resumed_steps_count_once():

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,10 +13,10 @@ import torch
 
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput
+from foveate.report.comparisons import bounds
 from foveate.report.page import write_report
 from foveate.report.results import BoundStory, LearnStory, LocalizationStory, TrainingStory
-from foveate.report.sections import bound
-from foveate.report.story import PatchStory, ScenesStory, SceneStory, Step
+from foveate.report.story import FoundGaze, PatchStory, ScenesStory, SceneStory, Step
 
 EVIL = "</script><script>window.hacked=1</script>.png"
 
@@ -55,7 +56,8 @@ def test_nothing_on_the_page_leads_outside_it(read: Reader):
     for tag, attributes in read.elements:
         for name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
             value = attributes.get(name)
-            assert value is None or value.startswith(("data:", "#")), (tag, name, value)
+            beside = tag == "a" and value is not None and re.fullmatch(r"(?:\.\./)?[\w%-][\w%./-]*", value)
+            assert value is None or value.startswith(("data:", "#")) or beside, (tag, name, value)
     assert not re.search(r"https?:|//[a-z]+\.|@import", re.sub(r"data:image/[^\"')]+", "", read.text))
     assert all(address.startswith(("data:", '"${')) for address in re.findall(r"url\(([^)]*)", read.text))
     policy = next(meta["content"] for meta in read.of("meta") if meta.get("http-equiv") == "Content-Security-Policy")
@@ -66,7 +68,7 @@ def test_nothing_on_the_page_leads_outside_it(read: Reader):
 def test_names_are_text_everywhere(read: Reader):
     assert len(read.scripts) == 2  # the player's data and the player
     data = json.loads(read.scripts[0])
-    assert data[0]["name"] == EVIL and "<" not in read.scripts[0]
+    assert EVIL in [one["name"] for one in data] and "<" not in read.scripts[0]
     assert not [attributes for _, attributes in read.elements if any(name.startswith("on") for name in attributes)]
     assert all(image.get("src", "").startswith("data:image/") for image in read.of("img"))
     titles = [span.get("title") for span in read.of("span")]
@@ -118,7 +120,8 @@ def test_a_wide_bracket_is_said(tmp_path):
 
 def test_a_bracket_holds_its_own_bound():
     """Though the reverse estimate of log Z be below the forward one, which the bound was had with."""
-    chart = str(bound(BoundStory({"bound": 10.0, "log_z": 50.0, "log_z_lower": 49.0, "log_z_upper": 48.0}))["chart"])
+    figures = {"bound": 10.0, "log_z": 50.0, "log_z_lower": 49.0, "log_z_upper": 48.0}
+    chart = str((bounds([BoundStory(figures)]) or {})["chart"])
     left, right = map(float, re.findall(r'class="bracket [a-d]" d="M([\d.]+) [^M]*M([\d.]+) ', chart)[0])
     (dot,) = re.findall(r'<circle [^>]*cx="([\d.]+)"', chart)
     assert left <= float(dot) <= right and left < right
@@ -217,3 +220,67 @@ def test_no_run_nothing_in_it_or_damage_is_said_in_one_line(tmp_path):
     with pytest.raises(BadInput, match=r"gdbn\.safetensors"):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def several(story: Path) -> None:
+    """Two models on the same images and patches, saved in the order that is not theirs."""
+    for order, name, top1 in ((2, "after", 0.9), (1, "before", 0.4)):
+        figures = {"photos": 50, "photos_with_objects": 50, "top1": {"0.5": top1, "0.7": top1 / 2}}
+        reliability = [[0.2, 0.3, 9], [0.9, 0.8, 41]]
+        LocalizationStory(figures | {"calibration": {"reliability": reliability}}, name, order).save(story)
+        BoundStory({"iw_bound": 100.0 * order, "iw_stderr": 7.0, "n": 50}, name, order).save(story)
+
+
+def test_runs_stand_side_by_side_on_one_axis_before_before_after(tmp_path):
+    several(tmp_path / "story")
+    page = Reader(write_report(tmp_path))
+    assert len([one for one in page.of("section") if one.get("id") in ("localization", "bounds")]) == 2
+    labels = [
+        svg["aria-label"] or "" for svg in page.of("svg") if (svg.get("aria-label") or "").startswith(("Top", "Mean"))
+    ]
+    assert labels[0].startswith("Top-1 accuracy: before (n = 50) 40.0") and "; after (n = 50) 90.0" in labels[0]
+    assert "before 100 ±\N{NO-BREAK SPACE}7; after 200 ±\N{NO-BREAK SPACE}7" in labels[-1]
+    words = " ".join(page.words)
+    assert "n = 50; 95\u202f% interval 78.6\u202f% to 95.7\u202f%" in words  # Wilson's of 45 in 50
+
+
+def test_a_found_gaze_with_a_low_probability_comes_with_its_reason(tmp_path):
+    several(tmp_path / "story")
+    whole, far = (
+        SceneStory("b.png", np.zeros((9, 9, 3), np.uint8), 9, 9, [[2, 0, 4, 4]], iou=0.96),
+        [1.0, 0.0, 2.0, 2.0],
+    )
+    whole.steps, whole.success, whole.found = [Step(far, "start")], True, [FoundGaze(far, 0.22)]
+    missed = replace(whole, name="a.png", iou=0.0, success=False)
+    ScenesStory([whole, missed], 2, "after", 1, 1, folder="images").save(tmp_path / "story")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "b.png").write_bytes(b"there")
+    page = Reader(write_report(tmp_path))
+    first, second = json.loads(page.scripts[0])
+    assert first["group"].startswith("Missed") and first["link"] == "" and first["reason"] == ""
+    assert second["link"] == "images/b.png" and second["verdict"] == "found, IoU 0.96, P\N{NO-BREAK SPACE}22\u202f%"
+    assert second["reason"] == "P 22\u202f% though found: of 9 gazes stated at about 20\u202f%, 30\u202f% were right"
+
+
+def test_warnings_stand_before_everything_else(read: Reader):
+    sections = [one.get("id") for one in read.of("section")]
+    assert sections[0] == "warnings"
+    assert "Round 3 was undone" in read.text[read.text.index('id="warnings"') : read.text.index('id="alignment"')]
+
+
+def test_without_pictures_the_page_holds_none(run, tmp_path):
+    page = write_report(run, tmp_path / "page.html", pictures=False).read_text()
+    assert "data:image" not in page and "Top-1 accuracy" in page and "Health" in page
+
+
+def test_the_page_links_to_those_beside_it(run, tmp_path):
+    for name in ("one", "two"):
+        shutil.copytree(run, tmp_path / name)
+        write_report(tmp_path / name)
+    (tmp_path / "scenes" / "a b").mkdir(parents=True)
+    (tmp_path / "scenes" / "a b" / "annotations.json").write_text("{}")
+    TrainingStory({"scenes": 3}).save(tmp_path / "story")
+    links = [a.get("href") for a in Reader(write_report(tmp_path)).of("a")]
+    assert {"one/report.html", "two/report.html", "scenes/a%20b/"} <= set(links)
+    links = [a.get("href") for a in Reader(write_report(tmp_path / "one")).of("a")]
+    assert "../report.html" in links and "../two/report.html" in links

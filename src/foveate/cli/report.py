@@ -14,6 +14,7 @@ def report(
     *,
     watch: Annotated[bool, Parameter(show_default=False)] = False,
     tensorboard: str | None = None,
+    no_pictures: Annotated[bool, Parameter(show_default=False)] = False,
     common: Common = Common(),  # noqa: B008 it is frozen
 ) -> None:
     """Write RUN/report.html: everything known about a run, on one page that works offline.
@@ -22,6 +23,7 @@ def report(
         run: A RUN folder.
         watch: Rewrite the page whenever the run has new records, until it is finished; the page reloads itself.
         tensorboard: Folder to write the training curves to, as TensorBoard event files.
+        no_pictures: Leave out every photograph and patch, for a page that may be passed on where they may not.
     """
     from foveate.report.page import write_report
     from foveate.report.watching import EventFile
@@ -34,10 +36,10 @@ def report(
         update = events.update if events is not None else lambda: None
         if watch:
             note(f"watching {path}: open {path / 'report.html'}")
-            page = follow(path, progress(), update)
+            page = follow(path, progress(), update, pictures=not no_pictures)
         else:
             update()
-            page = write_report(path)
+            page = write_report(path, pictures=not no_pictures)
     finally:
         if events is not None:
             events.close()

@@ -23,8 +23,9 @@ from foveate.learning.learn import Round, learn
 from foveate.learning.settings import PRESETS as LEARNING
 from foveate.learning.settings import LearnSettings
 from foveate.report.page import write_report
-from foveate.report.results import BoundStory, LearnStory, TableStory
+from foveate.report.results import AboutStory, BoundStory, LearnStory, LocalizationStory, TableStory
 from foveate.report.stories import save_learning_story, save_scenes_story, save_training_story
+from foveate.report.story import ScenesStory
 from foveate.runtime.progress import Progress
 from foveate.scenes.folder import Scenes, read_scenes
 from foveate.storage.config import differences, read_toml, recorded, write_toml
@@ -61,11 +62,14 @@ def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dic
     known, new = (
         load_gallery(_read(out, name).scenes, progress, settings.largest) for name in ("test-known", "test-new")
     )
-    table = {
-        **_found(story, source, known, settings, progress, "known digits"),
-        **_found(story, source, new, settings, progress, "new digits before learning"),
-        **_found(story, learned, new, settings, progress, "new digits after learning"),
-    }
+    sets = [("known digits", source, known), ("new digits before learning", source, new)]
+    sets += [("new digits after learning", learned, new)]
+    table: dict[str, float] = {}
+    for order, (name, models, gallery) in enumerate(sets, start=1):
+        table |= _found(story, models, gallery, settings, progress, name)
+        folder = f"scenes/{'test-known' if gallery is known else 'test-new'}"
+        _place(story, ScenesStory, name, order=order, folder=folder)
+        _place(story, LocalizationStory, name, order=order)
     bounds = _bounds(
         story, {"source": source.gdbn, "learned": learned.gdbn, "oracle": oracle}, new, preset, seed, progress
     )
@@ -76,9 +80,31 @@ def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dic
     figures = {**table, **{f"{name} (nats per new digit)": value for name, value in bounds.items()}, "gap closed": gap}
     rows = [[name, round(value, 3)] for name, value in figures.items()]
     TableStory(["figure", "value"], rows, "On scenes that trained nothing.", "The demo's table").save(story)
+    AboutStory(_about(COUNTS[preset])).save(story)
     seconds = time.monotonic() - started
-    page = write_report(out, out / "report.html")
+    page = write_report(out)
+    for name in ("run", "run-learned"):  # once more, since now there is a page above them to link to
+        write_report(out / name)
     return {**figures, "seconds": round(seconds, 1), "page": str(page)}
+
+
+def _place(story: Path, kind: type[ScenesStory] | type[LocalizationStory], name: str, **where: Any) -> None:
+    """Says where one of the saved parts of the page stands."""
+    for one in kind.load_all(story):
+        if one.name == name:
+            replace(one, **where).save(story)
+
+
+def _about(counts: dict[str, int]) -> list[str]:
+    """What the demo does, in three sentences."""
+    return [
+        f"From {counts['train']} photographs with handwritten digits 0 to 4, whose places were given, foveate learned "
+        "to find such digits.",
+        f"From {counts['new']} more with digits 5 to 9, whose places nobody gave, it learned the new kind by attending "
+        "to them with what it knew.",
+        f"The figures below were measured on {counts['test-known']} and {counts['test-new']} other photographs; the "
+        "oracle is a model that was given the new digits' places.",
+    ]
 
 
 def train_digits(out: Path, seed: int, preset: str, progress: Progress) -> tuple[Models, TrainSettings]:
@@ -173,10 +199,10 @@ def _bounds(
 ) -> dict[str, float]:
     """The importance-weighted bound of each model on the aligned patches of a gallery."""
     found = {}
-    for name, gdbn in models.items():
+    for order, (name, gdbn) in enumerate(models.items()):
         patches = gdbn.standardise(aligned_patches(gallery.pyramids, gallery.objects))
         figures = evaluate_bound(gdbn, patches, **BOUND[preset], seed=seed, progress=progress)
-        BoundStory(figures=figures, name=f"{name} on new digits").save(story)
+        BoundStory(figures, f"{name} on new digits", order).save(story)
         found[name] = float(figures["iw_bound"])
     return found
 

@@ -37,6 +37,7 @@ class Plot:
     text: str = ""
     legend: Sequence[tuple[str, str]] = ()
     only: str = ""
+    mark: str = ""  # the entry of the page's glossary that explains it
 
 
 def number(value: Number | None, digits: int = 3) -> str:
@@ -184,39 +185,45 @@ def lines(
     return frame("".join(parts), f"{words + ': ' if words else ''}{ends}.")
 
 
-def reliability(bins: Sequence[Sequence[Number]], words: str) -> Markup:
-    """What was stated against what was right: on the diagonal, 80 % means four out of five.
+Bins = Sequence[Sequence[Number]]
+"""Of a reliability diagram: [mean stated probability, share that was right, count] each."""
 
-    `bins` are [mean stated probability, share right, count] each.
-    """
+
+def reliability(curves: Sequence[tuple[str, str, Bins]], words: str) -> Markup:
+    """What was stated against what was right, of one or more (name, tone, bins): on the diagonal, 80 % means 4 of 5."""
     plane = Plane((0.0, 1.0), (0.0, 1.0))
-    most = max(count for _, _, count in bins) or 1
+    most = max(count for _, _, bins in curves for _, _, count in bins) or 1
     parts = [plane.axes(marks(0, 1, 5), marks(0, 1, shares=True), "stated probability")]
     corner = f'x1="{plane.x(0)}" y1="{plane.y(0)}" x2="{plane.x(1)}" y2="{plane.y(1)}"'
     parts.append(f'<line class="ideal" {corner}/>')
-    places = [(plane.x(stated), plane.y(right), 3 + 8 * math.sqrt(count / most)) for stated, right, count in bins]
-    parts.append(f'<polyline class="line a thin" points="{" ".join(f"{x},{y}" for x, y, _ in places)}"/>')
-    parts += [f'<circle class="bubble a" cx="{x}" cy="{y}" r="{radius:.1f}"/>' for x, y, radius in places]
-    told = "; ".join(f"{percent(stated)} stated, {percent(right)} correct of {number(n)}" for stated, right, n in bins)
-    return frame("".join(parts), f"{words}: {told}.")
+    told = []
+    for name, tone, bins in curves:
+        places = [(plane.x(stated), plane.y(right), 3 + 8 * math.sqrt(count / most)) for stated, right, count in bins]
+        parts.append(f'<polyline class="line {tone} thin" points="{" ".join(f"{x},{y}" for x, y, _ in places)}"/>')
+        parts += [f'<circle class="bubble {tone}" cx="{x}" cy="{y}" r="{radius:.1f}"/>' for x, y, radius in places]
+        points = (f"{percent(stated)} stated, {percent(right)} correct of {number(n)}" for stated, right, n in bins)
+        told.append(f"{name + ': ' if name else ''}{'; '.join(points)}")
+    return frame("".join(parts), f"{words}: {'. '.join(told)}.")
 
 
 @dataclass
 class Row:
-    """A row of `ranking`: a value, perhaps with a bracket around it; the `strong` ones are what the chart is about."""
+    """A row of `ranking`: a value, perhaps with a bracket and a standard error; the `strong` are what it is about."""
 
     name: str
     value: Number
     low: Number | None = None
     high: Number | None = None
+    error: Number | None = None
     strong: bool = False
 
 
-def ranking(rows: Sequence[Row], unit: str, words: str) -> Markup:
-    """Figures side by side on one scale, the best at the top, each with its bracket."""
-    rows = sorted(rows, key=lambda row: -row.value)
+def ranking(rows: Sequence[Row], unit: str, words: str, shares: bool = False) -> Markup:
+    """Figures on one scale, in the order given, each with its bracket and a bar of one standard error to both sides."""
+    spread = [end for row in rows if row.error is not None for end in (row.value - row.error, row.value + row.error)]
     ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
-    low, high = padded(ends)
+    low, high = padded(ends + spread)
+    high = min(high, 1.0) if shares else high
     pitch, width = 44, 440
     height = pitch * len(rows) + 30
     base = height - 26
@@ -224,22 +231,27 @@ def ranking(rows: Sequence[Row], unit: str, words: str) -> Markup:
     def at(value: Number) -> float:
         return place(value, low, high, 6, width - 6)
 
-    parts = []
-    for value, text in marks(low, high):
+    parts, told = [], []
+    for value, text in marks(low, high, shares=shares):
         parts.append(f'<line class="grid" x1="{at(value)}" x2="{at(value)}" y1="4" y2="{base}"/>')
         parts.append(f'<text class="tick" x="{at(value)}" y="{base + 17}" text-anchor="middle">{text}</text>')
     for index, row in enumerate(rows):
         y, tone = pitch * index + 32, "a" if row.strong else "d"
+        figure = percent(row.value, 1) if shares else number(row.value, 4)
         parts.append(f'<line class="stalk {tone}" x1="0" x2="{at(row.value)}" y1="{y}" y2="{y}"/>')
+        if row.error is not None:
+            a, b = at(row.value - row.error), at(row.value + row.error)
+            parts.append(f'<line class="error {tone}" x1="{a}" x2="{b}" y1="{y}" y2="{y}"/>')
+            figure += f" ±\N{NO-BREAK SPACE}{number(row.error, 2)}"
         if row.low is not None and row.high is not None:
             a, b = at(row.low), at(row.high)
             parts.append(f'<path class="bracket {tone}" d="M{a} {y - 8}V{y + 8}M{b} {y - 8}V{y + 8}M{a} {y}H{b}"/>')
         parts.append(f'<circle class="dot {tone}" cx="{at(row.value)}" cy="{y}" r="4.5"/>')
         style = "label strong" if row.strong else "label"
         parts.append(f'<text class="{style}" x="0" y="{y - 14}">{escape(row.name)}</text>')
-        parts.append(f'<text class="{style}" x="{width}" y="{y - 14}" text-anchor="end">{number(row.value, 4)}</text>')
-    told = "; ".join(f"{row.name} {number(row.value, 4)}" for row in rows)
-    return frame("".join(parts), f"{words}: {told} {unit}.", width, height)
+        parts.append(f'<text class="{style}" x="{width}" y="{y - 14}" text-anchor="end">{figure}</text>')
+        told.append(f"{row.name} {figure}")
+    return frame("".join(parts), f"{words}: {'; '.join(told)} {unit}.", width, height)
 
 
 def stacks(rounds: Sequence[tuple[str, Number, Number]], words: str) -> Markup:
@@ -258,26 +270,3 @@ def stacks(rounds: Sequence[tuple[str, Number, Number]], words: str) -> Markup:
                 parts.append(f'<rect class="fill {tone}" {box} rx="2"/>')
     told = "; ".join(f"{name}: {number(used)} used, {number(unused)} not" for name, used, unused in rounds)
     return frame("".join(parts), f"{words}: {told}.")
-
-
-def span(before: Number, after: Number, whole: Number, words: str) -> Markup:
-    """How far a figure came from where it was to where it could be."""
-    low, high = padded([before, after, whole])
-    width, height, y = 440, 86, 42
-    names = (("before", before, "d"), ("learned", after, "a"), ("locations known", whole, "b"))
-
-    def at(value: Number) -> float:
-        return place(value, low, high, 8, width - 8)
-
-    parts = [
-        f'<line class="{style}" x1="{at(before)}" x2="{at(end)}" y1="{y}" y2="{y}"/>'
-        for style, end in (("rail", whole), ("rail done", after))
-    ]
-    for name, value, tone in names:
-        x, above = at(value), tone == "a"
-        anchor, shift = ("start", -7) if x < width / 3 else ("end", 7) if x > 2 * width / 3 else ("middle", 0)
-        spot = f'x="{x + shift}" y="{y - 18 if above else y + 28}" text-anchor="{anchor}"'
-        parts.append(f'<circle class="dot {tone}" cx="{x}" cy="{y}" r="7"/>')
-        parts.append(f'<text class="label" {spot}>{name} {number(value, 4)}</text>')
-    told = ", ".join(f"{name} {number(value, 4)}" for name, value, _ in names)
-    return frame("".join(parts), f"{words}: {told}.", width, height)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from foveate.report.charts import number, percent
+from foveate.report.charts import Bins, number, percent
 from foveate.report.drawing import (
     close_up,
     colours,
@@ -72,7 +72,46 @@ def verdict(scene: SceneStory) -> str:
     if scene.truths is None:
         return "used" if scene.success else "not used"
     overlap = f", IoU {scene.iou:.2f}" if scene.iou is not None else ""
-    return ("found" if scene.success else "missed") + overlap
+    chance = f", P\N{NO-BREAK SPACE}{percent(scene.found[0].probability)}" if scene.found else ""
+    return ("found" if scene.success else "missed") + overlap + chance
+
+
+TROUBLES = ("Missed: not on the object", "Missed: on the object, IoU below 0.5", "Found, but P below 50 %", "Found", "")
+UNLIKELY = 0.5
+
+
+def trouble(scene: SceneStory) -> str:
+    """What went wrong, one of TROUBLES; empty where nothing is known of it."""
+    if scene.success is None or scene.truths is None:
+        return ""
+    if not scene.success:
+        return TROUBLES[1 if (scene.iou or 0.0) >= 0.1 else 0]
+    return TROUBLES[2 if scene.found and scene.found[0].probability < UNLIKELY else 3]
+
+
+def by_trouble(scenes: list[SceneStory]) -> list[SceneStory]:
+    """The worst kind first; within a kind in the order of the overlap, or of the probability if there is none."""
+
+    def badness(scene: SceneStory) -> tuple[int, float]:
+        chance = scene.found[0].probability if scene.found else 0.0
+        kind = TROUBLES.index(trouble(scene))
+        return kind, chance if scene.iou is None or kind == 2 else scene.iou
+
+    return sorted(scenes, key=badness)
+
+
+def unlikely(scene: SceneStory, bins: Bins) -> str:
+    """Why a gaze that is right can have a low probability, from what became of others with such a probability."""
+    if trouble(scene) != TROUBLES[2]:
+        return ""
+    stated = scene.found[0].probability
+    alike = min(bins, key=lambda row: abs(row[0] - stated), default=None)
+    told = (
+        f"of {number(alike[2])} gazes stated at about {percent(alike[0])}, {percent(alike[1])} were right"
+        if alike
+        else ""
+    )
+    return f"P {percent(stated)} though found" + (f": {told}" if told else "")
 
 
 def where(u: Numbers) -> str:
@@ -108,6 +147,7 @@ def card(scene: SceneStory, photo: str, key: int | None) -> dict[str, Any]:
         "success": scene.success,
         "note": scene.note,
         "key": key,
+        "link": "",
     }
 
 
@@ -169,6 +209,7 @@ def player_scene(scene: SceneStory, photo: str) -> dict[str, Any]:
             "view": [0, 0, scene.width, scene.height],
             "verdict": verdict(scene),
             "success": scene.success,
+            "group": trouble(scene),
             "sure": certainty(scene),
             "truth": truth_marks(scene),
             "posterior": posterior_marks(scene),

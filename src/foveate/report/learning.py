@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from foveate.report.charts import Plot, Series, lines, span, stacks
+from foveate.report.charts import Plot, Series, lines, stacks
 from foveate.report.gallery import Photographs, card
 from foveate.report.pictures import data_uri, picture_uri, wall
 from foveate.report.results import LearnStory
@@ -21,7 +21,6 @@ def learned(story: LearnStory, photographs: Photographs, shown: int) -> dict[str
         "name": story.name,
         "means": [{"title": title, "uri": picture_uri(mean)} for title, mean in means if mean is not None],
         "closed": story.gap_closed,
-        "span": span(*story.bounds, "Bound on new patches, nats per patch") if story.bounds else None,
         "plots": _plots(story),
         "undone": [(item.number, item.undone) for item in story.rounds if item.undone],
         "rounds": [

@@ -27,8 +27,10 @@ FILTERS, FILTER_COLUMNS = 96, 16
 TILE_COLUMNS = 8
 
 
-def examined_model(run: Path, patches: PatchStory | None, seed: int = 0) -> dict[str, Any] | None:
-    """What the model section shows; None where RUN has no gdbn.safetensors."""
+def examined_model(
+    run: Path, patches: PatchStory | None, pictures: bool = True, seed: int = 0
+) -> dict[str, Any] | None:
+    """What the model section shows, with `pictures` or figures alone; None where RUN has no gdbn.safetensors."""
     path = run / "gdbn.safetensors"
     if not path.is_file():
         return None
@@ -45,7 +47,8 @@ def examined_model(run: Path, patches: PatchStory | None, seed: int = 0) -> dict
         "samples": None,
     }
     side = round((d / 3) ** 0.5)
-    return section | (_pictures(gdbn, chains[1], data, side) if 3 * side * side == d and side >= 4 else {})
+    drawn = pictures and 3 * side * side == d and side >= 4
+    return section | (_pictures(gdbn, chains[1], data, side) if drawn else {})
 
 
 def as_vectors(gdbn: GaussianDBN, pictures: Picture | None) -> Float[Tensor, "n visible"] | None:

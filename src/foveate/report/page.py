@@ -6,25 +6,27 @@ data, style and script too; a content policy forbids any request, and any script
 
 import base64
 import hashlib
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
 
 from foveate.errors import BadInput
-from foveate.report import learning, sections
+from foveate.report import comparisons, learning, sections
 from foveate.report.charts import number, percent
 from foveate.report.curves import phases, readable
 from foveate.report.gallery import Photographs
 from foveate.report.model import examined_model
-from foveate.report.model_card import model_card
-from foveate.report.results import BoundStory, LearnStory, LocalizationStory, TableStory, TrainingStory
+from foveate.report.model_card import figure_at, model_card
+from foveate.report.results import AboutStory, BoundStory, LearnStory, LocalizationStory, TableStory, TrainingStory
 from foveate.report.story import PatchStory, ScenesStory
 from foveate.storage.config import read_config, to_toml
 from foveate.storage.files import read_lines, write_atomic
@@ -51,15 +53,20 @@ class Contents:
     learned: list[LearnStory] = field(default_factory=list)
     tables: list[TableStory] = field(default_factory=list)
     training: list[TrainingStory] = field(default_factory=list)
+    about: list[AboutStory] = field(default_factory=list)
+    others: list[tuple[str, str]] = field(default_factory=list)  # (name, address) of what lies beside the page
 
 
-def write_report(run_path: Path | str, out: Path | str | None = None, reload: int | None = None) -> Path:
+def write_report(
+    run_path: Path | str, out: Path | str | None = None, reload: int | None = None, pictures: bool = True
+) -> Path:
     """Writes the page of a run, and beside it the model's card.
 
     Args:
         run_path: A RUN folder, or any folder with a `story` in it, which gets no card.
         out: Where to write the page, without a card; by default RUN/report.html.
         reload: Seconds after which the page is to load itself again, in a run that goes on.
+        pictures: Show photographs and patches. Without them the page holds figures and names only.
 
     Returns:
         Where it was written.
@@ -70,11 +77,34 @@ def write_report(run_path: Path | str, out: Path | str | None = None, reload: in
     path = Path(run_path)
     target = Path(out) if out is not None else path / "report.html"
     contents = gather(path)
-    write_atomic(target, render(contents, reload))
+    if target.resolve().parent == path.resolve():
+        contents.others = beside(path)
+    write_atomic(target, render(contents if pictures else without_pictures(contents), reload, pictures))
     if out is None and contents.config:
         found, bounds = ({one.name: one.figures for one in kind} for kind in (contents.localization, contents.bounds))
         write_atomic(path / "README.md", model_card(contents.config, found, bounds))
     return target
+
+
+def without_pictures(contents: Contents) -> Contents:
+    """The same without anything that shows, or was drawn to look like, what the run has seen."""
+    learned = [replace(story, start_mean=None, samples_before=None, samples_after=None) for story in contents.learned]
+    for story in learned:
+        story.rounds = [replace(done, attended_mean=None, scenes=[]) for done in story.rounds]
+    return replace(contents, scenes=[], learned=learned)
+
+
+def beside(path: Path) -> list[tuple[str, str]]:
+    """Pages of other runs in and around a folder, and folders of scenes in it, as (name, address seen from it)."""
+    found = [(page.parent.name, f"{page.parent.name}/{page.name}") for page in sorted(path.glob("*/report.html"))]
+    above = path.resolve().parent
+    if (above / "report.html").is_file():
+        found.append((above.name, "../report.html"))
+        pages = (page for page in sorted(above.glob("*/report.html")) if page.parent.name != path.resolve().name)
+        found += [(page.parent.name, f"../{page.parent.name}/{page.name}") for page in pages]
+    scenes = sorted(one.parent for one in path.glob("scenes/*/annotations.json"))
+    found += [(f"scenes/{one.name}", f"scenes/{one.name}/") for one in scenes]
+    return [(name, quote(address)) for name, address in found]
 
 
 def published(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,17 +135,19 @@ def gather(path: Path) -> Contents:
         learned=LearnStory.load_all(story),
         tables=TableStory.load_all(story),
         training=TrainingStory.load_all(story),
+        about=AboutStory.load_all(story),
     )
 
 
-def render(contents: Contents, reload: int | None = None) -> bytes:
+def render(contents: Contents, reload: int | None = None, pictures: bool = True) -> bytes:
     """The page in UTF-8; with as many scenes as keep it under its limit."""
     patches = next(iter(contents.patches), None)
-    model = examined_model(contents.path, patches)
+    model, density = examined_model(contents.path, patches, pictures), comparisons.bounds(contents.bounds)
+    bins = {story.name: figure_at(story.figures, "calibration", "reliability") or [] for story in contents.localization}
     page = b""
     for shown in SHOWN:
         photographs = Photographs()
-        scenes, player = sections.scene_sets(contents.scenes, photographs, shown)
+        scenes, player = sections.scene_sets(contents.scenes, photographs, shown, bins, contents.path)
         learned = [learning.learned(story, photographs, min(8, shown)) for story in contents.learned]
         page = _fill(
             title=_title(contents),
@@ -123,19 +155,23 @@ def render(contents: Contents, reload: int | None = None) -> bytes:
             run=contents.path.resolve().name,
             written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
             headline=sections.headline(contents.localization, contents.bounds, contents.learned, contents.training),
-            averages=sections.averages(patches),
+            about=contents.about,
+            others=contents.others,
+            warnings=sections.warnings(model, density, contents.learned),
+            averages=sections.averages(patches) if pictures else None,
             facts=sections.facts(contents.training, contents.config),
             rejected=sections.rejections(contents.training),
             player=player,
             sets=scenes,
             photographs=photographs.uris,
-            localization=[sections.localization(story) for story in contents.localization],
+            localization=comparisons.localization(contents.localization),
             model=model,
             phases=phases(contents.records),
-            bounds=[sections.bound(story) for story in contents.bounds],
+            bounds=density,
             learned=learned,
             tables=contents.tables,
             config=contents.config_text,
+            glossary=json.loads(_part("glossary.json")),
         )
         if len(page) < LIMIT:
             break

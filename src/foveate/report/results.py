@@ -19,6 +19,7 @@ class LocalizationStory(StoryFile):
 
     figures: dict[str, Any]
     name: str = ""  # what was measured ("dev_helen", "dev_afw, turned 30 degrees")
+    order: int = 0
     file: ClassVar[str] = "localization"
 
 
@@ -28,7 +29,17 @@ class BoundStory(StoryFile):
 
     figures: dict[str, Any]  # nats
     name: str = ""  # the patches it was measured on
+    order: int = 0
     file: ClassVar[str] = "bound"
+
+
+@dataclass
+class AboutStory(StoryFile):
+    """What was done, in a few sentences: the first thing that a reader of the page wants to know."""
+
+    sentences: Sequence[str]
+    name: str = ""
+    file: ClassVar[str] = "about"
 
 
 @dataclass

@@ -133,6 +133,8 @@ class ScenesStory(StoryFile):
     name: str = ""  # what they are ("dev_helen", "held out")
     successes: int | None = None  # counts over all that were attended, where known
     failures: int | None = None
+    order: int = 0
+    folder: str = ""  # where the whole images are, seen from the page; empty if not beside it
     file: ClassVar[str] = "scenes"
 
     def __post_init__(self):

@@ -29,6 +29,7 @@ class StoryFile:
 
     file: ClassVar[str]  # how the names of its files begin
     name: str  # what it is about; each name has its own file
+    order: int = 0  # where it stands among its like; those of one number stand in the order of their names
 
     def save(self, folder: Path | str) -> Path:
         """Writes FOLDER/<file>.safetensors, or FOLDER/<file>-<name>.safetensors where it has a name.
@@ -47,13 +48,14 @@ class StoryFile:
 
     @classmethod
     def load_all(cls: type[Kind], folder: Path | str) -> list[Kind]:
-        """All that are saved in a folder, in the order of their files' names.
+        """All that are saved in a folder, by `order`, then by the names of their files.
 
         Raises:
             BadInput: A file is damaged, or holds something else.
         """
         pattern = re.compile(re.escape(cls.file) + r"(-[a-z0-9-]+)?\.safetensors")
-        return [cls._load(path) for path in sorted(Path(folder).glob(f"{cls.file}*")) if pattern.fullmatch(path.name)]
+        paths = (path for path in sorted(Path(folder).glob(f"{cls.file}*")) if pattern.fullmatch(path.name))
+        return sorted(map(cls._load, paths), key=lambda story: story.order)
 
     @classmethod
     def _load(cls: type[Kind], path: Path) -> Kind:

@@ -19,7 +19,7 @@ MISSING = "TensorBoard is not installed: pip install 'foveate[tensorboard]'"
 SUFFIX = ".foveate"  # how the names of our event files end
 
 
-def watch(run: Path, progress: Progress, also: Callable[[], None] = lambda: None) -> Path:
+def watch(run: Path, progress: Progress, also: Callable[[], None] = lambda: None, pictures: bool = True) -> Path:
     """Writes the page of a run whenever its metrics.jsonl has grown, until the run is finished; gives its path.
 
     `also` is called before each page is written.
@@ -37,7 +37,7 @@ def watch(run: Path, progress: Progress, also: Callable[[], None] = lambda: None
             if whole or due or not run.is_dir():
                 also()
                 began = time.monotonic()
-                page = write_report(run, reload=None if whole else RELOAD)
+                page = write_report(run, reload=None if whole else RELOAD, pictures=pictures)
                 seen, next_at, pages = size, time.monotonic() + REST * (time.monotonic() - began), pages + 1
                 if whole:
                     return page

@@ -4,7 +4,7 @@
   const root = document.getElementById("player");
   if (!root || !scenes.length) return;
   const get = (id) => document.getElementById(id);
-  const stage = get("stage"), slider = get("step"), list = get("scene-list"), play = get("play");
+  const stage = get("stage"), slider = get("step"), list = get("scene-list"), sets = get("set-list"), play = get("play");
   const rows = ["glimpse", "v", "reconstruction"];
   const named = { glimpse: "Glimpse", v: "Canonical image v", reconstruction: "Reconstruction" };
   const kinds = { start: "Start", convnet: "ShiftNet", hmc: "HMC" };
@@ -96,10 +96,30 @@
     });
   }
 
+  function fill(set) {
+    sets.value = set;
+    list.replaceChildren();
+    let group = null;
+    scenes.forEach((one, index) => {
+      if (one.set !== set) return;
+      if (one.group && (!group || group.label !== one.group)) {
+        group = document.createElement("optgroup");
+        group.label = one.group;
+        list.append(group);
+      }
+      (one.group ? group : list).append(new Option(one.name, index));
+    });
+  }
+
   function choose(index, step) {
     const which = (index + scenes.length) % scenes.length;
     scene = scenes[which];
+    if (sets.value !== scene.set || !list.options.length) fill(scene.set);
     list.value = which;
+    get("scene-reason").textContent = scene.reason;
+    get("scene-reason").hidden = !scene.reason;
+    get("scene-link").hidden = !scene.link;
+    if (scene.link) get("scene-link").href = scene.link;
     stage.setAttribute("viewBox", scene.view.join(" "));
     get("stage-photo").setAttribute("href", `#${scene.photo}`);
     get("stage-truth").innerHTML = scene.truth;
@@ -148,7 +168,7 @@
   };
   root.addEventListener("keydown", (event) => {
     const there = event.target;
-    if (event.ctrlKey || event.metaKey || event.altKey || there === list) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || there === list || there === sets) return;
     if (event.key === " " && there.tagName === "BUTTON") return;
     if (!keys[event.key]) return;
     event.preventDefault();
@@ -156,6 +176,19 @@
     keys[event.key]();
   });
   slider.addEventListener("input", () => { stop(); show(+slider.value); });
+  const first = (set) => { // a clear success to begin with; what went wrong stands above it in the list
+    const there = scenes.map((one, index) => [one, index]).filter(([one]) => one.set === set);
+    return (there.filter(([one]) => one.group === "Found").pop() || there[0])[1];
+  };
+  sets.append(...Array.from(new Set(scenes.map((one) => one.set)), (set) => new Option(set || "images", set)));
+  sets.hidden = sets.options.length < 2;
+  sets.addEventListener("change", () => {
+    stop();
+    const same = scenes.findIndex((one) => one.set === sets.value && one.name === scene.name);
+    const set = sets.value;
+    fill(set);
+    choose(same < 0 ? first(set) : same);
+  });
   list.addEventListener("change", () => { stop(); choose(+list.value); });
   get("scene-back").addEventListener("click", () => { stop(); choose(+list.value - 1); });
   get("scene-on").addEventListener("click", () => { stop(); choose(+list.value + 1); });
@@ -169,5 +202,6 @@
       start();
     });
   }
-  choose(0);
+  fill(scene.set);
+  choose(first(scene.set));
 })();
