@@ -72,8 +72,6 @@ def row(models: Models, folder: Folder, evidence: Evidence, names: Sequence[str]
     models, detections = replace(models, evidence=evidence), []
     for k, found in enumerate(folder.found):
         measured = only(found.measured, names)
-        column = MEASURED.index("log_ratio")
-        measured[:, column] = np.minimum(measured[:, column], np.arcsinh(evidence.ceiling))
         seen = rank(models, found._replace(measured=measured), replace(attend, min_probability=0.0))
         truths, ignore = folder.gallery.of(k).numpy(), folder.gallery.ignore[k].numpy()
         detections.append(Detections.of(folder.gallery.names[k], seen.founds, truths, ignore))
@@ -121,7 +119,7 @@ def main() -> None:
     recipe = gather(str(options.run / "config.toml"), None, None, None, None, Common())
     settings: TrainSettings = settings_of(recipe, PRESETS)
     models, attend = Models.load(options.run), settings.attend
-    unranked = replace(models.trained_evidence, ranking=None, calibration=None, ceiling=np.inf)
+    unranked = replace(models.trained_evidence, ranking=None, calibration=None)
     models = replace(models, evidence=unranked)
     scenes = read_scenes(options.scenes, category=recipe.category)
     data = load_data(scenes, settings, bars)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from foveate.attention.calibration import Calibration, Logistic
-from foveate.attention.evidence import MEASURED, Evidence, Gaussian
+from foveate.attention.evidence import MEASURED, Background, Evidence
 from foveate.attention.periphery import Periphery
 from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
@@ -29,7 +29,7 @@ def write_untrained(run: Path, n_hidden1: int = 2000, n_hidden2: int = 1000, cat
         each.reset(source)
     net.save(run / "shiftnet.safetensors")
     periphery.save(run / PERIPHERY)
-    flat = Gaussian(torch.zeros(PIXELS), torch.eye(PIXELS))
+    flat = Background.normal(torch.zeros(PIXELS), torch.eye(PIXELS))
     outside = np.array([name == "outside" for name in MEASURED], dtype=float)  # the less of that, the better
     ranking = Logistic(0.29 * outside, 1 - 0.995 * outside, -outside, 0.0)
     calibration = Calibration(0.0, 1.0, 1.0, 0.0, positives=5, negatives=5)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from foveate.attention.attend import search
-from foveate.attention.evidence import MEASURED, Evidence, Gaussian
+from foveate.attention.evidence import MEASURED, Background, Evidence
 from foveate.attention.models import Models
 from foveate.attention.periphery import UNIT, Periphery, standard
 from foveate.attention.proposals import glance, look_again, propose, support
@@ -37,7 +37,7 @@ def models():
     periphery.reset(rng)
     with torch.no_grad():
         periphery.head.weight.normal_(0, 0.1, generator=rng)
-    evidence = Evidence(Gaussian(torch.zeros(1728), torch.eye(1728)), 0.0, None, None)
+    evidence = Evidence(Background.normal(torch.zeros(1728), torch.eye(1728)), 0.0, None, None)
     return Models(gdbn, shiftnet.requires_grad_(False), evidence, None, periphery.requires_grad_(False).eval())
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from foveate.attention.calibration import Calibration
-from foveate.attention.evidence import Evidence, Gaussian
+from foveate.attention.evidence import Background, Evidence
 from foveate.attention.models import Models
 from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
@@ -62,7 +62,7 @@ def looking() -> Models:
     gdbn = GaussianDBN(D, 2, 2)
     gdbn.patch.mean.fill_(0.5)
     gdbn.patch.std.fill_(0.2)
-    flat, spread = Gaussian(torch.zeros(D), torch.eye(D)), torch.full((4,), 0.1, dtype=torch.float64)
+    flat, spread = Background.normal(torch.zeros(D), torch.eye(D)), torch.full((4,), 0.1, dtype=torch.float64)
     return Models(gdbn, ShiftNet(), Evidence(flat, 0.0, None, CALIBRATION, 100.0, spread))
 
 
@@ -80,7 +80,7 @@ def test_a_new_patch_model_chooses_among_the_places_of_each_scene():
     u = torch.cat((elsewhere[:3], torch.full((1, 4), torch.nan, dtype=torch.float64)))
     one, three = torch.ones(4), torch.zeros(4, 3, dtype=torch.float64)
     attended = Attended(u, one, one, three, ["", "", "", "nothing found"], places)
-    again = reselect(models, [gdbn], torch.zeros(4, dtype=torch.int64), gallery, attended, [])
+    again = reselect(models, [gdbn], torch.zeros(4, dtype=torch.int64), gallery, attended)
     chosen, odds = again.u, torch.tensor([0.0, 0.0, 1000.0, 1.0])
     assert torch.equal(again.score, odds), "the scores of the places chosen; what was not found keeps its own"
     expected = torch.from_numpy(calibration.probability(odds.numpy())).float()
@@ -98,28 +98,8 @@ def test_each_scene_is_weighed_by_the_model_of_its_part():
     places = Places(torch.tensor([0, 0, 1, 1]), torch.stack((first, second), 1).reshape(-1, 4), torch.zeros(4).double())
     attended = Attended(first, torch.ones(2), torch.ones(2), torch.zeros(2, 3).double(), ["", ""], places)
     for part in ([0, 0], [1, 1], [0, 1], [1, 0]):
-        chosen = reselect(models, gdbns, torch.tensor(part), gallery, attended, []).u
+        chosen = reselect(models, gdbns, torch.tensor(part), gallery, attended).u
         assert torch.equal(chosen, torch.stack([(first, second)[which][k] for k, which in enumerate(part)]))
-
-
-def test_what_is_nearly_impossible_under_the_background_model_is_no_likelier_an_object():
-    """Noise, of which a narrow background model makes more than of any object, where all other scenes show objects.
-
-    Where nothing says what objects reach, it outweighs a score that prefers the object by three nats.
-    """
-    images = [blobs(k) for k in range(6)]
-    images[0][25:65, 25:65] = np.random.default_rng(0).integers(0, 2, (40, 40, 3))
-    gallery = scenes(6)._replace(pyramids=Pyramids.from_images(images))
-    true = torch.tensor([[22.0, 4.0, 75.0 - 2 * k, 70.0 - k] for k in range(6)], dtype=torch.float64)
-    noise = torch.tensor([[12.0, 0.0, 45.0, 45.0]], dtype=torch.float64)
-    models, gdbn = looking(), knowing(gallery, true[:1])
-    narrow = Gaussian(torch.zeros(D), 10 * torch.eye(D))
-    models = replace(models, evidence=replace(models.trained_evidence, background=narrow))
-    places = Places(torch.tensor([0, *range(6)]), torch.cat((noise, true)), torch.tensor([0.0] + [3.0] * 6).double())
-    attended = Attended(true, torch.ones(6), torch.ones(6), torch.zeros(6, 3).double(), [""] * 6, places)
-    one = torch.zeros(6, dtype=torch.int64)
-    assert torch.equal(reselect(models, [gdbn], one, gallery, attended, []).u, torch.cat((noise, true[1:])))
-    assert torch.equal(reselect(models, [gdbn], one, gallery, attended, range(6)).u, true)
 
 
 def test_scenes_are_parted_in_two_by_their_names_alone():

@@ -67,7 +67,7 @@ def test_probabilities_spreads_and_regions_are_fitted_and_nothing_else_is(models
     assert after.spread.tolist() == pytest.approx([0.05] * 4, rel=0.45)
     assert len(after.errors) == figures["found"] == figures["region_objects"]
     assert after.ranking is before.ranking and after.object_log_z == before.object_log_z
-    assert torch.equal(after.background.mean, before.background.mean)
+    assert torch.equal(after.background.machine.whiten, before.background.machine.whiten)
 
 
 def test_regions_of_what_was_kept_hold_what_they_state(models, gallery, monkeypatch):

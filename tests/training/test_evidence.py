@@ -1,19 +1,12 @@
 """Claims about what searches of annotated scenes teach."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 
-from foveate.attention.evidence import MEASURED, Evidence, Gaussian, capped
-from foveate.boltzmann.dbn import GaussianDBN
-from foveate.runtime.random import generator
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects, label
-from foveate.training.ranking import Searched, calibrate, usual_ceiling
-
-RATIO = MEASURED.index("log_ratio")
+from foveate.training.ranking import Searched, calibrate
 
 
 def scenes(count: int) -> Gallery:
@@ -79,46 +72,3 @@ def test_with_too_few_objects_in_photographs_mosaics_are_calibrated_on_too():
     at = torch.tensor([[20.0, 0.0, 50.0, 50.0], [20.0, 0.0, 150.0, 50.0]], dtype=torch.float64)
     searches = [searched(gallery, k, at, np.array([[2.0 + k], [-2.0 - k]])) for k in range(12)]
     assert calibrate(searches[:6], searches[6:])[2] == {"calibration_objects": 12, "calibration_elsewhere": 12}
-
-
-def test_the_ceiling_is_what_objects_usually_reach_and_noise_gains_nothing_above_it():
-    gallery, rng = scenes(40), np.random.default_rng(0)
-    at = torch.tensor([[20.0, 0.0, 50.0, 50.0], [20.0, 0.0, 150.0, 50.0]], dtype=torch.float64)
-    searches = []
-    for k in range(40):
-        measured = rng.standard_normal((2, len(MEASURED)))
-        measured[:, RATIO] = np.arcsinh([1.0 + 0.01 * k, 100.0])  # noise is nearly impossible as background
-        searches.append(searched(gallery, k, at, measured))
-    ceiling = usual_ceiling(searches)
-    assert 1.3 < ceiling < 1.39, "nine in ten of 1.00 .. 1.39"
-    under = capped(searches[0].measured, ceiling)
-    np.testing.assert_allclose(np.sinh(under[:, RATIO]), [1.0, ceiling])
-    rest = [k for k in range(len(MEASURED)) if k != RATIO]
-    np.testing.assert_array_equal(under[:, rest], searches[0].measured[:, rest])
-
-
-def test_a_gaze_is_measured_under_the_ceiling_and_the_ceiling_is_kept():
-    gdbn, flat = GaussianDBN(1728, 2, 2), Gaussian(torch.zeros(1728), torch.eye(1728))
-    gdbn.grbm.b.data.fill_(3.0)
-    glimpse = torch.rand(3, 3, 24, 24, generator=generator(0, "glimpse"))
-    evidence = Evidence(flat, -20_000.0, None, None)
-
-    def measured(evidence: Evidence) -> np.ndarray:
-        return evidence.measure(gdbn, glimpse, *torch.zeros(3, 3))
-
-    free = measured(evidence)
-    ceiling = float(np.sinh(free[:, RATIO]).mean())
-    under = replace(evidence, ceiling=ceiling)
-    np.testing.assert_allclose(measured(under), capped(free, ceiling), rtol=1e-6)
-    assert (measured(under)[:, RATIO] < free[:, RATIO]).any()
-    assert Evidence.from_tensors(under.tensors()).ceiling == ceiling
-    older = {name: tensor for name, tensor in under.tensors().items() if name != "ceiling"}
-    assert Evidence.from_tensors(older).ceiling == np.inf
-
-
-def test_without_an_object_found_nothing_is_capped():
-    gallery = scenes(2)
-    at = torch.tensor([[20.0, 0.0, 150.0, 50.0]], dtype=torch.float64)
-    measured = np.full((1, len(MEASURED)), 5.0)
-    assert usual_ceiling([searched(gallery, 0, at, measured)]) == usual_ceiling([]) == np.inf
-    np.testing.assert_array_equal(capped(measured, np.inf), measured)

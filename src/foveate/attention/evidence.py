@@ -4,8 +4,7 @@ Measured of each gaze that came to rest:
 
 - what the periphery says for it: the largest logit of its answers that agree with the gaze, and its logit of a second
   look at that place alone, turned upright and at the size that it knows best;
-- the log-ratio of object and background, in nats a dimension, up to what objects usually reach: what is nothing like a
-  photograph is nearly impossible under the background model, which makes it no likelier an object;
+- the log-ratio of object and background, in nats a dimension;
 - how much of the glimpse lies outside the image.
 
 A logistic regression on photographs that trained none of these weighs them; its logit is the score, a log-ratio of
@@ -18,12 +17,14 @@ background whatever u is, is up to a constant of the image
     log p_object(x(u)) - log p_background(x(u)),
 
 with p_object the patch model's density of the glimpse, log p_object(x) = -F(x) - log Z (F: the GRBM's free energy), and
-p_background a Gaussian of full covariance, fitted to windows that hold no object. Its covariance is shrunk towards a
-multiple of the identity by the amount that Ledoit & Wolf (2004, "A well-conditioned estimator for large-dimensional
-covariance matrices") derive.
+p_background that of windows that hold no object: their own whitened directions in bands, each a scale mixture of
+Gaussians by precision units (`boltzmann.precision`, without mean units). Both densities know that contrast and
+sharpness vary, so that they cancel, and what is left is what the object looks like: beside a single Gaussian, which is
+beaten by whatever has an unusual contrast, an object in a photograph has the largest ratio twice as often.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -32,42 +33,60 @@ from torch import Tensor
 
 from foveate.attention.calibration import Calibration, Logistic
 from foveate.boltzmann.dbn import GaussianDBN
+from foveate.boltzmann.precision import PrecisionRBM
 from foveate.errors import present
 
 MEASURED = ("proposal", "again", "log_ratio", "outside")
 OLDER = ("log_ratio", "here", "rest", "votes", "outside")  # what was measured before there was a periphery
-USUAL = 0.9  # share of objects whose log-ratio stays below the ceiling
+NAME, OF_BANDS = "background.", ("log_sigma", "precisions", "precision_c", "band")  # of tensors
 
 
 @dataclass(frozen=True)
-class Gaussian:
-    """A Gaussian of full covariance."""
+class Background:
+    """The density of glimpses without an object, in the patch model's units.
 
-    mean: Float[Tensor, "d"]
-    whiten: Float[Tensor, "d d"]  # [D, D], lower triangular, the inverse of the covariance's Cholesky factor
+    Attributes:
+        machine: One without mean units: in bands of whitened directions a scale mixture of Gaussians.
+    """
+
+    machine: PrecisionRBM
+
+    @cached_property
+    def log_z(self) -> float:
+        """Its log partition function, in closed form."""
+        return present(self.machine.log_z_closed(), "the background's log Z")
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
-        """Log density, nats: -1/2 |L^-1 (x - mean)|^2 + sum log diag L^-1 - D/2 log 2 pi."""
-        white = (x - self.mean) @ self.whiten.T
-        half_log_det = self.whiten.diagonal().double().log().sum()
-        normaliser = half_log_det - 0.5 * len(self.mean) * torch.log(torch.tensor(2 * torch.pi, dtype=torch.float64))
-        return (normaliser - 0.5 * white.double().square().sum(1)).float()
+        """Log density, nats."""
+        return (self.machine.log_mass(x) - self.log_z).float()
 
+    @classmethod
+    def normal(cls, mean: Float[Tensor, "d"], whiten: Float[Tensor, "d d"]) -> "Background":
+        """A Gaussian, of which whiten (x - mean) has covariance 1: what older versions had."""
+        machine = PrecisionRBM(len(mean), 1, torch.zeros(len(mean), dtype=torch.int64), 1, 1)
+        machine.mean.copy_(mean)
+        machine.whiten.copy_(whiten)
+        return cls(machine)
 
-def fit_gaussian(x: Float[Tensor, "n d"]) -> Gaussian:
-    """Fits mean and Ledoit-Wolf covariance (scikit-learn's), which any number of vectors makes invertible."""
-    from sklearn.covariance import ledoit_wolf
+    def tensors(self) -> dict[str, Tensor]:
+        """Plain tensors, for background.safetensors."""
+        return {NAME + name: getattr(self.machine, name) for name in ("mean", "whiten", *OF_BANDS)}
 
-    x = x.double()
-    covariance = torch.from_numpy(ledoit_wolf(x.numpy())[0])
-    covariance.diagonal().add_(1e-6)
-    factor = torch.linalg.cholesky(covariance)
-    whiten = torch.linalg.solve_triangular(factor, torch.eye(len(factor), dtype=torch.float64), upper=False)
-    return Gaussian(x.mean(0).float(), whiten.float())
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> "Background":
+        """Rebuilds what `tensors` gave, now or in an older version."""
+        made = cls.normal(tensors[NAME + "mean"], tensors[NAME + "whiten"])
+        if NAME + "band" not in tensors:
+            return made
+        gains, old = tensors[NAME + "precisions"], made.machine
+        machine = PrecisionRBM(old.n_visible, 1, tensors[NAME + "band"], *gains.shape)
+        for name in ("mean", "whiten", *OF_BANDS):
+            getattr(machine, name).copy_(tensors[NAME + name])
+        return cls(machine)
 
 
 def log_ratio(
-    gdbn: GaussianDBN, object_log_z: float, background: Gaussian, glimpse: Float[Tensor, "n 3 24 24"]
+    gdbn: GaussianDBN, object_log_z: float, background: Background, glimpse: Float[Tensor, "n 3 24 24"]
 ) -> Float[Tensor, "n"]:
     """log p_object(x) - log p_background(x) of glimpses in [0, 1], nats, with p_object the GRBM's; on the CPU."""
     x = gdbn.standardise(glimpse)
@@ -85,18 +104,16 @@ class Evidence:
         calibration: Score -> probability.
         spread: How far from an object gazes come to rest, standard deviations of (log s, angle, x / s, y / s); zeros
             where it isn't known.
-        ceiling: Log-ratio that objects usually stay below, nats a dimension; more of it counts for no more.
         temper: Factor by which log-likelihoods of glimpses are divided, since misfit is not independent between pixels.
         errors: Of objects set aside, in standard deviations that were stated of them; see `posterior.conformal`.
     """
 
-    background: Gaussian
+    background: Background
     object_log_z: float
     ranking: Logistic | None
     calibration: Calibration | None
     temper: float = 1.0
     spread: Float[Tensor, "4"] = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
-    ceiling: float = np.inf
     errors: Float[Tensor, "objects"] = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
 
     def measure(
@@ -109,13 +126,7 @@ class Evidence:
     ) -> Float[np.ndarray, "n measured"]:
         """The figures of `MEASURED` for each gaze."""
         ratio = log_ratio(gdbn, self.object_log_z, self.background, glimpse) / gdbn.grbm.b.numel()
-        columns = (
-            proposal.float(),
-            again.float(),
-            torch.asinh(ratio.clamp(max=self.ceiling)),  # thousands of nats weigh no more than they can be trusted
-            outside.float(),
-        )
-        return torch.stack(columns, 1).double().numpy()
+        return torch.stack((proposal.float(), again.float(), torch.asinh(ratio), outside.float()), 1).double().numpy()
 
     def score(self, measured: Float[np.ndarray, "n measured"]) -> Float[np.ndarray, "n"]:
         """Log-odds of an object, from what `measure` gives.
@@ -137,11 +148,10 @@ class Evidence:
 
     def tensors(self) -> dict[str, Tensor]:
         """Plain tensors, for background.safetensors."""
-        out = {"background.mean": self.background.mean, "background.whiten": self.background.whiten}
+        out = self.background.tensors()
         out["object_log_z"] = torch.tensor(self.object_log_z, dtype=torch.float64)
         out["temper"] = torch.tensor(self.temper, dtype=torch.float64)
         out["spread"] = self.spread
-        out["ceiling"] = torch.tensor(self.ceiling, dtype=torch.float64)
         out["errors"] = self.errors
         out |= self.ranking.tensors() if self.ranking is not None else {}
         return out | (self.calibration.tensors() if self.calibration is not None else {})
@@ -150,13 +160,12 @@ class Evidence:
     def from_tensors(cls, tensors: dict[str, Tensor]) -> "Evidence":
         """Rebuilds what `tensors` gave."""
         return cls(
-            Gaussian(tensors["background.mean"], tensors["background.whiten"]),
+            Background.from_tensors(tensors),
             float(tensors["object_log_z"]),
             _renamed(Logistic.from_tensors(tensors)) if "ranking.weight" in tensors else None,
             Calibration.from_tensors(tensors) if any(k.startswith("calibration.") for k in tensors) else None,
             float(tensors["temper"]),
             tensors["spread"],
-            float(tensors.get("ceiling", torch.inf)),
             tensors.get("errors", torch.zeros(0, dtype=torch.float64)),
         )
 
@@ -169,16 +178,3 @@ def _renamed(ranking: Logistic) -> Logistic:
     parts = ((ranking.mean, 0.0), (ranking.scale, 1.0), (ranking.weight, 0.0))
     mean, scale, weight = (np.append(part, unknown)[known] for part, unknown in parts)
     return Logistic(mean, scale, weight, ranking.bias)
-
-
-def capped(measured: Float[np.ndarray, "n measured"], ceiling: float) -> Float[np.ndarray, "n measured"]:
-    """The figures as `Evidence.measure` gives them under that ceiling, from those without one."""
-    out = measured.copy()
-    column = MEASURED.index("log_ratio")
-    out[:, column] = np.minimum(out[:, column], np.arcsinh(ceiling))
-    return out
-
-
-def below_which_usual(reached: Float[np.ndarray, "n"]) -> float:
-    """What `USUAL` of the log-ratios that objects reached stay below; infinite where there are none."""
-    return float(np.quantile(reached, USUAL)) if len(reached) else np.inf

@@ -4,11 +4,9 @@ Which of the places in a scene is the object is first judged by a score that kno
 from what was taken for objects, most of it rightly, knows the new kind: to the score, whose log-odds are those of the
 old kind, comes the log-ratio of the new patch model and the background, divided by the temper T as in the posterior,
 
-    score(u) + min(log p_new(x(u)) - log p_background(x(u)), c) / T.
+    score(u) + (log p_new(x(u)) - log p_background(x(u))) / T.
 
-log Z of the new model is the same for all places of a scene and left out. c is what places that teach seldom exceed:
-what is nothing like a photograph is nearly impossible under the background model, which makes it no likelier an object
-(as in `Evidence`).
+log Z of the new model is the same for all places of a scene and left out.
 
 A model that was trained on a patch explains it well, whatever the patch shows: it would confirm the choice that it
 learned from. So the scenes are parted in two, and the places in each part are weighed with a model that was trained on
@@ -21,7 +19,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from foveate.attention.evidence import below_which_usual, log_ratio
+from foveate.attention.evidence import log_ratio
 from foveate.attention.models import Models
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.learning.expectation import Attended, best_places
@@ -63,7 +61,7 @@ def reselected(
         others = [k for k in teaches if part[k] != number] if both else teaches
         data, inner = scenes.pseudo_labelled(attended.u, others, settings), run.within(f"part-{number + 1}")
         gdbns.append(patch_model(data, inner, settings, progress, models.gdbn, models.device))
-    return reselect(models, gdbns, part, scenes.new, attended, teaches)
+    return reselect(models, gdbns, part, scenes.new, attended)
 
 
 def reselect(
@@ -72,7 +70,6 @@ def reselect(
     part: Int[Tensor, "n"],
     gallery: Gallery,
     attended: Attended,
-    teaches: Sequence[int],
 ) -> Attended:
     """What was found, with the best gaze of every scene by the sum of the module's docstring.
 
@@ -85,19 +82,14 @@ def reselect(
         part: The part of each scene.
         gallery: The scenes.
         attended: What was found in them.
-        teaches: The scenes whose best places say what log-ratios are usual.
     """
     scene, gazes, score = attended.places
     evidence = models.trained_evidence
-    weighed, first = score.clone(), best_places(scene, score)
-    usual = torch.zeros(len(score), dtype=torch.bool)
-    usual[[first[k] for k in teaches]] = True
+    weighed = score.clone()
     for number, gdbn in enumerate(gdbns):
         mine = torch.nonzero(part[scene] == number)[:, 0]
         seen = glimpses(gallery.pyramids, scene[mine], gazes[mine])
-        ratio = log_ratio(gdbn, 0.0, evidence.background, seen).double()
-        ceiling = below_which_usual(ratio[usual[mine]].numpy())
-        weighed[mine] += ratio.clamp(max=ceiling) / evidence.temper
+        weighed[mine] += log_ratio(gdbn, 0.0, evidence.background, seen).double() / evidence.temper
     u, scores, probability = attended.u.clone(), attended.score.clone(), attended.probability.clone()
     best = best_places(scene, weighed)
     seen_in, chosen = list(best), list(best.values())

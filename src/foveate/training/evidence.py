@@ -12,11 +12,14 @@ from dataclasses import replace
 
 import torch
 
-from foveate.attention.evidence import Evidence, fit_gaussian
+from foveate.attention.evidence import Background, Evidence
 from foveate.attention.models import Models
 from foveate.boltzmann.dbn import GaussianDBN
+from foveate.boltzmann.training.bands import start_from_bands
+from foveate.boltzmann.training.whitening import Layout
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
+from foveate.scenes.glimpse import PATCH_SIZE
 from foveate.storage.files import load_tensors, save_tensors
 from foveate.storage.run import Run
 from foveate.training.data import TrainingData
@@ -30,6 +33,7 @@ from foveate.training.synthetic.mosaics import mosaics
 from foveate.training.temper import fit_temper
 
 Figures = dict[str, float | int | list[float]]
+BANDS, GATES = 4, 8  # of the background model: bands of directions, and precision units of each
 
 
 def train_evidence(
@@ -61,8 +65,10 @@ def _unranked(
     chosen = torch.randperm(count, generator=generator(seed, "ranking"))[: how.scenes].tolist()
     searched = chosen + list(range(count, len(both.names)))
     negatives = hard_negatives(models, both, searched, settings.attend, progress)
-    seen = background_patches(models, both, chosen, negatives, seed)
-    return Evidence(fit_gaussian(seen), log_z, None, None), {"background_windows": len(seen)}
+    folds = background_patches(models, both, chosen, negatives, seed)
+    layout = Layout(3, PATCH_SIZE, PATCH_SIZE, settings.patches.mirror)
+    background = Background(start_from_bands(folds, 0, BANDS, GATES, layout))
+    return Evidence(background, log_z, None, None), {"background_windows": sum(map(len, folds))}
 
 
 def held_out_searches(

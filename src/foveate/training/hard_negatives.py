@@ -12,6 +12,7 @@ from foveate.attention.models import Models
 from foveate.attention.nms import non_maximum_suppression
 from foveate.attention.proposals import FLOOR
 from foveate.attention.settings import AttendSettings
+from foveate.errors import BadInput
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.runtime.workers import map_images
@@ -23,6 +24,8 @@ from foveate.training.labels import ELSEWHERE, Objects, label
 DISTINCT = 0.6  # overlap from which two hard negatives of one image are the same
 WINDOWS = 6  # random windows of each scene, for the background model
 MOST = 6000  # hard negatives that make the background model
+FOLDS = 5  # of images, by which it is whitened
+NOWHERE = Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))
 
 
 def hard_negatives(
@@ -47,17 +50,26 @@ def hard_negatives(
 
 def background_patches(
     models: Models, gallery: Gallery, images: Sequence[int], negatives: Objects, seed: int
-) -> Float[Tensor, "n d"]:
-    """What is seen at hard negatives and through random windows, in the patch model's units."""
+) -> list[Float[Tensor, "n d"]]:
+    """What is seen at hard negatives and through random windows, in the patch model's units; by folds of images.
+
+    Raises:
+        BadInput: Fewer than two images show a place without an object.
+    """
     chosen = torch.randperm(len(negatives.image), generator=generator(seed, "background"))[:MOST]
-    at = glimpses(gallery.pyramids, negatives.image[chosen], negatives.gaze[chosen])
     windows = _random_windows(gallery, images, WINDOWS, seed)
-    return models.gdbn.standardise(torch.cat((at, windows))).cpu()
+    image = torch.cat((negatives.image[chosen], windows.image))
+    seen = models.gdbn.standardise(glimpses(gallery.pyramids, image, torch.cat((negatives.gaze[chosen], windows.gaze))))
+    fold = torch.unique(image, return_inverse=True)[1] % FOLDS
+    folds = [seen[fold == number].cpu() for number in range(FOLDS) if bool((fold == number).any())]
+    if len(folds) < 2:
+        raise BadInput(f"places without an object in {len(folds)} of the images: a background model needs two or more")
+    return folds
 
 
-def _random_windows(gallery: Gallery, images: Sequence[int], count: int, seed: int) -> Float[Tensor, "n 3 24 24"]:
+def _random_windows(gallery: Gallery, images: Sequence[int], count: int, seed: int) -> Objects:
     """Windows anywhere in the images at any size and angle, away from objects and ignored regions."""
-    pyramids, kept = gallery.pyramids, []
+    pyramids, image_of, kept = gallery.pyramids, [NOWHERE.image], [NOWHERE.gaze]
     for image in images:
         rng = generator(seed, "windows", gallery.names[image])
         uniform = torch.rand(4, 4 * count, generator=rng, dtype=torch.float64)
@@ -68,6 +80,6 @@ def _random_windows(gallery: Gallery, images: Sequence[int], count: int, seed: i
         if len(objects := gallery.of(image)):
             distance = torch.linalg.vector_norm(u[:, None, 2:] - objects[None, :, 2:], dim=-1)
             clear &= (distance > 0.5 * gaze.scale(objects)).all(1)
-        u = u[clear][:count]
-        kept.append(glimpses(pyramids, torch.full((len(u),), image), u))
-    return torch.cat(kept)
+        kept.append(u[clear][:count])
+        image_of.append(torch.full((len(kept[-1]),), image))
+    return Objects(torch.cat(image_of), torch.cat(kept))

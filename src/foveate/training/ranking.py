@@ -10,7 +10,7 @@ from torch import Tensor
 
 from foveate.attention.attend import search
 from foveate.attention.calibration import Calibration, Logistic, fit_calibration, fit_logistic
-from foveate.attention.evidence import MEASURED, Evidence, below_which_usual, capped
+from foveate.attention.evidence import Evidence
 from foveate.attention.models import Models
 from foveate.attention.nms import non_maximum_suppression
 from foveate.attention.settings import AttendSettings
@@ -50,26 +50,15 @@ def search_scenes(
 def fit_ranking(
     evidence: Evidence, searches: Sequence[Searched], others: Sequence[Searched]
 ) -> tuple[Evidence, dict[str, float | int]]:
-    """The evidence with the ceiling, the ranking and the calibration that searches give; and figures about them.
+    """The evidence with the ranking and the calibration that searches give; and figures about them.
 
     Args:
-        evidence: By which was measured, without a ceiling.
+        evidence: By which was measured.
         searches: Of scenes as they will be attended.
         others: Of scenes of another sort; see `calibrate`.
     """
-    ceiling = usual_ceiling(searches)
-    searches, others = (
-        [each._replace(measured=capped(each.measured, ceiling)) for each in some] for some in (searches, others)
-    )
     ranking, calibration, counts = calibrate(searches, others, MIXED)
-    return replace(evidence, ranking=ranking, calibration=calibration, ceiling=ceiling), {"ceiling": ceiling, **counts}
-
-
-def usual_ceiling(searches: Sequence[Searched]) -> float:
-    """Log-ratio, nats a dimension, that `USUAL` of the gazes at objects stay below; infinite where none found one."""
-    column = MEASURED.index("log_ratio")
-    reached = [each.measured[each.answer == OBJECT, column] for each in searches]
-    return float(np.sinh(below_which_usual(np.concatenate([np.empty(0), *reached]))))
+    return replace(evidence, ranking=ranking, calibration=calibration), counts
 
 
 def best_of_places(

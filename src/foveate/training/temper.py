@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from foveate.attention.evidence import Evidence, capped
+from foveate.attention.evidence import Evidence
 from foveate.attention.found import Refined
 from foveate.attention.models import Models
 from foveate.attention.posterior.conformal import largest_errors
@@ -126,7 +126,7 @@ def _hits(evidence: Evidence, gallery: Gallery, searches: Sequence[Searched]) ->
     for search in searches:
         if not len(search.answer):
             continue
-        best = int(np.argmax(evidence.score(capped(search.measured, evidence.ceiling))))
+        best = int(np.argmax(evidence.score(search.measured)))
         if search.answer[best] == OBJECT:
             at, objects = search.gazes[best : best + 1], gallery.of(search.image)
             nearest = gaze.iou(gaze.to_boxes(at), gaze.to_boxes(objects))[0].argmax()
