@@ -1,7 +1,5 @@
 """Claims about the expectation step."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 
