@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 
 from foveate.attention.attend import Attention, Seen
-from foveate.attention.image_files import attend_images
+from foveate.attention.images.image_files import attend_images
 from foveate.attention.settings import AttendSettings
 from foveate.runtime.memory import peak_memory
 from foveate.runtime.progress import Quiet

@@ -23,7 +23,7 @@ from collect import BUSY, machine
 from untrained import write_untrained
 
 from foveate.attention.attend import Attention
-from foveate.attention.image_files import Attended
+from foveate.attention.images.image_files import Attended
 from foveate.attention.settings import AttendSettings
 from foveate.boltzmann.baselines import log_densities
 from foveate.boltzmann.bernoulli import BernoulliRBM

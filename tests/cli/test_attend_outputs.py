@@ -11,7 +11,7 @@ from folders import coco_folder
 from PIL import Image
 
 from foveate.attention.found import Found
-from foveate.attention.image_files import Attended
+from foveate.attention.images.image_files import Attended
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.cli.outputs import Outputs, Pictures
 from foveate.scenes.folder import read_scenes

@@ -22,14 +22,15 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from foveate.attention.found import Found
+from foveate.attention.mind import Like
 from foveate.attention.models import Models
 from foveate.attention.nms import non_maximum_suppression
 from foveate.attention.posterior.conformal import region
 from foveate.attention.posterior.refine import Resting, refine
-from foveate.attention.proposals import Answers, look_again, prior_ratio, support
+from foveate.attention.proposals import look_again, prior_ratio, support
 from foveate.attention.settings import AttendSettings, configured, run_settings
-from foveate.attention.shiftnet import ShiftNet, follow, sound
-from foveate.attention.starts import STRATEGIES
+from foveate.attention.shiftnet import ShiftNet
+from foveate.attention.starts import lead
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput
 from foveate.runtime.memory import keep_large_blocks
@@ -50,11 +51,13 @@ class Candidates(NamedTuple):
         trails: The way of each.
         measured: The figures of `evidence.MEASURED` where it came to rest.
         prior: log p(u) - log p0(u) there, nats; see `prior_ratio`.
+        likeness: Nats that speak for the one in mind there; None where none is.
     """
 
     trails: Float[Tensor, "steps n 4"]
     measured: Float[np.ndarray, "n measured"]
     prior: Float[np.ndarray, "n"]
+    likeness: Float[np.ndarray, "n"] | None = None
 
 
 class Seen(NamedTuple):
@@ -109,46 +112,34 @@ def attend(
 def search(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Candidates:
     """Leads gazes over the single image of `pyramids`, and measures what speaks for an object where they rest."""
     trails, answers = lead(models, pyramids, settings)
-    here, gazes = _the_image(trails), trails[-1]
+    gazes = trails[-1]
+    here = torch.zeros(len(gazes), dtype=torch.int64)
     glimpse, outside = glimpses(pyramids, here, gazes), share_outside(pyramids, here, gazes)
     again = torch.zeros(len(gazes)) if models.periphery is None else look_again(models.folded, pyramids, gazes)
     measured = models.trained_evidence.measure(models.gdbn, glimpse, support(answers, gazes), again, outside)
     prior = prior_ratio(settings.posterior.prior, pyramids, gazes)
-    return Candidates(trails, measured, prior.numpy())
-
-
-def lead(models: Models, pyramids: Pyramids, settings: AttendSettings) -> tuple[Float[Tensor, "steps n 4"], Answers]:
-    """Leads gazes over the single image of `pyramids` until they rest; and what the periphery says of the image."""
-    gazes, answers, steps = STRATEGIES[settings.starts](models, pyramids, settings)
-    trails = gazes[None]
-    for net, count in ((models.shiftnet, steps), (models.fine, settings.search.fine)):
-        if net is not None:
-            led = follow(net, models.canonical, pyramids, _the_image(trails), trails[-1], count)
-            trails = torch.cat((trails, led[1:]))
-    return trails[:, sound(trails[-1], pyramids)], answers
+    likeness = None if models.mind is None else models.mind.likeness(glimpse)
+    return Candidates(trails, measured, prior.numpy(), likeness)
 
 
 def rank(models: Models, candidates: Candidates, settings: AttendSettings) -> Seen:
-    """One gaze an object, the most probable first, by what was measured; none is refined yet."""
+    """One gaze an object, the most probable, or likely the one in mind, first; none is refined yet."""
     trails, evidence = candidates.trails, models.trained_evidence
     scores = evidence.score(candidates.measured)
     probabilities = evidence.probability(scores, candidates.prior)
     scores = scores + candidates.prior
-    order = non_maximum_suppression(trails[-1], scores)
-    found = [Found.at_rest(trails[:, k].numpy().copy(), float(scores[k]), float(probabilities[k])) for k in order]
+    likeness = None if candidates.likeness is None else candidates.likeness + np.log(np.maximum(probabilities, 1e-300))
+    order = non_maximum_suppression(trails[-1], scores if likeness is None else likeness)
+    alike = [None] * len(scores) if likeness is None else likeness.tolist()
+    figures = list(zip(scores.tolist(), probabilities.tolist(), alike, strict=True))
+    found = [Found.at_rest(trails[:, k].numpy().copy(), *figures[k]) for k in order]
     return Seen(*reported(found, settings), trails[-1].clone(), scores)
 
 
 def reported(found: list[Found], settings: AttendSettings) -> tuple[list[Found], list[Found]]:
-    """Those of one image, most probable first, that are probable enough and not too many; and the others."""
-    enough = sum(each.probability >= settings.min_probability for each in found)
-    some = min(enough, settings.max_gazes)
-    return found[:some], found[some:]
-
-
-def _the_image(trails: Float[Tensor, "steps n 4"]) -> Tensor:
-    """Where each gaze looks: at the one image there is."""
-    return torch.zeros(trails.shape[1], dtype=torch.int64)
+    """Those of one image, in their order, that are probable enough and not too many; and the others."""
+    some = [k for k, each in enumerate(found) if each.probability >= settings.min_probability][: settings.max_gazes]
+    return [found[k] for k in some], [each for k, each in enumerate(found) if k not in some]
 
 
 def _probable(
@@ -210,6 +201,14 @@ class Attention:
         self.models = self.models.to(device)
         return self
 
+    def looking_for(self, like: Like) -> "Attention":
+        """The same with one object in mind: of an aligned crop, or at a gaze ("one.jpg:a,b,tx,ty", or both in a tuple).
+
+        Raises:
+            BadInput: It is no image, there is no such gaze in it, or nothing to see.
+        """
+        return Attention(self.models.looking_for(like), self.settings, self.config)
+
     def save(self, run: str | Path) -> Path:
         """Writes a RUN folder that `foveate.load` and every command read.
 
@@ -226,17 +225,19 @@ class Attention:
 
     @overload
     def attend(
-        self, images: AnyImage, settings: AttendSettings | None = None, *, progress: bool | Progress = True,
-        **options: Any,
+        self, images: AnyImage, settings: AttendSettings | None = None, *, like: Like | None = None,
+        progress: bool | Progress = True, **options: Any,
     ) -> list[Found]: ...  # fmt: skip
 
     @overload
     def attend(
-        self, images: Iterable[AnyImage], settings: AttendSettings | None = None, *, progress: bool | Progress = True,
-        **options: Any,
+        self, images: Iterable[AnyImage], settings: AttendSettings | None = None, *, like: Like | None = None,
+        progress: bool | Progress = True, **options: Any,
     ) -> list[list[Found]]: ...  # fmt: skip
 
-    def attend(self, images: Any, settings: Any = None, *, progress: Any = True, **options: Any) -> Any:
+    def attend(
+        self, images: Any, settings: Any = None, *, like: Any = None, progress: Any = True, **options: Any
+    ) -> Any:
         """Looks for objects in an image, or in several: the same figures as `foveate attend` gives, to the last digit.
 
         Args:
@@ -244,17 +245,20 @@ class Attention:
                 width]; or several of these, a list or a generator, read as they are needed. `foveate.scenes.inputs`
                 says what their numbers mean. What is larger than the setting `largest` is reduced to it.
             settings: How; the RUN's own by default.
+            like: The one that is looked for (`looking_for`): what is most like it comes first, with its `likeness`.
             progress: Whether to show how far it is, if it takes longer than two seconds.
             options: Settings to change, by name: `min_probability=0.5`, `max_gazes=3`, `posterior={"chains": 0}`.
 
         Returns:
-            The objects of an image, most probable first, or a list of these for several images, in pixels of the image
-            as given (of a file or a PIL image, as a person sees it).
+            The objects of an image, most probable (or like the one in mind) first, or a list of these for several
+            images, in pixels of the image as given (of a file or a PIL image, as a person sees it).
 
         Raises:
             BadInput: One is no image that can be used, which is named; or there is no such setting.
         """
         settings = override(settings or self.settings, options, "attend", "attend.")
+        if like is not None:
+            return self.looking_for(like).attend(images, settings, progress=progress)
         if is_one(images):
             return self._attend_held(images, settings)
 

@@ -80,6 +80,7 @@ class Found:
         trail: Every gaze on the way, the start first.
         network_steps: How many of the trail's steps are the networks'; the rest are Monte Carlo's.
         posterior: What the chains found, None where they were not run.
+        likeness: Nats that speak for the one in mind, and its log probability; None where none is in mind.
         region: What holds the true gaze with a stated probability, where that was asked for.
         thumbnail: A small JPEG of what it looks at; None where it was not kept.
     """
@@ -90,13 +91,15 @@ class Found:
     trail: Float[np.ndarray, "steps 4"]
     network_steps: int
     posterior: Refined | None = None
+    likeness: float | None = None
     region: Region | None = None
     thumbnail: bytes | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         x, y = self.u[2:].tolist()
         place = f"centre=({x:.1f}, {y:.1f}), scale={self.scale:.1f}, angle={self.angle:.1f}"
-        return f"Found({place}, probability={self.probability:.3f})"
+        likeness = "" if self.likeness is None else f", likeness={self.likeness:.1f}"
+        return f"Found({place}, probability={self.probability:.3f}{likeness})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -108,6 +111,8 @@ class Found:
             ("scale", f"{self.scale:.1f}{std[2]} pixels"),
             ("angle", f"{self.angle:.1f}{std[3]}°"),
         ]
+        if self.likeness is not None:
+            rows.insert(1, ("likeness", f"{self.likeness:.1f} nats"))
         if self.flags:
             rows.append(("flags", ", ".join(self.flags)))
         cells = "".join(f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in rows)
@@ -123,9 +128,16 @@ class Found:
         return x, y, log_s * self.scale, math.degrees(angle)
 
     @classmethod
-    def at_rest(cls, trail: Float[np.ndarray, "steps 4"], score: float, probability: float) -> "Found":
+    def at_rest(
+        cls, trail: Float[np.ndarray, "steps 4"], score: float, probability: float, likeness: float | None = None
+    ) -> "Found":
         """Where the network left a gaze, before any chain has run."""
-        return cls(trail[-1], score, probability, trail, len(trail) - 1)
+        return cls(trail[-1], score, probability, trail, len(trail) - 1, likeness=likeness)
+
+    @property
+    def rank(self) -> float:
+        """What gazes are ordered by: the likeness where one is in mind, else the score."""
+        return self.score if self.likeness is None else self.likeness
 
     def refined(self, posterior: Refined) -> "Found":
         """With what the chains that set out from it found."""

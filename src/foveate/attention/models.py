@@ -1,13 +1,16 @@
 """The models of a RUN, as attention uses them together."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from foveate.attention.evidence import Evidence
+from foveate.attention.mind import Like, Mind, bring_to_mind, sampled
 from foveate.attention.periphery import FoldedPeriphery, Periphery
 from foveate.attention.posterior.conditionals import PatchConditionals, Patches
 from foveate.attention.posterior.precision_conditionals import PrecisionConditionals
@@ -35,6 +38,7 @@ class Models:
         evidence: Turns a look into a score and a probability; None while training has not come to it.
         fine: Moves gazes that have come near by small steps, looking closer; None while it isn't trained.
         periphery: Says at one glance where an object may be; None while it isn't trained, and of older versions.
+        mind: The one object that is looked for; None where any will do.
     """
 
     gdbn: GaussianDBN
@@ -42,6 +46,7 @@ class Models:
     evidence: Evidence | None = None
     fine: ShiftNet | None = None
     periphery: Periphery | None = None
+    mind: Mind | None = None
 
     @cached_property
     def folded(self) -> FoldedPeriphery:
@@ -56,8 +61,22 @@ class Models:
 
     @cached_property
     def canonical(self) -> Canonical:
-        """Glimpse in [0, 1] -> v."""
-        return canonical_image(self.gdbn)
+        """Glimpse in [0, 1] -> v: of the one in mind, if there is one."""
+        return canonical_image(self.gdbn) if self.mind is None else self.mind.canonical
+
+    def looking_for(self, like: Like) -> "Models":
+        """The same models with one object in mind.
+
+        Raises:
+            BadInput: `like` shows none; see `bring_to_mind`.
+        """
+        canonical = self.canonical if self.mind is None else canonical_image(self.gdbn)
+        return replace(self, mind=bring_to_mind(canonical, like, self.others))
+
+    @cached_property
+    def others(self) -> Float[Tensor, "others 3 24 24"]:
+        """Objects that the patch model makes up."""
+        return sampled(self.gdbn)
 
     @cached_property
     def conditionals(self) -> Patches:
@@ -82,7 +101,7 @@ class Models:
         """The same models on another device; it moves these."""
         fine = None if self.fine is None else self.fine.to(device)
         periphery = None if self.periphery is None else self.periphery.to(device)
-        return Models(self.gdbn.to(device), self.shiftnet.to(device), self.evidence, fine, periphery)
+        return Models(self.gdbn.to(device), self.shiftnet.to(device), self.evidence, fine, periphery, self.mind)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is made of the models again when it is needed, and can't be pickled."""

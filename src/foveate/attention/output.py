@@ -17,7 +17,7 @@ def to_json(found: Found, width: int, height: int) -> dict[str, Any]:
     """A gaze as the lines of `attend` write it: strict JSON, null for what is not finite.
 
     Besides u, box, scale, angle, score, probability, std and trail: `inside`, the share of the box that lies in the
-    image, and the diagnostics of the posterior where there was one.
+    image, the diagnostics of the posterior where there was one, and the likeness where one is in mind.
 
     Args:
         found: In pixels of the image in full.
@@ -37,6 +37,8 @@ def to_json(found: Found, width: int, height: int) -> dict[str, Any]:
     }
     if found.posterior is not None:
         gaze |= {name: getattr(found.posterior, name) for name in DIAGNOSTICS}
+    if found.likeness is not None:
+        gaze["likeness"] = found.likeness
     region = {} if found.region is None else {"region": found.region._asdict()}
     return strict(gaze | {"flags": found.flags} | region)
 

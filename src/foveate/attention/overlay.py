@@ -43,6 +43,8 @@ class Drawn(Protocol):
     @property
     def probability(self) -> float: ...
     @property
+    def likeness(self) -> float | None: ...
+    @property
     def posterior(self) -> Any: ...
     @property
     def scale(self) -> float: ...
@@ -56,10 +58,10 @@ def draw_overlay(image: Shaped[ndarray, "height width 3"], founds: Sequence[Draw
     """The photograph with every gaze on it.
 
     A thick blue square where the object is, a tick that stands on the middle of its top edge and points up in the
-    object's own frame, and the probability. Thin squares are the way there, the start yellow, later ones turning blue,
-    and a line through their centres. The ellipse holds 95 % of the posterior of the centre, the wedge 95 % of that of
-    the angle; where the chains did not move there is neither. Small photographs are enlarged, so that lines and
-    numbers can be read; very large ones are reduced.
+    object's own frame, and the probability, with the likeness where one is in mind. Thin squares are the way there,
+    the start yellow, later ones turning blue, and a line through their centres. The ellipse holds 95 % of the
+    posterior of the centre, the wedge 95 % of that of the angle; where the chains did not move there is neither.
+    Small photographs are enlarged, so that lines and numbers can be read; very large ones are reduced.
 
     Args:
         image: uint8, uint16 or floating in [0, 1].
@@ -195,6 +197,7 @@ def _write_probability(
     """Above the square's highest corner, kept within the picture."""
     probability = float(found.probability)
     text = ">0.99" if probability > 0.995 else f"{probability:.2f}"
+    text += "" if found.likeness is None else f", likeness {found.likeness:.1f}"
     font = ImageFont.load_default(size=max(12.0, 7.0 * line))
     square = np.array(corners(found.u)) * factor
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)

@@ -1,4 +1,4 @@
-"""Where gazes set out: a strategy for each value of the setting `starts`.
+"""Where gazes set out, a strategy for each value of the setting `starts`, and where they are led.
 
 A strategy is one function of the models, one image and the settings. To add one: the function and its line in
 `STRATEGIES` here, its name in `settings.StartStrategy`.
@@ -7,12 +7,14 @@ A strategy is one function of the models, one image and the settings. To add one
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.models import Models
 from foveate.attention.proposals import Answers, glance, propose, searched
 from foveate.attention.settings import AttendSettings, StartStrategy
+from foveate.attention.shiftnet import follow, sound
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 
@@ -44,3 +46,14 @@ def many(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Starts
 
 
 STRATEGIES: dict[StartStrategy, Callable[[Models, Pyramids, AttendSettings], Starts]] = {"one": one, "many": many}
+
+
+def lead(models: Models, pyramids: Pyramids, settings: AttendSettings) -> tuple[Float[Tensor, "steps n 4"], Answers]:
+    """Leads gazes over the single image of `pyramids` until they rest; and what the periphery says of the image."""
+    gazes, answers, steps = STRATEGIES[settings.starts](models, pyramids, settings)
+    trails, here = gazes[None], torch.zeros(len(gazes), dtype=torch.int64)
+    for net, count in ((models.shiftnet, steps), (models.fine, settings.search.fine)):
+        if net is not None:
+            led = follow(net, models.canonical, pyramids, here, trails[-1], count)
+            trails = torch.cat((trails, led[1:]))
+    return trails[:, sound(trails[-1], pyramids)], answers

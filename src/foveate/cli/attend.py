@@ -31,6 +31,7 @@ def attend(
     starts: options.Starts = None,
     max_gazes: options.MaxGazes = None,
     min_probability: options.MinProbability = None,
+    like: str | None = None,
     coverage: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
     page: options.Count | None = None,
     shard: str | None = None,
@@ -53,6 +54,7 @@ def attend(
         first: An image, or a folder of images (recognised by content, not by name).
         more: More images or folders.
         out: JSON Lines file to write; - or /dev/stdout for standard output.
+        like: Look for this one: an aligned crop, or IMAGE:a,b,tx,ty. Gazes are ordered by `likeness`, in nats.
         coverage: Also give a region for each gaze that holds the true one of this share of the objects that are found.
         page: Which page of files that have several. [default: 1]
         shard: I/N processes the I-th of N equal shares of the images.
@@ -76,12 +78,12 @@ def attend(
     check(outputs, out, arguments, images)
     if coverage is not None:
         _say_if_unbounded(run, coverage)
-    made_by = {**made_with(run, settings), "tiles": tiles}
+    made_by = {**made_with(run, settings), "tiles": tiles, **({} if like is None else {"like": like})}
+    lines = (partial(_on_ray, address=ray) if ray else _here)(run, settings, common, workers, tiles, like)
     with Results(out, resume, overwrite, made_by) as results:
         begun = len(results.done)
         if begun:
             note(f"{begun} already done by an earlier run")
-        lines = (partial(_on_ray, address=ray) if ray else _here)(run, settings, common, workers, tiles)
         pictures = Pictures(outputs, None if page else note)
         counts, kept = _attend_all(lines, images, results, pictures, outputs.wants_lines())
         if ray or begun:
@@ -125,12 +127,14 @@ Look = Callable[[Any], None]
 Lines = Callable[[list[tuple[str, str]], Tick, Look], Iterator[dict[str, Any]]]
 
 
-def _here(run: str, settings: Any, common: options.Common, workers: int | None, tiles: bool) -> Lines:
+def _here(run: str, settings: Any, common: options.Common, workers: int | None, tiles: bool, like: str | None) -> Lines:
     """The lines of images as this machine gives them, in order."""
     from foveate.attention.attend import Attention
-    from foveate.attention.image_files import attend_images
+    from foveate.attention.images.image_files import attend_images
 
     attention = Attention.load(run, device=str(common.torch_device()))
+    if like is not None:
+        attention = attention.looking_for(like)
 
     def lines(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
         for attended in attend_images(attention, images, settings, tick, workers, tiles):
@@ -140,14 +144,16 @@ def _here(run: str, settings: Any, common: options.Common, workers: int | None, 
     return lines
 
 
-def _on_ray(run: str, settings: Any, common: options.Common, workers: int | None, tiles: bool, address: str) -> Lines:
+def _on_ray(
+    run: str, settings: Any, common: options.Common, workers: int | None, tiles: bool, like: str | None, address: str
+) -> Lines:
     """The lines of images as a cluster gives them, in the order in which they are done."""
-    from foveate.attention.cluster import attending, over_ray
+    from foveate.attention.images.cluster import attending, over_ray
 
     device = str(common.torch_device())
 
     def lines(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
-        function = attending(run, settings, device, look, tiles)
+        function = attending(run, settings, device, look, tiles, like)
         found = over_ray(function, images, address, workers, gpus=int(device != "cpu"))
         for done, line in enumerate(found, start=1):
             yield line

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.attend import lead
 from foveate.attention.models import Models
 from foveate.attention.nms import non_maximum_suppression
 from foveate.attention.proposals import FLOOR
 from foveate.attention.settings import AttendSettings
+from foveate.attention.starts import lead
 from foveate.errors import BadInput
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator

@@ -4,8 +4,8 @@ What an image gives depends on its pixels, the model, the settings and the seed 
 its content, so a renamed copy gets the same ones, and neither its neighbours, the number of workers nor a restart
 matter.
 
-With tiles, an image larger than what is attended at once is worked on piece by piece (`foveate.attention.tiles`): one
-image at a time is decoded in full, and its tiles go to as many cores as there are.
+With tiles, an image larger than what is attended at once is worked on piece by piece (`images.tiles`): one image at
+a time is decoded in full, and its tiles go to as many cores as there are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,10 +19,10 @@ import numpy as np
 from foveate.attention.attend import Attention, Seen, reported
 from foveate.attention.counting import count
 from foveate.attention.found import Found
+from foveate.attention.images.tiles import Tile, cut, scales, together
 from foveate.attention.output import to_json
 from foveate.attention.periphery import LEAST
 from foveate.attention.settings import AttendSettings
-from foveate.attention.tiles import Tile, cut, scales, together
 from foveate.errors import BadInput
 from foveate.runtime.progress import Tick
 from foveate.runtime.workers import map_images

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from foveate.attention.attend import Attention
-from foveate.attention.image_files import Attended, attend_images
+from foveate.attention.images.image_files import Attended, attend_images
 from foveate.attention.settings import AttendSettings
 from foveate.errors import BadInput, FoveateError
 from foveate.runtime.progress import Quiet
@@ -43,6 +43,7 @@ def attend_batch(
     device: str = "cpu",
     look: Callable[[Attended], None] | None = None,
     tiles: bool = False,
+    like: str | None = None,
 ) -> dict[str, np.ndarray]:
     """The lines of `attend` for a batch of images.
 
@@ -53,6 +54,7 @@ def attend_batch(
         device: Where to compute.
         look: Called with every image and what was found in it, pixels and all: to draw it, for instance.
         tiles: Attend large images in tiles as well.
+        like: The one that is looked for, as `attend --like` has it.
 
     Returns:
         "image" as given, and "line", strict JSON.
@@ -60,7 +62,7 @@ def attend_batch(
     images = names_of(batch)
     lines = []
     with Quiet().phase("attend") as tick:
-        for attended in attend_images(attention_of(run, device), images, settings, tick, 1, tiles):
+        for attended in attend_images(attention_of(run, device, like), images, settings, tick, 1, tiles):
             if look is not None:
                 look(attended)
             lines.append(to_json(attended.line()))
@@ -73,9 +75,11 @@ def attending(
     device: str = "cpu",
     look: Callable[[Attended], None] | None = None,
     tiles: bool = False,
+    like: str | None = None,
 ) -> Function:
     """`attend_batch` with all but the batch given."""
-    return partial(attend_batch, run=os.path.abspath(run), settings=settings, device=device, look=look, tiles=tiles)
+    given = {"settings": settings, "device": device, "look": look, "tiles": tiles, "like": like}
+    return partial(attend_batch, run=os.path.abspath(run), **given)
 
 
 def over_ray(
@@ -177,9 +181,10 @@ def _quiet(ray: Any) -> None:
 
 
 @lru_cache(maxsize=1)
-def attention_of(run: str, device: str) -> Attention:
-    """The models of a RUN, read once in a process."""
-    return Attention.load(run, device)
+def attention_of(run: str, device: str, like: str | None = None) -> Attention:
+    """The models of a RUN, with what is in mind, read once in a process."""
+    attention = Attention.load(run, device)
+    return attention if like is None else attention.looking_for(like)
 
 
 def names_of(batch: Batch) -> list[tuple[str, str]]:

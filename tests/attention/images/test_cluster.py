@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from untrained import write_untrained
 
-from foveate.attention.cluster import attending, over_ray
+from foveate.attention.images.cluster import attending, over_ray
 from foveate.cli import main as cli
 from foveate.cli.options import Common
 from foveate.cli.recipe import attend_settings

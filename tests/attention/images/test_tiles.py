@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from foveate.attention.attend import Attention
-from foveate.attention.image_files import attend_images
+from foveate.attention.images.image_files import attend_images
+from foveate.attention.images.tiles import SHARED, Tile, cut, scales, together
 from foveate.attention.settings import AttendSettings
-from foveate.attention.tiles import SHARED, Tile, cut, scales, together
 from foveate.errors import BadInput, Interrupted
 from foveate.runtime.progress import Quiet, Tick
 

@@ -73,7 +73,7 @@ def together(founds: Sequence[Found]) -> list[Found]:
     """One gaze an object, best first, from what tiles and levels found; gazes are in pixels of the picture."""
     if not founds:
         return []
-    kept = non_maximum_suppression(np.stack([found.u for found in founds]), np.array([found.score for found in founds]))
+    kept = non_maximum_suppression(np.stack([found.u for found in founds]), np.array([found.rank for found in founds]))
     return [founds[k] for k in kept]
 
 

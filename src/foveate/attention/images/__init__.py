@@ -1,0 +1,1 @@
+"""Images as people keep them: files, folders, images larger than what is attended at once, corpora on clusters."""
