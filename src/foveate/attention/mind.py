@@ -2,7 +2,7 @@
 
 Tang, Srivastava & Salakhutdinov (2014): the network "takes as input x and v to predict change in u such that to
 maximize log p(u | x, v)", so where gazes go depends on the canonical image v that is in mind. It is held at that of the
-object looked for (`Mind.v`), where it otherwise comes from each glimpse; and gazes are ranked by likeness.
+object looked for (`Mind.v`), beside gazes for which it comes from each glimpse; and all are ranked by likeness.
 
 The log density N(x(u); v, sigma^2) of a glimpse doesn't say which individual it shows: on pairs of photographs of faces
 light and contrast decide it (the right one of two in 94 %, through another gaze and light), as they do in the whitened

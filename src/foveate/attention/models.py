@@ -61,8 +61,8 @@ class Models:
 
     @cached_property
     def canonical(self) -> Canonical:
-        """Glimpse in [0, 1] -> v: of the one in mind, if there is one."""
-        return canonical_image(self.gdbn) if self.mind is None else self.mind.canonical
+        """Glimpse in [0, 1] -> v."""
+        return canonical_image(self.gdbn)
 
     def looking_for(self, like: Like) -> "Models":
         """The same models with one object in mind.
@@ -70,8 +70,7 @@ class Models:
         Raises:
             BadInput: `like` shows none; see `bring_to_mind`.
         """
-        canonical = self.canonical if self.mind is None else canonical_image(self.gdbn)
-        return replace(self, mind=bring_to_mind(canonical, like, self.others))
+        return replace(self, mind=bring_to_mind(self.canonical, like, self.others))
 
     @cached_property
     def others(self) -> Float[Tensor, "others 3 24 24"]:

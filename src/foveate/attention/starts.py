@@ -49,11 +49,18 @@ STRATEGIES: dict[StartStrategy, Callable[[Models, Pyramids, AttendSettings], Sta
 
 
 def lead(models: Models, pyramids: Pyramids, settings: AttendSettings) -> tuple[Float[Tensor, "steps n 4"], Answers]:
-    """Leads gazes over the single image of `pyramids` until they rest; and what the periphery says of the image."""
+    """Leads gazes over the single image of `pyramids` until they rest; and what the periphery says of the image.
+
+    With one in mind every gaze is led twice: with v held at that one, and with the v of its glimpses as ever.
+    """
     gazes, answers, steps = STRATEGIES[settings.starts](models, pyramids, settings)
-    trails, here = gazes[None], torch.zeros(len(gazes), dtype=torch.int64)
-    for net, count in ((models.shiftnet, steps), (models.fine, settings.search.fine)):
-        if net is not None:
-            led = follow(net, models.canonical, pyramids, here, trails[-1], count)
-            trails = torch.cat((trails, led[1:]))
+    here, held = torch.zeros(len(gazes), dtype=torch.int64), [] if models.mind is None else [models.mind.canonical]
+    ways = []
+    for canonical in (models.canonical, *held):
+        trails = gazes[None]
+        for net, count in ((models.shiftnet, steps), (models.fine, settings.search.fine)):
+            if net is not None:
+                trails = torch.cat((trails, follow(net, canonical, pyramids, here, trails[-1], count)[1:]))
+        ways.append(trails)
+    trails = torch.cat(ways, 1)
     return trails[:, sound(trails[-1], pyramids)], answers
