@@ -8,6 +8,7 @@ import torch
 from foveate.attention.calibration import Calibration, Logistic
 from foveate.attention.evidence import MEASURED, Background, Evidence
 from foveate.attention.periphery import Periphery
+from foveate.attention.posterior.law import Law
 from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.storage.files import save_tensors
@@ -33,7 +34,7 @@ def write_untrained(run: Path, n_hidden1: int = 2000, n_hidden2: int = 1000, cat
     outside = np.array([name == "outside" for name in MEASURED], dtype=float)  # the less of that, the better
     ranking = Logistic(0.29 * outside, 1 - 0.995 * outside, -outside, 0.0)
     calibration = Calibration(0.0, 1.0, 1.0, 0.0, positives=5, negatives=5)
-    law = torch.full((4,), 0.05, dtype=torch.float64)  # about as far off as trained networks come to rest
-    evidence = Evidence(flat, 0.0, ranking, calibration, temper=100.0, spread=law)
+    law = Law.constant(np.full(3, 0.05))  # about as far off as trained networks come to rest
+    evidence = Evidence(flat, 0.0, ranking, calibration, temper=100.0, law=law)
     save_tensors(run / "background.safetensors", evidence.tensors())
     return run

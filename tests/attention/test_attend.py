@@ -1,5 +1,6 @@
 """From starts to gazes: what `attend` does with what a strategy gives it, and what it says while it is at work."""
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -9,6 +10,7 @@ from untrained import write_untrained
 from foveate.attention.attend import attend, search
 from foveate.attention.evidence import MEASURED
 from foveate.attention.models import Models
+from foveate.attention.posterior.law import FEATURES, Law
 from foveate.attention.posterior.refine import TOGETHER, Resting, refine
 from foveate.attention.proposals import Answers
 from foveate.attention.settings import AttendSettings, PosteriorSettings, SearchSettings, StartStrategy
@@ -67,6 +69,9 @@ def test_a_strategy_says_where_gazes_set_out_and_attention_leads_them_on(tmp_pat
 def test_gazes_sampled_together_are_the_same_in_any_company(tmp_path):
     write_untrained(tmp_path / "run", 6, 4)
     models = Models.load(tmp_path / "run")
+    evidence = models.trained_evidence
+    law = Law(np.zeros(FEATURES), np.ones(FEATURES), np.full((FEATURES, 3), 0.3), np.full(3, np.log(0.05)))
+    models = replace(models, evidence=replace(evidence, law=law))
     pictures = [torch.rand(40, 50, 3, generator=torch.Generator().manual_seed(k)).numpy() for k in range(5)]
     pyramids, how = Pyramids.from_images(pictures), PosteriorSettings(chains=8, warm_up=2, draws=4, target="collapsed")
     gazes = torch.tensor([[8.0, 1.0, 20.0 + k, 20.0] for k in range(5)], dtype=torch.float64)

@@ -64,7 +64,7 @@ def test_probabilities_spreads_and_regions_are_fitted_and_nothing_else_is(models
     share = figures["found"] / SCENES
     assert after.probability(np.zeros(1))[0] == pytest.approx(share, abs=0.1)
     assert figures["ece_after"] < 0.15
-    assert after.spread.tolist() == pytest.approx([0.05] * 4, rel=0.45)
+    assert after.law.usual.tolist() == pytest.approx([0.05] * 4, rel=0.45)
     assert len(after.errors) == figures["found"] == figures["region_objects"]
     assert after.ranking is before.ranking and after.object_log_z == before.object_log_z
     assert torch.equal(after.background.machine.whiten, before.background.machine.whiten)

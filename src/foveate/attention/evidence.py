@@ -32,6 +32,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.calibration import Calibration, Logistic
+from foveate.attention.posterior.law import Law
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.precision import PrecisionRBM
 from foveate.errors import present
@@ -102,8 +103,7 @@ class Evidence:
         object_log_z: The GRBM's log partition function.
         ranking: Weighs the measured figures; its logit is the score.
         calibration: Score -> probability.
-        spread: How far from an object gazes come to rest, standard deviations of (log s, angle, x / s, y / s); zeros
-            where it isn't known.
+        law: How far from an object gazes come to rest; None where it isn't known.
         temper: Factor by which log-likelihoods of glimpses are divided, since misfit is not independent between pixels.
         errors: Of objects set aside, in standard deviations that were stated of them; see `posterior.conformal`.
     """
@@ -113,7 +113,7 @@ class Evidence:
     ranking: Logistic | None
     calibration: Calibration | None
     temper: float = 1.0
-    spread: Float[Tensor, "4"] = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
+    law: Law | None = None
     errors: Float[Tensor, "objects"] = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
 
     def measure(
@@ -151,7 +151,7 @@ class Evidence:
         out = self.background.tensors()
         out["object_log_z"] = torch.tensor(self.object_log_z, dtype=torch.float64)
         out["temper"] = torch.tensor(self.temper, dtype=torch.float64)
-        out["spread"] = self.spread
+        out |= self.law.tensors() if self.law is not None else {}
         out["errors"] = self.errors
         out |= self.ranking.tensors() if self.ranking is not None else {}
         return out | (self.calibration.tensors() if self.calibration is not None else {})
@@ -165,7 +165,7 @@ class Evidence:
             _renamed(Logistic.from_tensors(tensors)) if "ranking.weight" in tensors else None,
             Calibration.from_tensors(tensors) if any(k.startswith("calibration.") for k in tensors) else None,
             float(tensors["temper"]),
-            tensors["spread"],
+            Law.of_file(tensors),
             tensors.get("errors", torch.zeros(0, dtype=torch.float64)),
         )
 

@@ -19,6 +19,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from foveate.attention.models import Models
 from foveate.errors import BadInput, NotFinite
 from foveate.learning.check import check
@@ -82,7 +84,9 @@ def learn(
     new = load_gallery(scenes.scenes, progress, largest).without_objects()  # nothing of their annotations is kept
     if replay is not None:
         old = load_gallery(replay.scenes, progress, largest, fewest=1, store=new.pyramids.store)
-    sources = LearningScenes(new, old, source.trained_evidence.spread, settings.train.seed)
+    law = source.trained_evidence.law
+    usual = torch.zeros(4, dtype=torch.float64) if law is None else torch.from_numpy(law.usual)
+    sources = LearningScenes(new, old, usual, settings.train.seed)
     models, rounds = source, []
     for number in range(1, settings.rounds + 1):
         done = _round(number, models, sources, run, settings, progress)

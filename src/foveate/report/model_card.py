@@ -52,8 +52,8 @@ LIMITS = """\
 - It knows one kind of object, as the photographs it was trained on show it; on others its probabilities mean little.
 - A gaze is a square that may be rotated in the image plane. Rotation out of the plane, stretching and occlusion are not
   modelled.
-- Standard deviations are calibrated by one factor that was fitted on held-out photographs: right on average, not for
-  every photograph.
+- Standard deviations follow what is seen (they grow where the object is small, blurred or covered) and are calibrated
+  on held-out photographs: right on average over photographs like these.
 - A bound on log density rests on an estimate of log Z; read it together with the bracket of log Z."""
 
 FILES = """\

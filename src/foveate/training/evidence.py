@@ -30,7 +30,7 @@ from foveate.training.ranking import Searched, fit_ranking, search_scenes
 from foveate.training.settings import TrainSettings
 from foveate.training.synthetic.clutter import clutter
 from foveate.training.synthetic.mosaics import mosaics
-from foveate.training.temper import fit_temper
+from foveate.training.temper import fit_temper, spoilt_hits
 
 Figures = dict[str, float | int | list[float]]
 BANDS, GATES = 4, 8  # of the background model: bands of directions, and precision units of each
@@ -46,8 +46,9 @@ def train_evidence(
             models = replace(models, evidence=evidence)
             searches, others = held_out_searches(models, data, settings, progress)
             evidence, counts = fit_ranking(evidence, searches, others)
-        models = replace(models, evidence=evidence)
-        evidence, tempered = fit_temper(models, data.gallery, searches, settings.attend, progress)
+            models = replace(models, evidence=evidence)
+            spoilt = spoilt_hits(models, data.gallery, data.held_out, settings.attend, settings.seed, progress)
+        evidence, tempered = fit_temper(models, data.gallery, searches, settings.attend, progress, spoilt)
         run.log({"phase": "evidence", **figures, **counts, **tempered})
         save_tensors(run.path / "background.safetensors", evidence.tensors())
         run.checkpoints.finish("evidence", {})

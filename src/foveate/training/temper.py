@@ -1,11 +1,12 @@
 """What makes stated spreads true: how far off gazes come to rest, and how much a patch counts.
 
-Where the network left a gaze says something by itself: on scenes that trained nothing its errors have a spread, and
-that is a normal prior about where it came to rest (`posterior`). The patch model adds to it. It describes pixels as
-independent given the hidden layer. Real misfit (light, hair, another pose) is shared by neighbouring pixels, so 1728
-pixels are worth far fewer observations, and the posterior of a gaze comes out too narrow. Dividing the log-likelihood
-by a temperature T widens it by about sqrt(T). T is fitted on scenes that trained nothing: with z the errors of
-posterior means divided by the stated standard deviations, T grows by the square of the deviation of z, until it stays.
+Where the network left a gaze says something by itself: on scenes that trained nothing, and on copies of them that are
+harder to see, its errors have a law (`posterior.law`), and that is a normal prior about where it came to rest. The
+patch model adds to it. It describes pixels as independent given the hidden layer. Real misfit (light, hair, another
+pose) is shared by neighbouring pixels, so 1728 pixels are worth far fewer observations, and the posterior of a gaze
+comes out too narrow. Dividing the log-likelihood by a temperature T widens it by about sqrt(T). T is fitted on scenes
+that trained nothing: with z the errors of posterior means divided by the stated standard deviations, T grows by the
+square of the deviation of z, until it stays.
 """
 
 from collections.abc import Sequence
@@ -21,20 +22,22 @@ from foveate.attention.evidence import Evidence
 from foveate.attention.found import Refined
 from foveate.attention.models import Models
 from foveate.attention.posterior.conformal import largest_errors
-from foveate.attention.posterior.refine import TOGETHER, Resting, refine
+from foveate.attention.posterior.law import Law, fit_law
+from foveate.attention.posterior.refine import TOGETHER, Resting, pushed_gazes, refine
 from foveate.attention.settings import AttendSettings
 from foveate.attention.shiftnet import change_between
 from foveate.runtime.progress import Progress
 from foveate.scenes import gaze
 from foveate.training.gallery import NONE, Gallery
 from foveate.training.labels import OBJECT
-from foveate.training.ranking import Searched
+from foveate.training.ranking import Searched, search_scenes
+from foveate.training.synthetic.degraded import WAYS, degraded
 
 ROUNDS = 4
 START = 100.0  # a first guess: what photographs of faces were found to need
 LARGEST = 1e5
 FEWEST = 4  # gazes
-LEAST = 1e-3  # spread
+SPOILT = 1000  # copies of scenes that are harder to see, about
 
 
 class Hits(NamedTuple):
@@ -43,21 +46,42 @@ class Hits(NamedTuple):
     image: Int[Tensor, "n"]
     found: Float[Tensor, "n 4"]
     truth: Float[Tensor, "n 4"]
+    features: Float[np.ndarray, "n features"]  # see `law.pushed`
+
+    @property
+    def errors(self) -> Float[np.ndarray, "n 4"]:
+        """Of (log s, angle, x / s, y / s)."""
+        return change_between(self.truth, self.found).double().numpy()
 
 
 def fit_temper(
-    models: Models, gallery: Gallery, searches: Sequence[Searched], attend: AttendSettings, progress: Progress
+    models: Models,
+    gallery: Gallery,
+    searches: Sequence[Searched],
+    attend: AttendSettings,
+    progress: Progress,
+    spoilt: Hits | None = None,
 ) -> tuple[Evidence, dict[str, Any]]:
-    """Fits the resting spread and T on searches of scenes that trained nothing, and keeps what errors remain.
+    """Fits the law of error and T on searches of scenes that trained nothing, and keeps what errors remain.
+
+    Args:
+        models: What looked.
+        gallery: The scenes.
+        searches: Of them.
+        attend: How gazes are attended.
+        progress: Shows how far it is, and may stop it.
+        spoilt: Hits in copies of scenes that are harder to see, from which a law is learned together with those of the
+            scenes themselves; without, the law of before stays but for its size.
 
     Returns:
         The evidence with these, unchanged where too few objects were found to say; and figures about it.
     """
     evidence = models.trained_evidence
-    hits = _hits(evidence, gallery, searches)
+    hits = hits_of(models, gallery, searches)
     if len(hits.image) < FEWEST:
         return evidence, {"temper": evidence.temper, "temper_objects": len(hits.image)}
-    evidence = replace(evidence, spread=resting_spread(hits))
+    law = law_of(hits, evidence.law, spoilt)
+    evidence = replace(evidence, law=law)
     if attend.posterior.chains == 0:
         return evidence, {"temper": evidence.temper, "temper_objects": len(hits.image)}
     temper, ratio, z = START, float("nan"), np.empty((0, 4))
@@ -81,17 +105,20 @@ def fit_temper(
     evidence = replace(evidence, errors=torch.from_numpy(np.sort(largest_errors(z[np.isfinite(z).all(1)]))))
     figures = {
         "temper": evidence.temper, "temper_objects": len(names), "temper_last_ratio": ratio,
-        "resting_spread": evidence.spread.tolist(),
+        "resting_spread": np.exp(law.intercept).tolist(),
+        "law_hits": len(hits.image) + (0 if spoilt is None else len(spoilt.image)),
     }  # fmt: skip
     return evidence, figures
 
 
-def resting_spread(hits: Hits) -> Float[Tensor, "4"]:
-    """How far off the network comes to rest: standard deviations of (log s, angle, x / s, y / s)."""
-    errors = change_between(hits.truth, hits.found).double().numpy()
-    centre = deviation(errors[:, 2:].ravel())
-    spread = [deviation(errors[:, 0]), deviation(errors[:, 1]), centre, centre]
-    return torch.tensor(spread, dtype=torch.float64).clamp(min=LEAST)
+def law_of(hits: Hits, before: Law | None, spoilt: Hits | None) -> Law:
+    """The law of error whose size is that of the hits in scenes as they are; see `fit_temper`."""
+    law = before or Law.constant(np.full(3, 0.1))
+    if spoilt is not None:
+        both = (hits, spoilt)
+        law = fit_law(np.concatenate([each.features for each in both]), np.concatenate([each.errors for each in both]))
+    z = hits.errors / law.spread(hits.features)
+    return law.scaled(np.array([deviation(z[:, 0]), deviation(z[:, 1]), deviation(z[:, 2:].ravel())]))
 
 
 def deviation(errors: Float[np.ndarray, "n"]) -> float:
@@ -120,9 +147,19 @@ def standardised_errors(refined: Sequence[Refined], truth: Float[Tensor, "n 4"])
         return errors.numpy() / np.where(spread > 0, spread, np.nan)
 
 
-def _hits(evidence: Evidence, gallery: Gallery, searches: Sequence[Searched]) -> Hits:
+def spoilt_hits(
+    models: Models, gallery: Gallery, images: Sequence[int], attend: AttendSettings, seed: int, progress: Progress
+) -> Hits:
+    """Hits in copies of some scenes that are harder to see, put beside them in the gallery's store."""
+    copies = min(max(SPOILT // max(len(images), 1), 1), len(WAYS))
+    made = degraded(gallery, images[:SPOILT], copies, seed, progress, gallery.pyramids.store)
+    searches = search_scenes(models, made, range(len(made.names)), attend, progress)
+    return hits_of(models, made, searches)
+
+
+def hits_of(models: Models, gallery: Gallery, searches: Sequence[Searched]) -> Hits:
     """The best gaze of each image, where it found an object."""
-    image, found, truth = [], [NONE], [NONE]
+    evidence, image, found, truth = models.trained_evidence, [], [NONE], [NONE]
     for search in searches:
         if not len(search.answer):
             continue
@@ -133,4 +170,5 @@ def _hits(evidence: Evidence, gallery: Gallery, searches: Sequence[Searched]) ->
             image.append(search.image)
             found.append(at)
             truth.append(objects[nearest][None])
-    return Hits(torch.tensor(image, dtype=torch.int64), torch.cat(found), torch.cat(truth))
+    features = pushed_gazes(models, gallery.pyramids, image, torch.cat(found))
+    return Hits(torch.tensor(image, dtype=torch.int64), torch.cat(found), torch.cat(truth), features)

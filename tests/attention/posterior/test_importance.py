@@ -49,7 +49,7 @@ def posterior(gazes, temperature, proposal=None, prior=None, names=None, log_den
     index, blank = np.zeros(len(gazes), np.int64), torch.zeros(len(gazes), 3, SIZE, SIZE)
     targets = gaze_targets(PYRAMIDS, index, gazes, blank, blank[:1], prior)
     targets.prior[:, 0] = 0.0
-    law = law_of_error(targets, gazes, SPREAD)
+    law = law_of_error(targets, gazes, SPREAD.expand(len(gazes), 4))
     given = None if proposal is None else proposal(law)
     return weigh(log_density, targets, law, names or [str(k) for k in range(len(gazes))], temperature, 0, given)
 
@@ -120,7 +120,7 @@ def test_points_say_what_chains_of_hamiltonian_monte_carlo_say():
     left = at(20.5, 22, 80.5, 79.5)[None]
     settings = PosteriorSettings(chains=16, warm_up=40, draws=120, moves=1, temperature=20.0, target="collapsed")
     index = np.zeros(1, np.int64)
-    chains = sample(PYRAMIDS, index, left, ["a"], template(), settings, seed=0, around=SPREAD)
+    chains = sample(PYRAMIDS, index, left, ["a"], template(), settings, seed=0, around=SPREAD[None])
     weighed = posterior(left, 20.0)
     assert weighed.k[0] <= TRUSTED and weighed.ess[0] > 20
     mean, spread = moments(weighed)
@@ -142,7 +142,7 @@ def test_a_proposal_adapted_to_points_that_are_not_trusted_gives_points_that_are
     index, blank = np.zeros(1, np.int64), torch.zeros(1, 3, SIZE, SIZE)
     targets = gaze_targets(PYRAMIDS, index, left, blank, blank)
     targets.prior[:, 0] = 0.0
-    law = law_of_error(targets, left, SPREAD)
+    law = law_of_error(targets, left, SPREAD.expand(len(left), 4))
     first = weigh(likeness, targets, law, ["a"], 0.5, 0)
     second = weigh(likeness, targets, law, ["a"], 0.5, 0, adapted(first, targets, law))
     third = weigh(likeness, targets, law, ["a"], 0.5, 0, adapted(second, targets, law))

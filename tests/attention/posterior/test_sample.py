@@ -311,7 +311,9 @@ def test_without_evidence_from_the_patch_the_chains_draw_the_prior_around_the_ga
         chains=16, warm_up=40, draws=250, moves=1, n_leapfrog=6, temperature=1e9, target="collapsed"
     )
     gazes = torch.stack([gaze(20, 170, 80, 70), gaze(12, -20, 60, 90)])
-    found = sample(pyramids, np.zeros(2, np.int64), gazes, ["a", "b"], patch, settings, seed=1, around=spread)
+    found = sample(
+        pyramids, np.zeros(2, np.int64), gazes, ["a", "b"], patch, settings, seed=1, around=spread.expand(2, 4)
+    )
     for k, u in enumerate(gazes):
         draws = found.draws[k].flatten(0, 1)
         q = torch.stack(
@@ -336,7 +338,7 @@ def test_the_patch_model_draws_gazes_from_where_the_network_left_them_to_where_t
     true = gaze(20, 20, 80, 80)
     left = gaze(21.5, 23, 81.5, 79)
     settings = PosteriorSettings(chains=8, warm_up=30, draws=60, moves=1, target="collapsed")
-    around = torch.full((4,), 0.08, dtype=torch.float64)
+    around = torch.full((1, 4), 0.08, dtype=torch.float64)
     index = np.zeros(1, np.int64)
     found = sample(pyramids, index, left[None], ["a"], template(pyramids, true), settings, seed=0, around=around)
     before, after = (left - true).abs(), (found.mean[0] - true).abs()
@@ -349,5 +351,5 @@ def test_a_prior_around_the_gaze_needs_the_collapsed_density():
     with pytest.raises(BadInput, match="'marginal'"):
         sample(
             pyramids, np.zeros(1, np.int64), gaze(20, 0, 80, 80)[None], ["a"], conditionals_of(machine(192, 4)),
-            settings, around=torch.ones(4, dtype=torch.float64)
+            settings, around=torch.ones(1, 4, dtype=torch.float64)
         )  # fmt: skip

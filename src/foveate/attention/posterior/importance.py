@@ -47,7 +47,7 @@ class Normal(NamedTuple):
     """
 
     middle: Float[Tensor, "n 4"]
-    spread: Float[Tensor, "#n 4"]
+    spread: Float[Tensor, "n 4"]
 
     def at(self, uniform: Float[Tensor, "n points 4"]) -> Float[Tensor, "n points 4"]:
         """The quantiles at numbers in (0, 1)."""
@@ -173,6 +173,6 @@ def adapted(weighed: Weighed, targets: GazeTargets, law: Normal) -> Normal:
     return Normal(middle, torch.maximum(1.5 * spread, 0.25 * law.spread))
 
 
-def law_of_error(targets: GazeTargets, gazes: Float[Tensor, "n 4"], spread: Float[Tensor, "4"]) -> Normal:
+def law_of_error(targets: GazeTargets, gazes: Float[Tensor, "n 4"], spread: Float[Tensor, "n 4"]) -> Normal:
     """The network's law of error about resting gazes, in the charts of `targets`."""
-    return Normal(to_chart(gazes.double(), torch.from_numpy(targets.length)), spread.double()[None])
+    return Normal(to_chart(gazes.double(), torch.from_numpy(targets.length)), spread.double())

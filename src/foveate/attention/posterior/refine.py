@@ -13,6 +13,7 @@ from torch import Tensor
 from foveate.attention.found import DISAGREEING, Refined
 from foveate.attention.models import Models
 from foveate.attention.posterior.importance import TRUSTED, Weighed, adapted, law_of_error, weigh
+from foveate.attention.posterior.law import Law, pushed
 from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import Posterior, circular_std, mean_gaze
 from foveate.attention.posterior.target import gaze_targets
@@ -86,17 +87,31 @@ def _refine(
 ) -> list[Refined]:
     evidence = models.evidence
     temper = 1.0 if evidence is None else evidence.temper
-    known = evidence is not None and settings.target == "collapsed" and bool((evidence.spread > 0).all())
-    around = evidence.spread if evidence is not None and known else None
+    law = None if evidence is None or settings.target != "collapsed" else evidence.law
+    around = None if law is None else resting_spread(models, law, pyramids, resting)
     tempered = replace(settings, temperature=settings.temperature * temper)
     if around is None or settings.method == "hmc":
         return _by_chains(models, pyramids, resting, tempered, seed, around)
     refined = _by_weights(models, pyramids, resting, tempered, seed, around)
     for k, each in enumerate(refined):
         if not each.pareto_k <= TRUSTED:
-            (chains,) = _by_chains(models, pyramids, resting.take([k]), tempered, seed, around)
+            (chains,) = _by_chains(models, pyramids, resting.take([k]), tempered, seed, around[[k]])
             refined[k] = replace(chains, pareto_k=each.pareto_k)
     return refined
+
+
+def resting_spread(models: Models, law: Law, pyramids: Pyramids, resting: Resting) -> Float[Tensor, "n 4"]:
+    """How far off the network leaves these gazes by its law of error."""
+    if law.is_constant:
+        return torch.from_numpy(law.usual).expand(len(resting.gazes), 4)
+    return torch.from_numpy(law.spread(pushed_gazes(models, pyramids, resting.index, resting.gazes)))
+
+
+def pushed_gazes(
+    models: Models, pyramids: Pyramids, index: Sequence[int], gazes: Float[Tensor, "n 4"]
+) -> Float[np.ndarray, "n features"]:
+    """The features of gazes, on which the law of error depends: by the network that looks closest (`law.pushed`)."""
+    return pushed(models.fine or models.shiftnet, models.canonical, pyramids, index, gazes)
 
 
 def _by_chains(
@@ -105,7 +120,7 @@ def _by_chains(
     resting: Resting,
     settings: PosteriorSettings,
     seed: int,
-    around: Float[Tensor, "4"] | None,
+    around: Float[Tensor, "n 4"] | None,
 ) -> list[Refined]:
     index, gazes, names = resting
     posterior = sample(
@@ -120,7 +135,7 @@ def _by_weights(
     resting: Resting,
     settings: PosteriorSettings,
     seed: int,
-    around: Float[Tensor, "4"],
+    around: Float[Tensor, "n 4"],
 ) -> list[Refined]:
     """Points of the law of error; of a gaze at which they can't be trusted, points of proposals adapted to them.
 
@@ -134,7 +149,7 @@ def _by_weights(
         for _ in range(ADAPTED):
             if points.k[0] <= TRUSTED or not points.weight.any():
                 break
-            points = _weigh(models, pyramids, one, settings, seed, around, points)
+            points = _weigh(models, pyramids, one, settings, seed, around[[k]], points)
             refined[k] = _of_points(points, 0, one.gazes[0])
     return refined
 
@@ -145,7 +160,7 @@ def _weigh(
     resting: Resting,
     settings: PosteriorSettings,
     seed: int,
-    around: Float[Tensor, "4"],
+    around: Float[Tensor, "n 4"],
     before: Weighed | None = None,
 ) -> Weighed:
     """Weighed points of the law of error, or of a proposal adapted to those from `before`."""

@@ -74,7 +74,7 @@ def sample(
     settings: PosteriorSettings | None = None,
     seed: int = 0,
     tick: Callable[[int], None] = lambda done: None,
-    around: Float[Tensor, "4"] | None = None,
+    around: Float[Tensor, "gazes 4"] | None = None,
 ) -> Posterior:
     """Draws from the posterior of each gaze.
 
@@ -132,7 +132,8 @@ class _Sampler:
         seed: int,
         around: Tensor | None,
     ):
-        self.index, self.patch, self.settings, self.around = index, patch, settings, around
+        self.index, self.patch, self.settings = index, patch, settings
+        self.around = None if around is None else around.double().repeat_interleave(settings.chains, 0)
 
         def keys(purpose: str) -> Tensor:
             return torch.tensor([key(seed, purpose, name, k) for name in names for k in range(settings.chains)])
@@ -162,7 +163,7 @@ class _Sampler:
         if self.around is None:
             scale = self._fisher_scale(pyramids, gazes).repeat_interleave(settings.chains, 0)
         else:
-            scale = self.around.double().expand(n, 4)
+            scale = self.around
         mu = self.patch.visible_mean(hidden)
         return _Chains(state, targets, x, hidden, mu, torch.full((n,), 0.5, dtype=torch.float64), scale)
 

@@ -175,7 +175,7 @@ def pull_back(
 
 
 def normal_around(
-    density: LogDensityAndGradient, middle: Float[Tensor, "chains 4"], spread: Float[Tensor, "4"]
+    density: LogDensityAndGradient, middle: Float[Tensor, "chains 4"], spread: Float[Tensor, "chains 4"]
 ) -> LogDensityAndGradient:
     """A density over chart coordinates times a normal one about `middle`, of standard deviations `spread`."""
     precision = spread.double().square().reciprocal()
