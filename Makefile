@@ -1,6 +1,7 @@
 # make install   .venv with foveate, the demo's data and the tools of development
 # make demo      the whole story on scenes that it makes itself; names a page to open
 # make test      every test, in WORKERS processes (2)
+# make test-all  those, and what is slow: notebooks, round trips with other tools, long fuzzing
 # make lint      style and types
 # make docs      the guide, as pages in site/
 # make bench     every benchmark, one table each; QUICK=1 with the smallest sizes
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: install demo test lint docs bench
+.PHONY: install demo test test-all lint docs bench
 
 install: $(INSTALLED)
 
@@ -25,6 +26,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+test-all: install
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo,dev,slow]'
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'slow or not slow' --hypothesis-profile long
 
 lint: install
 	$(BIN)/ruff check src tests benchmarks examples

@@ -24,6 +24,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     numba.set_num_threads(1)
 
 settings.register_profile("foveate", deadline=None, derandomize=True, print_blob=False)
+settings.register_profile("long", settings.get_profile("foveate"), derandomize=False, max_examples=1000)
 settings.load_profile("foveate")
 
 

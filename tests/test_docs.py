@@ -5,6 +5,7 @@ import contextlib
 import functools
 import importlib.util
 import io
+import json
 import re
 import shlex
 import subprocess
@@ -22,6 +23,7 @@ from foveate.cli import main as cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 OPTIONAL = ("arviz", "fiftyone", "pycocotools")
 """What a reader may have beside foveate; blocks that import it are run where it is installed."""
 
@@ -220,29 +222,6 @@ def test_the_example_of_a_line_has_the_fields_that_attend_writes():
     assert {name: type(value) for name, value in gaze.items()} == {name: type(value) for name, value in written.items()}
 
 
-def test_the_python_reference_has_every_public_name_and_every_parameter_of_it():
-    import inspect
-
-    import foveate
-
-    spec = importlib.util.spec_from_file_location("reference_hook", ROOT / "docs" / "reference_hook.py")
-    hook = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hook)
-    source = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    named = hook.DIRECTIVE.findall(source)
-    assert sorted(named) == sorted(f"foveate.{name}" for name in dir(foveate) if name != "__version__")
-    page = hook.on_page_markdown(source)
-    assert ":::" not in page
-    for name in ("load", "train", "learn", "plot", "to_dataframe"):
-        text = page[page.index(f"\n### {name}\n") :]
-        text = text[: text.find("\n### ", 5)]
-        for parameter in inspect.signature(getattr(foveate, name)).parameters:
-            assert re.search(rf"^- `[^`]*\b{parameter}\b[^`]*`:", text, re.MULTILINE), f"{name}: {parameter}"
-    for method in ("Attention.attend", "Attention.save", "Found.box", "Found.crop", "GaussianDBN.sample"):
-        assert f"#### {method}\n" in page, method
-    assert "#### Attention.load_" not in page and "#### Found._" not in page
-
-
 class Requests(HTMLParser):
     """What a browser would fetch by itself to show a page."""
 
@@ -255,20 +234,60 @@ class Requests(HTMLParser):
         self.found += [value for name, value in attrs if name == fetched and value]
 
 
-def test_the_guide_builds_without_a_warning_and_asks_nothing_of_a_network(tmp_path):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The guide, built as `make docs` builds it."""
     if importlib.util.find_spec("mkdocs") is None:
         pytest.skip("mkdocs is not installed")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    folder = tmp_path_factory.mktemp("guide") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert built.returncode == 0, built.stderr
-    pages = sorted((tmp_path / "site").glob("**/*.html"))
+    return folder
+
+
+def test_the_guide_builds_without_a_warning_and_asks_nothing_of_a_network(site):
+    pages = sorted(site.glob("**/*.html"))
     assert {page.stem for page in pages} >= {page.stem for page in PAGES[1:]}
     for page in pages:
         requests = Requests()
         requests.feed(page.read_text(encoding="utf-8"))
         assert not [url for url in requests.found if re.match(r"(https?:)?//", url)], page.name
-    styles = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "site").glob("**/*.css"))
+    styles = "".join(path.read_text(encoding="utf-8") for path in site.glob("**/*.css"))
     assert not re.search(r"url\(['\"]?(https?:)?//|@import", styles)
+
+
+def test_the_guide_has_search_dark_mode_coloured_code_and_typeset_formulas(site):
+    text = (site / "mathematics.html").read_text(encoding="utf-8")
+    assert text.count("<math ") >= 30 and "$$" not in re.sub(r"<[^>]*>", "", text)
+    assert 'class="k"' in text or 'class="kn"' in text, "keywords have their colour"
+    assert 'data-md-color-scheme="slate"' in text and "md-search" in text
+    index = (site / "search" / "search_index.js").read_text(encoding="utf-8")
+    assert "Bracketing log Z" in index and "Robustness" in index
+    for notebook in NOTEBOOKS:
+        page = (site / "notebooks" / f"{notebook.stem}.html").read_text(encoding="utf-8")
+        assert "data:image/" in page and f'href="{notebook.name}"' in page
+
+
+def test_the_python_reference_has_every_public_name_and_every_parameter_of_it(site):
+    import inspect
+
+    import foveate
+
+    source = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    named = re.findall(r"^::: (foveate\.\w+)$", source, re.MULTILINE)
+    assert sorted(named) == sorted(f"foveate.{name}" for name in dir(foveate) if name != "__version__")
+    page = (site / "api.html").read_text(encoding="utf-8")
+    for name in ("load", "train", "learn", "plot", "to_dataframe"):
+        text = page[page.index(f'id="foveate.{name}"') :]
+        text = text[: text.find("</article>")] if "</article>" in text else text
+        for parameter in inspect.signature(getattr(foveate, name)).parameters:
+            assert re.search(rf"<b>[^<]*<code>[^<]*\b{parameter}\b|<code>[^<]*\b{parameter}\b", text), (
+                f"{name}: {parameter}"
+            )
+    for method in ("Attention.attend", "Attention.save", "Found.box", "Found.crop", "GaussianDBN.sample"):
+        assert f'id="foveate.{method}"' in page, method
+    assert "Attention.load_" not in page and "foveate.Found._" not in page
 
 
 NOT_THE_FIELDS_WORDS = (
@@ -316,4 +335,29 @@ def test_every_term_of_the_glossary_is_linked_where_a_reader_begins():
 
 def test_every_page_has_its_place_in_the_navigation():
     listed = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(listed) == sorted(page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:])
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
+    assert sorted(listed) == sorted(pages + [f"notebooks/{notebook.stem}.md" for notebook in NOTEBOOKS])
+
+
+def test_notebooks_keep_their_outputs_and_stay_small():
+    for notebook in NOTEBOOKS:
+        assert notebook.stat().st_size < 700_000, notebook
+        cells = [
+            cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"
+        ]
+        assert all(cell["execution_count"] for cell in cells), f"{notebook}: run it from the top"
+        outputs = [output for cell in cells for output in cell["outputs"]]
+        assert outputs and not [output for output in outputs if output["output_type"] == "error"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_from_the_top(notebook, tmp_path):
+    """Minutes: two of them train the demo's model, where FOVEATE_CACHE has none yet."""
+    nbformat = pytest.importorskip("nbformat")
+    client = pytest.importorskip("nbclient")
+    book = nbformat.read(notebook, 4)
+    client.NotebookClient(
+        book, timeout=3600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
+    assert all(cell.execution_count for cell in book.cells if cell.cell_type == "code")

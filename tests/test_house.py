@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
-ROOMS = "api cli demo report learning evaluation training attention boltzmann scenes storage runtime errors".split()
+ROOMS = (
+    "api cli serve demo report learning evaluation training attention boltzmann scenes storage runtime errors".split()
+)
 """From the top down: a room imports from itself and from those after it."""
 NEVER_MEET = {("boltzmann", "scenes"), ("scenes", "boltzmann")}
 DOORS = {"foveate", "foveate.__main__"}  # what a user imports or runs; names of every room, fetched when they are used

@@ -118,3 +118,8 @@ def test_the_cache_is_the_users_and_a_missing_extra_leaves_nothing_there(tmp_pat
     with pytest.raises(MissingExtra, match=r"foveate\[demo\]"):
         foveate.load("demo", device="cpu")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_machine_shows_its_sizes():
+    assert repr(foveate.BernoulliRBM(5, 3)) == "BernoulliRBM(n_visible=5, n_hidden=3)"
+    assert "GaussianBernoulliRBM(n_visible=6, n_hidden=4)" in repr(foveate.GaussianDBN(6, 4, 2))

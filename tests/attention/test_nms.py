@@ -4,7 +4,7 @@ import math
 import time
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.attention.nms import non_maximum_suppression
@@ -36,7 +36,6 @@ def by_hand(gazes, scores, iou, inside):
     return kept
 
 
-@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10**6), n=st.integers(0, 60), ties=st.booleans())
 def test_merging_agrees_with_the_rule_applied_pair_by_pair(seed, n, ties):
     gazes = crowd(n, seed)
@@ -45,7 +44,6 @@ def test_merging_agrees_with_the_rule_applied_pair_by_pair(seed, n, ties):
     assert non_maximum_suppression(gazes, scores, 0.35, 0.8).tolist() == by_hand(gazes, scores, 0.35, 0.8)
 
 
-@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_the_order_of_the_input_changes_nothing_even_with_tied_scores(seed):
     gazes = crowd(80, seed)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.scenes import gaze
@@ -22,7 +22,6 @@ def as_complex(u):
     return complex(u[0], u[1]), complex(u[2], u[3])
 
 
-@settings(max_examples=60, deadline=None)
 @given(gazes(), gazes(), gazes())
 def test_composition_is_associative_and_agrees_with_complex_affine_maps(u, v, w):
     left, right = gaze.compose(gaze.compose(u, v), w), gaze.compose(u, gaze.compose(v, w))
@@ -32,7 +31,6 @@ def test_composition_is_associative_and_agrees_with_complex_affine_maps(u, v, w)
     assert np.isclose(c, a * b) and np.isclose(r, a * t + s)
 
 
-@settings(max_examples=60, deadline=None)
 @given(gazes())
 def test_identity_and_inverse_are_those_of_a_group(u):
     one = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
@@ -41,7 +39,6 @@ def test_identity_and_inverse_are_those_of_a_group(u):
         assert torch.allclose(product, one, atol=1e-6 * (1 + float(u.abs().max() / gaze.scale(u)) ** 2))
 
 
-@settings(max_examples=60, deadline=None)
 @given(gazes(), gazes())
 def test_applying_a_composition_is_applying_twice(u, v):
     points = torch.tensor([[0.0, 0.0], [1.0, -0.5], [-0.3, 0.9]], dtype=torch.float64)
@@ -69,7 +66,6 @@ def test_a_box_gives_its_inscribed_square_and_iou_that_of_areas():
     assert torch.equal(gaze.iou(boxes, others)[1], torch.zeros(4))
 
 
-@settings(max_examples=60, deadline=None)
 @given(gazes(), st.floats(0.5, 200))
 def test_the_chart_is_invertible_and_its_jacobian_is_s_squared(u, length):
     length = torch.tensor(length, dtype=torch.float64)

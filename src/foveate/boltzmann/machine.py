@@ -40,6 +40,10 @@ class Machine(nn.Module, ABC):
     hidden: Units  # what kind the hidden ones are
     ascent: Ascent = Ascent()  # how it learns from samples
 
+    def extra_repr(self) -> str:
+        """What torch shows between the brackets of its name."""
+        return f"n_visible={self.n_visible}, n_hidden={self.n_hidden}"
+
     @property
     @abstractmethod
     def n_visible(self) -> int:

@@ -33,6 +33,8 @@ COMMANDS = {
     "evaluate localization": ("evaluate:localization", "Accuracy, errors and calibration on annotated scenes."),
     "sample": ("sample:sample", "Draw samples from the patch model."),
     "report": ("report:report", "Write the HTML page of a run."),
+    "export": ("export:export", "Write the networks as ONNX files, compared with torch's."),
+    "serve": ("serve:serve", "A page on this machine to try a run on your own images."),
     "completion": ("completion:completion", "Print a script that completes commands and options in a shell."),
 }
 

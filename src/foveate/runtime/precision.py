@@ -36,6 +36,18 @@ def look_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if half else torch.float32
 
 
+@contextmanager
+def float32_looks() -> Iterator[None]:
+    """Looks in float32 while it lasts, whatever the hardware is fast at."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = "float32"
+    try:
+        yield
+    finally:
+        os.environ.pop(VARIABLE)
+        os.environ.update({} if before is None else {VARIABLE: before})
+
+
 @cache
 def _fast(kind: str) -> bool:
     """Whether such a device multiplies bfloat16 natively."""

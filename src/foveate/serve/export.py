@@ -1,0 +1,134 @@
+"""The networks of a RUN as ONNX files, for programs without torch; each is compared with torch's before it is kept."""
+
+import io
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from foveate.attention.models import Models
+from foveate.attention.periphery import CONTRAST, GREY, STRIDE
+from foveate.attention.shiftnet import ShiftNet, canonical_image, middle
+from foveate.errors import BadInput
+from foveate.runtime.precision import float32_looks
+from foveate.runtime.random import generator
+from foveate.storage.files import write_atomic
+
+CLOSE = 1e-3
+"""How far ONNX Runtime may be from torch, as a share of the largest output: float32, sums in another order."""
+OPSET = 17
+
+
+class _Step(nn.Module):
+    """One step of a network that moves gazes: canonical image and change of the gaze in one."""
+
+    def __init__(self, net: ShiftNet, models: Models):
+        super().__init__()
+        self.net, self.canonical = net, canonical_image(models.gdbn)
+
+    def forward(self, context: Tensor) -> Tensor:
+        return self.net(context, self.canonical(middle(context, self.net.closer)))
+
+
+class _Glance(nn.Module):
+    """The periphery over pixels from 0 to 255."""
+
+    def __init__(self, models: Models):
+        super().__init__()
+        assert models.periphery is not None
+        self.net = models.periphery
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.net((pixels - GREY) / CONTRAST)
+
+
+class _Density(nn.Module):
+    """Of a glimpse: its log density but for log Z (that of the first layer, in nats), and its canonical image."""
+
+    def __init__(self, models: Models):
+        super().__init__()
+        self.gdbn, self.canonical = models.gdbn, canonical_image(models.gdbn)
+
+    def forward(self, glimpse: Tensor) -> tuple[Tensor, Tensor]:
+        return -self.gdbn.grbm.free_energy(self.gdbn.standardise(glimpse)), self.canonical(glimpse)
+
+
+def networks(models: Models) -> dict[str, tuple[nn.Module, Tensor, list[str]]]:
+    """By name: the network, an input to try it with, and the names of its outputs."""
+    rng = generator(0, "onnx")
+    context, pixels = torch.rand(5, 3, 72, 72, generator=rng), torch.rand(2, 3, 8 * STRIDE, 6 * STRIDE, generator=rng)
+    found: dict[str, tuple[nn.Module, Tensor, list[str]]] = {
+        "shiftnet": (_Step(models.shiftnet, models), context, ["delta"]),
+        "density": (_Density(models), context[:, :, 24:48, 24:48].contiguous(), ["log_density", "canonical"]),
+    }
+    if models.fine is not None:
+        found["fine"] = (_Step(models.fine, models), context, ["delta"])
+    if models.periphery is not None:
+        found["periphery"] = (_Glance(models), 255 * pixels, ["cells"])
+    return found
+
+
+def export_onnx(models: Models, folder: str | os.PathLike[str]) -> dict[str, float]:
+    """Writes `shiftnet.onnx`, `fine.onnx`, `periphery.onnx` and `density.onnx`, those that the RUN has.
+
+    Inputs are float32 and called `input`; batches, and the periphery's height and width (multiples of 8), may be any.
+    shiftnet, fine: contexts [n, 3, 72, 72] in [0, 1] -> change of the gaze (log scale, angle, x / s, y / s). density:
+    glimpses [n, 3, 24, 24] in [0, 1]. periphery: pixels [n, 3, h, w] in 0 to 255 -> six numbers per cell.
+
+    Args:
+        models: Of a RUN, on the CPU.
+        folder: Where to write; made if it isn't there.
+
+    Returns:
+        Of each network, the largest difference from torch as a share of the largest output.
+
+    Raises:
+        BadInput: onnx or onnxruntime is not installed.
+        ArithmeticError: ONNX Runtime computes something else than torch.
+    """
+    try:
+        import onnx  # noqa: F401 torch writes with it
+        import onnxruntime
+    except ImportError as error:
+        raise BadInput("ONNX is not installed: pip install 'foveate[onnx]'") from error
+    apart, kept = {}, {}
+    with float32_looks():
+        for name, (net, tried, outputs) in networks(models).items():
+            kept[name] = _written(net, tried, outputs, name == "periphery")
+            session = onnxruntime.InferenceSession(kept[name], providers=["CPUExecutionProvider"])
+            apart[name] = share = difference(net, session.run, torch.cat((tried, tried.flip(-1))))
+            if not share <= CLOSE:
+                raise ArithmeticError(f"{name}: ONNX Runtime differs from torch by {share:.1e} of its largest output")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name, content in kept.items():
+        write_atomic(Path(folder) / f"{name}.onnx", content)
+    return apart
+
+
+def difference(net: nn.Module, run: Callable[[None, Mapping[str, Any]], Any], inputs: Tensor) -> float:
+    """The largest difference of outputs, as a share of the largest output; of another batch than was traced."""
+    with torch.inference_mode():
+        expected = net(inputs)
+    expected = [expected] if isinstance(expected, Tensor) else expected
+    pairs = zip(expected, run(None, {"input": inputs.numpy()}), strict=True)
+    return max(float(np.abs(ours.numpy() - theirs).max() / ours.abs().max().clamp_min(1e-12)) for ours, theirs in pairs)
+
+
+def _written(net: nn.Module, tried: Tensor, outputs: list[str], any_size: bool) -> bytes:
+    sides = {2: "height", 3: "width"} if any_size else {}
+    axes = {"input": {0: "n", **sides}, **{name: {0: "n"} for name in outputs}}
+    if any_size:
+        axes["cells"] |= {2: "rows", 3: "columns"}
+    held, net = io.BytesIO(), net.eval()  # the exporter leaves a network in the mode that it came in
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, on itself
+        torch.onnx.export(
+            net, (tried,), held, input_names=["input"], output_names=outputs, dynamic_axes=axes, opset_version=OPSET,
+            dynamo=False,
+        )  # fmt: skip
+    return held.getvalue()
