@@ -31,7 +31,11 @@ def typeset(latex: str) -> str:
     gathered = GATHERED.fullmatch(latex)
     rows = ROW.split(gathered[1]) if gathered else [latex]
     rows = [part for row in rows for part in (row.split(r", \qquad ") if len(row) > LONG else [row])]
-    return '<div class="formula">' + "".join(convert(row, display="block") for row in rows) + "</div>"
+    typeset_rows = "".join(convert(row, display="block") for row in rows)
+    spaced = re.sub(
+        r"<(m[io])>(log|exp)</\1>(?!<mo[^>]*>&#x00028;)", r'<\1>\2</\1><mspace width=".17em"/>', typeset_rows
+    )
+    return f'<div class="formula">{spaced}</div>'
 
 
 def on_files(files: Files, config: Any, **_: Any) -> Files:
