@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -96,6 +97,19 @@ def test_the_bracket_holds_log_z(shape):
     assert found.exact == pytest.approx(log_z_exact(rbm))
     assert found.upper - found.lower < 0.7
     assert found.doubts == []
+
+
+def test_a_bracket_gives_the_mean_log_likelihood_with_what_is_open_of_it():
+    rbm = random_rbm(9, 12, 1.0)
+    found = bracket_log_z(rbm, coins(rbm), chains=50, temperatures=500)
+    v = (torch.rand(40, rbm.n_visible, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    nats = -rbm.free_energy(v).double() - log_z_exact(rbm)
+    told, estimated = found.log_likelihood(rbm, v), replace(found, exact=None).log_likelihood(rbm, v)
+    assert told.mean == pytest.approx(float(nats.mean()), abs=1e-4)
+    assert told.stderr == pytest.approx(float(nats.std()) / 40**0.5, rel=1e-4)
+    assert told.high - told.low == pytest.approx(4 * told.stderr, abs=1e-4)
+    assert estimated.low <= told.low + 1e-4 and told.high <= estimated.high + 1e-4
+    assert math.isnan(found.log_likelihood(rbm, v[:1]).stderr)
 
 
 def test_tempered_samples_have_the_models_marginals_across_two_modes():

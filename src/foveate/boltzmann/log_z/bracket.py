@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
@@ -32,6 +33,15 @@ MIN_SWEEPS = 2000
 """Of parallel tempering; half as many as there are temperatures, where that is more."""
 
 
+class LogLikelihood(NamedTuple):
+    """A mean log likelihood in nats per vector."""
+
+    mean: float
+    stderr: float  # over vectors; NaN of a single one
+    low: float  # MARGIN standard errors below, at the upper end of log Z
+    high: float
+
+
 @dataclass(frozen=True)
 class Bracket:
     """What forward and reverse annealing say of log Z, in nats."""
@@ -51,6 +61,19 @@ class Bracket:
     def upper(self) -> float:
         """The reverse estimate and MARGIN standard errors."""
         return self.reverse.log_z + MARGIN * _known(self.reverse.stderr)
+
+    def log_likelihood(self, machine: Machine, v: Float[Tensor, "batch visible"]) -> "LogLikelihood":
+        """The mean log likelihood of vectors under the machine that this is the bracket of: log p(v) = -F(v) - log Z.
+
+        Exact where log Z is; else with the forward estimate, which is low on average, so that the mean is a little
+        high; `low` and `high` hold both what log Z leaves open and two standard errors over the vectors.
+        """
+        exact = self.exact
+        nats = -machine.free_energy(v).double()
+        mean, stderr = float(nats.mean()), float(nats.std() / len(v) ** 0.5) if len(v) > 1 else math.nan
+        log_z, below, above = (exact,) * 3 if exact is not None else (self.forward.log_z, self.lower, self.upper)
+        error = MARGIN * _known(stderr)
+        return LogLikelihood(mean - log_z, stderr, mean - max(below, above) - error, mean - min(below, above) + error)
 
     @property
     def doubts(self) -> list[str]:
