@@ -32,10 +32,11 @@ def chains(
     std: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
     draws: np.ndarray | None = None,
     flags: tuple[str, ...] = (),
+    weight: np.ndarray | None = None,
 ) -> Refined:
     """What chains of that spread say, whose mean is `u`."""
     at = np.array(u, dtype=np.float64)
-    draws = at[None] if draws is None else draws
+    draws = at[None, None] if draws is None else draws
     rhat, ess = np.array([1.01, 1.0, 1.0, np.nan]), np.full(4, 90.0)
     widths = (np.array(part, dtype=np.float64) for part in (std, spread))
-    return Refined(at, *widths, at[None], draws, rhat, ess, np.full(2, 0.8), flags)
+    return Refined(at, *widths, at[None], draws, rhat, ess, np.full(2, 0.8), flags, weight=weight)

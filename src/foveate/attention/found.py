@@ -33,24 +33,26 @@ class Refined:
         std: Standard deviations of (a, b, tx, ty), pixels; NaN where the chains did not move.
         spread: Standard deviations of (log s, angle in radians, tx, ty); NaN likewise.
         trail: The mean of all draws so far, at some of the draws, then u: the estimate as it settles.
-        draws: Some draws of all chains.
+        draws: u of every chain's draws; of importance sampling the points, as one chain.
         rhat: Of (log s, angle, tx, ty); NaN without chains.
         ess: Bulk effective sample sizes of the same; of the weights, without chains.
         acceptance: Mean acceptance probability of each chain; empty without.
         flags: What is wrong with the chains, in words.
         pareto_k: Shape of the tail of the importance weights; NaN where none were asked.
+        weight: Of the points, with a sum of one; None where draws are of chains and all count the same.
     """
 
     u: Float[np.ndarray, "4"]
     std: Float[np.ndarray, "4"]
     spread: Float[np.ndarray, "4"]
     trail: Float[np.ndarray, "steps 4"]
-    draws: Float[np.ndarray, "draws 4"]
+    draws: Float[np.ndarray, "chains draws 4"]
     rhat: Float[np.ndarray, "4"]
     ess: Float[np.ndarray, "4"]
-    acceptance: Float[np.ndarray, "chains"]
+    acceptance: Float[np.ndarray, "runs"]
     flags: tuple[str, ...]
     pareto_k: float = math.nan
+    weight: Float[np.ndarray, "draws"] | None = None
 
     def __repr__(self) -> str:
         how = "importance sampling" if len(self.acceptance) == 0 else f"{len(self.acceptance)} chains"
@@ -61,6 +63,20 @@ class Refined:
     def doubts(self) -> tuple[str, ...]:
         """Flags for which the draws can't be believed; chains that merely disagree are far apart, and say so."""
         return tuple(sorted({NOT_MOVING, DIVERGING} & set(self.flags)))
+
+    @property
+    def weights(self) -> Float[np.ndarray, "chains draws"]:
+        """What each draw counts, with a sum of one."""
+        shape = self.draws.shape[:2]
+        return np.full(shape, 1 / max(np.prod(shape), 1)) if self.weight is None else self.weight[None]
+
+    def unweighed(self) -> Float[np.ndarray, "chains draws 4"]:
+        """As many draws that all count the same: chains as they are, of points one chain, systematically resampled."""
+        if self.weight is None:
+            return self.draws
+        count = self.draws.shape[1]
+        at = np.searchsorted(np.cumsum(self.weight), (np.arange(count) + 0.5) / count)
+        return self.draws[:, at.clip(max=count - 1)]
 
     def moved(self, factor: float, x: float | int = 0, y: float | int = 0) -> "Refined":
         """The same posterior in an image `factor` times the size, whose origin then lies at (-x, -y)."""

@@ -167,7 +167,7 @@ def _draw_posterior(pen: _Pen, found: Drawn) -> None:
     pen.lines([u[2:], *arc], (255, 255, 255, 200), 0.3, 0.3, closed=True)
     turns = np.linspace(0.0, 2.0 * math.pi, 61)
     circle = np.stack([np.cos(turns), np.sin(turns)], axis=1)
-    offsets = ELLIPSE_95 * circle @ _root_covariance(found.posterior.draws, found.spread).T
+    offsets = ELLIPSE_95 * circle @ _root_covariance(found.posterior.unweighed().reshape(-1, 4), found.spread).T
     ellipse = list(u[2:] + offsets)
     if np.hypot(*offsets.T).max() < FILLED * s:
         pen.filled(ellipse, (*TRAIL[-1], 90))

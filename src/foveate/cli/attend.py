@@ -85,7 +85,10 @@ def attend(
         if begun:
             note(f"{begun} already done by an earlier run")
         pictures = Pictures(outputs, None if page else note)
+        if outputs.draws is not None and (ray or begun):
+            raise BadInput(f"--draws can't be combined with {'--ray' if ray else 'what an earlier run did'}")
         counts, kept = _attend_all(lines, images, results, pictures, outputs.wants_lines())
+        pictures.finish()
         if ray or begun:
             results.arrange(name for name, _ in images)
         results.finish()

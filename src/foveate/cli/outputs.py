@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -16,6 +17,7 @@ from foveate.errors import BadInput
 from foveate.storage.files import CannotWrite, reason, to_json, write_atomic, write_json
 from foveate.storage.results import STDOUT
 
+DRAWS = (".npz", ".nc")  # endings
 Line = dict[str, Any]
 
 
@@ -30,6 +32,7 @@ class Outputs:
         cvat: Also write CVAT's XML, to correct the gazes there.
         label_studio: Also write Label Studio's JSON (predictions), to correct the gazes there.
         yolo_obb: Also write a folder of YOLO label files with oriented boxes.
+        draws: Also write the posteriors' draws: an .npz file, or .nc (NetCDF for ArviZ, where it is installed).
         overlays: Folder for images with the gazes drawn on them.
         crops: Folder for aligned crops, one per object.
         crop_size: Side of the crops in pixels.
@@ -41,6 +44,7 @@ class Outputs:
     cvat: str | None = None
     label_studio: str | None = None
     yolo_obb: str | None = None
+    draws: str | None = None
     overlays: str | None = None
     crops: str | None = None
     crop_size: Annotated[int, Parameter(converter=whole, validator=Number(gte=1, lte=8192))] = 192
@@ -49,6 +53,7 @@ class Outputs:
     def files(self) -> dict[str, str]:
         """The files that are asked for, by option."""
         named = {"--coco": self.coco, "--csv": self.csv, "--cvat": self.cvat, "--label-studio": self.label_studio}
+        named["--draws"] = self.draws
         named["the images of --csv"] = None if self.csv is None else images_table(self.csv)
         return {option: path for option, path in named.items() if path is not None}
 
@@ -59,7 +64,7 @@ class Outputs:
 
     def wants_lines(self) -> bool:
         """Whether anything is made of all lines at the end."""
-        return bool(self.files()) or self.yolo_obb is not None
+        return bool(self.files().keys() - {"--draws"}) or self.yolo_obb is not None
 
 
 def check(outputs: Outputs, out: str, arguments: Sequence[str], images: Iterable[tuple[str, str]]) -> None:
@@ -70,6 +75,8 @@ def check(outputs: Outputs, out: str, arguments: Sequence[str], images: Iterable
             images holds other files.
         CannotWrite: There is no such folder, or nothing may be written there.
     """
+    if outputs.draws is not None:
+        _check_draws(outputs.draws)
     files = {**({} if out in STDOUT else {"--out": out}), **outputs.files()}
     for option, path in files.items():
         _refuse_unwritable(option, path)
@@ -97,13 +104,17 @@ class Pictures:
         self._note = note
         self._size, self._zoom = outputs.crop_size, 1.0 + 2.0 * outputs.crop_margin
         self.overlays, self.crops = (_make(folder) for folder in (outputs.overlays, outputs.crops))
-        self._named = outputs.crops
+        self._named, self._draws_at = outputs.crops, outputs.draws
+        self._draws: list[Any] | None = None if outputs.draws is None else []
 
     def write(self, attended: Any) -> None:
         """Draw and cut one image; files are replaced whole, so a resumed run may do them again."""
         if attended.pages > 1 and self._note is not None:
             self._note(f"{attended.name} has {attended.pages} pages: the first is used, here and elsewhere (--page)")
             self._note = None
+        if self._draws is not None:
+            founds = enumerate(attended.in_full(), start=1)
+            self._draws += [(attended.name, number, found.posterior) for number, found in founds]
         if attended.pixels is None or not (self.overlays or self.crops):
             return
         from foveate.attention import output
@@ -116,6 +127,13 @@ class Pictures:
             for number, found in enumerate(founds, start=1):
                 u = [found.u[0] * self._zoom, found.u[1] * self._zoom, found.u[2], found.u[3]]
                 _save(self.crops / f"{name}-{number}.png", output.crop(pixels, u, self._size), "PNG")
+
+    def finish(self) -> None:
+        """Writes what is written once all images are done: the draws."""
+        if self._draws is not None and self._draws_at is not None:
+            from foveate.attention.posterior.draws import write_draws
+
+            write_draws(self._draws_at, self._draws)
 
     def tell(self, line: Line) -> Line:
         """The line of an image, each gaze with the name of its crop."""
@@ -242,6 +260,15 @@ def _lies_in(folder: str, argument: str) -> bool:
     """Whether a folder is, or lies below, a folder of images."""
     inside, outside = os.path.realpath(folder), os.path.realpath(argument)
     return os.path.isdir(argument) and (inside == outside or inside.startswith(outside + os.sep))
+
+
+def _check_draws(path: str) -> None:
+    if not path.lower().endswith(DRAWS):
+        raise BadInput(f"--draws {path}: expected a file that ends in {' or '.join(DRAWS)}")
+    if path.lower().endswith(".nc") and not (find_spec("arviz") and find_spec("h5netcdf")):
+        raise BadInput(
+            "--draws to .nc needs ArviZ: pip install 'foveate[diagnostics]', or name a file that ends in .npz"
+        )
 
 
 def _refuse_unwritable(option: str, path: str) -> None:

@@ -162,9 +162,8 @@ def story_steps(
 
 
 def _spread(found: Found) -> Spread | None:
-    if found.posterior is None or len(found.posterior.draws) < 2:
-        return None
-    return Spread.from_draws(found.posterior.draws)
+    draws = np.empty((0, 4)) if found.posterior is None else found.posterior.unweighed().reshape(-1, 4)
+    return None if len(draws) < 2 else Spread.from_draws(draws)
 
 
 def save_learning_story(

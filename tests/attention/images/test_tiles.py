@@ -120,7 +120,7 @@ def test_all_of_a_gaze_is_told_in_pixels_of_the_picture():
     whole = tile.in_picture(found_at(10, 20, 4, posterior=True))
     assert whole.u.tolist() == [8, 0, 220, 440] and whole.trail.tolist() == [[6, -2, 218, 438], [8, 0, 220, 440]]
     assert whole.std.tolist() == [1.0] * 4
-    assert whole.posterior.u.tolist() == [8, 0, 220, 440] and whole.posterior.draws.tolist() == [[10, 2, 222, 442]]
+    assert whole.posterior.u.tolist() == [8, 0, 220, 440] and whole.posterior.draws.tolist() == [[[10, 2, 222, 442]]]
     assert whole.posterior.spread.tolist() == [1, 1, 2, 2]
 
 

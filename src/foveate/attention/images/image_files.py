@@ -51,7 +51,7 @@ class Attended:
         """The line of the results."""
         if self.pixels is None:
             return {"image": self.name, "error": self.error}
-        gazes = [to_json(found, self.width, self.height) for found in self._in_full()]
+        gazes = [to_json(found, self.width, self.height) for found in self.in_full()]
         how_many = count([*(found.probability for found in self.founds), *self.others])
         line = {"image": self.name, "width": self.width, "height": self.height, "gazes": gazes}
         return line | {"p_none": how_many.none, "count": [how_many.mean, how_many.low, how_many.high]}
@@ -60,9 +60,10 @@ class Attended:
         """Pixels as fine as those that were attended, to cut crops from, and the gazes in them."""
         if self.path is None or not self.founds:
             return self.pixels, self.founds
-        return open_picture(self.path, page=self.page).pixels, self._in_full()
+        return open_picture(self.path, page=self.page).pixels, self.in_full()
 
-    def _in_full(self) -> Sequence[Found]:
+    def in_full(self) -> Sequence[Found]:
+        """The objects in pixels of the image in full."""
         return self.founds if self.scale == 1.0 else [found.moved(1.0 / self.scale) for found in self.founds]
 
 

@@ -25,7 +25,6 @@ from foveate.scenes.pyramid import Pyramids
 TOGETHER = 16  # gazes of many images sampled at a time: the patch model's weights are then read once for many chains
 TRAIL = 8  # gazes of the sampler on the trail
 ADAPTED = 2  # times that a proposal is adapted before chains are run
-KEPT = 60  # draws kept for drawing spreads
 
 
 class Resting(NamedTuple):
@@ -199,21 +198,14 @@ def _of_points(weighed: Weighed, k: int, start: Float[Tensor, "4"]) -> Refined:
         std=deviation(points).numpy(),
         spread=spread.numpy(),
         trail=u[None].numpy(),
-        draws=_resampled(points, weight, KEPT).numpy(),
+        draws=points[None, : len(points) if bool(torch.isfinite(weight).all()) else 0].numpy(),
         rhat=np.full(4, np.nan),
         ess=np.full(4, weighed.ess[k]),
         acceptance=np.empty(0),
         flags=(),
         pareto_k=float(weighed.k[k]),
+        weight=weight[torch.isfinite(weight)].numpy(),
     )
-
-
-def _resampled(points: Float[Tensor, "n 4"], weight: Float[Tensor, "n"], count: int) -> Float[Tensor, "m 4"]:
-    """As many equally weighed draws, by systematic resampling; none where there are no weights."""
-    if not bool(torch.isfinite(weight).all()):
-        return points[:0]
-    at = (torch.arange(count, dtype=torch.float64) + 0.5) / count
-    return points[torch.searchsorted(weight.cumsum(0), at).clamp(max=len(points) - 1)]
 
 
 def _of_chains(posterior: Posterior, k: int, start: Float[Tensor, "4"], anywhere: bool) -> Refined:
@@ -224,7 +216,7 @@ def _of_chains(posterior: Posterior, k: int, start: Float[Tensor, "4"], anywhere
         std=posterior.std[k].numpy(),
         spread=torch.cat(std).numpy(),
         trail=_means_so_far(posterior.draws[k]).numpy(),
-        draws=_thin(posterior.draws[k].flatten(0, 1), KEPT).numpy(),
+        draws=posterior.draws[k].numpy(),
         rhat=posterior.rhat[k].numpy(),
         ess=posterior.ess[k].numpy(),
         acceptance=posterior.acceptance[k].numpy(),
@@ -246,7 +238,3 @@ def _means_so_far(draws: Float[Tensor, "chain draw 4"]) -> Float[Tensor, "steps 
     count = draws.shape[1]
     upto = torch.linspace(1, count, min(TRAIL, count)).round().long().tolist()
     return torch.stack([mean_gaze(draws[:, :n].flatten(0, 1)) for n in upto])
-
-
-def _thin(draws: Float[Tensor, "n 4"], most: int) -> Float[Tensor, "m 4"]:
-    return draws[torch.linspace(0, len(draws) - 1, min(most, len(draws))).round().long()]
