@@ -12,6 +12,7 @@ from records import records
 
 from foveate.attention.attend import Attention
 from foveate.attention.settings import AttendSettings
+from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput, Interrupted
 from foveate.evaluation.detections import Detections
 from foveate.evaluation.localization import localize, measure
@@ -221,6 +222,8 @@ HALF = AttendSettings(min_probability=0.5)
 
 class Oracle(Attention):
     """Finds a bright disc by its pixels, so that what is measured goes through reading and turning."""
+
+    gdbn = GaussianDBN(3 * 24 * 24, 4, 2)
 
     def __init__(self):
         self.sizes, self.keys = [], []

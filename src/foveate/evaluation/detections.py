@@ -25,6 +25,7 @@ class Detections:
     truths: Float[ndarray, "k 4"]  # annotated objects
     ignore: Float[ndarray, "m 4"]  # boxes that are neither object nor background
     periods: Int[ndarray, " k"]  # degrees up to which each object's angle is known: 360 in full, 0 not at all
+    seen: Float[ndarray, "g seen"] | None = None  # what gazes are grouped by (`groups.seen_at`), where it was measured
     seconds: float | None = None  # reading and attending; None where unknown
 
     @classmethod

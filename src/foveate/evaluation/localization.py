@@ -16,8 +16,15 @@ from foveate.attention.counting import count
 from foveate.attention.settings import AttendSettings
 from foveate.errors import BadInput
 from foveate.evaluation.detections import Detections
+from foveate.evaluation.groups import SEEN, conditions, correlation, in_groups, intervals, seen_at
 from foveate.evaluation.matching import ignored, match, overlaps
-from foveate.evaluation.reliability import coverage, error_in_chart, expected_calibration_error, reliability
+from foveate.evaluation.reliability import (
+    coverage,
+    error_by_chance,
+    error_in_chart,
+    expected_calibration_error,
+    reliability,
+)
 from foveate.evaluation.turning import turn_image, turn_scene
 from foveate.runtime.workers import map_images
 from foveate.scenes.folder import Scene, Scenes, open_picture
@@ -105,11 +112,15 @@ def _attend(
     begun = time.perf_counter()
     found = list(map_images(lambda image: attention.attend_one(image, content_key(image), settings), images))
     seconds = (reading + time.perf_counter() - begun) / len(scenes)
-    return [
+    detections = [
         Detections.of(
             scene.name, founds, scene.gazes, scene.ignore, seconds, [each.angle_period for each in scene.objects]
         )
         for scene, founds in zip(scenes, found, strict=True)
+    ]
+    return [
+        replace(one, seen=seen_at(attention.gdbn, image, one.gazes))
+        for one, image in zip(detections, images, strict=True)
     ]
 
 
@@ -129,6 +140,11 @@ def measure(detections: Sequence[Detections], min_probability: float = 0.0) -> d
       bin, and ece, the expected calibration error of these very bins.
     - counts: held, the share of photographs whose number of annotated objects lies in the interval stated of it, and
       error, expected minus annotated number, the mean; gazes in ignored regions don't count (`attention.counting`).
+    - upside_down: of gazes matched at 0.5 with objects whose angle is known in full, the share that is turned against
+      them by more than 90 degrees, and n.
+    - intervals: 95 % intervals of top1 and recall.
+    - calibration also has ece_by_chance, which true probabilities would show with as many gazes; correlation, of stated
+      deviations and errors; and groups, the figures of thirds by size, blur, cover and angle (`groups`).
     - wrong: photographs that top1 at 0.5 counts as misses, and those without an object in which one was stated.
     - min_probability: as given. (`localize` adds the `max_gazes` that it asked for.)
     """
@@ -141,13 +157,18 @@ def measure(detections: Sequence[Detections], min_probability: float = 0.0) -> d
     false = sum(int(c["false"].sum()) for c in credited)
     missed = {one.name for one, overlap in zip(full, best, strict=True) if overlap < 0.5}
     invented = {o.name for o, c in zip(detections, credited, strict=True) if not len(o.truths) and c["false"].any()}
+    shares = {
+        "top1": {t: _share(int((best >= float(t)).sum()), len(full)) for t in THRESHOLDS},
+        "recall": {t: _share(sum(int((c[t] >= 0).sum()) for c in credited), objects) for t in THRESHOLDS},
+    }
     seconds = [one.seconds for one in detections if one.seconds is not None]
     return {
         "photos": len(detections),
         "photos_with_objects": len(full),
         "objects": objects,
-        "top1": {t: _share(int((best >= float(t)).sum()), len(full)) for t in THRESHOLDS},
-        "recall": {t: _share(sum(int((c[t] >= 0).sum()) for c in credited), objects) for t in THRESHOLDS},
+        **shares,
+        "intervals": intervals(shares, {"top1": len(full), "recall": objects}),
+        "upside_down": _upside_down(pairs, error),
         "false_positives_per_photo": _share(false, len(detections)),
         "by_step": _by_step(full),
         "angle_error_degrees": _median_p90(np.degrees(np.abs(error[~np.isnan(error[:, 1]), 1]))),
@@ -217,6 +238,7 @@ def _matched(detections: Sequence[Detections], credited: list[dict]) -> dict[str
         "truth": gather([one.truths[c["0.5"][hit]] for one, c, hit in rows], 4),
         "period": gather([one.periods[c["0.5"][hit]] for one, c, hit in rows], 1)[:, 0],
         "spread": gather([one.spread[hit] for one, _, hit in rows], 4),
+        "seen": gather([_seen(one)[hit] for one, _, hit in rows], len(SEEN)),
         "stated": gather([one.stated[hit] for one, _, hit in rows], 1)[:, 0] > 0,
         "believed": gather([one.believed[hit] for one, _, hit in rows], 1)[:, 0] > 0,
     }
@@ -231,13 +253,38 @@ def _calibration(
     probability = np.concatenate([none, *judged])
     right = np.concatenate([none, *(c["right"][c["judged"]] for c in credited)]) > 0
     rows = reliability(probability, right)
+    gazes = [one.gazes[c["judged"]] for one, c in zip(detections, credited, strict=True)]
+    seen = [_seen(one)[c["judged"]] for one, c in zip(detections, credited, strict=True)]
+    everywhere = conditions(np.concatenate([np.zeros((0, 4)), *gazes]), np.concatenate([np.zeros((0, 2)), *seen]))
+    some = {name: pairs[name][stated] for name in ("gaze", "seen", "spread", "believed")}
+    half_side = np.hypot(some["gaze"][:, 0], some["gaze"][:, 1])
     return {
         **coverage(error[stated], pairs["spread"][stated], pairs["believed"][stated]),
         "n": int(stated.sum()),
         "stuck": int((stated & ~pairs["believed"]).sum()),
         "ece": expected_calibration_error(rows),
+        "ece_by_chance": error_by_chance(probability),
+        "correlation": correlation(error[stated], some["spread"], half_side),
+        "groups": in_groups(
+            conditions(some["gaze"], some["seen"]),
+            error[stated],
+            some["spread"],
+            some["believed"],
+            everywhere,
+            probability,
+            right,
+        ),
         "reliability": rows,
     }
+
+
+def _seen(one: Detections) -> ndarray:
+    return np.full((len(one.gazes), len(SEEN)), np.nan) if one.seen is None else one.seen
+
+
+def _upside_down(pairs: dict[str, ndarray], error: ndarray) -> dict[str, float | int | None]:
+    known = pairs["period"] == 360
+    return {"share": _share(int((np.abs(error[known, 1]) > np.pi / 2).sum()), int(known.sum())), "n": int(known.sum())}
 
 
 def _median_p90(values: ndarray) -> dict[str, float | None]:

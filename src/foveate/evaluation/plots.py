@@ -8,17 +8,23 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-BLUE, ORANGE, GREY = "#2563eb", "#d97706", "#9ca3af"
+BLUE, ORANGE, GREEN, GREY = "#2563eb", "#d97706", "#059669", "#9ca3af"
+PARTS = {"centre": BLUE, "angle": ORANGE, "scale": GREEN}
+WITHIN = 0.6827
 
 
 def plot_localization(figures: Mapping[str, Any], title: str = "") -> Figure:
-    """Accuracy by overlap, accuracy by inference step, reliability of the stated probabilities.
+    """Accuracy by overlap, accuracy by inference step, reliability of the stated probabilities, coverage by group.
 
     Of the figures of `localization.measure`. The picture belongs to no window; `.savefig(path)` writes it.
     """
-    figure = Figure(figsize=(11.0, 3.6), layout="constrained", facecolor="white")
+    groups = figures["calibration"].get("groups")
+    figure = Figure(figsize=(11.0, 7.0 if groups else 3.6), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    overlap, steps, trust = figure.subplots(1, 3)
+    above, below = figure.subfigures(2, 1) if groups else (figure, None)
+    overlap, steps, trust = above.subplots(1, 3)
+    if below is not None:
+        _by_group(below.subplots(1, 1), groups)
     _by_overlap(overlap, figures)
     _by_step(steps, figures["by_step"])
     _by_probability(trust, figures["calibration"])
@@ -46,6 +52,27 @@ def _by_step(axes: Axes, by_step: list[list[float | int]]) -> None:
         axes.plot(steps, shares, color=BLUE, marker="o" if len(steps) <= 30 else None, markersize=3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(title="by inference step", xlabel="step (0: the start)", ylabel="top-1 accuracy at IoU 0.5")
+
+
+def _by_group(axes: Axes, groups: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Shares within one stated standard deviation, in thirds, with 95 % intervals."""
+    ticks, names = [], []
+    axes.axhline(WITHIN, color=GREY, linewidth=1.0, linestyle="--")
+    for place, (name, rows) in enumerate(groups.items()):
+        for third, row in enumerate(rows):
+            at = place * (len(rows) + 1) + third
+            ticks.append(at)
+            names.append(f"{name}\n{row['from']:.3g} to {row['to']:.3g}\nn = {row['n']}")
+            for k, (part, colour) in enumerate(PARTS.items()):
+                share, interval = row[part][0], row["intervals"][part][0]
+                if share is not None:
+                    away = [[share - interval[0]], [interval[1] - share]]
+                    label = part if not ticks[:-1] else None
+                    axes.errorbar(at + 0.2 * (k - 1), share, away, fmt="o", color=colour, markersize=4, label=label)
+    axes.set_xticks(ticks, names, fontsize=7)
+    axes.set(title="true values within one stated standard deviation (68 % expected)", ylabel="share", ylim=(0.0, 1.02))
+    axes.grid(axis="y", color="#e5e7eb", linewidth=0.6)
+    axes.legend(loc="lower right", fontsize=8, frameon=False, ncols=len(PARTS))
 
 
 def _by_probability(axes: Axes, calibration: Mapping[str, Any]) -> None:

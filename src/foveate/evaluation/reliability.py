@@ -22,6 +22,15 @@ def expected_calibration_error(rows: list[list[float | int]]) -> float | None:
     return float(sum(count * abs(stated - right) for stated, right, count in rows) / n) if n else None
 
 
+def error_by_chance(probability: Float[ndarray, " n"], times: int = 200) -> float | None:
+    """The expected calibration error that true probabilities show with as many cases, the mean over simulated ones."""
+    if not len(probability):
+        return None
+    rng = np.random.default_rng(0)
+    drawn = (reliability(probability, rng.random(len(probability)) < probability) for _ in range(times))
+    return float(np.mean([expected_calibration_error(rows) for rows in drawn]))
+
+
 def error_in_chart(
     u: Float[ndarray, "n 4"], truth: Float[ndarray, "n 4"], period: Int[ndarray, " n"]
 ) -> Float[ndarray, "n 4"]:

@@ -36,6 +36,7 @@ def localization(stories: Sequence[LocalizationStory]) -> dict[str, Any] | None:
         "name": stories[0].name if len(stories) == 1 else "",
         "charts": [plot for plot in plots if plot is not None],
         "table": _table([(story.name, _localization_rows(story.figures)) for story in stories]),
+        "groups": [(story.name, rows) for story in stories if (rows := _groups(story.figures))],
         "wrong": wrong[:REJECTED_SHOWN],
         "wrong_total": len(wrong),
     }
@@ -130,7 +131,27 @@ def _localization_rows(figures: Figures) -> list[tuple[str, str]]:
         if None not in shares:
             told = f"{percent(shares[0])} / {percent(shares[1])}"
             rows.append((f"True {name} within 1 / 2 standard deviations", told))
+    upside = figures.get("upside_down") or {}
+    if upside.get("n"):
+        rows.append(("Upside down, of those found", f"{percent(upside['share'], 1)} (n = {number(upside['n'])})"))
+    for name, one in (figure_at(figures, "calibration", "correlation") or {}).items():
+        told = f"{number(one['rho'], 2)} of {number(one['ceiling'], 2)} possible (n = {number(one['n'])})"
+        rows.append((f"Rank correlation of stated and real {name} error", told if one["rho"] is not None else ""))
     return [(name, text) for name, text in rows if text.strip(f"\N{EN DASH}{DEGREE} /")]
+
+
+def _groups(figures: Figures) -> list[list[str]]:
+    """A row of cells for each third by size, blur, cover and angle."""
+    rows = []
+    for name, thirds in (figure_at(figures, "calibration", "groups") or {}).items():
+        for third in thirds:
+            held = []
+            for part in ("centre", "angle", "scale"):
+                share, interval = third[part][0], third["intervals"][part][0]
+                held.append(f"{percent(share)} ({percent(interval[0])} to {percent(interval[1])})" if interval else "")
+            span = f"{name} {number(third['from'])} to {number(third['to'])}"
+            rows.append([span, number(third["n"]), *held, number(third["ece"], 2)])
+    return rows
 
 
 def _pair(errors: Figures | None, unit: str = "") -> str:

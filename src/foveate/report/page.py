@@ -154,6 +154,7 @@ def render(contents: Contents, reload: int | None = None, pictures: bool = True)
             reload=reload,
             run=contents.path.resolve().name,
             written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M"),
+            verdict=[line for story in contents.training for line in story.verdict],
             headline=sections.headline(contents.localization, contents.bounds, contents.learned, contents.training),
             about=contents.about,
             others=contents.others,

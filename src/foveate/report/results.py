@@ -121,12 +121,14 @@ class TrainingStory(StoryFile):
         rejected: [name, reason] of images, objects or windows that were not used; at most 200 are kept.
         rejected_total: How many those are.
         name: Which training, if there are several.
+        verdict: What can be trusted of the run and what can't, a sentence each.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
     rejected: Sequence[Sequence[str]] = field(default_factory=list)
     rejected_total: int = 0
     name: str = ""
+    verdict: Sequence[str] = ()
     file: ClassVar[str] = "training"
 
     def __post_init__(self):

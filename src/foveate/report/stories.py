@@ -23,6 +23,7 @@ from foveate.attention.shiftnet import follow
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.evaluation.detections import Detections
 from foveate.evaluation.localization import measure
+from foveate.evaluation.verdict import verdict
 from foveate.learning.learn import Round
 from foveate.report.results import LearnRound, LearnStory, LocalizationStory, TrainingStory
 from foveate.report.story import FoundGaze, PatchStory, ScenesStory, SceneStory, Spread, Step
@@ -64,8 +65,13 @@ def save_training_story(
         "scenes held out": len(data.held_out),
     }
     rejected = [(name, why) for name, _, why in (line.partition(": ") for line in data.gallery.problems)]
-    TrainingStory(facts=facts, rejected=rejected, rejected_total=len(rejected)).save(folder)
-    return save_scenes_story(folder, models, data.gallery, data.held_out[:DETAILED], settings, progress, "held out")
+    told = save_scenes_story(folder, models, data.gallery, data.held_out[:DETAILED], settings, progress, "held out")
+    regions = len(models.trained_evidence.errors)
+    said = verdict(told, len(data.fit) + len(data.held_out), len(data.held_out), regions)
+    TrainingStory(facts=facts, verdict=said, rejected=rejected, rejected_total=len(rejected)).save(folder)
+    for line in said:
+        progress.say(line)
+    return told
 
 
 def save_scenes_story(

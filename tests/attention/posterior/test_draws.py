@@ -62,4 +62,4 @@ def test_weighed_draws_become_one_chain_of_even_ones():
     data = to_arviz(posterior).posterior
     assert dict(data["tx"].sizes) == {"chain": 1, "draw": 128, "gaze": 1}
     mean = float(posterior.weight @ posterior.draws[0, :, 2])
-    assert float(data["tx"].mean()) == pytest.approx(mean, abs=0.02)
+    assert float(data["tx"].mean()) == pytest.approx(mean, abs=0.06)  # four standard errors of the resampling
