@@ -60,7 +60,7 @@ def test_a_strategy_says_where_gazes_set_out_and_attention_leads_them_on(tmp_pat
     candidates = search(models, pyramids, settings)
     assert candidates.trails.shape == (1, 1, 4) and torch.equal(candidates.trails[0, 0], at[0])
     assert candidates.measured[0, MEASURED.index("proposal")] == 7.0
-    ((founds, others, places, scores),) = attend(models, pyramids, {0: "a"}, settings)
+    ((founds, others, places, scores, _),) = attend(models, pyramids, {0: "a"}, settings)
     assert torch.equal(places, candidates.trails[-1]) and len(scores) == len(founds) + len(others) == 1
     assert founds[0].network_steps == 0 and np.array_equal(founds[0].rest, places[0])
     assert founds[0].posterior is not None

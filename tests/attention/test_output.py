@@ -205,7 +205,7 @@ def test_the_ellipse_leans_as_the_draws_of_the_centre_do():
     u = at(90, 0, 450, 150)
     draws = np.stack([np.full(400, 90.0), np.zeros(400), 450 + along + across, 150 + along - across], axis=1)
     spread = np.array([0.01, 1e-5, *draws[:, 2:].std(axis=0)])
-    _, changed = marked(grey, [found(u, posterior=chains(u, spread, draws=draws))])
+    _, changed = marked(grey, [found(u, posterior=chains(u, spread, draws=draws[None]))])
     assert changed[150 + 20, 450 + 20] and changed[150 - 20, 450 - 20]
     assert not changed[150 + 20, 450 - 20] and not changed[150 - 20, 450 + 20]
 

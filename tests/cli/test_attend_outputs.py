@@ -9,12 +9,29 @@ import pytest
 from fake_attention import attend, lines, picture
 from folders import coco_folder
 from PIL import Image
+from untrained import write_untrained
 
 from foveate.attention.found import Found
 from foveate.attention.images.image_files import Attended
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.cli.outputs import Outputs, Pictures
 from foveate.scenes.folder import read_scenes
+
+
+def test_draws_of_every_gaze_that_has_a_posterior_are_written_once(tmp_path, capfd):
+    write_untrained(tmp_path / "run", 6, 4)
+    picture(tmp_path / "in" / "a.png", 90, 60)
+    out, draws = tmp_path / "o.jsonl", tmp_path / "draws.npz"
+    words = (tmp_path / "run", tmp_path / "in", "--out", out, "--draws", draws, "--min-probability", "0")
+    assert attend(*words) == 0
+    (line,) = lines(out)
+    with np.load(draws) as data:
+        known = [k for k, gaze in enumerate(line["gazes"], start=1) if "ess" in gaze and gaze["ess"] is not None]
+        assert known and data["number"].tolist() == known and set(data["image"]) == {line["image"]}
+        of = data["gaze"] == 0
+        mean = (data["weight"][of, None] * data["u"][of])[:, 2:].sum(0)
+        assert mean == pytest.approx(line["gazes"][0]["u"][2:], abs=1e-6)
+    assert attend(*words, "--resume") == 2 and "start anew" in last_line(capfd)
 
 
 def last_line(capfd):
@@ -56,6 +73,8 @@ def test_a_file_begun_with_another_run_or_other_settings_is_not_gone_on_with(fak
         (["--out", "o", "--cvat", "in"], "can't write --cvat in: it is a folder"),
         (["--out", "o", "--crops", "in/00.png"], "can't write --crops in/00.png: not a folder"),
         (["--out", "o", "--crops", "in/sub"], "--crops in/sub: lies among the images and holds other files"),
+        (["--out", "o", "--draws", "d.csv"], "--draws d.csv: expected a file that ends in .npz or .nc"),
+        (["--out", "o", "--draws", "d.npz", "--ray", "local"], "--draws can't be combined with --ray"),
         (["--out", "o", "--overlays", "in"], "--overlays in: lies among the images and holds other files"),
     ],
 )

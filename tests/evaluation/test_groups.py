@@ -97,7 +97,7 @@ def figures(**changes) -> dict:
 
 def test_the_verdict_names_what_can_be_trusted_and_what_can_t():
     how_many, good = verdict(figures(), 800, 100, 97)
-    assert how_many.startswith("100 of 800 images were held out") and good.startswith("can be trusted: place")
+    assert how_many.startswith("100 of 800 images were held out") and good.startswith("Can be trusted: place")
     wrong = figures(upside_down={"share": 0.25, "n": 8}, calibration={"ece": 0.2, "angle": [0.3, 0.5]})
     *_, good, bad = verdict(wrong, 800, 100, 12)
     assert "place: right in 97 of 100" in good and "scale" in good

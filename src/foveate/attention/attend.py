@@ -6,9 +6,8 @@ Gazes set out (`starts`) and are led by the networks until they rest (`shiftnet.
 a score and a probability (`evidence`); of the gazes at one object the most probable stays (`nms`). Its posterior, by
 importance sampling or by Hamiltonian Monte Carlo, makes the last adjustment and says how sure it is (`posterior`).
 
-Every image is worked on alone, with random numbers keyed on the seed and on its content (or on a name, where the caller
-gives one): its result does not depend on what else is in the folder, on order, on workers or on a restart, and a copy
-under another name gets the same one.
+Every image is worked on alone, with random numbers keyed on the seed and on its content (or on a name that is given):
+its result depends on nothing else in the folder, on order, workers or a restart, and a copy gets the same one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -67,6 +66,7 @@ class Seen(NamedTuple):
     others: list[Found]  # distinct places that are not reported, less probable or too many, most probable first
     places: Float[Tensor, "n 4"]  # where gazes came to rest, several perhaps at one object
     scores: Float[np.ndarray, "n"]  # log-odds of an object at each place
+    figures: Float[np.ndarray, "figures"] | None = None  # see `familiarity`, of a RUN that knows usual ones
 
 
 def attend(
@@ -91,7 +91,9 @@ def attend(
     """
 
     def look_over(image: int) -> Seen:
-        return rank(models, search(models, pyramids.only(image), settings), settings)
+        only = pyramids.only(image)
+        seen = rank(models, search(models, only, settings), settings)
+        return seen._replace(figures=models.trained_evidence.figures(only, seen.places, seen.scores))
 
     progress, seen = progress or Quiet(), []
     with progress.phase(phase, len(names)) as tick:
@@ -112,8 +114,7 @@ def attend(
 def search(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Candidates:
     """Leads gazes over the single image of `pyramids`, and measures what speaks for an object where they rest."""
     trails, answers = lead(models, pyramids, settings)
-    gazes = trails[-1]
-    here = torch.zeros(len(gazes), dtype=torch.int64)
+    gazes, here = trails[-1], torch.zeros(trails.shape[1], dtype=torch.int64)
     glimpse, outside = glimpses(pyramids, here, gazes), share_outside(pyramids, here, gazes)
     again = torch.zeros(len(gazes)) if models.periphery is None else look_again(models.folded, pyramids, gazes)
     measured = models.trained_evidence.measure(models.gdbn, glimpse, support(answers, gazes), again, outside)

@@ -32,11 +32,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.calibration import Calibration, Logistic
+from foveate.attention.familiarity import FIGURES, figures_of
 from foveate.attention.posterior.law import Law
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.precision import PrecisionRBM
 from foveate.errors import present
+from foveate.scenes.pyramid import Pyramids
 
+NONE_KNOWN = torch.zeros(0, len(FIGURES), dtype=torch.float64)
 MEASURED = ("proposal", "again", "log_ratio", "outside")
 OLDER = ("log_ratio", "here", "rest", "votes", "outside")  # what was measured before there was a periphery
 NAME, OF_BANDS = "background.", ("log_sigma", "precisions", "precision_c", "band")  # of tensors
@@ -105,6 +108,7 @@ class Evidence:
         calibration: Score -> probability.
         law: How far from an object gazes come to rest; None where it isn't known.
         temper: Factor by which log-likelihoods of glimpses are divided, since misfit is not independent between pixels.
+        known: Figures of images set aside, which others are compared with; see `familiarity`.
         errors: Of objects set aside, in standard deviations that were stated of them; see `posterior.conformal`.
     """
 
@@ -115,6 +119,7 @@ class Evidence:
     temper: float = 1.0
     law: Law | None = None
     errors: Float[Tensor, "objects"] = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    known: Float[Tensor, "images figures"] = field(default_factory=lambda: NONE_KNOWN)
 
     def measure(
         self,
@@ -127,6 +132,12 @@ class Evidence:
         """The figures of `MEASURED` for each gaze."""
         ratio = log_ratio(gdbn, self.object_log_z, self.background, glimpse) / gdbn.grbm.b.numel()
         return torch.stack((proposal.float(), again.float(), torch.asinh(ratio), outside.float()), 1).double().numpy()
+
+    def figures(
+        self, pyramids: Pyramids, gazes: Float[Tensor, "n 4"], scores: Float[np.ndarray, "n"]
+    ) -> Float[np.ndarray, "figures"] | None:
+        """Those of `known`, of another image; None where none are known."""
+        return figures_of(pyramids, gazes, scores) if len(self.known) else None
 
     def score(self, measured: Float[np.ndarray, "n measured"]) -> Float[np.ndarray, "n"]:
         """Log-odds of an object, from what `measure` gives.
@@ -152,7 +163,7 @@ class Evidence:
         out["object_log_z"] = torch.tensor(self.object_log_z, dtype=torch.float64)
         out["temper"] = torch.tensor(self.temper, dtype=torch.float64)
         out |= self.law.tensors() if self.law is not None else {}
-        out["errors"] = self.errors
+        out["errors"], out["known"] = self.errors, self.known
         out |= self.ranking.tensors() if self.ranking is not None else {}
         return out | (self.calibration.tensors() if self.calibration is not None else {})
 
@@ -167,6 +178,7 @@ class Evidence:
             float(tensors["temper"]),
             Law.of_file(tensors),
             tensors.get("errors", torch.zeros(0, dtype=torch.float64)),
+            known if (known := tensors.get("known", NONE_KNOWN)).shape[1:] == NONE_KNOWN.shape[1:] else NONE_KNOWN,
         )
 
 

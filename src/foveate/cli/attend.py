@@ -75,6 +75,8 @@ def attend(
         raise BadInput(f"{' '.join(arguments)}: no images")
     if common.json and out in STDOUT:
         raise BadInput("--json and --out both write to stdout: write the results to a file")
+    if outputs.draws is not None and ray is not None:
+        raise BadInput("--draws can't be combined with --ray: draws stay where they were made")
     check(outputs, out, arguments, images)
     if coverage is not None:
         _say_if_unbounded(run, coverage)
@@ -84,9 +86,9 @@ def attend(
         begun = len(results.done)
         if begun:
             note(f"{begun} already done by an earlier run")
+            if outputs.draws is not None:
+                raise BadInput(f"--draws {outputs.draws}: the draws of what an earlier run did are gone; start anew")
         pictures = Pictures(outputs, None if page else note)
-        if outputs.draws is not None and (ray or begun):
-            raise BadInput(f"--draws can't be combined with {'--ray' if ray else 'what an earlier run did'}")
         counts, kept = _attend_all(lines, images, results, pictures, outputs.wants_lines())
         pictures.finish()
         if ray or begun:
@@ -94,11 +96,12 @@ def attend(
         results.finish()
         everything = (lambda: iter(kept)) if results.streaming else results.records
         write_all(outputs, everything, arguments, Run.open(run).config.get("category") or "object")
+    counts |= _strangeness(run, pictures.figures)
     figures = {**counts, "seconds": round(time.monotonic() - started, 3)}
     if common.json:
         print_figures(figures, as_json=True)
     else:
-        note(", ".join(f"{value} {name}" for name, value in figures.items()))
+        note(", ".join(f"{value} {name}" for name, value in figures.items() if name != "strange"))
     if counts["errors"] and counts["errors"] == counts["images"] and not begun:
         raise BadInput(f"none of the {counts['errors']} images can be used")
 
@@ -111,6 +114,23 @@ def _say_if_unbounded(run: str, coverage: float) -> None:
     if len(errors) < fewest(coverage):
         needed = f"{fewest(coverage)} are needed, from foveate recalibrate with more annotated scenes"
         note(f"regions of coverage {coverage:g} are unbounded: {run} was calibrated on {len(errors)} objects, {needed}")
+
+
+def _strangeness(run: str, seen: list[Any]) -> dict[str, Any]:
+    """Whether these images differ from those of training: said, and under the name `strange`; nothing if unknown."""
+    from foveate.attention.familiarity import FEWEST, compare, told
+    from foveate.storage.files import load_tensors
+
+    if len(seen) < FEWEST:
+        return {}
+    import numpy as np
+
+    known = load_tensors(Path(run) / "background.safetensors")["known"].numpy()
+    strange = compare(known, np.stack(seen))
+    if strange is None:
+        return {"strange": None}
+    note(told(strange, len(seen), len(known)))
+    return {"strange": strange._asdict()}
 
 
 def made_with(run: str, settings: Any) -> dict[str, Any]:

@@ -102,6 +102,7 @@ class Pictures:
 
     def __init__(self, outputs: Outputs, note: Callable[[str], None] | None = None):
         self._note = note
+        self.figures: list[Any] = []  # of images, which say whether they are like those of training
         self._size, self._zoom = outputs.crop_size, 1.0 + 2.0 * outputs.crop_margin
         self.overlays, self.crops = (_make(folder) for folder in (outputs.overlays, outputs.crops))
         self._named, self._draws_at = outputs.crops, outputs.draws
@@ -112,6 +113,8 @@ class Pictures:
         if attended.pages > 1 and self._note is not None:
             self._note(f"{attended.name} has {attended.pages} pages: the first is used, here and elsewhere (--page)")
             self._note = None
+        if attended.figures is not None:
+            self.figures.append(attended.figures)
         if self._draws is not None:
             founds = enumerate(attended.in_full(), start=1)
             self._draws += [(attended.name, number, found.posterior) for number, found in founds]

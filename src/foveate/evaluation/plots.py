@@ -62,17 +62,21 @@ def _by_group(axes: Axes, groups: Mapping[str, list[dict[str, Any]]]) -> None:
         for third, row in enumerate(rows):
             at = place * (len(rows) + 1) + third
             ticks.append(at)
-            names.append(f"{name}\n{row['from']:.3g} to {row['to']:.3g}\nn = {row['n']}")
+            names.append(f"{name}\n{_short(row['from'])} to {_short(row['to'])}\nn = {row['n']}")
             for k, (part, colour) in enumerate(PARTS.items()):
                 share, interval = row[part][0], row["intervals"][part][0]
                 if share is not None:
                     away = [[share - interval[0]], [interval[1] - share]]
                     label = part if not ticks[:-1] else None
                     axes.errorbar(at + 0.2 * (k - 1), share, away, fmt="o", color=colour, markersize=4, label=label)
-    axes.set_xticks(ticks, names, fontsize=7)
+    axes.set_xticks(ticks, names, fontsize=6.5)
     axes.set(title="true values within one stated standard deviation (68 % expected)", ylabel="share", ylim=(0.0, 1.02))
     axes.grid(axis="y", color="#e5e7eb", linewidth=0.6)
     axes.legend(loc="lower right", fontsize=8, frameon=False, ncols=len(PARTS))
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}"
 
 
 def _by_probability(axes: Axes, calibration: Mapping[str, Any]) -> None:

@@ -41,8 +41,8 @@ def verdict(figures: Mapping[str, Any], images: int, held_out: int, regions: int
     told = f"regions of {_percent(COVERAGE)} (attend --coverage): they rest on {regions} objects"
     (good if bounded else bad).append(told if bounded else f"{told}, and {fewest(COVERAGE)} are needed")
     lines = [f"{held_out} of {images} images were held out; these figures are of {figures['photos']} of them"]
-    lines += [f"can be trusted: {'; '.join(good)}"] if good else []
-    return lines + ([f"can't be trusted: {'; '.join(bad)}"] if bad else [])
+    lines += [f"Can be trusted: {'; '.join(good)}"] if good else []
+    return lines + ([f"Can't be trusted: {'; '.join(bad)}"] if bad else [])
 
 
 def _probabilities(calibration: Mapping[str, Any]) -> list[tuple[str, bool]]:

@@ -128,7 +128,7 @@ class TrainingStory(StoryFile):
     rejected: Sequence[Sequence[str]] = field(default_factory=list)
     rejected_total: int = 0
     name: str = ""
-    verdict: Sequence[str] = ()
+    verdict: Sequence[str] = field(default_factory=list)
     file: ClassVar[str] = "training"
 
     def __post_init__(self):

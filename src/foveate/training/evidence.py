@@ -26,7 +26,7 @@ from foveate.training.data import TrainingData
 from foveate.training.gallery import join, take
 from foveate.training.hard_negatives import background_patches, hard_negatives
 from foveate.training.patches import aligned_patches
-from foveate.training.ranking import Searched, fit_ranking, search_scenes
+from foveate.training.ranking import Searched, fit_ranking, known_figures, search_scenes
 from foveate.training.settings import TrainSettings
 from foveate.training.synthetic.clutter import clutter
 from foveate.training.synthetic.mosaics import mosaics
@@ -46,6 +46,7 @@ def train_evidence(
             models = replace(models, evidence=evidence)
             searches, others = held_out_searches(models, data, settings, progress)
             evidence, counts = fit_ranking(evidence, searches, others)
+            evidence = replace(evidence, known=known_figures(evidence, data.gallery, searches))
             models = replace(models, evidence=evidence)
             spoilt = spoilt_hits(models, data.gallery, data.held_out, settings.attend, settings.seed, progress)
         evidence, tempered = fit_temper(models, data.gallery, searches, settings.attend, progress, spoilt)

@@ -5,12 +5,14 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveate.attention.attend import search
 from foveate.attention.calibration import Calibration, Logistic, fit_calibration, fit_logistic
 from foveate.attention.evidence import Evidence
+from foveate.attention.familiarity import FIGURES, figures_of
 from foveate.attention.models import Models
 from foveate.attention.nms import non_maximum_suppression
 from foveate.attention.settings import AttendSettings
@@ -59,6 +61,14 @@ def fit_ranking(
     """
     ranking, calibration, counts = calibrate(searches, others, MIXED)
     return replace(evidence, ranking=ranking, calibration=calibration), counts
+
+
+def known_figures(evidence: Evidence, gallery: Gallery, searches: Sequence[Searched]) -> Float[Tensor, "n figures"]:
+    """Of the images searched, what folders of others are compared with (`familiarity`)."""
+    rows = [
+        figures_of(gallery.pyramids.only(each.image), each.gazes, evidence.score(each.measured)) for each in searches
+    ]
+    return torch.from_numpy(np.array(rows).reshape(-1, len(FIGURES)))
 
 
 def best_of_places(

@@ -11,12 +11,12 @@ import pytest
 from founds import seen
 from PIL import Image
 
-from foveate.attention import image_files as attending
 from foveate.attention.attend import Attention
+from foveate.attention.images import image_files as attending
 from foveate.attention.settings import AttendSettings
 from foveate.runtime.progress import Quiet
 
-MEMORY = Path(__file__).resolve().parent.parent.parent / "benchmarks" / "memory.py"
+MEMORY = Path(__file__).resolve().parent.parent.parent.parent / "benchmarks" / "memory.py"
 
 
 def measured(environment, tmp_path, *words):

@@ -23,7 +23,7 @@ SETTINGS = AttendSettings(largest=160, max_gazes=50)
 
 def found_at(x, y, s, score=1.0, posterior=False):
     u = np.array([s, 0.0, x, y])
-    refined = chains(u, np.ones(4), np.full(4, 0.5), u[None] + 1) if posterior else None
+    refined = chains(u, np.ones(4), np.full(4, 0.5), u[None, None] + 1) if posterior else None
     return found(u, score, trail=[u - 1, u], posterior=refined)
 
 

@@ -44,6 +44,7 @@ class Attended:
     scale: float = 1.0  # pixels of `pixels` per pixel of the image
     error: str | None = None  # one line
     path: str | None = None  # where to read it again in full, if it was attended in more detail than `pixels` has
+    figures: np.ndarray | None = None  # see `familiarity`; None where they were not measured
     page: int = 0  # which of its pages it is, from 0
     pages: int = 1  # how many it has
 
@@ -107,7 +108,7 @@ def _whole(
             seen = _see(attention, picture.pixels, settings)
         except BadInput as error:
             return Attended(name, error=_why(error, path))
-        return _attended(name, picture, seen.founds, seen.others)
+        return replace(_attended(name, picture, seen.founds, seen.others), figures=seen.figures)
 
     return map_images(attend, images, workers)
 
