@@ -1,10 +1,10 @@
 """The networks of a RUN as ONNX files, for programs without torch; each is compared with torch's before it is kept."""
 
-import io
 import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -124,11 +124,17 @@ def _written(net: nn.Module, tried: Tensor, outputs: list[str], any_size: bool) 
     axes = {"input": {0: "n", **sides}, **{name: {0: "n"} for name in outputs}}
     if any_size:
         axes["cells"] |= {2: "rows", 3: "columns"}
-    held, net = io.BytesIO(), net.eval()  # the exporter leaves a network in the mode that it came in
-    with warnings.catch_warnings():
+    net.eval()  # the exporter leaves a network in the mode that it came in
+    with warnings.catch_warnings(), NamedTemporaryFile(suffix=".onnx") as held:
         warnings.simplefilter("ignore")  # of the exporter, on itself
         torch.onnx.export(
-            net, (tried,), held, input_names=["input"], output_names=outputs, dynamic_axes=axes, opset_version=OPSET,
+            net,
+            (tried,),
+            held.name,
+            input_names=["input"],
+            output_names=outputs,
+            dynamic_axes=axes,
+            opset_version=OPSET,
             dynamo=False,
-        )  # fmt: skip
-    return held.getvalue()
+        )
+        return Path(held.name).read_bytes()
