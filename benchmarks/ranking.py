@@ -100,12 +100,9 @@ def proposals(models: Models, folder: Folder) -> str:
     return ", ".join(f"best {n}: {held[n] / total:.3f}" for n in BEST) + f"; some end: {ends / total:.3f} (n {total})"
 
 
-def fitted(
-    models: Models, unranked: Evidence, searches: list[Searched], others: list[Searched], names: Sequence[str]
-) -> Evidence:
+def fitted(unranked: Evidence, searches: Sequence[Searched], names: Sequence[str]) -> Evidence:
     """Ranking and calibration by some of the figures."""
-    some = ([each._replace(measured=only(each.measured, names)) for each in part] for part in (searches, others))
-    return fit_ranking(unranked, *some)[0]
+    return fit_ranking(unranked, [each._replace(measured=only(each.measured, names)) for each in searches])[0]
 
 
 def main() -> None:
@@ -131,14 +128,14 @@ def main() -> None:
     for search_settings in steps:
         now = replace(attend, search=search_settings)
         with data.gallery.pyramids.store.scratch():
-            searches, others = held_out_searches(models, data, replace(settings, attend=now), bars)
+            both = held_out_searches(models, data, replace(settings, attend=now), bars)
         folders = [searched(models, gallery, now, bars, name) for name, gallery in galleries.items()]
         print(f"\nsteps {search_settings.coarse} + {search_settings.fine}, at most {search_settings.most} proposals")
         for folder in folders:
             print(f"{folder.name}: {proposals(models, folder)}")
         print("| measured | " + " | ".join(f"{f.name}: top1 | recall | false | ece | angle" for f in folders) + " |")
         for names in SUBSETS if search_settings is attend.search else (MEASURED,):
-            evidence = fitted(models, unranked, searches, others, names)
+            evidence = fitted(unranked, [*both[0], *both[1]], names)
             print(f"| {', '.join(names)} | " + " | ".join(row(models, f, evidence, names, now) for f in folders) + " |")
 
 

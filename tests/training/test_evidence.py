@@ -46,29 +46,3 @@ def test_a_gaze_that_may_or_may_not_have_found_its_object_counts_for_nothing():
     at = torch.tensor([[20.0, 0.0, 50.0, 50.0], [20.0, 0.0, 65.0, 50.0], [20.0, 0.0, 150.0, 50.0]]).double()
     searches = [searched(gallery, k, at[[k % 3]], np.array([[1.0 + k]])) for k in range(8)]
     assert calibrate(searches)[2] == {"calibration_objects": 3, "calibration_elsewhere": 2}
-
-
-def test_mosaics_teach_the_ranking_but_not_how_probable_an_object_is():
-    """Half of the photographs' gazes are objects and all of the mosaics', at the same scores."""
-    gallery, rng = scenes(60), np.random.default_rng(0)
-
-    def search(k: int, x: float) -> Searched:
-        at = torch.tensor([[20.0, 0.0, x, 50.0]], dtype=torch.float64)
-        return searched(gallery, k, at, rng.standard_normal((1, 1)))
-
-    photographs = [search(k, 50.0 if k % 2 else 150.0) for k in range(60)]
-    mosaics = [search(k, 50.0) for k in range(60)]
-    ranking, calibration, counts = calibrate(photographs, mosaics)
-    assert counts == {"calibration_objects": 30, "calibration_elsewhere": 30}
-    middling = ranking.logit(np.zeros((1, 1)))
-    assert abs(calibration.probability(middling)[0] - 0.5) < 0.1
-    _, mixed, counts = calibrate(photographs, mosaics, 0.1)
-    assert counts == {"calibration_objects": 36, "calibration_elsewhere": 30}, "six mosaics for sixty photographs"
-    assert mixed.probability(middling)[0] > calibration.probability(middling)[0]
-
-
-def test_with_too_few_objects_in_photographs_mosaics_are_calibrated_on_too():
-    gallery = scenes(12)
-    at = torch.tensor([[20.0, 0.0, 50.0, 50.0], [20.0, 0.0, 150.0, 50.0]], dtype=torch.float64)
-    searches = [searched(gallery, k, at, np.array([[2.0 + k], [-2.0 - k]])) for k in range(12)]
-    assert calibrate(searches[:6], searches[6:])[2] == {"calibration_objects": 12, "calibration_elsewhere": 12}

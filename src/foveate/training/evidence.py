@@ -2,10 +2,9 @@
 
 First round, on scenes that trained the networks and on mosaics of them: some gazes end where no object is. What is seen
 there, and through random windows, makes the background model. Second round, on scenes that trained nothing, mosaics of
-them and pictures without an object: the whole search, whose gazes fit the ranking. Mosaics bring in small objects and
-several at once, which portraits do not have. How often a gaze of some score is an object differs between mosaics and
-scenes, and the photographs that will be attended are likelier to be like the scenes; but on scenes alone, what is small
-is thought improbable. The calibration is therefore fitted on the scenes and a few mosaics.
+them and pictures without an object: the whole search, whose gazes fit ranking and calibration. Mosaics bring in small
+objects and several at once, which portraits do not have; what has no object, how improbable one may be: on scenes alone
+what is small is thought improbable, and what is nowhere else a doubtful place is thought probable.
 """
 
 from dataclasses import replace
@@ -45,7 +44,7 @@ def train_evidence(
             evidence, figures = _unranked(models, data, settings, progress)
             models = replace(models, evidence=evidence)
             searches, others = held_out_searches(models, data, settings, progress)
-            evidence, counts = fit_ranking(evidence, searches, others)
+            evidence, counts = fit_ranking(evidence, [*searches, *others])
             evidence = replace(evidence, known=known_figures(evidence, data.gallery, searches))
             models = replace(models, evidence=evidence)
             spoilt = spoilt_hits(models, data.gallery, data.held_out, settings.attend, settings.seed, progress)

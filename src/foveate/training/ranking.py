@@ -21,8 +21,7 @@ from foveate.runtime.workers import map_images
 from foveate.training.gallery import Gallery
 from foveate.training.labels import ELSEWHERE, OBJECT, UNCLEAR, label
 
-MIXED = 0.12  # others that the calibration is fitted on for each search: few, as photographs are like the searches
-FEWEST = 20  # objects found in scenes that trained nothing, for a calibration on them alone
+COUNTED = (("calibration_objects", OBJECT), ("calibration_elsewhere", ELSEWHERE))
 
 
 class Searched(NamedTuple):
@@ -49,17 +48,9 @@ def search_scenes(
     return searches
 
 
-def fit_ranking(
-    evidence: Evidence, searches: Sequence[Searched], others: Sequence[Searched]
-) -> tuple[Evidence, dict[str, float | int]]:
-    """The evidence with the ranking and the calibration that searches give; and figures about them.
-
-    Args:
-        evidence: By which was measured.
-        searches: Of scenes as they will be attended.
-        others: Of scenes of another sort; see `calibrate`.
-    """
-    ranking, calibration, counts = calibrate(searches, others, MIXED)
+def fit_ranking(evidence: Evidence, searches: Sequence[Searched]) -> tuple[Evidence, dict[str, int]]:
+    """The evidence by which was measured, with the ranking and the calibration that searches give; and their counts."""
+    ranking, calibration, counts = calibrate(searches)
     return replace(evidence, ranking=ranking, calibration=calibration), counts
 
 
@@ -85,29 +76,16 @@ def best_of_places(
     return np.concatenate(scores), np.concatenate(answers)
 
 
-def calibrate(
-    searches: Sequence[Searched], others: Sequence[Searched] = (), mixed: float = 0.0
-) -> tuple[Logistic, Calibration, dict[str, float | int]]:
+def calibrate(searches: Sequence[Searched]) -> tuple[Logistic, Calibration, dict[str, int]]:
     """Ranking and calibration from searches of annotated scenes.
 
     The ranking learns from every gaze. The calibration is of what will be reported: of the gazes at one place the best
     alone, since the others, lower in score and just as much at the object, would lend their scores a probability that
     no reported gaze has. Gazes at which it is unclear whether they found an object count for neither.
-
-    Args:
-        searches: Of scenes as they will be attended.
-        others: Of scenes of another sort, from which the ranking learns as much. All of them go into the calibration
-            if fewer than `FEWEST` objects were found in the first.
-        mixed: How many of the others, the first of them, go into the calibration for each of the searches.
     """
-    both = [*searches, *others]
-    x = np.concatenate([each.measured[each.answer != UNCLEAR] for each in both])
-    y = np.concatenate([each.answer[each.answer != UNCLEAR] for each in both])
+    x = np.concatenate([each.measured[each.answer != UNCLEAR] for each in searches])
+    y = np.concatenate([each.answer[each.answer != UNCLEAR] for each in searches])
     ranking = fit_logistic(x, y, l2=1.0)
-    found = int((best_of_places(ranking, searches)[1] == OBJECT).sum())
-    used = len(searches) + round(mixed * len(searches)) if found >= FEWEST else len(both)
-    score, answer = best_of_places(ranking, both[:used])
-    counts: dict[str, float | int] = {
-        "calibration_objects": int((answer == OBJECT).sum()), "calibration_elsewhere": int((answer == ELSEWHERE).sum()),
-    }  # fmt: skip
+    score, answer = best_of_places(ranking, searches)
+    counts = {name: int((answer == of).sum()) for name, of in COUNTED}
     return ranking, fit_calibration(score, answer), counts
