@@ -34,7 +34,7 @@ class SearchSettings:
     """How an image is searched: the periphery's proposals, and the steps that the networks lead them on by."""
 
     most: AtLeast1 = 24  # proposals of an image
-    floor: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of their probability; a few are followed whatever theirs
+    floor: Annotated[float, Field(gt=0, lt=1)] = 0.15  # of their probability; a few are followed whatever theirs
     coarse: AtLeast0 = 1  # steps of the ShiftNet from each
     fine: AtLeast0 = 4  # steps of the network that looks closer, after these
 
