@@ -91,7 +91,7 @@ def bound(
             progress=progress(),
         )
     if "shard" not in figures:
-        keep(run, BoundStory(figures, _name_of(patches, select)))
+        keep(run, BoundStory(figures, name_of(patches, select)))
     print_figures(figures, common.json)
 
 
@@ -136,7 +136,7 @@ def localization(
         result = localize(attention, read, settings, turn, tick)
     for name, reason in result.unreadable.items():
         note(f"{name}: {reason}")
-    name = _name_of(scenes, select) + (f", turned {turn:g} degrees" if turn % 360 else "")
+    name = name_of(scenes, select) + (f", turned {turn:g} degrees" if turn % 360 else "")
     kept = keep(run, LocalizationStory(result.figures, name))
     print_figures(result.figures, common.json)
     if plot is not None:
@@ -191,7 +191,8 @@ def annotated_scenes(
     return read
 
 
-def _name_of(path: str, select: str | None) -> str:
+def name_of(path: str, select: str | None) -> str:
+    """What figures of a folder, or of a slice of it, are called."""
     name = os.path.basename(os.path.abspath(path))
     return f"{name} {select}" if select else name
 

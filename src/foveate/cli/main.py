@@ -30,6 +30,11 @@ COMMANDS = {
     "learn": ("learn:learn", "Learn from scenes without annotations."),
     "recalibrate": ("recalibrate:recalibrate", "Probabilities and spreads anew, from a few annotated scenes."),
     "evaluate bound": ("evaluate:bound", "Log density of patches: bounds in nats, log Z bracketed."),
+    "evaluate ambiguity": ("experiments:ambiguity", "Two objects side by side, one in mind: which is attended to."),
+    "evaluate convergence": (
+        "experiments:convergence",
+        "From how far off gazes find their object, beside template matching.",
+    ),
     "evaluate localization": ("evaluate:localization", "Accuracy, errors and calibration on annotated scenes."),
     "sample": ("sample:sample", "Draw samples from the patch model."),
     "report": ("report:report", "Write the HTML page of a run."),

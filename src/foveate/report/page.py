@@ -170,7 +170,7 @@ def render(contents: Contents, reload: int | None = None, pictures: bool = True)
             phases=phases(contents.records),
             bounds=density,
             learned=learned,
-            tables=contents.tables,
+            tables=[sections.table(story) for story in contents.tables],
             config=contents.config_text,
             glossary=json.loads(_part("glossary.json")),
         )

@@ -109,6 +109,8 @@ class TableStory(StoryFile):
     rows: Sequence[Sequence[Any]]  # as long as `columns` each; words or numbers
     caption: str = ""  # a sentence that says what is compared
     name: str = ""  # the table's heading
+    # charts above it, of shares: [title, name of the horizontal axis, [[name of a line, its xs, its ys], ...]] each
+    curves: Sequence[Sequence[Any]] = ()
     file: ClassVar[str] = "table"
 
 

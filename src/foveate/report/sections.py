@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from foveate.report.charts import Bins, number, percent
-from foveate.report.comparisons import interval
+from foveate.report.charts import Bins, Plot, Series, lines, number, percent
+from foveate.report.comparisons import TONES, interval
 from foveate.report.gallery import Photographs, by_trouble, card, player_scene, two_stages, unlikely
 from foveate.report.pictures import data_uri, jpeg, picture_uri, wall
-from foveate.report.results import BoundStory, LearnStory, LocalizationStory, TrainingStory
+from foveate.report.results import BoundStory, LearnStory, LocalizationStory, TableStory, TrainingStory
 from foveate.report.story import WALL_SHOWN, PatchStory, ScenesStory, mixed
 
 WALL_COLUMNS = 15
@@ -155,3 +155,17 @@ def warnings(
     for story in learns:
         found += [(f"Round {one.number} was undone", one.undone, "learned-1") for one in story.rounds if one.undone]
     return found
+
+
+def table(story: TableStory) -> dict[str, Any]:
+    """A table, and its charts: tones go by the names of lines, so that one method has one tone in all of them."""
+    names = list(dict.fromkeys(name for _, _, drawn in story.curves for name, _, _ in drawn))
+    tones = {name: TONES[k % len(TONES)] for k, name in enumerate(names)}
+    charts = []
+    for title, axis, drawn in story.curves:
+        series = [Series(name, xs, ys, tones[name]) for name, xs, ys in drawn]
+        svg = lines(series, axis, shares=True, dots=True, words=title, whole=False)
+        charts.append(Plot(title, svg, legend=[(one.name, one.tone) for one in series]))
+    return {
+        "name": story.name, "caption": story.caption, "columns": story.columns, "rows": story.rows, "charts": charts
+    }  # fmt: skip

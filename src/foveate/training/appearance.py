@@ -44,8 +44,8 @@ def composite(
 
 
 def recolour(
-    context: Float[Tensor, "n 3 72 72"], settings: AppearanceSettings, rng: torch.Generator
-) -> Float[Tensor, "n 3 72 72"]:
+    context: Float[Tensor, "n 3 side side"], settings: AppearanceSettings, rng: torch.Generator
+) -> Float[Tensor, "n 3 side side"]:
     """Other resolution, contrast, tint, brightness and noise; computed where the contexts are."""
     count, device = len(context), context.device
     coarse, grey, factor = torch.rand(3, count, generator=rng)

@@ -1,0 +1,179 @@
+"""Which of two objects is attended to when one is in mind: `evaluate ambiguity`.
+
+Tang, Srivastava & Salakhutdinov (2014) show two faces side by side: which one the gaze goes to depends on the canonical
+image v that is held. Here two photographs stand side by side, each cut around one of its objects and at one size. Each
+object is in mind once: as it looks through another gaze, in another light, and partly covered. Two things are asked:
+where the whole pipeline has its first gaze (proposals, steps with v held, likeness), and where the networks alone take
+a gaze that sets out midway between the two. Pairs are `unlike` where the other one's likeness is below 0 nats: v can
+say which is meant only where they don't look alike.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from foveate.attention.attend import Attention
+from foveate.attention.overlay import as_bytes
+from foveate.attention.settings import AttendSettings
+from foveate.attention.shiftnet import follow
+from foveate.errors import BadInput, present
+from foveate.evaluation.matching import overlaps
+from foveate.runtime.random import generator
+from foveate.runtime.workers import map_images
+from foveate.scenes.folder import Scene, open_picture
+from foveate.scenes.glimpse import glimpses
+from foveate.scenes.pixels import content_key
+from foveate.scenes.pyramid import Pyramids
+from foveate.scenes.warp import warp
+from foveate.training.company import seen_before
+from foveate.training.labels import Objects
+from foveate.training.settings import AppearanceSettings
+
+SIDE, SCALE = 160, 40.0  # of a photograph's window, and half-side of the object in its middle, pixels
+QUERY = AppearanceSettings(mirror=0.0, cover=1.0)  # how what is in mind was seen
+
+
+@dataclass
+class Ambiguity:
+    """Figures, and pictures of some pairs.
+
+    Attributes:
+        figures: What `evaluate ambiguity --json` prints.
+        unreadable: Names of photographs that could not be read, with the reason.
+    """
+
+    figures: dict[str, Any]
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two photographs side by side, and where the one in mind is."""
+
+    picture: UInt8[ndarray, "h w 3"]
+    truth: Float[ndarray, "2 4"]  # the one in mind, the other
+    query: Float[ndarray, "24 24 3"]  # as it was seen before, in [0, 1]
+    left: bool  # whether it stands on the left
+
+
+def ambiguity(
+    attention: Attention,
+    scenes: Sequence[Scene],
+    settings: AttendSettings,
+    pairs: int = 100,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Ambiguity:
+    """Puts `pairs` pairs of photographs side by side, has each of the two in mind once, and counts.
+
+    Raises:
+        BadInput: Fewer than two photographs with an object can be read.
+    """
+    windows, unreadable = _windows(scenes, settings, 2 * pairs)
+    if len(windows) < 2:
+        raise BadInput(f"{len(windows)} photographs with an object can be read: at least 2 are needed")
+    rng = generator(settings.seed, "ambiguity")
+    order = [
+        k for _ in range(1 + 2 * pairs // len(windows)) for k in torch.randperm(len(windows), generator=rng).tolist()
+    ]
+    cases = [case for k in range(pairs) for case in _cases(*(windows[order[2 * k + side]] for side in (0, 1)), rng)]
+    settings = replace(settings, min_probability=0.0, posterior=replace(settings.posterior, chains=0))
+
+    def attended(case: Case) -> tuple[ndarray, ndarray, ndarray]:
+        minded = attention.looking_for(case.query)
+        founds = minded.attend_one(case.picture, content_key(case.picture), settings)
+        whole = founds[0].u if founds else np.full(4, np.nan)
+        return whole, _alone(minded, case, settings), _likeness(minded, case)
+
+    ends = []
+    for found in map_images(attended, cases):
+        progress(len(ends), len(cases))
+        ends.append(found)
+    progress(len(cases), len(cases))
+    whole, alone, likeness = (np.array(part) for part in zip(*ends, strict=True))
+    unlike = likeness[:, 1] < 0
+    figures: dict[str, Any] = {
+        "pairs": pairs,
+        "photos": len(windows),
+        "pipeline": _counted(cases, whole),
+        "network": _counted(cases, alone),
+        "unlike": int(unlike.sum()),
+        "network_unlike": _counted([case for case, apart in zip(cases, unlike, strict=True) if apart], alone[unlike]),
+        "likeness": {"in_mind": float(np.median(likeness[:, 0])), "other": float(np.median(likeness[:, 1]))},
+        "likelier": float((likeness[:, 0] > likeness[:, 1]).mean()),
+    }
+    return Ambiguity(figures, unreadable)
+
+
+def _likeness(minded: Attention, case: Case) -> Float[ndarray, "2"]:
+    """Of the one in mind and of the other, at their true gazes."""
+    seen = glimpses(Pyramids.from_images([case.picture]), np.zeros(2, np.int64), torch.from_numpy(case.truth))
+    return present(minded.models.mind, "what is in mind").likeness(seen)
+
+
+def _alone(minded: Attention, case: Case, settings: AttendSettings) -> Float[ndarray, "4"]:
+    """Where the networks take a gaze from midway, v held."""
+    height, width = case.picture.shape[:2]
+    pyramids, here = Pyramids.from_images([case.picture]), torch.zeros(1, dtype=torch.int64)
+    at, models = torch.tensor([[SCALE, 0.0, width / 2, height / 2]], dtype=torch.float64), minded.models
+    mind = present(models.mind, "what is in mind")
+    for net, steps in ((models.shiftnet, settings.one_steps), (models.fine, settings.search.fine)):
+        if net is not None:
+            at = follow(net, mind.canonical, pyramids, here, at, steps)[-1]
+    return at[0].numpy()
+
+
+def _counted(cases: Sequence[Case], gazes: Float[ndarray, "cases 4"]) -> dict[str, Any] | None:
+    """Shares of gazes at the one in mind (IoU at least 0.5), at the other, at neither; by side; and the error."""
+    if not cases:
+        return None
+    overlap = np.array([overlaps(u[None], case.truth)[0] for u, case in zip(gazes, cases, strict=True)])
+    right, wrong = overlap[:, 0] >= 0.5, overlap[:, 1] >= 0.5
+    left = np.array([case.left for case in cases])
+    share = float(right.mean())
+    return {
+        "in_mind": share,
+        "stderr": float(np.sqrt(share * (1 - share) / len(cases))),
+        "other": float(wrong.mean()),
+        "neither": float((~right & ~wrong).mean()),
+        "in_mind_left": float(right[left].mean()) if left.any() else None,
+        "in_mind_right": float(right[~left].mean()) if not left.all() else None,
+    }
+
+
+def _windows(
+    scenes: Sequence[Scene], settings: AttendSettings, most: int
+) -> tuple[list[tuple[UInt8[ndarray, "h w 3"], Float[ndarray, "4"]]], dict[str, str]]:
+    """Each photograph around its largest object, whose half-side is SCALE, and the object's gaze there."""
+    windows, unreadable = [], {}
+    for scene in scenes:
+        if not len(scene.gazes) or len(windows) == most:
+            continue
+        try:
+            picture = open_picture(scene.path, settings.largest)
+        except BadInput as reason:
+            unreadable[scene.name] = str(reason)
+            continue
+        a, b, x, y = max(scene.gazes * picture.scale, key=lambda u: float(np.hypot(u[0], u[1])))
+        step = float(np.hypot(a, b)) / SCALE
+        shift = np.array([x, y]) - step * SIDE / 2
+        shown = warp(as_bytes(picture.pixels), step * np.eye(2), shift, SIDE, SIDE)
+        windows.append((shown, np.array([a / step, b / step, SIDE / 2, SIDE / 2])))
+    return windows, unreadable
+
+
+def _cases(first: tuple[ndarray, ndarray], second: tuple[ndarray, ndarray], rng: torch.Generator) -> list[Case]:
+    """Both photographs side by side, each object in mind once."""
+    picture = np.concatenate([first[0], second[0]], axis=1)
+    moved = second[1] + np.array([0.0, 0.0, SIDE, 0.0])
+    pyramids = Pyramids.from_images([first[0], second[0]])
+    objects = Objects(torch.arange(2), torch.from_numpy(np.stack([first[1], second[1]])))
+    seen = seen_before(pyramids, objects, torch.arange(2), QUERY, rng).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+    return [
+        Case(picture, np.stack([first[1], moved]), seen[0], True),
+        Case(picture, np.stack([moved, first[1]]), seen[1], False),
+    ]
