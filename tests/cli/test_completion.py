@@ -21,7 +21,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
     [
         (["foveate", ""], {name.split()[0] for name in cli.COMMANDS}),
         (["foveate", "att"], {"attend"}),
-        (["foveate", "evaluate", ""], {"bound", "localization"}),
+        (["foveate", "evaluate", ""], {"ambiguity", "bound", "convergence", "localization"}),
         (["foveate", "attend", "--over"], {"--overlays", "--overwrite"}),
         (["foveate", "train", "--preset", ""], {"quick", "standard"}),
     ],

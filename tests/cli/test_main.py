@@ -65,8 +65,8 @@ def test_a_fault_of_ours_is_a_traceback_and_status_1(monkeypatch, capfd, error):
     ("words", "said"),
     [
         (["trian"], "did you mean 'train'"),
-        (["evaluate"], "evaluate bound, evaluate localization"),
-        (["evaluate", "bounds"], "evaluate bound, evaluate localization"),
+        (["evaluate"], "evaluate ambiguity, evaluate bound, evaluate convergence, evaluate localization"),
+        (["evaluate", "bounds"], "evaluate ambiguity, evaluate bound, evaluate convergence, evaluate localization"),
         (["train"], "SCENES"),
         (["train", "scenes"], "--out"),
         (["train", "scenes", "--out", "run", "--seed", "x"], "--seed"),
