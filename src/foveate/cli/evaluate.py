@@ -1,4 +1,4 @@
-"""`foveate evaluate bound` and `foveate evaluate localization`."""
+"""`foveate evaluate bound`, `localization`, `ambiguity` and `convergence`."""
 
 import io
 import os
@@ -91,7 +91,7 @@ def bound(
             progress=progress(),
         )
     if "shard" not in figures:
-        keep(run, BoundStory(figures, name_of(patches, select)))
+        keep(run, BoundStory(figures, _name_of(patches, select)))
     print_figures(figures, common.json)
 
 
@@ -136,7 +136,7 @@ def localization(
         result = localize(attention, read, settings, turn, tick)
     for name, reason in result.unreadable.items():
         note(f"{name}: {reason}")
-    name = name_of(scenes, select) + (f", turned {turn:g} degrees" if turn % 360 else "")
+    name = _name_of(scenes, select) + (f", turned {turn:g} degrees" if turn % 360 else "")
     kept = keep(run, LocalizationStory(result.figures, name))
     print_figures(result.figures, common.json)
     if plot is not None:
@@ -147,6 +147,77 @@ def localization(
             draw(result.figures, name, Path(run) / f"{kept.stem}.png")
         except (CannotWrite, OSError) as error:
             note(f"no plot: {error}")
+
+
+def ambiguity(
+    run: str,
+    scenes: str,
+    /,
+    *,
+    pairs: options.Count = 100,
+    select: options.Select = None,
+    category: options.Category = None,
+    set_: options.Overrides = None,
+    common: options.Common = options.Common(),  # noqa: B008 it is frozen
+) -> None:
+    """Two objects side by side, one of them in mind: how often that one is attended to.
+
+    Puts photographs side by side, each cut around its largest object, and has each of the two in mind once: as it looks
+    through another gaze, in another light, and partly covered. Prints where the first gaze of the whole pipeline is,
+    and where the networks alone take a gaze that starts midway. Adds a table to the page of RUN.
+
+    Args:
+        run: A RUN folder.
+        scenes: Annotated scenes.
+        pairs: Pairs of photographs.
+    """
+    settings = attend_settings(run, None, None, None, set_, common)
+    from foveate.attention.attend import Attention
+    from foveate.evaluation.ambiguity import ambiguity
+    from foveate.report.experiments import ambiguity_table
+
+    attention = Attention.load(run, device=str(common.torch_device()))
+    read = annotated_scenes(scenes, select, category, run)
+    with progress().phase("evaluate ambiguity", 2 * pairs) as tick:
+        result = ambiguity(attention, read.scenes, settings, pairs, tick)
+    for name, reason in result.unreadable.items():
+        note(f"{name}: {reason}")
+    keep(run, ambiguity_table(result.figures, _name_of(scenes, select)))
+    print_figures(result.figures, common.json)
+
+
+def convergence(
+    run: str,
+    scenes: str,
+    /,
+    *,
+    select: options.Select = None,
+    category: options.Category = None,
+    set_: options.Overrides = None,
+    common: options.Common = options.Common(),  # noqa: B008 it is frozen
+) -> None:
+    """From how far off gazes find their object, beside template matching.
+
+    Prints accuracy (IoU above 0.5) and mean IoU against the start's offset, in pixels of the canonical patch (24 to a
+    window), against its size, and against steps; what Hamiltonian Monte Carlo adds; and the same of normalised
+    cross-correlation and of Euclidean matching. Adds curves and a table to the page of RUN.
+
+    Args:
+        run: A RUN folder.
+        scenes: Annotated scenes.
+    """
+    settings = attend_settings(run, None, None, None, set_, common)
+    from foveate.attention.attend import Attention
+    from foveate.evaluation.convergence import convergence
+    from foveate.report.experiments import convergence_table
+    from foveate.training.gallery import load_gallery
+
+    attention = Attention.load(run, device=str(common.torch_device()))
+    read = annotated_scenes(scenes, select, category, run)
+    gallery = load_gallery(read.scenes, progress(), settings.largest, fewest=1)
+    figures = convergence(attention.models, gallery, settings, progress())
+    keep(run, convergence_table(figures, _name_of(scenes, select)))
+    print_figures(figures, common.json)
 
 
 def keep(run: str, story: Any) -> Path | None:
@@ -191,8 +262,7 @@ def annotated_scenes(
     return read
 
 
-def name_of(path: str, select: str | None) -> str:
-    """What figures of a folder, or of a slice of it, are called."""
+def _name_of(path: str, select: str | None) -> str:
     name = os.path.basename(os.path.abspath(path))
     return f"{name} {select}" if select else name
 

@@ -30,9 +30,9 @@ COMMANDS = {
     "learn": ("learn:learn", "Learn from scenes without annotations."),
     "recalibrate": ("recalibrate:recalibrate", "Probabilities and spreads anew, from a few annotated scenes."),
     "evaluate bound": ("evaluate:bound", "Log density of patches: bounds in nats, log Z bracketed."),
-    "evaluate ambiguity": ("experiments:ambiguity", "Two objects side by side, one in mind: which is attended to."),
+    "evaluate ambiguity": ("evaluate:ambiguity", "Two objects side by side, one in mind: which is attended to."),
     "evaluate convergence": (
-        "experiments:convergence",
+        "evaluate:convergence",
         "From how far off gazes find their object, beside template matching.",
     ),
     "evaluate localization": ("evaluate:localization", "Accuracy, errors and calibration on annotated scenes."),
