@@ -14,7 +14,6 @@ from foveate.report.results import TableStory
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import glimpses
 from foveate.scenes.pyramid import Pyramids
-from foveate.training.company import put_beside, second_objects
 from foveate.training.labels import Objects
 
 
@@ -80,22 +79,3 @@ def test_template_matching_finds_where_a_template_was_cut_out():
     start = gaze.from_scale_angle(*torch.tensor([16.0 / MATCHED_SIZES[4], 0.0, 78.0, 80.0]).double())
     ends = match_templates(pyramids, 0, start, template)
     assert (gaze.iou(gaze.to_boxes(ends.flatten(0, 1)), gaze.to_boxes(true)) > 0.85).all()
-
-
-def test_a_second_object_stands_in_the_context_where_it_is_said_to():
-    pyramids = Pyramids.from_images([np.full((160, 160, 3), 0.5, np.float32), picture(1).numpy()])
-    objects = Objects(torch.arange(2), torch.tensor([[15.0, 0, 80, 80], [20.0, 4, 70, 90]]).double())
-    rng = torch.Generator().manual_seed(0)
-    which, at = torch.zeros(64, dtype=torch.int64), objects.gaze[:1].expand(64, 4)
-    other, place, start = second_objects(objects, which, at, rng)
-    assert (other == 1).all()
-    context = torch.full((64, 3, 72, 72), 0.5)
-    put_beside(context, pyramids, objects, other, start, place, at, rng)
-    seen = Pyramids.from_images([each.permute(1, 2, 0).contiguous().clamp(0, 1).numpy() for each in context])
-    inside = torch.tensor([12.0, 0, 36, 36], dtype=torch.float64)
-    looked = gaze.compose(inside, gaze.compose(gaze.invert(start), place))
-    own = glimpses(pyramids, torch.ones(64, dtype=torch.int64), objects.gaze[1:].expand(64, 4))
-    whole = ((looked[:, 2:] - 36).abs().amax(1) + 1.5 * gaze.scale(looked) < 36) & (gaze.scale(looked) > 9)
-    assert whole.sum() > 10
-    error = (glimpses(seen, torch.arange(64), looked) - own).abs().mean((1, 2, 3))[whole]
-    assert float(error.median()) < 0.03
