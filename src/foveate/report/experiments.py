@@ -7,6 +7,7 @@ from foveate.evaluation.convergence import SHOWN
 from foveate.report.results import TableStory
 
 WHERE = ("in_mind", "stderr", "other", "neither", "in_mind_left", "in_mind_right")
+DRAWN = ("network", "ncc_mean", "ncc_best", "euclid_best")  # as many as there are tones
 AXES = {
     "by_offset": "pixels of the canonical patch, 24 to a window",
     "by_size": "half-side of the start, of the object's",
@@ -25,7 +26,7 @@ def convergence_table(figures: Mapping[str, Any], name: str) -> TableStory:
     curves = []
     for column, what in ((1, "Accuracy (IoU above 0.5)"), (2, "Mean IoU")):
         for key, axis in AXES.items():
-            drawn = [[SHOWN[method], *_line(rows, column)] for method, rows in figures[key].items()]
+            drawn = [[SHOWN[method], *_line(figures[key][method], column)] for method in DRAWN]
             curves.append([f"{what}, by {key[3:]} of the start", axis, drawn])
         drawn = [[SHOWN["network"], *_line(figures["by_step"], column)]]
         curves.append([f"{what}, by step", "step of the networks", drawn])
