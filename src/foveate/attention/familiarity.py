@@ -68,7 +68,7 @@ def compare(known: Float[ndarray, "n figures"], seen: Float[ndarray, "m figures"
     for k, name in enumerate(FIGURES):
         ours, theirs = (each[np.isfinite(each[:, k]), k] for each in (known, seen))
         if min(len(ours), len(theirs)) >= FEWEST:
-            found.append((float(ks_2samp(ours, theirs).pvalue) * len(FIGURES), k, name))
+            found.append((float(np.asarray(ks_2samp(ours, theirs))[1]) * len(FIGURES), k, name))
     found = sorted(each for each in found if each[0] < LEVEL)
     if not found:
         return None

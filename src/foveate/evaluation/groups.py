@@ -127,10 +127,13 @@ def correlation(
         if len(e) < FEWEST or np.ptp(stated) == 0:
             out[name] = {"rho": None, "ceiling": None, "n": len(e)}
             continue
-        drawn = [spearmanr(stated, np.sqrt(np.square(rng.normal(0, s)).sum(1)))[0] for _ in range(SIMULATED)]
-        rho = spearmanr(stated, np.sqrt(np.square(e).sum(1)))[0]
-        out[name] = {"rho": float(rho), "ceiling": float(np.mean(drawn)), "n": len(e)}
+        drawn = [_rank_correlation(stated, rng.normal(0, s)) for _ in range(SIMULATED)]
+        out[name] = {"rho": _rank_correlation(stated, e), "ceiling": float(np.mean(drawn)), "n": len(e)}
     return out
+
+
+def _rank_correlation(stated: Float[ndarray, "n"], error: Float[ndarray, "n k"]) -> float:
+    return float(np.asarray(spearmanr(stated, np.sqrt(np.square(error).sum(1))))[0])
 
 
 def intervals(shares: Mapping[str, Mapping[str, float | None]], counts: Mapping[str, int]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -21,10 +22,10 @@ def plot_localization(figures: Mapping[str, Any], title: str = "") -> Figure:
     groups = figures["calibration"].get("groups")
     figure = Figure(figsize=(11.0, 7.0 if groups else 3.6), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    above, below = figure.subfigures(2, 1) if groups else (figure, None)
-    overlap, steps, trust = above.subplots(1, 3)
-    if below is not None:
-        _by_group(below.subplots(1, 1), groups)
+    parts = np.atleast_1d(np.asarray(figure.subfigures(2 if groups else 1, 1)))
+    overlap, steps, trust = parts[0].subplots(1, 3)
+    if groups:
+        _by_group(parts[1].subplots(1, 1), groups)
     _by_overlap(overlap, figures)
     _by_step(steps, figures["by_step"])
     _by_probability(trust, figures["calibration"])

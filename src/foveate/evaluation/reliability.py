@@ -28,7 +28,7 @@ def error_by_chance(probability: Float[ndarray, " n"], times: int = 200) -> floa
         return None
     rng = np.random.default_rng(0)
     drawn = (reliability(probability, rng.random(len(probability)) < probability) for _ in range(times))
-    return float(np.mean([expected_calibration_error(rows) for rows in drawn]))
+    return float(np.mean([expected_calibration_error(rows) or 0.0 for rows in drawn]))
 
 
 def error_in_chart(

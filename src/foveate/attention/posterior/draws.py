@@ -30,7 +30,7 @@ def write_draws(path: str, posteriors: Sequence[tuple[str, int, Refined | None]]
         _write_netcdf(path, known)
         return
     content = io.BytesIO()
-    np.savez_compressed(content, **tables(known))
+    np.savez_compressed(content, allow_pickle=False, **tables(known))
     write_atomic(path, content.getvalue())
 
 
