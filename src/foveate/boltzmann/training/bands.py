@@ -44,7 +44,7 @@ class Band(NamedTuple):
 
 
 def start_from_bands(
-    folds: Sequence[Float[Tensor, "rows visible"]],
+    folds: Sequence[Float[Tensor, "_ visible"]],
     n_mean: int,
     bands: int,
     n_gates: int,

@@ -44,7 +44,7 @@ def train_gdbn(
     log: Callable[[dict[str, Any]], None] = lambda record: None,
     mean: Float[Tensor, "3"] | None = None,
     std: Float[Tensor, "3"] | None = None,
-    folds: Callable[[], Sequence[Float[Tensor, "rows visible"]]] | None = None,
+    folds: Callable[[], Sequence[Float[Tensor, "_ visible"]]] | None = None,
     layout: Layout | None = None,
 ) -> GaussianDBN:
     """Train a GDBN layer by layer; resumed from `checkpoints`, it ends with the same bits.

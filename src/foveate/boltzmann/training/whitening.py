@@ -92,7 +92,7 @@ class Moments:
         BadInput: Fewer than two folds.
     """
 
-    def __init__(self, folds: Sequence[Float[Tensor, "rows visible"]], layout: Layout | None = None):
+    def __init__(self, folds: Sequence[Float[Tensor, "_ visible"]], layout: Layout | None = None):
         if len(folds) < 2 or not all(len(fold) for fold in folds):
             raise BadInput(f"folds of {[len(fold) for fold in folds]} patches: whitening needs two or more, none empty")
         self.layout = layout
