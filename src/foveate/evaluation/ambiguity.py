@@ -81,7 +81,7 @@ def ambiguity(
     order = [
         k for _ in range(1 + 2 * pairs // len(windows)) for k in torch.randperm(len(windows), generator=rng).tolist()
     ]
-    cases = [case for k in range(pairs) for case in _cases(*(windows[order[2 * k + side]] for side in (0, 1)), rng)]
+    cases = [case for k in range(pairs) for case in _cases(windows[order[2 * k]], windows[order[2 * k + 1]], rng)]
     settings = replace(settings, min_probability=0.0, posterior=replace(settings.posterior, chains=0))
 
     def attended(case: Case) -> tuple[ndarray, ndarray, ndarray]:
