@@ -82,8 +82,8 @@ def draw_pairs(
     bounds = np.cumsum([settings.near, settings.search, settings.whole])
     target = objects.gaze[which]
     near = gaze.compose(target, gaze.invert(shiftnet.to_gaze(_near_changes(settings, count, rng))))
-    search = search_starts(target, rng)
-    whole = _whole_starts(pyramids, objects.image[which], target, rng)
+    search = _search_starts(target, settings.turn > 0, rng)
+    whole = _whole_starts(pyramids, objects.image[which], settings.turn > 0, rng)
     start = torch.where((origin < bounds[0])[:, None], near, torch.where((origin < bounds[1])[:, None], search, whole))
     if fed_back is not None and len(fed_back.object):
         again = torch.nonzero(origin >= bounds[2])[:, 0][: len(fed_back.object)]
@@ -121,20 +121,21 @@ def _near_changes(settings: PairSettings, count: int, rng: torch.Generator) -> F
     return size * spread * torch.randn(count, 4, generator=rng, dtype=torch.float64)
 
 
-def search_starts(target: Float[Tensor, "n 4"], rng: torch.Generator) -> Float[Tensor, "n 4"]:
-    """Gazes of a similar size that hold the object anywhere in their context."""
+def _search_starts(target: Float[Tensor, "n 4"], turn: bool, rng: torch.Generator) -> Float[Tensor, "n 4"]:
+    """Gazes of a similar size that hold the object anywhere in their context; turned from it too, or not."""
     count = len(target)
     uniform = 2 * torch.rand(count, 4, generator=rng, dtype=torch.float64) - 1
     s = gaze.scale(target) * torch.exp(0.8 * uniform[:, 0])
-    angle = gaze.angle(target) + SEARCH_TURN * uniform[:, 1]
+    angle = gaze.angle(target) + SEARCH_TURN * turn * uniform[:, 1]
     shift = REACH * uniform[:, 2:] * s[:, None]
     return gaze.from_scale_angle(s, angle, target[:, 2] + shift[:, 0], target[:, 3] + shift[:, 1])
 
 
 def _whole_starts(
-    pyramids: Pyramids, image: Int[Tensor, "n"], target: Float[Tensor, "n 4"], rng: torch.Generator
+    pyramids: Pyramids, image: Int[Tensor, "n"], turn: bool, rng: torch.Generator
 ) -> Float[Tensor, "n 4"]:
-    """Gazes at the middle of the photograph, of half-side 0.12 to 0.55 of its longest side; two in three upright."""
+    """Gazes at the middle of the photograph, of half-side 0.12 to 0.55 of its longest side; two in three upright, or
+    all."""
     count = len(image)
     w = torch.from_numpy(pyramids.width[image.numpy(), 0]).double()
     h = torch.from_numpy(pyramids.height[image.numpy(), 0]).double()
@@ -142,5 +143,5 @@ def _whole_starts(
     ratio = 0.12 * (0.55 / 0.12) ** torch.rand(count, generator=rng, dtype=torch.float64)
     offset = 0.05 * torch.randn(count, 2, generator=rng, dtype=torch.float64) * longest[:, None]
     turned = torch.rand(count, generator=rng) < 1 / 3
-    angle = torch.where(turned, 0.5, 0.1) * torch.randn(count, generator=rng, dtype=torch.float64)
+    angle = turn * torch.where(turned, 0.5, 0.1) * torch.randn(count, generator=rng, dtype=torch.float64)
     return gaze.from_scale_angle(ratio * longest, angle, w / 2 + offset[:, 0], h / 2 + offset[:, 1])

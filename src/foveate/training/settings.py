@@ -174,6 +174,18 @@ def without_mirroring(settings: TrainSettings) -> TrainSettings:
     )
 
 
+def without_turning(settings: TrainSettings) -> TrainSettings:
+    """The same for objects that all stand upright, or look alike at any angle: none is looked for at another."""
+
+    def upright(network: ShiftNetSettings) -> ShiftNetSettings:
+        return replace(network, pairs=replace(network.pairs, turn=0.0))
+
+    return replace(
+        settings, shiftnet=upright(settings.shiftnet), fine=upright(settings.fine),
+        periphery=replace(settings.periphery, turn=0.0),
+    )  # fmt: skip
+
+
 QUICK_SETTINGS = TrainSettings(
     largest=320,
     gdbn=QUICK,

@@ -31,7 +31,7 @@ from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
 from foveate.training.patches import aligned_patches, jittered_patches
 from foveate.training.periphery.train import train_periphery
-from foveate.training.settings import ShiftNetSettings, TrainSettings
+from foveate.training.settings import ShiftNetSettings, TrainSettings, without_turning
 from foveate.training.shiftnet import Validate, train_shiftnet
 
 MOST_PATCHES = 40_000
@@ -62,6 +62,8 @@ def train_models(
 ) -> Models:
     """All phases; networks begin with the weights of `start`, if given, and pixels are standardised as by it."""
     keep_large_blocks()
+    if always_upright(data.gallery.objects, start and start.periphery):
+        settings = without_turning(settings)
     gdbn = patch_model(data, run, settings, progress, start and start.gdbn, device)
     periphery = periphery_network(data, run, settings, progress, start and start.periphery, device)
     if not run.checkpoints.done("evidence"):  # the last phase that looks at them
@@ -69,6 +71,13 @@ def train_models(
     shiftnet, fine = networks(data, gdbn, run, settings, progress, start)
     models = Models(gdbn, shiftnet, None, fine, periphery)
     return replace(models, evidence=train_evidence(models, data, run, settings, progress))
+
+
+def always_upright(objects: Objects, start: Periphery | None) -> bool:
+    """Whether no object is to be looked for at an angle: none has one, or the network before knew of none."""
+    if start is not None:
+        return start.harmonic == 0
+    return bool(((gaze.angle(objects.gaze) == 0) | (objects.periods() == 0)).all())
 
 
 def patch_model(

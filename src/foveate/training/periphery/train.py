@@ -101,7 +101,7 @@ def train_periphery(
         told = targets(batch.objects, batch.ignored, SIDE // STRIDE)
         return periphery_loss(outputs, batch.objects, told, net.harmonic)
 
-    net = Periphery(period_of(gallery.subset(images))).channels_last()
+    net = Periphery(period_of(gallery.subset(images)) if how.turn > 0 else 0).channels_last()
     if start is None:
         net.reset(generator(seed, "periphery"))
     else:
