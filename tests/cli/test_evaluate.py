@@ -186,6 +186,8 @@ def fakes(run_path, monkeypatch):
     from foveate.storage.files import save_tensors
 
     class Fake(Attention):
+        gdbn = GaussianDBN(1728, 2, 2)
+
         def __init__(self):
             pass
 

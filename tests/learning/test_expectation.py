@@ -6,6 +6,7 @@ import torch
 from foveate.attention.calibration import Calibration
 from foveate.attention.evidence import Background, Evidence
 from foveate.attention.models import Models
+from foveate.attention.posterior.law import Law
 from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.learning import reselection
@@ -60,8 +61,8 @@ def looking() -> Models:
     gdbn = GaussianDBN(D, 2, 2)
     gdbn.patch.mean.fill_(0.5)
     gdbn.patch.std.fill_(0.2)
-    flat, spread = Background.normal(torch.zeros(D), torch.eye(D)), torch.full((4,), 0.1, dtype=torch.float64)
-    return Models(gdbn, ShiftNet(), Evidence(flat, 0.0, None, CALIBRATION, 100.0, spread))
+    flat, law = Background.normal(torch.zeros(D), torch.eye(D)), Law.constant(np.full(3, 0.1))
+    return Models(gdbn, ShiftNet(), Evidence(flat, 0.0, None, CALIBRATION, 100.0, law))
 
 
 def test_a_new_patch_model_chooses_among_the_places_of_each_scene():

@@ -78,7 +78,9 @@ def test_every_chapter_comes_back_and_names_keep_their_own_files(tmp_path):
         LocalizationStory({"top1": {"0.5": 0.8}}, name="upright"),
         BoundStory({"bound": -12.0, "baselines": {"diagonal": -20.0}}),
         LearnStory([LearnRound(1, torch.rand(3, 24, 24), [scene()], 5, 2, {"too spread": 2}, -3.0)], bound_before=-9.0),
-        TableStory(["model", "bound"], [["source", -1.5]], "what", "demo"),
+        TableStory(
+            ["model", "bound"], [["source", -1.5]], "what", "demo", [["share", "steps", [["ours", [0], [0.5]]]]]
+        ),
         TrainingStory({"scenes": 870, "category": "face"}, [["a", "unreadable"]], 12),
     ]
     for chapter in chapters:
