@@ -122,7 +122,7 @@ def main() -> None:
         if options.photographs is None:
             write_digit_scenes(Path(folder) / "scenes", (0, 1, 2), count, 0)
         every = None if options.run else ["search.floor=1e-9"]
-        settings = attend_settings(str(run), "many", None, None, every, Common())
+        settings = attend_settings(str(run), every, Common(), "many")
         attention = Attention.load(run)
         paths = [path for _, path in list_images(options.photographs or Path(folder) / "scenes")][:count]
         attention.attend_one(read_image(paths[0]), "compile", settings)

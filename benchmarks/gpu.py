@@ -143,7 +143,7 @@ def attend(figures: Figures, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = write_untrained(Path(folder) / "run")
         write_digit_scenes(Path(folder) / "scenes", (0, 1, 2), count, 0)
-        settings = attend_settings(str(run), "many", None, None, None, Common())
+        settings = attend_settings(str(run), None, Common(), "many")
         images = [read_image(path) for _, path in list_images(Path(folder) / "scenes")]
         values = {}
         for name, device in (("GPU", "cuda"), ("CPU", "cpu")):

@@ -101,7 +101,7 @@ def main() -> int:
     asked.add_argument("--keep", type=Path, help="folder for the pictures that state more")
     options = asked.parse_args()
     attention = Attention.load(options.run)
-    settings = attend_settings(str(options.run), "many", None, 0, ["posterior.chains=0"], Common())
+    settings = attend_settings(str(options.run), ["posterior.chains=0"], Common(), "many", min_probability=0)
     names = [name for name in NAMES if name not in options.leave_out]
     made = {}
     for k in range(options.count):

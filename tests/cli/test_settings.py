@@ -161,7 +161,7 @@ def test_learning_and_attending_begin_with_a_run_of_the_first_format(command, ru
     assert (settings.seed, settings.rounds) == (5, LEARNING[preset].rounds)
     assert (settings.train.seed, settings.train.held_out) == (7, {"train": 0.12, "learn": 0.2}[command])
     assert settings.train.attend.search == replace(TRAINING[preset].attend.search, fine=4)
-    assert attend_settings(str(run), "many", None, None, None, Common()) == settings.train.attend
+    assert attend_settings(str(run), None, Common(), "many") == settings.train.attend
 
 
 @pytest.mark.parametrize(

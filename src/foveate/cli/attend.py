@@ -66,7 +66,7 @@ def attend(
     from foveate.scenes.listing import scan_all
 
     started, arguments = time.monotonic(), [first, *more]
-    settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
+    settings = attend_settings(run, set_, common, starts, max_gazes, min_probability)
     settings = dataclasses.replace(settings, page=page or 1, coverage=coverage)
     listing = scan_all(arguments)
     images = share(listing.images, shard)

@@ -3,17 +3,22 @@
 import io
 import os
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from foveate.cli import options
 from foveate.cli.options import note, parse_shard, print_figures, progress
-from foveate.cli.recipe import Recipe, attend_settings, read_scenes
+from foveate.cli.recipe import annotated_scenes, attend_settings
 from foveate.errors import BadInput
 from foveate.storage.files import CannotWrite, write_atomic
 from foveate.storage.run import STORY, Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLOTS = (".png", ".pdf", ".svg")
 JITTERS = 8  # patches of each object that baselines are fitted on
@@ -100,15 +105,12 @@ def localization(
     scenes: str,
     /,
     *,
-    select: options.Select = None,
-    category: options.Category = None,
-    unannotated: options.Unannotated = None,
     turn: float = 0.0,
     starts: options.Starts = None,
     max_gazes: options.MaxGazes = None,
     min_probability: options.MinProbability = None,
     plot: str | None = None,
-    set_: options.Overrides = None,
+    on: options.On = options.On(),  # noqa: B008 it is frozen
     common: options.Common = options.Common(),  # noqa: B008 it is frozen
 ) -> None:
     """Accuracy, errors and calibration on annotated scenes.
@@ -124,29 +126,14 @@ def localization(
     """
     if plot is not None and Path(plot).suffix.lower() not in PLOTS:
         raise BadInput(f"--plot {plot}: expected a file name that ends in {', '.join(PLOTS)}")
-    settings = attend_settings(run, starts, max_gazes, min_probability, set_, common)
-    from foveate.attention.attend import Attention
+    settings = attend_settings(run, on.set_, common, starts, max_gazes, min_probability)
     from foveate.evaluation.localization import localize
+    from foveate.evaluation.plots import plot_localization
     from foveate.report.results import LocalizationStory
-    from foveate.scenes.listing import mark_output
 
-    attention = Attention.load(run, device=str(common.torch_device()))
-    read = annotated_scenes(scenes, select, category, run, unannotated)
-    with progress().phase("evaluate localization", len(read.scenes)) as tick:
-        result = localize(attention, read, settings, turn, tick)
-    for name, reason in result.unreadable.items():
-        note(f"{name}: {reason}")
-    name = _name_of(scenes, select) + (f", turned {turn:g} degrees" if turn % 360 else "")
-    kept = keep(run, LocalizationStory(result.figures, name))
-    print_figures(result.figures, common.json)
-    if plot is not None:
-        draw(result.figures, name, Path(plot))
-    elif kept is not None:
-        try:
-            mark_output(run)  # a RUN that lies among images adds none to them
-            draw(result.figures, name, Path(run) / f"{kept.stem}.png")
-        except (CannotWrite, OSError) as error:
-            note(f"no plot: {error}")
+    turned = f", turned {turn:g} degrees" if turn % 360 else ""
+    work = partial(localize, settings=settings, turn=turn)
+    measure(work, LocalizationStory, run, scenes, on, common, turned, plot_localization, plot)
 
 
 def ambiguity(
@@ -155,9 +142,7 @@ def ambiguity(
     /,
     *,
     pairs: options.Count = 100,
-    select: options.Select = None,
-    category: options.Category = None,
-    set_: options.Overrides = None,
+    on: options.On = options.On(),  # noqa: B008 it is frozen
     common: options.Common = options.Common(),  # noqa: B008 it is frozen
 ) -> None:
     """Two objects side by side, one of them in mind: how often that one is attended to.
@@ -171,19 +156,11 @@ def ambiguity(
         scenes: Annotated scenes.
         pairs: Pairs of photographs.
     """
-    settings = attend_settings(run, None, None, None, set_, common)
-    from foveate.attention.attend import Attention
+    settings = attend_settings(run, on.set_, common)
     from foveate.evaluation.ambiguity import ambiguity
     from foveate.report.experiments import ambiguity_table
 
-    attention = Attention.load(run, device=str(common.torch_device()))
-    read = annotated_scenes(scenes, select, category, run)
-    with progress().phase("evaluate ambiguity", 2 * pairs) as tick:
-        result = ambiguity(attention, read.scenes, settings, pairs, tick)
-    for name, reason in result.unreadable.items():
-        note(f"{name}: {reason}")
-    keep(run, ambiguity_table(result.figures, _name_of(scenes, select)))
-    print_figures(result.figures, common.json)
+    measure(partial(ambiguity, settings=settings, pairs=pairs), ambiguity_table, run, scenes, on, common)
 
 
 def convergence(
@@ -191,9 +168,7 @@ def convergence(
     scenes: str,
     /,
     *,
-    select: options.Select = None,
-    category: options.Category = None,
-    set_: options.Overrides = None,
+    on: options.On = options.On(),  # noqa: B008 it is frozen
     common: options.Common = options.Common(),  # noqa: B008 it is frozen
 ) -> None:
     """From how far off gazes find their object, beside template matching.
@@ -206,22 +181,57 @@ def convergence(
         run: A RUN folder.
         scenes: Annotated scenes.
     """
-    settings = attend_settings(run, None, None, None, set_, common)
-    from foveate.attention.attend import Attention
+    settings = attend_settings(run, on.set_, common)
     from foveate.evaluation.convergence import convergence
     from foveate.report.experiments import convergence_table
-    from foveate.training.gallery import load_gallery
+
+    measure(partial(convergence, settings=settings), convergence_table, run, scenes, on, common)
+
+
+def measure(
+    work: Callable[..., dict[str, Any]],
+    story: Callable[[dict[str, Any], str], Any],
+    run: str,
+    scenes: str,
+    on: options.On,
+    common: options.Common,
+    how: str = "",
+    draw: "Callable[[dict[str, Any], str], Figure] | None" = None,
+    plot: str | None = None,
+) -> None:
+    """Loads RUN, measures it on annotated scenes, prints the figures, and adds them to the page of RUN.
+
+    Args:
+        work: (attention, scenes, progress=) -> figures; it says itself what can't be read.
+        story: (figures, name) -> what is kept for the page.
+        run: A RUN folder.
+        scenes: Annotated scenes.
+        on: Which of them.
+        common: Options of every command.
+        how: Added to the name of the scenes.
+        draw: (figures, name) -> a plot, where there is one.
+        plot: Its file; by default one in RUN, named as what is kept.
+    """
+    from foveate.attention.attend import Attention
+    from foveate.scenes.listing import mark_output
 
     attention = Attention.load(run, device=str(common.torch_device()))
-    read = annotated_scenes(scenes, select, category, run)
-    gallery = load_gallery(read.scenes, progress(), settings.largest, fewest=1)
-    figures = convergence(attention.models, gallery, settings, progress())
-    keep(run, convergence_table(figures, _name_of(scenes, select)))
+    read = annotated_scenes(scenes, run, on.select, on.category, on.unannotated)
+    figures, name = work(attention, read.scenes, progress=progress()), _name_of(scenes, on.select) + how
+    kept = keep(run, story(figures, name))
     print_figures(figures, common.json)
+    if draw is not None and plot is not None:
+        save_plot(draw(figures, name), Path(plot))
+    elif draw is not None and kept is not None:
+        try:
+            mark_output(run)  # a RUN that lies among images adds none to them
+            save_plot(draw(figures, name), Path(run) / f"{kept.stem}.png")
+        except (CannotWrite, OSError) as error:
+            note(f"no plot: {error}")
 
 
 def keep(run: str, story: Any) -> Path | None:
-    """Save figures for the page, and return the file; a RUN that can't be written to is evaluated all the same."""
+    """Saves figures for the page, and gives the file; a RUN that can't be written to is evaluated all the same."""
     folder = Path(run) / STORY
     try:
         folder.mkdir(exist_ok=True)
@@ -231,35 +241,14 @@ def keep(run: str, story: Any) -> Path | None:
         return None
 
 
-def draw(figures: dict[str, Any], name: str, target: Path) -> None:
-    """Write the plot of figures of localization, in the form that the file's ending names."""
-    from foveate.evaluation.plots import plot_localization
-
+def save_plot(plot: "Figure", target: Path) -> None:
+    """Writes a plot in the form that the file's ending names."""
     content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a name in a script that the font lacks is drawn as boxes
-        plot_localization(figures, name).savefig(content, format=target.suffix[1:].lower(), dpi=150)
+        plot.savefig(content, format=target.suffix[1:].lower(), dpi=150)
     write_atomic(target, content.getvalue())
     note(f"plot: {target}")
-
-
-def annotated_scenes(
-    folder: str, select: str | None, category: str | None, run: str, unannotated: options.Unannotated = None
-) -> Any:
-    """Annotated scenes, read with the canonical points that the run was trained with; of several kinds, its own.
-
-    Raises:
-        BadInput: They can't be read, or nothing is annotated at all.
-    """
-    config = Run.open(run, needs=()).config
-    known = config.get("category")
-    recipe = Recipe(select=select, category=category, canonical=config.get("canonical"), unannotated=unannotated)
-    read = read_scenes(folder, recipe, usual=known)
-    if read.layout == "images":
-        raise BadInput(f"{folder}: no annotations to evaluate against")
-    if read.category is not None and known not in (None, read.category):
-        note(f"{run} was trained on {known!r}; what is annotated in {folder} is {read.category!r}")
-    return read
 
 
 def _name_of(path: str, select: str | None) -> str:
@@ -275,7 +264,7 @@ def _patches(path: str, model: Any, select: str | None, category: str | None, ru
         if select is not None:
             raise BadInput(f"--select needs a folder of images, and {path} is a file")
         return load_patches(path)
-    scenes = annotated_scenes(path, select, category, run)
+    scenes = annotated_scenes(path, run, select, category)
     with progress().phase("aligned patches", len(scenes.scenes)) as tick:
         return scene_patches(scenes, model, tick, note)
 
@@ -291,7 +280,7 @@ def _to_fit_on(path: str, model: Any, category: str | None, run: str) -> tuple[A
         return _patches(path, model, None, category, run), None
     trained = Run.open(run, needs=()).config.get("settings", {}).get("patches", {})
     settings = PatchSettings(copies=JITTERS, mirror=bool(trained.get("mirror", True)))
-    scenes = annotated_scenes(path, None, category, run)
+    scenes = annotated_scenes(path, run, category=category)
     with progress().phase("jittered patches", len(scenes.scenes)) as tick:
         folds = jittered_folds(scenes, model, settings, 0, tick, note)
     return folds, Layout(3, PATCH_SIZE, PATCH_SIZE, settings.mirror)

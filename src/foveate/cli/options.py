@@ -94,6 +94,17 @@ class Common:
         return resolve(self.device)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class On:
+    """Which annotated scenes something is measured on, and settings of how they are attended."""
+
+    select: Select = None
+    category: Category = None
+    unannotated: Unannotated = None
+    set_: Overrides = None
+
+
 def progress() -> Progress:
     """The bars of a command that may take long."""
     return shown(True)

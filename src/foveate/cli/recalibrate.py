@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from foveate.cli import options
-from foveate.cli.evaluate import annotated_scenes
 from foveate.cli.options import note, print_figures, progress
-from foveate.cli.recipe import attend_settings
+from foveate.cli.recipe import annotated_scenes, attend_settings
 from foveate.errors import BadInput
 from foveate.storage.run import METRICS, MODELS, PERIPHERY, STORY, Run
 
@@ -22,11 +21,8 @@ def recalibrate(
     /,
     *,
     out: str,
-    select: options.Select = None,
-    category: options.Category = None,
-    unannotated: options.Unannotated = None,
-    set_: options.Overrides = None,
     overwrite: options.Overwrite = False,
+    on: options.On = options.On(),  # noqa: B008 it is frozen
     common: options.Common = options.Common(),  # noqa: B008 it is frozen
 ) -> None:
     """Calibrate a RUN anew on annotated scenes, and write it to another RUN.
@@ -40,7 +36,7 @@ def recalibrate(
         out: RUN folder to write.
     """
     started, source = time.monotonic(), Run.open(run)
-    settings = attend_settings(run, "many", None, None, set_, common)
+    settings = attend_settings(run, on.set_, common, "many")
     from foveate.attention.models import Models
     from foveate.learning.recalibration import recalibrate as fit
     from foveate.report.page import write_report
@@ -49,7 +45,7 @@ def recalibrate(
     from foveate.training.gallery import load_gallery
 
     device = common.torch_device()
-    read = annotated_scenes(scenes, select, category, run, unannotated)
+    read = annotated_scenes(scenes, run, on.select, on.category, on.unannotated)
     if os.path.realpath(out) == os.path.realpath(run):
         raise BadInput(f"--out {out}: it is the RUN itself; name another folder")
     with Run.claim(out, overwrite) as made:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from foveate.attention.settings import AttendSettings, run_settings
-from foveate.cli.options import Common, note, progress
+from foveate.cli.options import Common, Unannotated, note, progress
 from foveate.errors import BadInput
 from foveate.storage.config import (
     AtLeast0,
@@ -111,11 +111,11 @@ def configuration(command: str, scenes: str, recipe: Recipe, settings: Any, **fo
 
 def attend_settings(
     run: str,
-    starts: str | None,
-    max_gazes: int | None,
-    min_probability: float | None,
     set_: list[str] | None,
     common: Common,
+    starts: str | None = None,
+    max_gazes: int | None = None,
+    min_probability: float | None = None,
 ) -> AttendSettings:
     """How to attend, as options describe it; what isn't said is as RUN was trained and calibrated with.
 
@@ -199,6 +199,29 @@ def read_scenes(folder: str, recipe: Recipe, annotated: bool = True, usual: str 
         raise
     for line in [*read.problems, *([read.grouping] if read.grouping else [])]:
         note(line)
+    return read
+
+
+def annotated_scenes(
+    folder: str,
+    run: str,
+    select: str | None = None,
+    category: str | None = None,
+    unannotated: Unannotated = None,
+) -> "Scenes":
+    """Annotated scenes, read with the canonical points that the run was trained with; of several kinds, its own.
+
+    Raises:
+        BadInput: They can't be read, or nothing is annotated at all.
+    """
+    config = Run.open(run, needs=()).config
+    known = config.get("category")
+    recipe = Recipe(select=select, category=category, canonical=config.get("canonical"), unannotated=unannotated)
+    read = read_scenes(folder, recipe, usual=known)
+    if read.layout == "images":
+        raise BadInput(f"{folder}: no annotations to evaluate against")
+    if read.category is not None and known not in (None, read.category):
+        note(f"{run} was trained on {known!r}; what is annotated in {folder} is {read.category!r}")
     return read
 
 

@@ -8,13 +8,13 @@ a gaze that sets out midway between the two. Pairs are `unlike` where the other 
 say which is meant only where they don't look alike.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from numpy import ndarray
 
 from foveate.attention.attend import Attention
@@ -23,10 +23,12 @@ from foveate.attention.settings import AttendSettings
 from foveate.attention.shiftnet import follow, to_gaze
 from foveate.errors import BadInput, present
 from foveate.evaluation.matching import overlaps
+from foveate.evaluation.photographs import looked_at
+from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.runtime.workers import map_images
 from foveate.scenes import gaze
-from foveate.scenes.folder import Scene, open_picture
+from foveate.scenes.folder import Scene
 from foveate.scenes.glimpse import PATCH_SIZE, glimpses, grid
 from foveate.scenes.pixels import content_key
 from foveate.scenes.pyramid import Pyramids
@@ -37,19 +39,6 @@ from foveate.training.settings import AppearanceSettings
 SIDE, SCALE = 160, 40.0  # of a photograph's window, and half-side of the object in its middle, pixels
 QUERY = AppearanceSettings(mirror=0.0, cover=1.0)  # how what is in mind was seen
 ANOTHER_GAZE = (0.08, 0.08, 0.08, 0.08)  # standard deviations of (log s, angle, x / s, y / s)
-
-
-@dataclass
-class Ambiguity:
-    """Figures, and pictures of some pairs.
-
-    Attributes:
-        figures: What `evaluate ambiguity --json` prints.
-        unreadable: Names of photographs that could not be read, with the reason.
-    """
-
-    figures: dict[str, Any]
-    unreadable: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,15 +55,16 @@ def ambiguity(
     attention: Attention,
     scenes: Sequence[Scene],
     settings: AttendSettings,
-    pairs: int = 100,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Ambiguity:
-    """Puts `pairs` pairs of photographs side by side, has each of the two in mind once, and counts.
+    progress: Progress,
+    pairs: int,
+) -> dict[str, Any]:
+    """The figures of `evaluate ambiguity --json`: of `pairs` pairs of photographs, each of the two in mind once.
 
     Raises:
         BadInput: Fewer than two photographs with an object can be read.
     """
-    windows, unreadable = _windows(scenes, settings, 2 * pairs)
+    shown = [scene for scene in scenes if len(scene.gazes)][: 2 * pairs]
+    windows = list(looked_at(_window, shown, settings.largest, progress, "evaluate ambiguity: photographs"))
     if len(windows) < 2:
         raise BadInput(f"{len(windows)} photographs with an object can be read: at least 2 are needed")
     rng = generator(settings.seed, "ambiguity")
@@ -91,13 +81,13 @@ def ambiguity(
         return whole, _alone(minded, case, settings), _likeness(minded, case)
 
     ends = []
-    for found in map_images(attended, cases):
-        progress(len(ends), len(cases))
-        ends.append(found)
-    progress(len(cases), len(cases))
+    with progress.phase("evaluate ambiguity", len(cases)) as tick:
+        for found in map_images(attended, cases):
+            ends.append(found)
+            tick(len(ends))
     whole, alone, likeness = (np.array(part) for part in zip(*ends, strict=True))
     unlike = likeness[:, 1] < 0
-    figures: dict[str, Any] = {
+    return {
         "pairs": pairs,
         "photos": len(windows),
         "pipeline": _counted(cases, whole),
@@ -107,7 +97,6 @@ def ambiguity(
         "likeness": {"in_mind": float(np.median(likeness[:, 0])), "other": float(np.median(likeness[:, 1]))},
         "likelier": float((likeness[:, 0] > likeness[:, 1]).mean()),
     }
-    return Ambiguity(figures, unreadable)
 
 
 def _likeness(minded: Attention, case: Case) -> Float[ndarray, "2"]:
@@ -146,25 +135,14 @@ def _counted(cases: Sequence[Case], gazes: Float[ndarray, "cases 4"]) -> dict[st
     }
 
 
-def _windows(
-    scenes: Sequence[Scene], settings: AttendSettings, most: int
-) -> tuple[list[tuple[UInt8[ndarray, "h w 3"], Float[ndarray, "4"]]], dict[str, str]]:
-    """Each photograph around its largest object, whose half-side is SCALE, and the object's gaze there."""
-    windows, unreadable = [], {}
-    for scene in scenes:
-        if not len(scene.gazes) or len(windows) == most:
-            continue
-        try:
-            picture = open_picture(scene.path, settings.largest)
-        except BadInput as reason:
-            unreadable[scene.name] = str(reason)
-            continue
-        a, b, x, y = max(scene.gazes * picture.scale, key=lambda u: float(np.hypot(u[0], u[1])))
-        step = float(np.hypot(a, b)) / SCALE
-        shift = np.array([x, y]) - step * SIDE / 2
-        shown = warp(as_bytes(picture.pixels), step * np.eye(2), shift, SIDE, SIDE)
-        windows.append((shown, np.array([a / step, b / step, SIDE / 2, SIDE / 2])))
-    return windows, unreadable
+def _window(
+    scene: Scene, pixels: Shaped[ndarray, "h w 3"]
+) -> tuple[UInt8[ndarray, "side side 3"], Float[ndarray, "4"]]:
+    """A photograph around its largest object, whose half-side is SCALE, and the object's gaze there."""
+    a, b, x, y = max(scene.gazes, key=lambda u: float(np.hypot(u[0], u[1])))
+    step = float(np.hypot(a, b)) / SCALE
+    shown = warp(as_bytes(pixels), step * np.eye(2), np.array([x, y]) - step * SIDE / 2, SIDE, SIDE)
+    return shown, np.array([a / step, b / step, SIDE / 2, SIDE / 2])
 
 
 def _cases(first: tuple[ndarray, ndarray], second: tuple[ndarray, ndarray], rng: torch.Generator) -> list[Case]:

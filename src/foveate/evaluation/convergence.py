@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from foveate.attention.attend import Attention
 from foveate.attention.models import Models
 from foveate.attention.posterior.refine import TOGETHER, Resting, refine
 from foveate.attention.settings import AttendSettings
@@ -31,9 +32,10 @@ from foveate.errors import BadInput
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.scenes import gaze
+from foveate.scenes.folder import Scene
 from foveate.scenes.glimpse import PATCH_SIZE, glimpses
 from foveate.scenes.pyramid import Pyramids
-from foveate.training.gallery import Gallery
+from foveate.training.gallery import Gallery, load_gallery
 from foveate.training.labels import Objects
 
 OFFSETS = (0, 5, 10, 15, 20, 25, 30)  # of the start's centre, pixels of the canonical patch
@@ -41,6 +43,7 @@ SIZES = (0.5, 0.75, 1.0, 1.25, 1.5)  # ends of the bins of the start's half-side
 REACH = 30  # of template matching, pixels of the canonical patch
 MATCHED_SIZES = tuple(2 / 3 * 3 ** (k / 6) for k in range(7))  # beside the start's: 1 / 1.5 to 1 / 0.5
 MATCHED_ANGLES = tuple(math.radians(degrees) for degrees in (-20, 0, 20))
+ADJUSTED = 50  # gazes that Hamiltonian Monte Carlo follows too
 TEMPLATES = 8  # objects of which the best serves as template
 SHOWN = {
     "network": "networks",
@@ -62,13 +65,14 @@ class Starts(NamedTuple):
 
 
 def convergence(
-    models: Models, gallery: Gallery, settings: AttendSettings, progress: Progress, adjusted: int = 50
+    attention: Attention, scenes: Sequence[Scene], settings: AttendSettings, progress: Progress
 ) -> dict[str, Any]:
-    """The figures of `evaluate convergence --json`; `adjusted` gazes are followed by Hamiltonian Monte Carlo too.
+    """The figures of `evaluate convergence --json`.
 
     Raises:
         BadInput: There is no object.
     """
+    models, gallery = attention.models, load_gallery(scenes, progress, settings.largest, fewest=1)
     objects = gallery.objects
     if not len(objects.image):
         raise BadInput("no object: there is nothing to converge to")
@@ -88,9 +92,7 @@ def convergence(
         "by_size": {name: _binned(each, _middle(starts.size), _middles()) for name, each in found.items()},
         "all": {name: _summary(each) for name, each in found.items()},
         "by_step": [[float(step), *_summary(each)] for step, each in enumerate(overlap)],
-        "hmc": _with_hmc(
-            models, gallery.pyramids, starts, trail[-1], overlap[-1], index, truth, settings, adjusted, progress
-        ),
+        "hmc": _with_hmc(models, gallery.pyramids, trail[-1], overlap[-1], index, truth, settings, progress),
     }
 
 
@@ -132,12 +134,12 @@ def _middle(size: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
 
 
 def _with_hmc(
-    models: Models, pyramids: Pyramids, starts: Starts, rest: Tensor, overlap: Tensor, index: Tensor, truth: Tensor,
-    settings: AttendSettings, most: int, progress: Progress,
+    models: Models, pyramids: Pyramids, rest: Tensor, overlap: Tensor, index: Tensor, truth: Tensor,
+    settings: AttendSettings, progress: Progress,
 ) -> dict[str, Any]:  # fmt: skip
     """Mean IoU of gazes near an object before and after HMC, and the gain with its standard error."""
     chosen = torch.nonzero(overlap > 0.3).flatten()
-    chosen = chosen[torch.linspace(0, len(chosen) - 1, min(most, len(chosen))).long()]
+    chosen = chosen[torch.linspace(0, len(chosen) - 1, min(ADJUSTED, len(chosen))).long()]
     if not len(chosen):
         return {"n": 0}
     resting = Resting(index[chosen].tolist(), rest[chosen], [f"convergence {k}" for k in chosen.tolist()])

@@ -26,7 +26,6 @@ class Detections:
     ignore: Float[ndarray, "m 4"]  # boxes that are neither object nor background
     periods: Int[ndarray, " k"]  # degrees up to which each object's angle is known: 360 in full, 0 not at all
     seen: Float[ndarray, "g seen"] | None = None  # what gazes are grouped by (`groups.seen_at`), where it was measured
-    seconds: float | None = None  # reading and attending; None where unknown
 
     @classmethod
     def of(
@@ -35,7 +34,6 @@ class Detections:
         founds: Sequence[Found],
         truths: Float[ndarray, "k 4"],
         ignore: Float[ndarray, "m 4"] | None = None,
-        seconds: float | None = None,
         periods: Sequence[int] | None = None,
     ) -> "Detections":
         """Of the gazes that were found, in any order, and the annotated objects in the pixels that were attended."""
@@ -52,5 +50,4 @@ class Detections:
             truths=np.asarray(truths, dtype=np.float64).reshape(-1, 4),
             ignore=np.zeros((0, 4)) if ignore is None else np.asarray(ignore, dtype=np.float64).reshape(-1, 4),
             periods=np.array([360] * len(truths) if periods is None else periods, dtype=np.int64),
-            seconds=seconds,
         )

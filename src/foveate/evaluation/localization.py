@@ -4,20 +4,21 @@ Photographs are attended as `foveate attend` does it: reduced to the same size, 
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 from numpy import ndarray
 
 from foveate.attention.attend import Attention
 from foveate.attention.counting import count
 from foveate.attention.settings import AttendSettings
-from foveate.errors import BadInput
 from foveate.evaluation.detections import Detections
 from foveate.evaluation.groups import SEEN, conditions, correlation, in_groups, intervals, seen_at
 from foveate.evaluation.matching import ignored, match, overlaps
+from foveate.evaluation.photographs import looked_at
 from foveate.evaluation.reliability import (
     coverage,
     error_by_chance,
@@ -26,102 +27,48 @@ from foveate.evaluation.reliability import (
     reliability,
 )
 from foveate.evaluation.turning import turn_image, turn_scene
-from foveate.runtime.workers import map_images
-from foveate.scenes.folder import Scene, Scenes, open_picture
+from foveate.runtime.progress import Progress
+from foveate.scenes.folder import Scene
 from foveate.scenes.pixels import content_key
 
 THRESHOLDS = ("0.3", "0.5", "0.7")
 
 
-@dataclass
-class Localization:
-    """Figures, and what they were made from.
-
-    Attributes:
-        figures: What `evaluate localization --json` prints.
-        detections: A photograph each.
-        unreadable: Names of photographs that could not be read, with the reason; they are in no figure.
-    """
-
-    figures: dict[str, Any]
-    detections: list[Detections]
-    unreadable: dict[str, str] = field(default_factory=dict)
-
-
 def localize(
-    attention: Attention,
-    scenes: Scenes,
-    settings: AttendSettings,
-    turn: float | int = 0.0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    batch: int = 8,
-) -> Localization:
-    """Attend every photograph of annotated scenes and measure.
+    attention: Attention, scenes: Sequence[Scene], settings: AttendSettings, progress: Progress, turn: float | int = 0.0
+) -> dict[str, Any]:
+    """The figures of `evaluate localization --json`: of `measure`, with the `max_gazes` that were asked for, and time.
 
-    Photographs are read a batch at a time, so memory does not grow with their number. One that can't be read is named
-    in `unreadable` and left out of every figure.
-
-    Args:
-        attention: What looks.
-        scenes: Annotated scenes.
-        settings: How to attend. Gazes below its `min_probability` are asked for too, so that top1 and by_step know the
-            best gaze of a photograph even if it is an unlikely one; they count for nothing else.
-        turn: Degrees by which photographs and annotations are turned first, clockwise.
-        progress: Called with the number of photographs done, and of all; may raise to stop.
-        batch: Photographs attended together.
+    Photographs and annotations are turned by `turn` degrees first, clockwise. One that can't be read is in no figure.
 
     Raises:
         BadInput: No photograph could be read.
     """
-    detections, unreadable, total = [], {}, len(scenes.scenes)
-    every = replace(settings, min_probability=0.0)
-    for first in range(0, total, batch):
-        progress(first, total)
-        some, images, begun = [], [], time.perf_counter()
-        for scene in scenes.scenes[first : first + batch]:
-            try:
-                picture = open_picture(scene.path, settings.largest)
-                images.append(picture.pixels)
-                height, width = picture.pixels.shape[:2]
-                some.append(scene.moved((picture.scale, 0.0, 0.0, 0.0), width, height))
-            except BadInput as reason:
-                unreadable[scene.name] = str(reason)
-        reading = time.perf_counter() - begun
-        detections += _attend(attention, some, images, every, turn, reading)
-    progress(total, total)
-    if unreadable and not detections:
-        raise BadInput(f"none of the {total} images can be read; the first error: {next(iter(unreadable.values()))}")
-    figures = {**measure(detections, settings.min_probability), "max_gazes": settings.max_gazes}
-    return Localization(figures, detections, unreadable)
+    began, detections = time.perf_counter(), detect(attention, scenes, settings, progress, turn)
+    seconds = (time.perf_counter() - began) / len(detections) if detections else None
+    figures = measure(detections, settings.min_probability)
+    return figures | {"seconds_per_photo": seconds, "max_gazes": settings.max_gazes}
 
 
-def _attend(
-    attention: Attention,
-    scenes: list[Scene],
-    images: list[ndarray],
-    settings: AttendSettings,
-    turn: float | int,
-    reading: float,
+def detect(
+    attention: Attention, scenes: Sequence[Scene], settings: AttendSettings, progress: Progress, turn: float | int = 0.0
 ) -> list[Detections]:
-    """One batch; its seconds are shared out evenly, turning not counted."""
-    if not scenes:
-        return []
-    if turn % 360 != 0:
-        images = [turn_image(image, turn) for image in images]
-        scenes = [turn_scene(scene, turn) for scene in scenes]
-    begun = time.perf_counter()
-    found = list(map_images(lambda image: attention.attend_one(image, content_key(image), settings), images))
-    seconds = (reading + time.perf_counter() - begun) / len(scenes)
-    detections = [
-        Detections.of(
-            scene.name, founds, scene.gazes, scene.ignore, seconds, [each.angle_period for each in scene.objects]
-        )
-        for scene, founds in zip(scenes, found, strict=True)
-    ]
-    return [
-        replace(one, seen=seen_at(attention.gdbn, image, one.gazes))
-        for one, image in zip(detections, images, strict=True)
-    ]
+    """What is found in every photograph that can be read.
+
+    Gazes below the settings' `min_probability` are among it, so that top1 and by_step know the best gaze of a
+    photograph even if it is an unlikely one; they count for nothing else.
+    """
+    every = replace(settings, min_probability=0.0)
+
+    def look(scene: Scene, image: Shaped[ndarray, "h w 3"]) -> Detections:
+        if turn % 360 != 0:
+            image, scene = turn_image(image, turn), turn_scene(scene, turn)
+        founds = attention.attend_one(image, content_key(image), every)
+        periods = [each.angle_period for each in scene.objects]
+        one = Detections.of(scene.name, founds, scene.gazes, scene.ignore, periods)
+        return replace(one, seen=seen_at(attention.gdbn, image, one.gazes))
+
+    return list(looked_at(look, scenes, settings.largest, progress, "evaluate localization"))
 
 
 def measure(detections: Sequence[Detections], min_probability: float = 0.0) -> dict[str, Any]:
@@ -146,7 +93,7 @@ def measure(detections: Sequence[Detections], min_probability: float = 0.0) -> d
     - calibration also has ece_by_chance, which true probabilities would show with as many gazes; correlation, of stated
       deviations and errors; and groups, the figures of thirds by size, blur, cover and angle (`groups`).
     - wrong: photographs that top1 at 0.5 counts as misses, and those without an object in which one was stated.
-    - min_probability: as given. (`localize` adds the `max_gazes` that it asked for.)
+    - min_probability: as given.
     """
     credited = [_credit(one, min_probability) for one in detections]
     objects, full = sum(len(one.truths) for one in detections), [one for one in detections if len(one.truths)]
@@ -161,7 +108,6 @@ def measure(detections: Sequence[Detections], min_probability: float = 0.0) -> d
         "top1": {t: _share(int((best >= float(t)).sum()), len(full)) for t in THRESHOLDS},
         "recall": {t: _share(sum(int((c[t] >= 0).sum()) for c in credited), objects) for t in THRESHOLDS},
     }
-    seconds = [one.seconds for one in detections if one.seconds is not None]
     return {
         "photos": len(detections),
         "photos_with_objects": len(full),
@@ -176,7 +122,6 @@ def measure(detections: Sequence[Detections], min_probability: float = 0.0) -> d
         "centre_error": _median_p90(distance),
         "calibration": _calibration(detections, credited, pairs, error),
         "counts": _counts(detections, credited),
-        "seconds_per_photo": float(np.mean(seconds)) if seconds else None,
         "wrong": [one.name for one in detections if one.name in missed | invented],
         "min_probability": min_probability,
     }

@@ -49,7 +49,7 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def settings(place):
     words = [word for word in QUICK if "=" in word]
-    return attend_settings(str(place / "run"), "many", 2, 0.0, words, Common())
+    return attend_settings(str(place / "run"), words, Common(), "many", 2, 0.0)
 
 
 def images(place):
