@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 from mutated_files import base_files, base_pictures, mutated_bytes, mutated_file
+from peak import peak_memory
 from PIL import Image
 
 from foveate.errors import BadInput
-from foveate.runtime.memory import peak_memory
 from foveate.runtime.random import numpy_generator
 from foveate.scenes.folder import read_scenes
 from foveate.scenes.image import BadImage, read_header, read_image

@@ -23,12 +23,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from peak import peak_memory
 from PIL import Image
 
 from foveate.attention.attend import Attention, Seen
 from foveate.attention.images.image_files import attend_images
 from foveate.attention.settings import AttendSettings
-from foveate.runtime.memory import peak_memory
 from foveate.runtime.progress import Quiet
 
 

@@ -177,7 +177,8 @@ def memory(quick: bool) -> Curve:
 
 def resident(side: int) -> None:
     """Print the megabytes that an image and its pyramid take."""
-    from foveate.runtime.memory import peak_memory
+    from peak import peak_memory
+
     from foveate.scenes.pyramid import Pyramids
 
     before = peak_memory()

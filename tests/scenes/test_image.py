@@ -266,7 +266,7 @@ def test_turned_picture_is_reduced_by_its_upright_size(make, saved):
 
 READ_AND_WEIGH = """
 import sys
-from foveate.runtime.memory import peak_memory
+from peak import peak_memory
 from foveate.scenes.image import open_picture, read_image
 read_image(sys.argv[2], 64)
 before = peak_memory()
@@ -279,6 +279,7 @@ def test_two_hundred_megapixels_take_the_memory_of_what_is_asked_for(make, saved
     path = saved("large.jpg", make.encode(Image.new("L", (16320, 12240), 90), "JPEG", quality=50))
     small = saved("small.jpg", make.encode(make.photograph(), "JPEG"))
     command = [sys.executable, "-c", READ_AND_WEIGH, str(path), str(small)]
+    environment = {**environment, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
     kilobytes, pixels, shape = done.stdout.split(maxsplit=2)
     assert int(pixels) == 16320 * 12240 and shape.strip() == "(768, 1024, 3)"

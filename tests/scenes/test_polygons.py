@@ -9,8 +9,13 @@ from hypothesis import strategies as st
 from regions import ellipse, pack
 
 from foveate.scenes.layouts.label_studio import unpack
-from foveate.scenes.layouts.polygons import outline_of_polygons, outline_of_runs, rectangle_of
-from foveate.scenes.layouts.segmentation import decode_counts, of_segmentation
+from foveate.scenes.layouts.polygons import (
+    decode_counts,
+    of_segmentation,
+    outline_of_polygons,
+    outline_of_runs,
+    rectangle_of,
+)
 from foveate.scenes.layouts.shapes import Unusable
 
 

@@ -25,7 +25,7 @@ def resolve(name: str) -> "torch.device":
 
 
 def captured(step: Callable[[], None]) -> "torch.cuda.CUDAGraph":
-    """A step that changes tensors of a GPU in place, as a CUDA graph; it copies nothing to or from the host.
+    """A step that changes tensors of a GPU in place, and copies nothing to or from the host, as a CUDA graph.
 
     It is taken once before: libraries set themselves up at first calls, which can't be captured.
     """

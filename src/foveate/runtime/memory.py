@@ -1,8 +1,7 @@
-"""How the C library keeps memory that large tensors let go of, and how much there was at most."""
+"""How the C library keeps memory that large tensors let go of."""
 
 import ctypes
 import sys
-from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -22,18 +21,3 @@ def keep_large_blocks() -> bool:
         return False
     limit = ctypes.c_int(1 << 27)
     return bool(mallopt(_M_MMAP_THRESHOLD, limit)) and bool(mallopt(_M_TRIM_THRESHOLD, limit))
-
-
-def peak_memory() -> int:
-    """The most resident memory that this process has had, bytes.
-
-    Linux's own count of it where there is one: what getrusage gives starts, after exec, from the parent's peak, so that
-    a small child of a large process seems to need nothing.
-    """
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        import resource  # not on every system
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))

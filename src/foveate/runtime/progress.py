@@ -3,9 +3,7 @@
 Every long loop opens a phase and ticks at least once a second:
 
     with progress.phase("first layer", total=epochs) as tick:
-        for epoch in range(epochs):
-            ...
-            tick(epoch + 1, error=error)
+        tick(epoch + 1, error=error)
 
 A tick raises `foveate.errors.Interrupted` once INT or TERM has come, so state must be consistent wherever one ticks.
 """
@@ -30,7 +28,10 @@ FRAME = 0.1
 
 
 class Tick:
-    """Called with the number of steps done; `total` may be learnt on the way, figures are shown beside the bar."""
+    """Called with the number of steps done; `total` may be learnt on the way, figures are shown beside the bar.
+
+    Raises `Interrupted` once the process was asked to stop.
+    """
 
     def __init__(self, progress: "Progress", name: str, total: int | None):
         self.name, self.total, self.done = name, total, 0
@@ -40,22 +41,13 @@ class Tick:
         self._progress = progress
 
     def __call__(self, done: int, total: int | None = None, **figures: Any) -> None:
-        """Say that `done` steps are done.
-
-        Raises:
-            Interrupted: The process was asked to stop.
-        """
         signals.check()
-        self.done = done
-        if total is not None:
-            self.total = total
-        if figures:
-            self.figures = figures
+        self.done, self.total, self.figures = done, self.total if total is None else total, figures or self.figures
         self._progress.show(self)
 
 
 class Progress:
-    """The base, and the face: phases that show nothing."""
+    """The face, and the base: shows nothing, and still stops when asked."""
 
     @contextmanager
     def phase(self, name: str, total: int | None = None) -> Iterator[Tick]:
@@ -77,86 +69,77 @@ class Progress:
         """One line for people."""
 
 
-class Quiet(Progress):
-    """Shows nothing, and still stops when asked."""
+Quiet = Progress
 
 
-class Bars(Progress):
-    """On stderr: bars with the time left on a terminal, else a line every ten seconds.
+class _Shown(Progress):
+    """Shows what takes two seconds or more: every so many seconds, and with the whole time at the end."""
 
-    Nothing is shown of what takes under two seconds.
-    """
+    every: float
+
+    def show(self, tick: Tick) -> None:
+        now = time.monotonic()
+        if now - tick.started >= PATIENCE and now - tick.shown_at >= self.every:
+            tick.shown_at = now
+            self._draw(tick, now)
+
+    def close(self, tick: Tick) -> None:
+        if tick.shown_at:
+            self.say(describe(tick, time.monotonic(), ended=True))
+
+    def _draw(self, tick: Tick, now: float) -> None:
+        raise NotImplementedError
+
+
+class Bars(_Shown):
+    """On stderr: bars with the time left on a terminal, else a line every ten seconds."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
+        self.every = FRAME if self._terminal else LINE_EVERY
         self._live: RichProgress | None = None
         self._tasks: dict[Tick, Any] = {}
 
-    def show(self, tick: Tick) -> None:
-        """As `Progress.show`."""
-        now = time.monotonic()
-        if now - tick.started < PATIENCE or now - tick.shown_at < (FRAME if self._terminal else LINE_EVERY):
-            return
-        tick.shown_at = now
-        if self._terminal:
-            self._draw(tick)
-        else:
-            self.say(describe(tick, now))
-
     def close(self, tick: Tick) -> None:
-        """As `Progress.close`."""
         task = self._tasks.pop(tick, None)
         if task is not None and self._live is not None:
             self._live.remove_task(task)
             if not self._tasks:
                 self._live.stop()
                 self._live = None
-        if tick.shown_at:
-            self.say(describe(tick, time.monotonic(), ended=True))
+        super().close(tick)
 
-    def say(self, text: str) -> None:
-        """As `Progress.say`; above the bars, if there are any."""
+    def say(self, text: str) -> None:  # above the bars, if there are any
         if self._live is not None:
             self._live.console.print(text, markup=False, highlight=False)
         else:
             tell(text)
 
-    def _draw(self, tick: Tick) -> None:
+    def _draw(self, tick: Tick, now: float) -> None:
+        if not self._terminal:
+            self.say(describe(tick, now))
+            return
         if self._live is None:
             self._live = _live()
             self._live.start()
         if tick not in self._tasks:
             self._tasks[tick] = self._live.add_task(tick.name, total=tick.total, figures="")
-        self._live.update(
-            self._tasks[tick], completed=tick.done, total=tick.total, figures=_figures(tick.figures), refresh=False
-        )
+        shown = _figures(tick.figures)
+        self._live.update(self._tasks[tick], completed=tick.done, total=tick.total, figures=shown, refresh=False)
 
 
-class NotebookLine(Progress):
-    """In a notebook: one line below the cell, written anew every second; it stays, with the whole time, at the end.
+class NotebookLine(_Shown):
+    """In a notebook: one line below the cell, written anew every second; it stays at the end."""
 
-    Nothing is shown of what takes under two seconds.
-    """
-
-    def __init__(self) -> None:
-        self._longest = 0
-
-    def show(self, tick: Tick) -> None:
-        """As `Progress.show`."""
-        now = time.monotonic()
-        if now - tick.started >= PATIENCE and now - tick.shown_at >= 1.0:
-            tick.shown_at = now
-            self._write(describe(tick, now))
-
-    def close(self, tick: Tick) -> None:
-        """As `Progress.close`."""
-        if tick.shown_at:
-            self.say(describe(tick, time.monotonic(), ended=True))
+    every = 1.0
+    _longest = 0
 
     def say(self, text: str) -> None:
-        """As `Progress.say`; below it a new line begins."""
         self._write(text, "\n")
         self._longest = 0
+
+    def _draw(self, tick: Tick, now: float) -> None:
+        self._write(describe(tick, now))
 
     def _write(self, text: str, end: str = "") -> None:
         self._longest = max(self._longest, len(text))
@@ -207,22 +190,14 @@ def duration(seconds: float) -> str:
 
 
 def _figures(figures: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in figures.items()
-    )
+    shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in figures.items()}
+    return ", ".join(f"{name} {value}" for name, value in shown.items())
 
 
 def _live() -> "RichProgress":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}", markup=False),
-        console=Console(stderr=True),
-        refresh_per_second=8,
-        transient=True,
-    )
+    name, figures = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[figures]}"))
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), figures)
+    return Progress(*columns, console=Console(stderr=True), refresh_per_second=8, transient=True)

@@ -14,23 +14,19 @@ import os
 import signal
 import sys
 import threading
-import time
 
 from foveate.errors import Interrupted
 
 GRACE = 2.5
 """Seconds from the first signal to the abrupt end."""
 
+_OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _asked: int | None = None
 _settled = threading.Event()
 
 
 def check() -> None:
-    """Raise `Interrupted` if the process was asked to stop.
-
-    Raises:
-        Interrupted: INT, TERM or HUP was received since `install`.
-    """
+    """Raise `Interrupted` if INT, TERM or HUP was received since `install`."""
     if _asked is not None:
         raise Interrupted(_asked)
 
@@ -46,7 +42,7 @@ def leave() -> None:
     (Python gives the signals back before its own end. One that came then ended a finished run with the status of a
     killed one.)
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _OURS:
         if signal.getsignal(number) is _ask:
             signal.signal(number, signal.SIG_IGN)
 
@@ -58,7 +54,7 @@ def install() -> None:
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _OURS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _ask)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -73,18 +69,15 @@ def _ask(number: int, frame: object) -> None:
 
 def _watch(reader: int) -> None:
     first = _next_signal(reader)
-    deadline = time.monotonic() + GRACE
     threading.Thread(target=lambda: (_next_signal(reader), _end(first)), daemon=True).start()  # at the second signal
-    if not _settled.wait(max(deadline - time.monotonic(), 0)):
+    if not _settled.wait(GRACE):
         _end(first)
 
 
 def _next_signal(reader: int) -> int:
-    ours = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    while True:
-        byte = os.read(reader, 1)
-        if byte and byte[0] in ours:
-            return byte[0]
+    while (number := int.from_bytes(os.read(reader, 1))) not in _OURS:
+        pass
+    return number
 
 
 def _end(number: int) -> None:

@@ -33,20 +33,15 @@ def share_threads() -> None:
 
 
 def default_workers() -> int:
-    """Threads that work started here may use: one in a worker, else what torch uses.
-
-    That is the cores that this process may use, or fewer where OMP_NUM_THREADS or torch.set_num_threads says so.
-    """
+    """Threads that work started here may use: one in a worker, else what torch uses (OMP_NUM_THREADS or the cores)."""
     return getattr(_here, "threads", 0) or torch.get_num_threads()
 
 
 def map_images(function: Callable[[T], R], items: Iterable[T], workers: int | None = None) -> Generator[R]:
     """Yields function(item) for every item (images, mostly), in order, a bounded number ahead.
 
-    Args:
-        function: Called in a worker thread.
-        items: Taken one by one as workers become free, so that they may be read from disk on the way.
-        workers: Threads; `default_workers()` by default. 1 works in the calling thread.
+    Items are taken one by one as workers (`default_workers()` threads by default) become free, so that they may be read
+    from disk on the way. One worker is the calling thread.
     """
     workers = workers or default_workers()
     with one_thread_each():

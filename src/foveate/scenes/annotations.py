@@ -8,10 +8,9 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from foveate.errors import BadInput
-from foveate.scenes.doubts import Doubts
 from foveate.scenes.layouts.keypoints import Points, fit
 from foveate.scenes.layouts.shapes import FULL, HALF_TURN, Document, Frame, Kind, Outline, Shape
 
@@ -24,8 +23,7 @@ FACE_POINTS: dict[str, tuple[float, float]] = {
 otherwise."""
 
 MIN_HALF_SIDE = 0.5
-"""A window whose half-side is less than this many pixels shows nothing; coordinates that are shares of the picture
-end here."""
+"""A window whose half-side is less than this many pixels shows nothing, as where coordinates are shares."""
 
 MISFIT = 0.5
 """Share of the keypoints' variance that a gaze may leave unexplained. A face in full profile leaves 0.4."""
@@ -94,8 +92,7 @@ def choose_category(document: Document, category: str | None, usual: str | None)
     return next(iter(counts), None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
+class _Window(NamedTuple):
     """An object's gaze, the outline and how far the angle is known; or, in words, why there is none."""
 
     gaze: Frame | None
@@ -106,12 +103,7 @@ class _Window:
 
 
 def of_document(document: Document, category: str | None, canonical: Points) -> list[list[Annotation]]:
-    """The annotations of one kind, entry by entry, in the pixels that their file speaks of.
-
-    Args:
-        document: What was read from the files; what is doubtful is added to its doubts.
-        category: The kind that is used, None where nothing is annotated.
-        canonical: Where named keypoints lie in the canonical window.
+    """The annotations of one kind, entry by entry, in the pixels that their file speaks of; adds to the doubts.
 
     Raises:
         BadInput: Most of the annotations have no window.
@@ -120,12 +112,8 @@ def of_document(document: Document, category: str | None, canonical: Points) -> 
     shapes = [(number, shape) for number, entry in enumerate(document.entries) for shape in entry.shapes]
     # A crowd of what nobody declared may be one of the objects that are used.
     alike = {category, *(shape.category for _, shape in shapes if shape.category not in declared)}
-    objects = [(number, shape) for number, shape in shapes if shape.kind == "object" and shape.category == category]
-    others = [
-        (number, shape)
-        for number, shape in shapes
-        if shape.kind != "object" and (category is None or shape.category in alike)
-    ]
+    objects = [(n, s) for n, s in shapes if s.kind == "object" and s.category == category]
+    others = [(n, s) for n, s in shapes if s.kind != "object" and (category is None or s.category in alike)]
     found: list[list[Annotation]] = [[] for _ in document.entries]
     doubts, total = document.doubts, len(objects) + len(others)
     for number, shape in others:
@@ -141,7 +129,10 @@ def of_document(document: Document, category: str | None, canonical: Points) -> 
         if window.doubt:
             where = f"{document.entries[number].file_name}, {shape.source}"
             doubts.add(window.doubt, where + (f": {window.reason}" if window.reason else ""), total=len(objects))
-    _refuse_mostly_unusable(doubts, len(objects), document.place)
+    kinds = ("unusable", "mirrored", "misfit")
+    if 2 * sum(doubts.count(kind) for kind in kinds) > len(objects):
+        worst = max(kinds, key=doubts.count)
+        raise BadInput(f"{document.place}: {doubts.line(worst)}")
     return found
 
 
@@ -174,7 +165,7 @@ def _by_keypoints(shapes: Sequence[Shape], canonical: Points) -> list[_Window]:
     windows = []
     for shape, u, residual, mirrored in zip(shapes, *fitted, strict=True):
         extent = shape.outline if isinstance(shape.outline, Outline) else _around(shape.keypoints)
-        doubt, reason = "", ""
+        doubt = reason = ""
         if not isinstance(shape.keypoints, Mapping):
             doubt, reason = "unusable", shape.keypoints or "it has no keypoints"
         elif math.isnan(u[0]):
@@ -192,9 +183,8 @@ def _by_keypoints(shapes: Sequence[Shape], canonical: Points) -> list[_Window]:
 
 
 def _by_outlines(shapes: Sequence[Shape]) -> list[_Window]:
-    outlines = _long_axes_alike([shape.outline for shape in shapes], [shape.period for shape in shapes])
     windows = []
-    for shape, outline in zip(shapes, outlines, strict=True):
+    for shape, outline in zip(shapes, _long_axes_alike(shapes), strict=True):
         if not isinstance(outline, Outline):
             windows.append(_Window(None, _around(shape.keypoints), FULL, "unusable", outline))
         elif not min(outline.width, outline.height) / 2 >= MIN_HALF_SIDE:
@@ -205,19 +195,15 @@ def _by_outlines(shapes: Sequence[Shape]) -> list[_Window]:
     return windows
 
 
-def _long_axes_alike(outlines: Sequence[Outline | str], periods: Sequence[int]) -> list[Outline | str]:
-    """Outlines along axes, with the longer axis of all of them lying across the window or of all standing upright in
+def _long_axes_alike(shapes: Sequence[Shape]) -> list[Outline | str]:
+    """Outlines, with the longer axis of all that lie along one lying across the window or of all standing upright in
     it: whichever is the smaller turn for most."""
-    axes = [o for o, period in zip(outlines, periods, strict=True) if period == HALF_TURN and isinstance(o, Outline)]
-    upright = sum(o.cosine**2 - o.sine**2 for o in axes) < 0
-    if not upright:
-        return list(outlines)
-    found: list[Outline | str] = []
-    for o, period in zip(outlines, periods, strict=True):
-        if period == HALF_TURN and isinstance(o, Outline):
-            o = o.across()
-            o = o if o.cosine >= 0 else o.across().across()
-        found.append(o)
+    found = [shape.outline for shape in shapes]
+    axes = {n: s.outline for n, s in enumerate(shapes) if s.period == HALF_TURN and isinstance(s.outline, Outline)}
+    if sum(outline.cosine**2 - outline.sine**2 for outline in axes.values()) < 0:
+        for number, outline in axes.items():
+            upright = outline.across()
+            found[number] = upright if upright.cosine >= 0 else upright.across().across()
     return found
 
 
@@ -235,10 +221,3 @@ def _drawn(shape: Shape) -> tuple[bool, tuple[Side, ...]]:
     """Whether an outline was drawn, and the sides at which it may be cut: all, unless its file says it is whole."""
     drawn = isinstance(shape.outline, Outline)
     return drawn, SIDES if drawn and shape.truncated is not False else ()
-
-
-def _refuse_mostly_unusable(doubts: Doubts, total: int, place: str) -> None:
-    kinds = ("unusable", "mirrored", "misfit")
-    if 2 * sum(doubts.count(kind) for kind in kinds) > total:
-        worst = max(kinds, key=doubts.count)
-        raise BadInput(f"{place}: {next(doubt.line() for doubt in doubts.found() if doubt.kind == worst)}")

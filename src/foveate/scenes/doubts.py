@@ -3,6 +3,7 @@
 `foveate check`, `train`, `learn` and `evaluate` all print these lines.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,12 +66,12 @@ SENTENCES = {
 
 @dataclass
 class Doubt:
-    """One kind of doubt."""
+    """One kind of doubt, a key of `SENTENCES`: how many cases there are, the first few, and what else it states."""
 
-    kind: str  # its name, a key of `SENTENCES`
-    count: int = 0  # how many cases there are
-    examples: list[str] = field(default_factory=list)  # the first few
-    facts: dict[str, Any] = field(default_factory=dict)  # what else its sentence states
+    kind: str
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def line(self) -> str:
         """The sentence, with the examples."""
@@ -92,23 +93,20 @@ class Doubts:
 
     def add(self, kind: str, example: str | None = None, count: int = 1, **facts: Any) -> None:
         """Adds a case, or several; the facts are those of the kind, and the last word on them counts."""
-        doubt = self._by_kind.setdefault(kind, Doubt(kind))
-        doubt.count += count
-        doubt.facts |= facts
-        if example is not None and len(doubt.examples) < SHOWN:
-            doubt.examples.append(example)
+        self.extend([Doubt(kind, count, [] if example is None else [example], facts)])
 
     def state(self, kind: str, **facts: Any) -> None:
         """Facts of a kind of which there may be cases."""
         if kind in self._by_kind:
             self._by_kind[kind].facts |= facts
 
-    def extend(self, others: "Doubts") -> None:
-        """Adds all of another collection."""
-        for doubt in others.found():
-            self.add(doubt.kind, None, doubt.count, **doubt.facts)
-            room = SHOWN - len(self._by_kind[doubt.kind].examples)
-            self._by_kind[doubt.kind].examples += doubt.examples[:room]
+    def extend(self, others: Iterable[Doubt]) -> None:
+        """Adds those of another collection."""
+        for other in others:
+            doubt = self._by_kind.setdefault(other.kind, Doubt(other.kind))
+            doubt.count += other.count
+            doubt.facts |= other.facts
+            doubt.examples += other.examples[: SHOWN - len(doubt.examples)]
 
     def count(self, kind: str) -> int:
         """How many cases there are of a kind."""
@@ -118,18 +116,17 @@ class Doubts:
         """Those that there are, in the order of `SENTENCES`."""
         return [self._by_kind[kind] for kind in SENTENCES if kind in self._by_kind]
 
+    def line(self, kind: str) -> str:
+        """The line of a kind of which there are cases."""
+        return self._by_kind[kind].line()
+
     def lines(self) -> list[str]:
         """A line each, for people."""
         return [doubt.line() for doubt in self.found()]
 
 
 class Refused(BadInput):
-    """A folder that can't be used as a whole.
-
-    Attributes:
-        figures: What was found before: layout, images, objects.
-        doubts: What was doubtful before.
-    """
+    """A folder that can't be used as a whole; with what was found (layout, images, objects) and doubtful before."""
 
     def __init__(self, reason: str, figures: dict[str, Any], doubts: Doubts):
         super().__init__(reason)

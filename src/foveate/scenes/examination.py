@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,41 +26,28 @@ SLACK = 0.02
 """Share of its own side by which a box may reach out of its picture unnoticed: tools round."""
 
 
-class Boxes:
-    """Looks at boxes as they were drawn, those that lie outside their picture among them."""
+def examine_boxes(boxes: Sequence[tuple[float, ...]], where: Sequence[str], doubts: Doubts) -> None:
+    """Adds doubts about boxes as they were drawn, those outside their picture among them: whether they reach out of
+    their pictures, may be corners, or percent.
 
-    def __init__(self) -> None:
-        self._seen: list[tuple[float, float, float, float, float, float]] = []
-        self._where: list[str] = []
+    They are upright: (x0, y0, x1, y1, width and height of the picture).
+    """
+    x0, y0, x1, y1, width, height = np.array(boxes, np.float64).reshape(-1, 6).T
+    sides, total = np.stack([x1 - x0, y1 - y0]), len(x0)
 
-    def see(self, box: tuple[float, float, float, float], width: int, height: int, where: str) -> None:
-        """Takes in an upright box (x0, y0, x1, y1) of a picture of this size."""
-        self._seen.append((*box, float(width), float(height)))
-        self._where.append(where)
-
-    def tell(self, doubts: Doubts) -> None:
-        """Whether they reach out of their pictures, may be corners, or percent."""
-        if not self._seen:
-            return
-        x0, y0, x1, y1, width, height = np.array(self._seen).T
-        sides, total = np.stack([x1 - x0, y1 - y0]), len(x0)
-        slack = np.maximum(2.0, SLACK * sides)
-        out = (x1 > width + slack[0]) | (y1 > height + slack[1]) | (x0 < -slack[0]) | (y0 < -slack[1])
-        fits = (sides[0] > x0) & (sides[1] > y0) & (sides[0] <= width + 1) & (sides[1] <= height + 1)
-        if out.any():
-            kind = "corners" if fits.mean() > 0.95 and (x0 >= 0).all() and (y0 >= 0).all() else "reach_out"
-            self._add(doubts, kind, out, total)
-        within = (x1 <= 100.5) & (y1 <= 100.5) & (width > 200) & (height > 200)
-        if total >= 5 and within.all() and x1.max() > 75 and y1.max() > 75:
-            self._add(doubts, "percent", within, total)
-        ratio = sides.max(0) / np.maximum(sides.min(0), 1e-9)
-        if (ratio > ELONGATED).any():
-            self._add(doubts, "elongated", ratio > ELONGATED, total)
-            doubts.state("elongated", ratio=ELONGATED)
-
-    def _add(self, doubts: Doubts, kind: str, which: np.ndarray, total: int) -> None:
+    def add(kind: str, which: np.ndarray, **facts: Any) -> None:
         for number in np.flatnonzero(which).tolist():
-            doubts.add(kind, self._where[number], total=total)
+            doubts.add(kind, where[number], total=total, **facts)
+
+    slack = np.maximum(2.0, SLACK * sides)
+    out = (x1 > width + slack[0]) | (y1 > height + slack[1]) | (x0 < -slack[0]) | (y0 < -slack[1])
+    fits = (sides[0] > x0) & (sides[1] > y0) & (sides[0] <= width + 1) & (sides[1] <= height + 1)
+    corners = total > 0 and fits.mean() > 0.95 and (x0 >= 0).all() and (y0 >= 0).all()
+    add("corners" if corners else "reach_out", out)
+    within = (x1 <= 100.5) & (y1 <= 100.5) & (width > 200) & (height > 200)
+    if total >= 5 and within.all() and x1.max() > 75 and y1.max() > 75:
+        add("percent", within)
+    add("elongated", sides.max(0) > ELONGATED * np.maximum(sides.min(0), 1e-9), ratio=ELONGATED)
 
 
 def examine(scenes: Sequence[Scene], doubts: Doubts) -> None:

@@ -138,13 +138,9 @@ def known_images(folder: str | os.PathLike) -> tuple[dict[str, tuple[int | str, 
 
 
 def _selected(listed: list[Listed], select: slice | None, folder: str) -> list[Listed]:
-    """Those that a selection of the files sorted by name holds.
-
-    Raises:
-        BadInput: There are none.
-    """
+    """Those that a selection of the files sorted by name holds; `BadInput` if there are none."""
     listed = sorted(listed, key=lambda each: each.name)
-    chosen = listed if select is None else listed[select]
+    chosen = listed[select or slice(None)]
     if not chosen:
         reason = f"the selection contains none of {len(listed)} images" if listed else "no images"
         raise BadInput(f"{folder}: {reason}")
@@ -154,13 +150,14 @@ def _selected(listed: list[Listed], select: slice | None, folder: str) -> list[L
 def _unannotated(listed: list[Listed], rule: Unannotated | None, doubts: Doubts) -> list[Listed]:
     """What becomes of pictures that nobody annotated, where others are."""
     bare = [each for each in listed if not each.annotated]
-    if len(bare) == len(listed) or not bare or rule == "empty":
-        for each in bare if rule == "empty" else []:
+    if rule == "empty":
+        for each in bare:
             each.annotated = True
-        return listed
-    for each in bare:
-        doubts.add("left_out" if rule == "ignore" else "unannotated", each.name, total=len(listed))
-    return [each for each in listed if each.annotated] if rule == "ignore" else listed
+    elif len(bare) < len(listed):
+        for each in bare:
+            doubts.add("left_out" if rule == "ignore" else "unannotated", each.name, total=len(listed))
+    ignored = rule == "ignore" and len(bare) < len(listed)
+    return [each for each in listed if each.annotated] if ignored else listed
 
 
 def _resolve(document: Document, annotations: list[list[Annotation]], survey: Survey) -> list[Listed]:
@@ -174,8 +171,7 @@ def _resolve(document: Document, annotations: list[list[Annotation]], survey: Su
     inexact = []
     for number, entry in enumerate(document.entries):
         found = resolver.exact(entry.file_name, entry.below) or resolver.respelled(entry.file_name, entry.below)
-        if found is None and entry.other_name is not None:
-            found = resolver.exact(entry.other_name, entry.below)
+        found = found or resolver.exact(entry.other_name, entry.below)
         if found is None:
             inexact.append(number)
         else:
@@ -184,9 +180,7 @@ def _resolve(document: Document, annotations: list[list[Annotation]], survey: Su
     missing = []
     for number in inexact:
         entry = document.entries[number]
-        found = resolver.alike(entry.file_name)
-        if not found and entry.other_name is not None:
-            found = resolver.alike(entry.other_name)
+        found = resolver.alike(entry.file_name) or resolver.alike(entry.other_name)
         if isinstance(found, str) and found not in files:
             claims.setdefault(found, []).append(number)
         elif isinstance(found, str):
@@ -194,10 +188,10 @@ def _resolve(document: Document, annotations: list[list[Annotation]], survey: Su
         else:
             missing.append(f"{entry.file_name} (could be {' or '.join(found[:3])})" if found else entry.file_name)
     for found, numbers in claims.items():
-        if len({document.entries[number].file_name for number in numbers}) == 1:
+        names = [document.entries[number].file_name for number in numbers]
+        if len(set(names)) == 1:
             files[found] = numbers
         else:
-            names = [document.entries[number].file_name for number in numbers]
             missing += [f"{name} (could be {found}, as could another entry)" for name in names]
     for found, numbers in files.items():
         for name in (document.entries[number].file_name for number in numbers):
@@ -206,17 +200,13 @@ def _resolve(document: Document, annotations: list[list[Annotation]], survey: Su
     for name in missing:
         doubts.add("missing", name, total=total)
     if 2 * len(missing) > total:
-        line = next(doubt.line() for doubt in doubts.found() if doubt.kind == "missing")
-        raise BadInput(f"{survey.folder}: {line}")
+        raise BadInput(f"{survey.folder}: {doubts.line('missing')}")
     for name in survey.images:
         if name not in files and name not in document.left_out:
             doubts.add("unlisted_images", name)
-    return [
-        Listed(
-            name,
-            any(document.entries[number].annotated for number in numbers),
-            [(document.entries[number].size, annotations[number]) for number in numbers],
-            document.entries[numbers[0]],
-        )
-        for name, numbers in files.items()
-    ]
+    listed = []
+    for name, numbers in files.items():
+        entries = [document.entries[number] for number in numbers]
+        told = [(entry.size, annotations[number]) for entry, number in zip(entries, numbers, strict=True)]
+        listed.append(Listed(name, any(entry.annotated for entry in entries), told, entries[0]))
+    return listed

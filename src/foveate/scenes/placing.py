@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from foveate.errors import BadInput
 from foveate.scenes.annotations import Annotation, Side
 from foveate.scenes.doubts import Doubts
-from foveate.scenes.examination import Boxes
+from foveate.scenes.examination import examine_boxes
 from foveate.scenes.formats import RAW
 from foveate.scenes.image import BadImage, Header, read_header
 from foveate.scenes.layouts.frames import SAME, STORED, Chosen, Stated, choose, key
@@ -41,13 +41,8 @@ Placed = tuple[Listed, Header, tuple[Annotation, ...]]
 def place(
     listed: Sequence[Listed], folder: str, doubts: Doubts, tick: Callable[[int], None] | None = None
 ) -> list[Placed]:
-    """Each file that can be used, its header, and its annotations in pixels of the upright picture.
-
-    Args:
-        listed: What is listed.
-        folder: Where the files are.
-        doubts: Takes what is doubtful.
-        tick: Called with the number of headers read.
+    """Each file of the folder that can be used, its header, and its annotations in pixels of the upright picture;
+    `tick` is called with the number of headers read.
 
     Raises:
         BadInput: Most of the files can't be used.
@@ -66,7 +61,7 @@ def place(
                 doubts.add("pages", f"{each.name} ({header.pages})")
         if tick is not None:
             tick(count)
-    boxes = Boxes()
+    boxes, where = list[tuple[float, ...]](), list[str]()
     frames = choose(image for each, header in usable for image in _stated(each, header) if image.outlines)
     placed: list[Placed] = []
     for each, header in usable:
@@ -77,10 +72,10 @@ def place(
         else:
             for annotation in found:
                 if annotation.kind == "object" and annotation.extent is not None and annotation.drawn:
-                    where = f"{each.name}, {annotation.source}"
-                    boxes.see(annotation.extent.upright(), header.width, header.height, where)
+                    where.append(f"{each.name}, {annotation.source}")
+                    boxes.append((*annotation.extent.upright(), float(header.width), float(header.height)))
             placed.append((each, header, _settled(found, each.name, header, doubts)))
-    boxes.tell(doubts)
+    examine_boxes(boxes, where, doubts)
     for line in unusable:
         doubts.add("raw" if line.endswith(RAW) else "unreadable", line, total=len(listed))
     if 2 * len(unusable) > len(listed):
@@ -141,14 +136,12 @@ def _settled(annotations: Sequence[Annotation], name: str, header: Header, doubt
                 doubts.add("specks", f"{name}, {annotation.source}")
                 annotation = annotation.unsure()
         kept.append(annotation)
-    copies = near_copies([annotation.gaze for annotation in kept if annotation.gaze is not None])
-    if not copies:
-        return tuple(kept)
-    objects = [number for number, annotation in enumerate(kept) if annotation.gaze is not None]
-    for copy in sorted(copies):
-        doubts.add("near_duplicates", f"{name}, {kept[objects[copy]].source}")
-    dropped = {objects[copy] for copy in copies}
-    return tuple(annotation for number, annotation in enumerate(kept) if number not in dropped)
+    objects = [annotation for annotation in kept if annotation.gaze is not None]
+    copies = [objects[copy] for copy in sorted(near_copies([a.gaze for a in objects if a.gaze is not None]))]
+    for copy in copies:
+        doubts.add("near_duplicates", f"{name}, {copy.source}")
+    dropped = {id(copy) for copy in copies}
+    return tuple(annotation for annotation in kept if id(annotation) not in dropped)
 
 
 def near_copies(gazes: Sequence[Frame]) -> set[int]:
@@ -166,7 +159,7 @@ def near_copies(gazes: Sequence[Frame]) -> set[int]:
                 alike.setdefault(max(first, second), []).append(min(first, second))
     copies: set[int] = set()
     for later in sorted(alike):
-        if any(earlier not in copies for earlier in alike[later]):
+        if not copies.issuperset(alike[later]):
             copies.add(later)
     return copies
 

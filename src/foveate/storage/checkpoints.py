@@ -20,12 +20,10 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._-]*[A-Za-z0-9])?")
 
 
 class Checkpoints:
-    """A folder of checkpoints, one file a name, the newest only.
+    """A folder of checkpoints, one file a name, the newest only; the folder is made at the first `save`.
 
-    Args:
-        folder: Where they lie; made at the first `save`.
-        log_position: Called just before each save; the length in bytes of the log that belongs to the state being saved
-            (`Run` gives it), so that a resumed run can drop the records written after it.
+    `log_position`, called just before each save, gives the length in bytes of the log that belongs to the state being
+    saved (`Run` has one), so that a resumed run can drop the records written after it.
     """
 
     def __init__(self, folder: str | os.PathLike, log_position: Callable[[], int] | None = None):
@@ -33,12 +31,7 @@ class Checkpoints:
         self._log_position = log_position
 
     def save(self, name: str, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any] | None = None) -> None:
-        """Replace the checkpoint `name`.
-
-        Args:
-            name: Letters, digits, spaces, dots, dashes, underscores; the first and the last a letter or digit.
-            tensors: The state.
-            meta: What isn't a tensor (epoch, step, ...), anything that JSON has.
+        """Replace the checkpoint `name`; `meta` is what isn't a tensor (epoch, step, ...), anything that JSON has.
 
         Raises:
             CannotWrite: The file can't be written; the checkpoint before it is as it was.
@@ -61,9 +54,7 @@ class Checkpoints:
             BadInput: The file is damaged.
         """
         path = self.path(name)
-        if not path.exists():
-            return None
-        return load_tensors(path), _record(path)["meta"]
+        return (load_tensors(path), _record(path)["meta"]) if path.exists() else None
 
     def done(self, name: str) -> bool:
         """Whether `finish(name)` was called."""
@@ -79,10 +70,8 @@ class Checkpoints:
         return next(self.folder.rglob("[!.]*.safetensors"), None) is None
 
     def log_end(self) -> int | None:
-        """The length of the log at the newest checkpoint, 0 where there is none, None where one doesn't know.
-
-        A part whose checkpoints were made without the log's position doesn't know; then nothing can be dropped.
-        """
+        """The length of the log at the newest checkpoint, 0 where there is none; None, where one was made without the
+        log's position, and nothing can be dropped."""
         records = [load_metadata(path) for path in self.folder.rglob("[!.]*.safetensors")]
         ends = [record["log_end"] for record in records if "log_end" in record]
         return None if None in ends else max(ends, default=0)
@@ -107,19 +96,16 @@ class NoCheckpoints:
     """The face of `Checkpoints`, keeping nothing: for models trained outside a RUN."""
 
     def save(self, name: str, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any] | None = None) -> None:
-        """Keep nothing."""
+        """As `Checkpoints.save`."""
 
     def finish(
         self, name: str, tensors: Mapping[str, "Tensor"] | None = None, meta: Mapping[str, Any] | None = None
     ) -> None:
-        """Keep nothing."""
+        """As `Checkpoints.finish`."""
 
-    def load(self, name: str) -> None:
-        """There never is one."""
-        return None
+    def load(self, name: str) -> None: ...
 
     def done(self, name: str) -> bool:
-        """Nothing is ever done."""
         return False
 
 

@@ -9,6 +9,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
@@ -33,12 +34,9 @@ def reason(error: OSError) -> str:
 def write_atomic(path: str | os.PathLike, content: bytes | str | Callable[[BinaryIO], Any]) -> None:
     """Write a file so that whoever looks sees the old one or the new one, whole, also after a power cut.
 
-    A temporary file beside it is written, synced, renamed over it, and the folder is synced. Where `path` is a link its
-    target is replaced, not the link; where it is a device or a pipe (`/dev/stdout`), it is simply written to.
-
-    Args:
-        path: The file. Its folder must exist.
-        content: Bytes, text (UTF-8), or a function that writes to the open binary file.
+    A temporary file beside it is written, synced, renamed over it, and the folder, which must exist, is synced. Where
+    `path` is a link its target is replaced, not the link; a device or a pipe (`/dev/stdout`) is simply written to. The
+    content may be a function that writes to the open binary file.
 
     Raises:
         CannotWrite: The file can't be written; the old one, if any, is as it was.
@@ -49,8 +47,7 @@ def write_atomic(path: str | os.PathLike, content: bytes | str | Callable[[Binar
             with open(target, "wb") as handle:
                 _fill(handle, content)
             return
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
-        temporary = Path(name)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
         try:
             with open(descriptor, "wb") as handle:
                 _fill(handle, content)
@@ -59,7 +56,7 @@ def write_atomic(path: str | os.PathLike, content: bytes | str | Callable[[Binar
                 os.fsync(handle.fileno())
             os.replace(temporary, target)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            Path(temporary).unlink(missing_ok=True)
             raise
         sync_folder(target.parent)
     except BrokenPipeError:
@@ -83,16 +80,12 @@ def _umask() -> int:
 
 def sync_folder(folder: str | os.PathLike) -> None:
     """Make renames and new names in `folder` last through a power cut, where the system can."""
-    try:
+    with suppress(OSError):  # not every system opens folders, some network file systems refuse to sync them
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return  # not every system opens folders; the rename itself has succeeded
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass  # some network file systems refuse to sync a folder
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def strict(value: Any) -> Any:
@@ -124,8 +117,6 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 def append_line(handle: IO, value: Any) -> None:
     """Write one whole JSON line and push it out of this process, so that a kill tears at most the last line.
-
-    The file may be text or binary, buffered or not.
 
     Raises:
         CannotWrite: No room left, or the file is gone. A closed pipe stays a BrokenPipeError.
@@ -179,7 +170,7 @@ def read_lines(path: str | os.PathLike) -> list[Any]:
 def save_tensors(path: str | os.PathLike, tensors: Mapping[str, "Tensor"], metadata: Mapping | None = None) -> None:
     """Write tensors as safetensors, atomically; the same content gives the same bytes.
 
-    Tensors may share memory and live on any device; the metadata is anything that JSON has.
+    Tensors may share memory and live on any device; the metadata is what JSON has.
     """
     from safetensors.torch import save
 
@@ -196,33 +187,32 @@ def load_tensors(path: str | os.PathLike) -> dict[str, "Tensor"]:
     Raises:
         BadInput: No such file, or it isn't a whole safetensors file.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load
 
-    _refuse_unreadable(path)
-    try:
-        # Read here, since safetensors opens only what has a name in UTF-8.
+    with _reading(path):  # as bytes, since safetensors opens only what has a name in UTF-8
         return {name: tensor.clone() for name, tensor in load(Path(path).read_bytes()).items()}
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BadInput(f"{path}: not a complete safetensors file ({one_line(error)})") from error
 
 
 def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
     """The metadata that `save_tensors` was given, empty of another program's file; raises as `load_tensors` does."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    _refuse_unreadable(path)
-    try:
-        with safe_open(path, framework="pt") as handle:
-            return json.loads((handle.metadata() or {}).get(METADATA_KEY, "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise BadInput(f"{path}: not a complete safetensors file ({one_line(error)})") from error
+    with _reading(path), safe_open(path, framework="pt") as handle:
+        return json.loads((handle.metadata() or {}).get(METADATA_KEY, "{}"))
 
 
-def _refuse_unreadable(path: str | os.PathLike) -> None:
+@contextmanager
+def _reading(path: str | os.PathLike) -> Iterator[None]:
+    """What goes wrong with a safetensors file as BadInput."""
+    from safetensors import SafetensorError
+
     if not os.path.exists(path):
         raise BadInput(f"{path}: no such file")
     if not os.path.isfile(path):  # a pipe would wait for ever
         raise BadInput(f"{path}: not a file")
     if not os.access(path, os.R_OK):
         raise BadInput(f"{path}: no permission to read it")
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise BadInput(f"{path}: not a complete safetensors file ({one_line(error)})") from error

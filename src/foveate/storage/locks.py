@@ -9,8 +9,7 @@ from typing import IO
 
 from foveate.errors import BadInput
 
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux
 
 
 def hold(handle: IO, of: Path) -> None:

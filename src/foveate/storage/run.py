@@ -43,12 +43,8 @@ class Run:
     """One RUN folder; made by `claim` (to write) or `open` (to read).
 
     As a context manager a claimed run lets go of its lock at the end; if it ends badly before there was anything to
-    resume from, nothing of it stays.
-
-    Attributes:
-        path: Where its files are now.
-        target: Where they will be: the same, but for a run that is to replace another.
-        checkpoints: Its `Checkpoints`.
+    resume from, nothing of it stays. Its files are at `path`, and will be at `target`: the same, but for a run that is
+    to replace another.
     """
 
     def __init__(self, path: Path, target: Path | None = None, lock_file: IO | None = None):
@@ -65,7 +61,7 @@ class Run:
         Args:
             path: The folder; its parents are made.
             overwrite: Replace the run that is there, once the new one is whole.
-            resume: Go on with what an earlier process left; where there is nothing, begin.
+            resume: Go on with what an earlier process left.
 
         Raises:
             BadInput: It exists and neither was asked for, it is no run, or another process is using it.
@@ -73,25 +69,17 @@ class Run:
         """
         target = Path(path)
         try:
-            if not cls._make(target) and any(target.iterdir()):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists() and not target.is_dir():
+                raise BadInput(f"{target} exists and is not a folder")
+            target.mkdir(exist_ok=True)
+            if any(target.iterdir()):
                 if not (overwrite or resume):
                     raise BadInput(f"{target} exists: --resume continues it, --overwrite replaces it")
                 _refuse_strangers(target)
             return cls._arrange(target, lock(target / CHECKPOINT, target), overwrite, resume)
         except OSError as error:
             raise CannotWrite(f"can't make {path}: {reason(error)}") from error
-
-    @staticmethod
-    def _make(target: Path) -> bool:
-        """Make the folder; False if it was there."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            target.mkdir()
-        except FileExistsError:
-            if not target.is_dir():
-                raise BadInput(f"{target} exists and is not a folder") from None
-            return False
-        return True
 
     @classmethod
     def _arrange(cls, target: Path, held: IO, overwrite: bool, resume: bool) -> "Run":
@@ -145,11 +133,7 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `write_config` was given; empty where there is none.
-
-        Raises:
-            BadInput: The file can't be read, is not valid TOML, or is of a later version.
-        """
+        """What `write_config` was given, empty where there is none; raises as `read_config` does."""
         return read_config(self.path / CONFIG) if self.begun else {}
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -190,10 +174,8 @@ class Run:
     def complete(
         self, work: Callable[["Run"], Made], story: Callable[[Path, Made], Any], page: Callable[[Path], Any]
     ) -> Made:
-        """Takes a run that has begun to its end, and returns what `work` does, which makes the models and saves them.
-
-        `story` saves what the page shows of that, in the folder that it is given; `page` makes the page.
-        """
+        """Takes a run that has begun to its end, and returns what `work` does, which makes the models and saves them;
+        `story` saves what the page shows of that in a folder, `page` makes the page."""
         made = work(self)
         self.story.mkdir(exist_ok=True)
         story(self.story, made)

@@ -18,20 +18,18 @@ from typing import Any
 
 from foveate.errors import BadInput
 from foveate.scenes.layouts.keypoints import check_canonical
-from foveate.scenes.layouts.segmentation import of_segmentation, turned_rectangle
+from foveate.scenes.layouts.polygons import of_segmentation, turned_rectangle
 from foveate.scenes.layouts.shapes import (
     FULL,
     QUARTER_TURN,
     Document,
     Entry,
-    Kind,
     Outline,
-    Shape,
     Unusable,
     number,
+    shape_of,
     short,
     size_of,
-    with_area,
 )
 
 Annotation = Mapping[str, Any]
@@ -52,7 +50,10 @@ def understand(document: Any, path: str, below: str = "") -> Document:
     entries, declared = _images(document, path, below), _categories(document, path)
     names = [name for name, _ in declared.values()]
     identities = {name: identity for identity, (name, _) in declared.items()}
-    told = Document("coco", path, list(entries.values()), names, identities, _canonical(document, path))
+    info = document.get("info")
+    points = info.get("canonical") if isinstance(info, dict) else None
+    canonical = {} if points is None else check_canonical(points, f"{path}: info.canonical")
+    told = Document("coco", path, list(entries.values()), names, identities, canonical)
     find, kinds = _Finder(entries), _Finder(declared)
     annotations = _entries(document, "annotations", path)
     lost = 0
@@ -61,9 +62,16 @@ def understand(document: Any, path: str, below: str = "") -> Document:
         if entry is None:
             lost += 1
             told.doubts.add("unlisted_annotations", _source(annotation), total=len(annotations))
-        else:
-            entry.shapes.append(_shape(annotation, *_category(annotation, kinds)))
-            entry.annotated = True
+            continue
+        name, points = _category(annotation, kinds)
+        shape = shape_of(name, _source(annotation), outline, annotation)
+        shape.keypoints = keypoints_of(annotation, points)
+        if annotation.get("iscrowd") in _YES:
+            shape.kind = "crowd"
+        elif annotation.get("ignore") in _YES:
+            shape.kind = "unsure"
+        entry.shapes.append(shape)
+        entry.annotated = True
     if 2 * lost > len(annotations):
         raise BadInput(f"{path}: {lost} of {len(annotations)} annotations are of images that it does not list")
     return told
@@ -92,24 +100,17 @@ def outline(annotation: Annotation) -> tuple[Outline, int]:
 
 
 def of_box(annotation: Annotation) -> Outline:
-    """The rectangle of `bbox`, turned where the annotation says so.
-
-    Raises:
-        Unusable: It is not there, whole, finite and of positive size.
-    """
+    """The rectangle of `bbox`, turned where the annotation says so; raises as `outline` does."""
     box = annotation.get("bbox")
     if not isinstance(box, list) or len(box) not in (4, 5):
         raise Unusable(f"bbox {short(box)} is not four numbers")
     values = [number(value, "bbox") for value in box]
+    x, y, width, height = values[:4]
     if len(values) == 5:
-        x, y, width, height, degrees = values
-        rectangle = Outline.turned(x, y, width, height, -math.radians(degrees))
+        turn = -math.radians(values[4])
     else:
-        x, y, width, height = values
-        rectangle = Outline(x + width / 2, y + height / 2, width, height)
-        if degrees := _rotation(annotation):
-            rectangle = Outline.turned(rectangle.x, rectangle.y, width, height, math.radians(degrees))
-    return with_area(rectangle, f"bbox {short(box)}")
+        x, y, turn = x + width / 2, y + height / 2, math.radians(_rotation(annotation) or 0.0)
+    return Outline.turned(x, y, width, height, turn).with_area(f"bbox {short(box)}")
 
 
 def keypoints_of(annotation: Annotation, names: Sequence[str]) -> dict[str, tuple[float, float]] | str | None:
@@ -131,19 +132,6 @@ def keypoints_of(annotation: Annotation, names: Sequence[str]) -> dict[str, tupl
     except Unusable as reason:
         return str(reason)
     return found
-
-
-def _shape(annotation: Annotation, name: str, keypoint_names: tuple[str, ...]) -> Shape:
-    kind: Kind = "object"
-    if annotation.get("iscrowd") in _YES:
-        kind = "crowd"
-    elif annotation.get("ignore") in _YES:
-        kind = "unsure"
-    try:
-        rectangle, period = outline(annotation)
-    except Unusable as reason:
-        rectangle, period = str(reason), FULL
-    return Shape(name, _source(annotation), rectangle, period, keypoints_of(annotation, keypoint_names), kind)
 
 
 def _rotation(annotation: Annotation) -> float | None:
@@ -231,12 +219,4 @@ def _category(annotation: Annotation, kinds: _Finder) -> tuple[str, tuple[str, .
     if (found := kinds(told)) is not None:
         return found
     identity = _id(told)
-    if identity is None:
-        return kinds.only() or (f"unnamed {short(told)}", ())
-    return str(identity), ()
-
-
-def _canonical(document: dict, path: str) -> dict[str, tuple[float, float]]:
-    info = document.get("info")
-    told = info.get("canonical") if isinstance(info, dict) else None
-    return {} if told is None else check_canonical(told, f"{path}: info.canonical")
+    return (kinds.only() or (f"unnamed {short(told)}", ())) if identity is None else (str(identity), ())

@@ -9,18 +9,14 @@ from typing import Any
 import numpy as np
 
 from foveate.errors import BadInput
-from foveate.scenes.layouts.documents import load_xml
 from foveate.scenes.layouts.polygons import outline_of_ellipse, outline_of_polygons, outline_of_runs, ring_of_numbers
-from foveate.scenes.layouts.shapes import FULL, Document, Entry, Outline, Shape, Unusable, parsed, size_of, with_area
+from foveate.scenes.layouts.shapes import FULL, Document, Entry, Outline, Shape, Unusable, parsed, shape_of, size_of
 
-_NO_WINDOW = {"polyline": "a polyline", "points": "points without names", "cuboid": "a cuboid", "tag": "a tag"}
+_NO_WINDOW = {"polyline": "a polyline", "points": "points without names", "cuboid": "a cuboid"}
 
 
-def read(path: str, below: str = "") -> Document:
-    """What an XML file of CVAT contains; names of images in it are relative to the folder `below`."""
-    root = load_xml(path)
-    if root.tag != "annotations":
-        raise BadInput(f"{path}: not CVAT's annotations (its root is {root.tag[:40]!r})")
+def understand(root: Any, path: str, below: str = "") -> Document:
+    """What an XML file of CVAT contains that is loaded; names of images in it are relative to the folder `below`."""
     images = root.findall("image")
     if not images and root.find("track") is not None:
         raise BadInput(f"{path}: tracks of a video; export it from CVAT as 'CVAT for images 1.1', with the images")
@@ -28,7 +24,8 @@ def read(path: str, below: str = "") -> Document:
     labels = root.iterfind("meta//label/name")
     document.categories = list(dict.fromkeys((label.text or "").strip() for label in labels))
     for image in images:
-        shapes = [shape for number, each in enumerate(image, start=1) if (shape := _shape(each, number)) is not None]
+        # A tag says something of the image as a whole.
+        shapes = [_shape(each, number) for number, each in enumerate(image, start=1) if each.tag != "tag"]
         name = image.get("name") or ""
         if not name:
             raise BadInput(f"{path}: an image has no name")
@@ -37,18 +34,14 @@ def read(path: str, below: str = "") -> Document:
     return document
 
 
-def _shape(element: Any, count: int) -> Shape | None:
-    """The shape of an element; None of a tag, which says something of the image as a whole."""
-    if element.tag == "tag":
-        return None
-    shape = Shape((element.get("label") or "").strip() or "object", f"shape {count} ({element.tag})", "")
-    try:
-        if element.tag == "skeleton":
+def _shape(element: Any, count: int) -> Shape:
+    label = (element.get("label") or "").strip() or "object"
+    shape = shape_of(label, f"shape {count} ({element.tag})", _outline, element)
+    if element.tag == "skeleton":
+        try:
             shape.keypoints, shape.outline = _skeleton(element), "it is a skeleton"
-        else:
-            shape.outline, shape.period = _outline(element)
-    except Unusable as reason:
-        shape.outline = str(reason)
+        except Unusable as reason:
+            shape.outline = str(reason)
     return shape
 
 
@@ -59,7 +52,7 @@ def _outline(element: Any) -> tuple[Outline, int]:
     turn = math.radians(parsed(element.get("rotation", "0"), "rotation"))
     match element.tag:
         case "box":
-            box = with_area(Outline.between(*numbers("xtl", "ytl", "xbr", "ybr")), "its box")
+            box = Outline.between(*numbers("xtl", "ytl", "xbr", "ybr")).with_area("its box")
             return (Outline.turned(box.x, box.y, box.width, box.height, turn) if turn else box), FULL
         case "ellipse":
             x, y, across, down = numbers("cx", "cy", "rx", "ry")

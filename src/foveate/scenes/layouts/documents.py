@@ -14,7 +14,7 @@ MAX_YAML_BYTES = 2**20
 
 def load_json(path: str) -> Any:
     """What a JSON file holds."""
-    content = read(path, MAX_BYTES)
+    content = read(path)
     try:
         return json.loads(content)
     except RecursionError:
@@ -28,7 +28,7 @@ def load_xml(path: str) -> Any:
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
 
-    content = read(path, MAX_BYTES)
+    content = read(path)
     try:
         return fromstring(content)
     except DefusedXmlException:
@@ -58,14 +58,14 @@ def load_yaml(path: str) -> Any:
 
 def load_lines(path: str) -> list[str]:
     """The lines of a text file, in UTF-8, with or without a mark of byte order."""
-    content = read(path, MAX_BYTES)
+    content = read(path)
     try:
         return content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise BadInput(f"{path}: not text in UTF-8") from None
 
 
-def read(path: str, most: int) -> bytes:
+def read(path: str, most: int = MAX_BYTES) -> bytes:
     """The bytes of a regular file of at most so many."""
     if not is_file(path):
         raise BadInput(f"{path}: not a file that can be read")

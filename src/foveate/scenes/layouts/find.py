@@ -8,12 +8,13 @@ files that could be annotations and are none of these, what was seen is said.
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from foveate.errors import BadInput
 from foveate.scenes.layouts import coco, cvat, label_studio, labelme, voc, yolo
 from foveate.scenes.layouts.documents import load_json, load_lines, load_xml
-from foveate.scenes.layouts.pairing import Pairs, Survey, read_pairs
+from foveate.scenes.layouts.pairing import Pairs, Survey, below, read_pairs
 from foveate.scenes.layouts.shapes import Document
 
 ANNOTATIONS = "annotations.json"
@@ -23,8 +24,14 @@ _LOOKED_AT = 200
 
 _MAY_ANNOTATE = ".json .jsonl .xml .txt .csv .tsv .mat .pkl .tfrecord .parquet .h5 .dat".split()
 
-Found = dict[str, list[str]]
-"""By layout, the places of its files."""
+_OF_MANY = {"coco": coco.understand, "label-studio": label_studio.understand, "cvat": cvat.understand}
+"""What understands the loaded file of a layout with one for many images."""
+_OF_ONE = {"labelme": labelme.read, "voc": voc.read}
+"""What reads the file of a layout with one for each image."""
+
+Found = dict[str, dict[str, Any]]
+"""By layout, the places of its files, and what is loaded of those for many images."""
+Load = Callable[[Callable[[str], Any], str], Any]
 
 
 def read_document(survey: Survey) -> Document | None:
@@ -36,22 +43,33 @@ def read_document(survey: Survey) -> Document | None:
     place = survey.path(ANNOTATIONS)
     if os.path.lexists(place):
         loaded = load_json(place)
-        if label_studio.is_tasks(loaded) or label_studio.is_min(loaded):
-            return label_studio.understand(loaded, place)
-        return coco.understand(loaded, place)
+        return (label_studio if label_studio.is_export(loaded) else coco).understand(loaded, place)
     found: Found = {}
-    kept: dict[str, Any] = {}
-    _look_at_json(survey, found, kept)
-    _look_at_xml(survey, found)
-    _look_at_text(survey, found)
+    broken: list[str] = []
+
+    def load(read: Callable[[str], Any], place: str) -> Any:
+        try:
+            return read(survey.path(place))
+        except BadInput as error:
+            broken.append(str(error))
+
+    pairs = Pairs(survey.images)
+    _look_at_json(survey, pairs, found, load)
+    _look_at_xml(survey, found, load)
+    _look_at_text(survey, pairs, found)
     if len(found) > 1:
-        counts = {layout: f" and {len(places) - 1} more" if len(places) > 1 else "" for layout, places in found.items()}
-        named = "; ".join(f"{layout} ({places[0]}{counts[layout]})" for layout, places in sorted(found.items()))
-        raise BadInput(f"{survey.folder}: annotations in several formats, keep one of them: {named}")
+        named = []
+        for layout, (first, *others) in sorted(found.items()):
+            named.append(f"{layout} ({first}{f' and {len(others)} more' if others else ''})")
+        raise BadInput(f"{survey.folder}: annotations in several formats, keep one of them: {'; '.join(named)}")
     for layout, places in found.items():
-        return _READERS[layout](survey, places, kept)
-    if survey.broken:
-        raise BadInput(survey.broken[0])
+        if layout == "yolo":
+            return yolo.read(survey, list(places))
+        if layout in _OF_ONE:
+            return read_pairs(layout, survey, list(places), _OF_ONE[layout])
+        return _joined(survey, layout, places)
+    if broken:
+        raise BadInput(broken[0])
     return None
 
 
@@ -62,117 +80,71 @@ def unknown(survey: Survey) -> str | None:
     return f"no annotations in a known format ({LAYOUTS}) among {survey.seen()}"
 
 
-def _look_at_json(survey: Survey, found: Found, kept: dict[str, Any]) -> None:
+def _look_at_json(survey: Survey, pairs: Pairs, found: Found, load: Load) -> None:
     """Files with an image of the same name are of one layout, that of the first of them; each of the others is looked
-    into. What is loaded is kept, unless there is one per image."""
-    pairs, places = Pairs(survey.images), survey.others.get(".json", [])
-    paired = [place for place in places if pairs.of(place) is not None]
-    if any(labelme.is_labelme(_loaded(survey, place)) for place in paired[:5]):
-        found["labelme"] = paired
-    with_image = set(paired)
-    alone = [place for place in places if place not in with_image]
-    for place in alone[:_LOOKED_AT]:
-        loaded = _loaded(survey, place)
+    into."""
+    places = survey.others.get(".json", [])
+    paired = dict.fromkeys(place for place in places if pairs.of(place) is not None)
+    if any(labelme.is_labelme(load(load_json, place)) for place in list(paired)[:5]):
+        found["labelme"] = paired.copy()
+    for place in [place for place in places if place not in paired][:_LOOKED_AT]:
+        loaded = load(load_json, place)
         if coco.is_coco(loaded):
-            found.setdefault("coco", []).append(place)
-            kept[place] = loaded
-        elif label_studio.is_tasks(loaded) or label_studio.is_min(loaded):
-            found.setdefault("label-studio", []).append(place)
-            kept[place] = loaded
+            found.setdefault("coco", {})[place] = loaded
+        elif label_studio.is_export(loaded):
+            found.setdefault("label-studio", {})[place] = loaded
         elif labelme.is_labelme(loaded):
-            found.setdefault("labelme", []).append(place)
+            found.setdefault("labelme", {})[place] = None
 
 
-def _loaded(survey: Survey, place: str) -> Any:
-    try:
-        return load_json(survey.path(place))
-    except BadInput as error:
-        survey.broken.append(str(error))
-        return None
-
-
-def _look_at_xml(survey: Survey, found: Found) -> None:
+def _look_at_xml(survey: Survey, found: Found, load: Load) -> None:
     """One file of VOC makes all of them VOC's but for CVAT's: what is wrong with one is reported when it is read."""
     places = survey.others.get(".xml", [])
     for place in places:
-        try:
-            tag = load_xml(survey.path(place)).tag
-        except BadInput as error:
-            survey.broken.append(str(error))
-            continue
+        tag = getattr(root := load(load_xml, place), "tag", None)
         if tag == "annotations":
-            found.setdefault("cvat", []).append(place)
+            found.setdefault("cvat", {})[place] = root
         elif tag == "annotation":
-            found["voc"] = [each for each in places if each not in found.get("cvat", [])]
+            found["voc"] = dict.fromkeys(each for each in places if each not in found.get("cvat", {}))
             return
 
 
-def _look_at_text(survey: Survey, found: Found) -> None:
-    pairs = Pairs(survey.images)
-    labels = [
-        place
-        for place in survey.others.get(".txt", [])
-        if place.rpartition("/")[2] not in yolo.NAME_FILES and pairs.of(place) is not None
-    ]
-    if not labels:
-        return
+def _look_at_text(survey: Survey, pairs: Pairs, found: Found) -> None:
+    texts = (place for place in survey.others.get(".txt", []) if place.rpartition("/")[2] not in yolo.NAME_FILES)
+    labels = [place for place in texts if pairs.of(place) is not None]
     first: list[list[str]] = []
     for place in labels[:20]:
-        try:
+        with suppress(BadInput):
             first.append(load_lines(survey.path(place)))
-        except BadInput:
-            continue
-    document = [lines for lines in first if any(line.strip() for line in lines)]
-    if any(yolo.is_label(lines) for lines in document) or (not document and yolo.read_kinds(survey).names):
-        found["yolo"] = labels
+    told = [lines for lines in first if any(line.strip() for line in lines)]
+    if labels and (any(map(yolo.is_label, told)) or (not told and yolo.read_kinds(survey).names)):
+        found["yolo"] = dict.fromkeys(labels)
 
 
-def _below(place: str) -> str:
+def _folder(place: str) -> str:
     """The folder that names in an annotation file are relative to: its own, or the one above `annotations/`."""
     folder = place.rpartition("/")[0]
     return folder.rpartition("/")[0] if folder.rpartition("/")[2].lower() in ("annotations", "labels") else folder
 
 
-def _coco(survey: Survey, places: list[str], kept: dict[str, Any]) -> Document:
-    """COCO's own files of one split are `instances_`, `person_keypoints_`, `captions_` and more: the first are read."""
-    instances = [place for place in places if place.rpartition("/")[2].startswith("instances_")]
-    read = instances or places
-    document = _joined(
-        survey, "coco", [coco.understand(kept[place], survey.path(place), _below(place)) for place in read]
-    )
+def _joined(survey: Survey, layout: str, places: dict[str, Any]) -> Document:
+    """Files of many images as one document, each a split of its own.
+
+    COCO's own files of one split are `instances_`, `person_keypoints_`, `captions_` and more: the first are read.
+    """
+    instances = [place for place in places if layout == "coco" and place.rpartition("/")[2].startswith("instances_")]
+    read = instances or list(places)
+    parts = [_OF_MANY[layout](places[place], survey.path(place), _folder(place)) for place in read]
+    document = parts[0] if len(parts) == 1 else Document(layout, survey.folder)
+    for each in parts if len(parts) > 1 else []:
+        document.entries += each.entries
+        document.categories += [name for name in each.categories if name not in document.categories]
+        document.canonical |= each.canonical
+        document.doubts.extend(each.doubts.found())
+        objects = sum(len(entry.shapes) for entry in each.entries)
+        place = below(survey.folder, each.place)
+        document.doubts.add("splits", f"{place} ({len(each.entries)} images, {objects} annotations)")
     for place in places:
         if place not in read:
             document.doubts.add("unread_files", place)
     return document
-
-
-def _joined(survey: Survey, layout: str, files: list[Document]) -> Document:
-    """Several files as one, each a split of its own."""
-    if len(files) == 1:
-        return files[0]
-    document = Document(layout, survey.folder)
-    for each in files:
-        document.entries += each.entries
-        document.categories += [name for name in each.categories if name not in document.categories]
-        document.canonical |= each.canonical
-        document.doubts.extend(each.doubts)
-        objects = sum(len(entry.shapes) for entry in each.entries)
-        place = os.path.relpath(each.place, survey.folder).replace(os.sep, "/")
-        document.doubts.add("splits", f"{place} ({len(each.entries)} images, {objects} annotations)")
-    return document
-
-
-_READERS: dict[str, Callable[[Survey, list[str], dict[str, Any]], Document]] = {
-    "coco": _coco,
-    "label-studio": lambda survey, places, kept: _joined(
-        survey,
-        "label-studio",
-        [label_studio.understand(kept[each], survey.path(each), _below(each)) for each in places],
-    ),
-    "cvat": lambda survey, places, _: _joined(
-        survey, "cvat", [cvat.read(survey.path(each), _below(each)) for each in places]
-    ),
-    "labelme": lambda survey, places, _: read_pairs("labelme", survey, places, labelme.read),
-    "voc": lambda survey, places, _: read_pairs("voc", survey, places, voc.read),
-    "yolo": lambda survey, places, _: yolo.read(survey, places),
-}

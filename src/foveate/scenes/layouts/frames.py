@@ -52,14 +52,11 @@ class Stated:
             return 0.0, factor, float(self.header.width), 0.0
         return 0.0, -factor, 0.0, float(self.header.height)  # counter-clockwise: (x, y) -> (y, width - x)
 
-    def outside(self, frame: Frame) -> int:
-        """How many annotations have their centre outside the picture in this frame."""
-        a, b, tx, ty = frame
-        count = 0
-        for outline in self.outlines:
-            x, y = a * outline.x - b * outline.y + tx, b * outline.x + a * outline.y + ty
-            count += not (-1 <= x <= self.header.width + 1 and -1 <= y <= self.header.height + 1)
-        return count
+    def outside(self, frame: Frame = (1.0, 0.0, 0.0, 0.0), size: tuple[float, float] | None = None) -> int:
+        """How many annotations have their centre, in this frame, outside the picture, of this size or its own."""
+        width, height = size or (self.header.width, self.header.height)
+        moved = (outline.moved(frame) for outline in self.outlines)
+        return sum(not (-1 <= each.x <= width + 1 and -1 <= each.y <= height + 1) for each in moved)
 
     def _factor(self) -> float:
         return 1.0 if self.size is None else max(self.header.width, self.header.height) / max(self.size)
@@ -88,13 +85,8 @@ def _choose(difference: str, turned: bool, images: list[Stated]) -> tuple[bool, 
 
     many = MANY * sum(len(image.outlines) for image in images)
     if difference == OTHER:
-        beyond = sum(_beyond(outline, image.size) for image in images for outline in image.outlines)
+        beyond = sum(image.outside(size=image.size) for image in images)
         return (False, False) if beyond > many and not outside((False, False)) else None
     if outside(usual) <= many:
         return usual
     return next((other for other in others if other != usual and not outside(other)), usual)
-
-
-def _beyond(outline: Outline, size: tuple[float, float] | None) -> bool:
-    """Whether the centre of an annotation lies outside a picture of the stated size."""
-    return size is not None and not (-1 <= outline.x <= size[0] + 1 and -1 <= outline.y <= size[1] + 1)

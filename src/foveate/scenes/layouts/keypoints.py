@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Float
 
 from foveate.errors import BadInput
 
@@ -17,32 +17,33 @@ Points = Mapping[str, tuple[float, float]]
 
 
 class Fit(NamedTuple):
-    """The gazes of several sets of keypoints.
+    """The gazes of several sets of keypoints."""
 
-    Attributes:
-        gazes: (a, b, tx, ty); NaN where fewer than two keypoints at different canonical places are labelled.
-        residual: Share of the keypoints' variance that the gaze doesn't explain, 0 to 1; NaN where they lie on one
-            point.
-        mirrored: The same of the best reflection.
-    """
-
-    gazes: Float[np.ndarray, "n 4"]
-    residual: Float[np.ndarray, "n"]
-    mirrored: Float[np.ndarray, "n"]
+    gazes: Float[np.ndarray, "n 4"]  # NaN where fewer than two keypoints at different canonical places are labelled
+    residual: Float[np.ndarray, "n"]  # share of their variance that it doesn't explain; NaN where they lie on one point
+    mirrored: Float[np.ndarray, "n"]  # the same of the best reflection
 
 
 def fit(keypoints: Sequence[Points], canonical: Points) -> Fit:
-    """The gazes that carry canonical points to keypoints of the same names; other keypoints don't count.
-
-    Args:
-        keypoints: Labelled points of each annotation, pixels.
-        canonical: Where they lie in the canonical window.
-    """
+    """The gazes that carry canonical points to the labelled keypoints (pixels) of the same names of each annotation."""
     names = sorted({name for points in keypoints for name in points} & canonical.keys())
     z = np.array([complex(*canonical[name]) for name in names])
     y = np.array([[complex(*points.get(name, (0.0, 0.0))) for name in names] for points in keypoints])
     labelled = np.array([[name in points for name in names] for points in keypoints], dtype=bool)
-    return _fit(z, y.reshape(len(keypoints), len(names)), labelled.reshape(len(keypoints), len(names)))
+    y, labelled = y.reshape(len(keypoints), len(names)), labelled.reshape(len(keypoints), len(names))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weights = labelled / labelled.sum(1, keepdims=True)
+        z_mean, y_mean = (weights * z).sum(1, keepdims=True), (weights * y).sum(1, keepdims=True)
+        z_centred, y_centred = z - z_mean, y - y_mean
+        spread = (weights * np.abs(z_centred) ** 2).sum(1)
+        spread[spread < 1e-12] = np.nan
+        c = (weights * z_centred.conj() * y_centred).sum(1) / spread
+        reflected = (weights * z_centred * y_centred).sum(1) / spread
+        shift = y_mean[:, 0] - c * z_mean[:, 0]
+        variance = (weights * np.abs(y_centred) ** 2).sum(1)
+        variance[variance < 1e-12] = np.nan
+        residual, mirrored = (np.clip(1 - np.abs(turn) ** 2 * spread / variance, 0, 1) for turn in (c, reflected))
+    return Fit(np.stack([c.real, c.imag, shift.real, shift.imag], axis=1), residual, mirrored)
 
 
 def check_canonical(points: Any, what: str) -> dict[str, tuple[float, float]]:
@@ -58,19 +59,3 @@ def check_canonical(points: Any, what: str) -> dict[str, tuple[float, float]]:
         if not pair or not all(isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < 1e3 for x in point):
             raise BadInput(f"{what}: {name} is not a point (x, y)")
     return {str(name): (float(point[0]), float(point[1])) for name, point in points.items()}
-
-
-def _fit(z: Complex[np.ndarray, "k"], y: Complex[np.ndarray, "n k"], labelled: Bool[np.ndarray, "n k"]) -> Fit:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        weights = labelled / labelled.sum(1, keepdims=True)
-        z_mean, y_mean = (weights * z).sum(1, keepdims=True), (weights * y).sum(1, keepdims=True)
-        z_centred, y_centred = z - z_mean, y - y_mean
-        spread = (weights * np.abs(z_centred) ** 2).sum(1)
-        spread[spread < 1e-12] = np.nan
-        c = (weights * z_centred.conj() * y_centred).sum(1) / spread
-        reflected = (weights * z_centred * y_centred).sum(1) / spread
-        shift = y_mean[:, 0] - c * z_mean[:, 0]
-        variance = (weights * np.abs(y_centred) ** 2).sum(1)
-        variance[variance < 1e-12] = np.nan
-        residual, mirrored = (np.clip(1 - np.abs(turn) ** 2 * spread / variance, 0, 1) for turn in (c, reflected))
-    return Fit(np.stack([c.real, c.imag, shift.real, shift.imag], axis=1), residual, mirrored)

@@ -29,7 +29,7 @@ from foveate.scenes.layouts.shapes import (
     number,
     short,
     size_of,
-    with_area,
+    with_points,
 )
 
 _SUFFIX = re.compile(r"\.(jpe?g|png|gif|webp|tiff?|bmp|avif|heic|jp2|ppm)([?#].*)?$", re.IGNORECASE)
@@ -39,6 +39,11 @@ MAX_MASK = 2**26
 
 Fields = Mapping[str, Any]
 Size = tuple[float, float]
+
+
+def is_export(document: Any) -> bool:
+    """Whether a JSON document looks like one, in either form."""
+    return is_tasks(document) or is_min(document)
 
 
 def is_tasks(document: Any) -> bool:
@@ -60,7 +65,7 @@ def is_min(document: Any) -> bool:
 
 
 def understand(document: Any, path: str, below: str = "") -> Document:
-    """What an export of Label Studio contains, a JSON file that is loaded; names in it are relative to `below`."""
+    """What an export (`is_export`) contains that is loaded; names in it are relative to `below`."""
     told = Document("label-studio", path)
     if is_tasks(document):
         for count, task in enumerate(document, start=1):
@@ -68,13 +73,11 @@ def understand(document: Any, path: str, below: str = "") -> Document:
             if name is None:
                 raise BadInput(f"{path}: task {short(task.get('id', count))} names no image")
             told.entries.append(_entry(name, below, *_finished(task)))
-    elif is_min(document):
+    else:
         for item in document:
             regions = enumerate(_regions(item), start=1)
             results: list[Fields] = [{**region, "id": f"{key} {number}"} for number, (key, region) in regions]
             told.entries.append(_entry(_image(item) or "", below, results, True))
-    else:
-        raise BadInput(f"{path}: not an export of Label Studio (JSON or JSON-MIN)")
     return told
 
 
@@ -99,14 +102,10 @@ def _finished(task: Fields) -> tuple[list[Fields], bool]:
     found: list[Fields] = []
     for before, each in enumerate(done):  # one annotator may begin with another's regions, under the same names
         mark = f"{before + 1}/" if before else ""
-        results = [result for result in each["result"] if isinstance(result, dict)]
-        found += [
-            {
-                **result,
-                **{name: f"{mark}{result[name]}" for name in ("id", "parentID") if isinstance(result.get(name), str)},
-            }
-            for result in results
-        ]
+        for result in each["result"]:
+            if isinstance(result, dict):
+                named = [name for name in ("id", "parentID") if isinstance(result.get(name), str)]
+                found.append({**result, **{name: f"{mark}{result[name]}" for name in named}})
     return found, bool(done)
 
 
@@ -143,12 +142,7 @@ def _entry(name: str, below: str, results: list[Fields], annotated: bool) -> Ent
         except Unusable as reason:
             shape.outline = str(reason)
         shapes[identity] = shape
-    for owner, found in points.items():
-        if owner in shapes:
-            shapes[owner].keypoints = found
-        else:
-            shapes[f"points of {owner}"] = Shape("object", "points without a rectangle", "it is points", FULL, found)
-    entry.shapes = list(shapes.values())
+    entry.shapes = with_points(list(shapes.values()), shapes, points)
     return entry
 
 
@@ -189,7 +183,7 @@ def _outline(kind: str, region: Fields, size: Size) -> tuple[Outline, int]:
         return outline_of_ellipse(x, y, width, height, turn)
     cosine, sine = math.cos(turn), math.sin(turn)
     x, y = x + (cosine * width - sine * height) / 2, y + (sine * width + cosine * height) / 2
-    return with_area(Outline(x, y, width, height, cosine, sine), "its rectangle"), FULL
+    return Outline(x, y, width, height, cosine, sine).with_area("its rectangle"), FULL
 
 
 def _at(region: Fields, size: Size) -> tuple[float, float]:

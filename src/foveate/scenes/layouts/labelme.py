@@ -16,7 +16,7 @@ import numpy as np
 from foveate.errors import BadInput
 from foveate.scenes.layouts.documents import load_json
 from foveate.scenes.layouts.polygons import outline_of_cells, outline_of_oriented, outline_of_polygons, ring_of_pairs
-from foveate.scenes.layouts.shapes import ANY, FULL, Entry, Outline, Shape, Unusable, short, size_of, with_area
+from foveate.scenes.layouts.shapes import ANY, FULL, Entry, Outline, Shape, Unusable, short, size_of, with_points
 
 ORIENTED = ("rotation", "oriented_rectangle", "rotated_rectangle", "rotated_box")
 """Names that labelme and its kin have for oriented rectangles."""
@@ -40,8 +40,8 @@ def read(path: str) -> Entry:
 
 def _shapes(entries: list[Any]) -> list[Shape]:
     shapes: list[Shape] = []
-    by_group: dict[Any, Shape] = {}
-    points: dict[Any, dict[str, tuple[float, float]]] = {}
+    by_group: dict[str, Shape] = {}
+    points: dict[str, dict[str, tuple[float, float]]] = {}
     for count, entry in enumerate(entries, start=1):
         if not isinstance(entry, dict):
             continue
@@ -57,14 +57,9 @@ def _shapes(entries: list[Any]) -> list[Shape]:
         except Unusable as reason:
             shape.outline = str(reason)
         shapes.append(shape)
-        by_group.setdefault(group, shape)
-    for group, found in points.items():
-        owner = by_group.get(group) if group != "None" else None
-        if owner is None:
-            shapes.append(Shape("object", f"points of group {group}", "it is points", FULL, found))
-        else:
-            owner.keypoints = found
-    return shapes
+        if group != "None":
+            by_group.setdefault(group, shape)
+    return with_points(shapes, by_group, points)
 
 
 def _outline(kind: Any, corners: np.ndarray, entry: Mapping[str, Any]) -> tuple[Outline, int]:
@@ -72,11 +67,11 @@ def _outline(kind: Any, corners: np.ndarray, entry: Mapping[str, Any]) -> tuple[
         (x0, y0), (x1, y1) = corners.min(0).tolist(), corners.max(0).tolist()
         if kind == "mask":
             return _of_mask(entry.get("mask"), x0, y0)
-        return with_area(Outline.between(x0, y0, x1, y1), "its rectangle"), FULL
+        return Outline.between(x0, y0, x1, y1).with_area("its rectangle"), FULL
     if kind == "circle" and len(corners) == 2:
         radius = math.dist(*corners.tolist())
         x, y = corners[0].tolist()
-        return with_area(Outline(x, y, 2 * radius, 2 * radius), "its circle"), ANY
+        return Outline(x, y, 2 * radius, 2 * radius).with_area("its circle"), ANY
     if kind in ORIENTED:
         return outline_of_oriented(corners)
     if kind in ("polygon", None):
@@ -90,11 +85,9 @@ def _of_mask(data: Any, left: float, top: float) -> tuple[Outline, int]:
 
     try:
         image = PngImageFile(io.BytesIO(base64.b64decode(data, validate=True)))
-        if image.width * image.height > MAX_MASK:
-            raise Unusable(f"its mask of {image.width} x {image.height} is too large")
-        cells = np.asarray(image.convert("L")) > 0
-    except Unusable:
-        raise
+        cells = np.asarray(image.convert("L")) > 0 if image.width * image.height <= MAX_MASK else None
     except Exception:  # decoders raise nearly anything on damaged data
         raise Unusable("its mask can't be read") from None
+    if cells is None:
+        raise Unusable(f"its mask of {image.width} x {image.height} is too large")
     return outline_of_cells(cells.ravel(), image.height, image.width, left, top)

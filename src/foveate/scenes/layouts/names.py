@@ -11,6 +11,7 @@ import os
 import stat
 import unicodedata
 from collections.abc import Sequence
+from itertools import product, takewhile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -28,14 +29,9 @@ class Resolver:
     def exact(self, name: str, below: str = "") -> str | None:
         """The file at that very place, as a path below the folder with forward slashes; None if there is none.
 
-        Args:
-            name: As an annotation file has it.
-            below: Folder below this one that it may be relative to.
+        A name as an annotation file has it may be relative to a folder `below` this one.
         """
-        for place in self._places(name, below):
-            if is_file(self._folder / place):
-                return place
-        return None
+        return next((place for place in self._places(name, below) if is_file(self._folder / place)), None)
 
     def respelled(self, name: str, below: str = "") -> str | None:
         """The one file at that place in another Unicode form or letter case; None if there is none, or several."""
@@ -55,22 +51,17 @@ class Resolver:
             called = self._called(parts[-1])
             same = [each for each in called if each.rpartition("/")[2] == parts[-1]]
             agreement = {each: _common_tail(each.split("/"), parts) for each in same or called}
-            best = sorted(each for each in agreement if agreement[each] == max(agreement.values()))
-            if best:
+            if best := sorted(each for each in agreement if agreement[each] == max(agreement.values())):
                 return best[0] if len(best) == 1 else best
         return []
 
     def _places(self, name: str, below: str) -> list[str]:
         """Relative, normal paths below the folder at which a name may be meant to lie; none outside it."""
-        roots = dict.fromkeys([below, ""])
-        places = []
-        for spelling in _spellings(name):
-            for root in roots:
-                for folder in PLACES:
-                    place = spelling if os.path.isabs(spelling) else "/".join(filter(None, (root, folder, spelling)))
-                    if (inside := self._below(place)) is not None:
-                        places.append(inside)
-        return list(dict.fromkeys(places))
+        places = {}
+        for spelling, root, folder in product(_spellings(name), dict.fromkeys([below, ""]), PLACES):
+            place = spelling if os.path.isabs(spelling) else "/".join(filter(None, (root, folder, spelling)))
+            places[self._below(place)] = None
+        return [place for place in places if place is not None]
 
     def _below(self, place: str) -> str | None:
         """A relative, normal path below the folder, or None if the place is outside it."""
@@ -128,7 +119,5 @@ def _folded(text: str) -> str:
 
 
 def _common_tail(first: Sequence[str], second: Sequence[str]) -> int:
-    count = 0
-    while count < min(len(first), len(second)) and _folded(first[-1 - count]) == _folded(second[-1 - count]):
-        count += 1
-    return count
+    pairs = zip(reversed(first), reversed(second), strict=False)
+    return len(list(takewhile(lambda pair: _folded(pair[0]) == _folded(pair[1]), pairs)))

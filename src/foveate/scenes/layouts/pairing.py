@@ -15,11 +15,9 @@ from foveate.scenes.listing import Listing
 class Survey:
     """The files of a folder, as paths below it with forward slashes."""
 
-    folder: str  # the folder
-    images: list[str] = field(default_factory=list)  # its images, sorted
-    # its other files that are not hidden, sorted, by suffix in lower case
-    others: dict[str, list[str]] = field(default_factory=dict)
-    broken: list[str] = field(default_factory=list)  # why files that may be annotations could not be read
+    folder: str
+    images: list[str] = field(default_factory=list)  # sorted
+    others: dict[str, list[str]] = field(default_factory=dict)  # not hidden, sorted, by suffix in lower case
 
     @classmethod
     def of(cls, folder: str, listing: Listing) -> "Survey":
@@ -62,11 +60,7 @@ class Pairs:
 def read_pairs(layout: str, survey: Survey, files: list[str], read: Callable[[str], Entry]) -> Document:
     """What annotation files with one image each contain; images without one are not annotated.
 
-    Args:
-        layout: Its name.
-        survey: The folder.
-        files: The annotation files.
-        read: The entry of a file, under the name that the file itself gives its image; "" where it gives none.
+    `read` gives the entry of a file, under the name that the file itself gives its image; "" where it gives none.
     """
     document = Document(layout, survey.folder)
     pairs, seen = Pairs(survey.images), set[str]()

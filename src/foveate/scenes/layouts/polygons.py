@@ -15,22 +15,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from foveate.scenes.layouts.shapes import (
-    ANY,
-    FULL,
-    HALF_TURN,
-    QUARTER_TURN,
-    Outline,
-    Unusable,
-    number,
-    short,
-    with_area,
-)
+from foveate.scenes.layouts.shapes import ANY, FULL, HALF_TURN, QUARTER_TURN, Outline, Unusable, number, short
 
 ROUND = 1.15
 """Axes (standard deviations along them) whose ratio is below this are taken as equal."""
 SQUARE = math.sin(math.radians(12))
 """Cosine of the corner angle up to which four points are a rectangle."""
+UPRIGHT = 0.02
+"""Sine of the angle up to which a rectangle of four corners is taken as the upright box around it."""
 MAX_CELLS = 2**31
 """Cells of the largest mask that is read."""
 
@@ -46,11 +38,13 @@ def outline_of_polygons(polygons: Sequence[Points]) -> tuple[Outline, int]:
     rings = [_open(ring) for ring in polygons]
     if len(rings) == 1 and (rectangle := rectangle_of(rings[0])) is not None:
         return upright_most(rectangle), QUARTER_TURN
-    moments = np.sum([_ring_moments(ring) for ring in rings if len(ring) >= 3] or [np.zeros(6)], axis=0)
-    corners = np.concatenate(rings) if rings else np.zeros((0, 2))
+    corners = np.concatenate([np.zeros((0, 2)), *rings])
+    origin = corners.sum(0) / max(len(corners), 1)  # far from it the sums of moments would cancel
+    moments = sum((_ring_moments(ring - origin) for ring in rings if len(ring) >= 3), np.zeros(6))
     if not moments[0] > 0:
         raise Unusable("its polygons have no area")
-    return _along_axes(moments, corners)
+    outline, period = _along_axes(moments, corners - origin)
+    return outline.moved((1.0, 0.0, float(origin[0]), float(origin[1]))), period
 
 
 def rectangle_of(ring: Points) -> Outline | None:
@@ -73,16 +67,9 @@ def rectangle_of(ring: Points) -> Outline | None:
     return Outline(x, y, size / 2, (lengths[1] + lengths[3]) / 2, along[0] / size, along[1] / size)
 
 
-def goes_clockwise(ring: Points) -> bool:
-    """Whether corners go round clockwise on the screen."""
-    x, y = ring.T
-    return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) > 0
-
-
 def upright_most(outline: Outline) -> Outline:
     """The same rectangle with its sides named so that its angle is within 45 degrees of upright."""
-    quarter = round(math.degrees(outline.angle) / 90) % 4
-    for _ in range(quarter):
+    for _ in range(round(math.degrees(outline.angle) / 90) % 4):
         outline = outline.across()
     return outline
 
@@ -92,11 +79,8 @@ def outline_of_runs(
 ) -> tuple[Outline, int]:
     """The outline of a mask in run-length form, and the period of its angle in degrees.
 
-    Args:
-        runs: Lengths of runs of cells outside and inside by turns, the first outside.
-        height, width: Of the mask, cells.
-        columns: Whether the runs go down the columns (as COCO's) or along the rows.
-        left, top: Where the mask lies in its picture.
+    Lengths of runs of cells outside and inside take turns, the first is outside; they go down the columns (as COCO's)
+    or along the rows. (left, top) is where the mask lies in its picture.
 
     Raises:
         Unusable: The lengths are not those of a mask of this size, or it is empty.
@@ -107,19 +91,17 @@ def outline_of_runs(
     ends = np.cumsum(runs)
     if ends[-1] != lines * length:
         raise Unusable(f"its mask holds {ends[-1]} cells where {width} x {height} has {lines * length}")
-    first, last = ends[:-1:2], ends[1::2]
-    keep = last > first
-    first, last = first[keep], last[keep]
+    keep = ends[1::2] > ends[:-1:2]
+    first, last = ends[:-1:2][keep], ends[1::2][keep]
     if len(first) == 0:
         raise Unusable("its mask is empty")
     # A run may go on over several lines: one piece for each.
     several = (last - 1) // length - first // length + 1
-    line = np.repeat(first // length, several) + _counted(several)
+    line = np.repeat(first // length - np.cumsum(several) + several, several) + np.arange(several.sum())
     begin = np.maximum(np.repeat(first, several), line * length) - line * length
     end = np.minimum(np.repeat(last, several), (line + 1) * length) - line * length
     across, low, high = line.astype(float), begin.astype(float), end.astype(float)
-    count, middle = high - low, (low + high) / 2
-    at = across + 0.5
+    count, middle, at = high - low, (low + high) / 2, across + 0.5
     moments = np.array([
         count.sum(), (count * at).sum(), (count * middle).sum(),
         (count * (at**2 + 1 / 12)).sum(), (count * at * middle).sum(), ((high**3 - low**3) / 3).sum(),
@@ -142,7 +124,7 @@ def outline_of_cells(
 
 def outline_of_ellipse(x: float, y: float, across: float, down: float, turn: float) -> tuple[Outline, int]:
     """The outline of an ellipse with these half-axes, turned by radians; a circle has no angle."""
-    ellipse = with_area(Outline.turned(x, y, 2 * across, 2 * down, turn), "its ellipse")
+    ellipse = Outline.turned(x, y, 2 * across, 2 * down, turn).with_area("its ellipse")
     return ellipse, ANY if max(across, down) < ROUND * min(across, down) and not turn else FULL
 
 
@@ -151,7 +133,66 @@ def outline_of_oriented(ring: Points) -> tuple[Outline, int]:
     rectangle = rectangle_of(ring)
     if rectangle is None:
         return outline_of_polygons([ring])
-    return (rectangle, FULL) if goes_clockwise(ring) else (upright_most(rectangle), QUARTER_TURN)
+    clockwise = (ring[:, 0] * np.roll(ring[:, 1], -1) - np.roll(ring[:, 0], -1) * ring[:, 1]).sum() > 0
+    return (rectangle, FULL) if clockwise else (upright_most(rectangle), QUARTER_TURN)
+
+
+def of_segmentation(segmentation: Any) -> tuple[Outline, int]:
+    """COCO's `segmentation`: polygons, a list of lists of numbers or one such list; or a mask, {"counts", "size":
+    [height, width]}."""
+    if isinstance(segmentation, dict):
+        size = segmentation.get("size")
+        if not isinstance(size, list) or len(size) != 2:
+            raise Unusable("its mask has no size")
+        height, width = (int(number(side, "segmentation.size")) for side in size)
+        return outline_of_runs(decode_counts(segmentation.get("counts")), height, width, columns=True)
+    flat = isinstance(segmentation, list) and not any(isinstance(polygon, list) for polygon in segmentation)
+    polygons = [segmentation] if flat else segmentation
+    if not isinstance(polygons, list) or not all(isinstance(polygon, list) for polygon in polygons):
+        raise Unusable(f"segmentation {short(segmentation)} is neither polygons nor a mask")
+    return outline_of_polygons([ring_of_numbers(polygon, "segmentation") for polygon in polygons])
+
+
+def turned_rectangle(segmentation: Any) -> Outline | None:
+    """The rectangle of COCO's `segmentation` by one polygon of four corners, if it is one and not upright."""
+    polygon = segmentation[0] if isinstance(segmentation, list) and len(segmentation) == 1 else None
+    if not isinstance(polygon, list) or len(polygon) not in (8, 10):
+        return None
+    try:
+        ring = ring_of_numbers(polygon, "segmentation")
+    except Unusable:
+        return None
+    rectangle = rectangle_of(ring[:4] if (ring[0] == ring[-1]).all() else ring)
+    if rectangle is None or abs(upright_most(rectangle).sine) <= UPRIGHT:
+        return None
+    return upright_most(rectangle)
+
+
+def decode_counts(counts: Any) -> Int[np.ndarray, "runs"]:
+    """COCO's `counts`, a list of numbers or their compressed text, as lengths of runs.
+
+    In the text each number is written in characters of five bits and one that says whether more follow, lowest first,
+    signed, from the third on as a difference to the number two before (pycocotools' maskApi.c, rleFrString).
+
+    Raises:
+        Unusable: It is neither.
+    """
+    found: list[Any] = counts if isinstance(counts, list) else []
+    value, shift = 0, 0
+    for character in counts.encode("utf-8", "replace") if isinstance(counts, str) else b"":
+        chunk = character - 48
+        if not 0 <= chunk < 64 or shift > 35:
+            raise Unusable("its mask can't be read")
+        value |= (chunk & 0x1F) << shift
+        shift += 5
+        if not chunk & 0x20:
+            if chunk & 0x10:
+                value -= 1 << shift
+            found.append(value + (found[-2] if len(found) > 2 else 0))
+            value, shift = 0, 0
+    if not found or not all(type(each) in (int, float) and 0 <= each <= MAX_CELLS for each in found):
+        raise Unusable("its mask can't be read")
+    return np.array(found, dtype=np.float64).astype(np.int64)
 
 
 def ring_of_numbers(values: Sequence[Any], what: str) -> Points:
@@ -167,12 +208,6 @@ def ring_of_pairs(points: Any) -> Points:
     return np.array([[number(x, "points"), number(y, "points")] for x, y in points])
 
 
-def _counted(several: Int[np.ndarray, "pieces"]) -> Int[np.ndarray, "counted"]:
-    """0, 1, ..., n - 1 for each n, one after the other."""
-    ends = np.cumsum(several)
-    return np.arange(ends[-1]) - np.repeat(ends - several, several)
-
-
 def _open(ring: Points) -> Float[np.ndarray, "kept 2"]:
     """Corners each once: without those that repeat the one before, or the first at the end."""
     kept = [point for point, after in pairwise([*ring, ring[0]]) if (point != after).any()] if len(ring) else []
@@ -181,22 +216,14 @@ def _open(ring: Points) -> Float[np.ndarray, "kept 2"]:
 
 def _ring_moments(ring: Points) -> Float[np.ndarray, "6"]:
     """Integrals of 1, x, y, x^2, xy, y^2 over a polygon, by Green's theorem; positive whichever way it goes round."""
-    origin = ring.mean(0)  # far from the origin the sums would cancel
-    (x, y), (u, v) = (ring - origin).T, np.roll(ring - origin, -1, axis=0).T
+    (x, y), (u, v) = ring.T, np.roll(ring, -1, axis=0).T
     cross = x * v - u * y
-    area = cross.sum() / 2
-    first_x, first_y = (cross * (x + u)).sum() / 6, (cross * (y + v)).sum() / 6
-    xx = (cross * (x * x + x * u + u * u)).sum() / 12
-    yy = (cross * (y * y + y * v + v * v)).sum() / 12
-    xy = (cross * (x * v + 2 * x * y + 2 * u * v + u * y)).sum() / 24
-    if area < 0:
-        area, first_x, first_y, xx, xy, yy = -area, -first_x, -first_y, -xx, -xy, -yy
-    a, b = origin
-    return np.array([
-        area, first_x + a * area, first_y + b * area,
-        xx + 2 * a * first_x + a * a * area, xy + a * first_y + b * first_x + a * b * area,
-        yy + 2 * b * first_y + b * b * area,
+    moments = np.array([
+        cross.sum() / 2, (cross * (x + u)).sum() / 6, (cross * (y + v)).sum() / 6,
+        (cross * (x * x + x * u + u * u)).sum() / 12, (cross * (x * v + 2 * x * y + 2 * u * v + u * y)).sum() / 24,
+        (cross * (y * y + y * v + v * v)).sum() / 12,
     ])  # fmt: skip
+    return moments if moments[0] >= 0 else -moments
 
 
 def _along_axes(moments: Float[np.ndarray, "6"], corners: Points) -> tuple[Outline, int]:

@@ -4,7 +4,7 @@ Readers make no windows, look at no pixels and choose nothing; `foveate.scenes.a
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -78,29 +78,25 @@ class Outline:
         """The same rectangle, its sides named the other way round: turned back by a quarter turn."""
         return Outline(self.x, self.y, self.height, self.width, self.sine, -self.cosine)
 
+    def with_area(self, what: str) -> "Outline":
+        """The same; `Unusable` where it has no area."""
+        if not (self.width > 0 and self.height > 0):
+            raise Unusable(f"{what} has no area")
+        return self
+
 
 @dataclass(slots=True)
 class Shape:
-    """One annotation, in the pixels that its file speaks of.
+    """One annotation, in the pixels that its file speaks of."""
 
-    Attributes:
-        category: Kind of object.
-        source: Which annotation it is, for people: "id 7", "object 2".
-        outline: The rectangle around it, or in words why there is none.
-        period: How far the outline's angle is known: 360, 180 or 90 degrees; 0 for not at all.
-        keypoints: Labelled points by name; in words why they can't be used; None where the format or the annotation has
-            none.
-        kind: An object; a crowd of objects that are not separated; or unsure (marked as difficult, or to be ignored).
-        truncated: Whether the file says that the object goes on where the outline ends; None where it says nothing.
-    """
-
-    category: str
-    source: str
-    outline: Outline | str
-    period: int = FULL
+    category: str  # kind of object
+    source: str  # which annotation it is, for people: "id 7", "object 2"
+    outline: Outline | str  # the rectangle around it, or in words why there is none
+    period: int = FULL  # how far the outline's angle is known
+    # labelled points by name; in words why they can't be used; None where there are none
     keypoints: Mapping[str, tuple[float, float]] | str | None = None
-    kind: Kind = "object"
-    truncated: bool | None = None
+    kind: Kind = "object"  # or a crowd of objects that are not separated; or marked as difficult, or to be ignored
+    truncated: bool | None = None  # whether the file says that the object goes on where the outline ends
 
 
 @dataclass(slots=True)
@@ -112,7 +108,7 @@ class Entry:
     shapes: list[Shape] = field(default_factory=list)  # what is annotated in it
     annotated: bool = True  # whether somebody looked at it; if so and it has no shapes, it is empty
     below: str = ""  # folder below SCENES that the name is relative to; "" for SCENES itself
-    other_name: str | None = None  # a second name to look for, where the layout defines one
+    other_name: str = ""  # a second name to look for, where the layout defines one
     identity: int | str | None = None  # the image's id in its file, where it has one
     header: Header | None = None  # of the image, where the reader needed it
 
@@ -131,6 +127,26 @@ class Document:
     doubts: Doubts = field(default_factory=Doubts)  # what is doubtful about the files
     # images whose annotation file can't be read: nobody knows what is in them
     left_out: set[str] = field(default_factory=set)
+
+
+def shape_of(category: str, source: str, outline: Callable[..., tuple[Outline, int]], *told: Any) -> Shape:
+    """An annotation with the outline, and its period, of what is told; or with the reason why there is none."""
+    try:
+        return Shape(category, source, *outline(*told))
+    except Unusable as reason:
+        return Shape(category, source, str(reason))
+
+
+def with_points(
+    shapes: list[Shape], owners: Mapping[str, Shape], points: Mapping[str, dict[str, tuple[float, float]]]
+) -> list[Shape]:
+    """The shapes with the keypoints that belong to them, by the owner's name; points of none are objects themselves."""
+    for name, found in points.items():
+        if name in owners:
+            owners[name].keypoints = found
+        else:
+            shapes.append(Shape("object", f"points of {name}", "it is points", FULL, found))
+    return shapes
 
 
 def number(value: Any, what: str) -> float:
@@ -157,15 +173,7 @@ def size_of(width: Any, height: Any) -> tuple[float, float] | None:
     return (sides[0], sides[1]) if min(sides) >= 1 else None
 
 
-def with_area(outline: Outline, what: str) -> Outline:
-    """The outline; `Unusable` where it has no area."""
-    if not (outline.width > 0 and outline.height > 0):
-        raise Unusable(f"{what} has no area")
-    return outline
-
-
 def short(value: Any) -> str:
     """A value as a message shows it: on one line, and cut where it is long."""
-    text = repr(value) if isinstance(value, str) else str(value)
-    text = " ".join(text.split())
+    text = " ".join((repr(value) if isinstance(value, str) else str(value)).split())
     return text if len(text) <= 40 else text[:37] + "..."

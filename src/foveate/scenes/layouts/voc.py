@@ -12,7 +12,7 @@ from typing import Any
 from foveate.errors import BadInput
 from foveate.scenes.layouts.documents import load_xml
 from foveate.scenes.layouts.polygons import outline_of_polygons, ring_of_numbers
-from foveate.scenes.layouts.shapes import FULL, HALF_TURN, Entry, Outline, Shape, Unusable, parsed, size_of, with_area
+from foveate.scenes.layouts.shapes import FULL, HALF_TURN, Entry, Outline, Shape, Unusable, parsed, shape_of, size_of
 
 
 def read(path: str) -> Entry:
@@ -26,30 +26,25 @@ def read(path: str) -> Entry:
 
 
 def _shape(element: Any, count: int) -> Shape:
-    flag = {name: (element.findtext(name) or "").strip() for name in ("difficult", "truncated")}
-    shape = Shape((element.findtext("name") or "").strip() or "object", f"object {count}", "it has no bndbox")
-    shape.kind = "unsure" if flag["difficult"] == "1" else "object"
-    shape.truncated = None if flag["truncated"] not in ("0", "1") else flag["truncated"] == "1"
-    try:
-        shape.outline, shape.period = _outline(element)
-    except Unusable as reason:
-        shape.outline = str(reason)
+    name, difficult, cut = ((element.findtext(each) or "").strip() for each in ("name", "difficult", "truncated"))
+    shape = shape_of(name or "object", f"object {count}", _outline, element)
+    shape.kind = "unsure" if difficult == "1" else "object"
+    shape.truncated = {"0": False, "1": True}.get(cut)
     return shape
 
 
 def _outline(element: Any) -> tuple[Outline, int]:
     if (turned := element.find("robndbox")) is not None:
-        told = (parsed(turned.findtext(each), "robndbox") for each in ("cx", "cy", "w", "h", "angle"))
-        x, y, width, height, angle = told
-        return with_area(Outline.turned(x, y, width, height, angle), "robndbox"), HALF_TURN
+        told = [parsed(turned.findtext(each), "robndbox") for each in ("cx", "cy", "w", "h", "angle")]
+        return Outline.turned(*told).with_area("robndbox"), HALF_TURN
     box, polygon = element.find("bndbox"), element.find("polygon")
     if box is None and polygon is not None:
         numbers = [parsed(corner.text, "polygon") for corner in polygon]
         return outline_of_polygons([ring_of_numbers(numbers, "polygon")])
     if box is None:
         raise Unusable("it has no bndbox")
-    x0, y0, x1, y1 = (parsed(box.findtext(side), "bndbox") for side in ("xmin", "ymin", "xmax", "ymax"))
-    outline = with_area(Outline.between(x0, y0, x1, y1), "bndbox")
+    sides = [parsed(box.findtext(side), "bndbox") for side in ("xmin", "ymin", "xmax", "ymax")]
+    outline = Outline.between(*sides).with_area("bndbox")
     if degrees := _rotation(element):
         outline = Outline.turned(outline.x, outline.y, outline.width, outline.height, math.radians(degrees))
     return outline, FULL

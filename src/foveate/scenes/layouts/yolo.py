@@ -15,26 +15,16 @@ empty file is empty. data.yaml is asked for names alone, never for places. Kinds
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from foveate.errors import BadInput
 from foveate.scenes.image import BadImage, Header, read_header
 from foveate.scenes.layouts.documents import load_lines, load_yaml
-from foveate.scenes.layouts.pairing import Pairs, Survey
+from foveate.scenes.layouts.pairing import Survey, read_pairs
 from foveate.scenes.layouts.polygons import outline_of_oriented, outline_of_polygons, upright_most
-from foveate.scenes.layouts.shapes import (
-    QUARTER_TURN,
-    Document,
-    Entry,
-    Outline,
-    Shape,
-    Unusable,
-    parsed,
-    short,
-    with_area,
-)
+from foveate.scenes.layouts.shapes import QUARTER_TURN, Document, Entry, Outline, Shape, Unusable, parsed, short
 
 NAME_FILES = ("classes.txt", "obj.names", "predefined_classes.txt")
 _LARGEST = 2.0
@@ -51,6 +41,10 @@ class Kinds:
     dimensions: int = 0  # numbers a keypoint: 2, or 3 with visibility
     keypoint_names: list[str] = field(default_factory=list)  # their names, where stated
 
+    def posed(self, values: Sequence[float]) -> bool:
+        """Whether a line holds a box and keypoints."""
+        return self.keypoints > 0 and len(values) == 4 + self.keypoints * self.dimensions
+
 
 Line = tuple[str, list[float]]
 
@@ -58,29 +52,20 @@ Line = tuple[str, list[float]]
 def read(survey: Survey, files: list[str]) -> Document:
     """What the text files of a folder contain; images without one are not annotated."""
     kinds = read_kinds(survey)
-    document = Document("yolo", survey.folder, categories=list(dict.fromkeys(kinds.names.values())))
-    pairs, labels = Pairs(survey.images), dict[str, list[Line | str]]()
-    for place in files:
-        image = pairs.of(place)
-        if image is None:
-            document.doubts.add("unpaired", place)
-            continue
-        try:
-            labels[image] = [_parse(line, kinds) for line in load_lines(survey.path(place)) if line.strip()]
-        except BadInput as error:
-            document.doubts.add("broken_files", str(error), total=len(files))
-            document.left_out.add(image)
-    oriented = all(len(line[1]) in (4, 8) for lines in labels.values() for line in lines if not isinstance(line, str))
-    for image in [each for each in survey.images if each not in document.left_out]:
-        entry = Entry(image, annotated=image in labels)
-        try:
-            entry.header = read_header(survey.path(image))
-        except BadImage:
-            pass  # who reads the folder names it
-        else:
-            for number, line in enumerate(labels.get(image, []), start=1):
-                entry.shapes.append(_shape(line, number, entry.header, kinds, oriented))
-        document.entries.append(entry)
+    labels: list[tuple[Entry, list[Line | str]]] = []
+
+    def read_label(path: str) -> Entry:
+        lines = [_parse(line, kinds) for line in load_lines(path) if line.strip()]
+        labels.append((Entry(""), lines))
+        return labels[-1][0]
+
+    document = read_pairs("yolo", survey, files, read_label)
+    document.categories = list(dict.fromkeys(kinds.names.values()))
+    oriented = all(len(line[1]) in (4, 8) for _, lines in labels for line in lines if not isinstance(line, str))
+    for entry, lines in labels:
+        with suppress(BadImage):  # who reads the folder names it
+            entry.header = read_header(survey.path(entry.file_name))
+            entry.shapes += [_shape(line, n, entry.header, kinds, oriented) for n, line in enumerate(lines, start=1)]
     _doubt_sorted_corners(document)
     return document
 
@@ -88,7 +73,10 @@ def read(survey: Survey, files: list[str]) -> Document:
 def is_label(lines: Sequence[str]) -> bool:
     """Whether a text file looks like this layout: whole numbers first, four others at least behind."""
     words = [line.split() for line in lines[:5] if line.strip()]
-    return all(len(each) >= 5 and each[0].isdecimal() and all(_is_number(word) for word in each[1:]) for each in words)
+    try:
+        return all(len(each) >= 5 and each[0].isdecimal() and [float(word) for word in each[1:]] for each in words)
+    except ValueError:
+        return False
 
 
 def read_kinds(survey: Survey) -> Kinds:
@@ -101,8 +89,7 @@ def read_kinds(survey: Survey) -> Kinds:
         document = load_yaml(survey.path(place))
         if isinstance(document, dict) and isinstance(document.get("names"), list | dict):
             return _of_yaml(document)
-    every = [place for places in survey.others.values() for place in places]
-    for place in every:
+    for place in [place for places in survey.others.values() for place in places]:
         if place.rpartition("/")[2] in NAME_FILES:
             lines = [line.strip() for line in load_lines(survey.path(place))]
             return Kinds({number: line for number, line in enumerate(lines) if line})
@@ -133,7 +120,7 @@ def _parse(line: str, kinds: Kinds) -> Line | str:
         return str(reason)
     if number != int(number) or number < 0:
         return f"the number of a kind holds {short(words[0])}"
-    posed = kinds.keypoints and len(values) in (4 + kinds.keypoints * kinds.dimensions,)
+    posed = kinds.posed(values)
     if len(values) in (5, 9) and not posed:
         values = values[:-1]
     if not posed and (len(values) < 4 or len(values) % 2):
@@ -148,14 +135,14 @@ def _shape(line: Line | str, count: int, header: Header, kinds: Kinds, oriented:
         return Shape(only[0] if len(only) == 1 else "", source, line, kind="object" if len(only) == 1 else "unsure")
     name, values = line
     shape = Shape(name, source, "")
-    posed = kinds.keypoints and len(values) == 4 + kinds.keypoints * kinds.dimensions
+    posed = kinds.posed(values)
     try:
         if any(abs(value) > _LARGEST for value in (values[:4] if posed else values)):
             raise Unusable("it holds pixels, expected shares of the image")
         size = np.array([header.width, header.height], dtype=np.float64)
         if len(values) == 4 or posed:
             (x, y), (width, height) = (np.array(values[:4]).reshape(2, 2) * size).tolist()
-            shape.outline = with_area(Outline(x, y, width, height), "its box")
+            shape.outline = Outline(x, y, width, height).with_area("its box")
         else:
             ring = np.array(values).reshape(-1, 2) * size
             shape.outline, shape.period = outline_of_oriented(ring) if oriented else outline_of_polygons([ring])
@@ -178,20 +165,12 @@ def _keypoints(values: Sequence[float], kinds: Kinds, header: Header) -> dict[st
 
 def _doubt_sorted_corners(document: Document) -> None:
     """Corners that all begin at the same corner of the *image* were sorted by a program: no upper side is known."""
-    shapes = [s for e in document.entries for s in e.shapes if isinstance(s.outline, Outline) and s.outline.sine]
-    angles = [math.degrees(shape.outline.angle) for shape in shapes if isinstance(shape.outline, Outline)]
+    shapes = [(s, s.outline) for e in document.entries for s in e.shapes if isinstance(s.outline, Outline)]
+    turned = [(shape, outline, math.degrees(outline.angle)) for shape, outline in shapes if outline.sine]
+    angles = [angle for _, _, angle in turned]
     if len(angles) < _SORTED_AT_LEAST or max(angles) - min(angles) < _SORTED_SPREAD:
         return
     if len({math.floor(angle / 90) for angle in angles}) == 1:
-        for shape in shapes:
-            if isinstance(shape.outline, Outline):
-                shape.outline, shape.period = upright_most(shape.outline), QUARTER_TURN
+        for shape, outline, _ in turned:
+            shape.outline, shape.period = upright_most(outline), QUARTER_TURN
         document.doubts.add("sorted_corners", None, len(angles))
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
