@@ -129,11 +129,10 @@ def known_images(folder: str | os.PathLike) -> tuple[dict[str, tuple[int | str, 
         files = _resolve(document, [[] for _ in document.entries], survey)
     except BadInput:
         return {}, {}
-    known = {
-        os.path.realpath(os.path.join(folder, each.name)): (entry.identity, entry.file_name)
-        for each in files
-        if (entry := each.entry) is not None and entry.identity is not None
-    }
+    known = {}
+    for each in files:
+        if each.entry is not None and each.entry.identity is not None:
+            known[os.path.realpath(os.path.join(folder, each.name))] = each.entry.identity, each.entry.file_name
     return known, document.identities
 
 

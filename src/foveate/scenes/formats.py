@@ -9,8 +9,7 @@ HEAD = 132
 
 
 class Kind(enum.Enum):
-    """Image formats that are read. Formats that run an interpreter (EPS, WMF) or have no signature (TGA) are left
-    out."""
+    """Image formats that are read, without those that run an interpreter (EPS, WMF) or have no signature (TGA)."""
 
     JPEG = "JPEG"
     PNG = "PNG"
@@ -30,18 +29,13 @@ SUFFIXES = frozenset(
 )
 """Endings by which a file claims to be an image: where the content disagrees, that deserves an error, not silence."""
 
-_SIGNATURES = (
-    (b"\xff\xd8\xff", Kind.JPEG),
-    (b"\x89PNG\r\n\x1a\n", Kind.PNG),
-    (b"GIF87a", Kind.GIF),
-    (b"GIF89a", Kind.GIF),
-    (b"II*\0", Kind.TIFF),
-    (b"MM\0*", Kind.TIFF),
-    (b"II+\0", Kind.TIFF),
-    (b"MM\0+", Kind.TIFF),
-    (b"\xff\x4f\xff\x51", Kind.JPEG2000),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", Kind.JPEG2000),
-)
+_SIGNATURES = {
+    Kind.JPEG: (b"\xff\xd8\xff",),
+    Kind.PNG: (b"\x89PNG\r\n\x1a\n",),
+    Kind.GIF: (b"GIF87a", b"GIF89a"),
+    Kind.TIFF: (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    Kind.JPEG2000: (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"),
+}
 
 RAW = "a raw camera file: develop it first"
 _VIDEO = "a video: extract frames as images"
@@ -64,8 +58,8 @@ _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 
 def kind_of(head: bytes) -> Kind | None:
     """The format that a file of these first `HEAD` bytes has, or None for no image."""
-    for signature, kind in _SIGNATURES:
-        if head.startswith(signature):
+    for kind, signatures in _SIGNATURES.items():
+        if head.startswith(signatures):
             return kind
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return Kind.WEBP
@@ -124,15 +118,12 @@ def tiff_pages(handle: BinaryIO) -> tuple[list[int], bool]:
 def png_has_late_exif(handle: BinaryIO) -> bool:
     """Whether an eXIf chunk stands behind the pixels of a PNG; leaves the handle where it was."""
     place = handle.tell()
-    try:
-        handle.seek(8)
-        seen_pixels = False
-        while len(header := handle.read(8)) == 8:
-            length, name = struct.unpack(">I4s", header)
-            if name == b"eXIf" and seen_pixels:
-                return True
-            seen_pixels |= name == b"IDAT"
-            handle.seek(length + 4, 1)
-        return False
-    finally:
-        handle.seek(place)
+    handle.seek(8)
+    late = seen_pixels = False
+    while not late and len(header := handle.read(8)) == 8:
+        length, name = struct.unpack(">I4s", header)
+        late = name == b"eXIf" and seen_pixels
+        seen_pixels |= name == b"IDAT"
+        handle.seek(length + 4, 1)
+    handle.seek(place)
+    return late

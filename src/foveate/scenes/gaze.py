@@ -12,18 +12,16 @@ Batch dimensions lead and broadcast everywhere; the last dimension is the gaze's
 """
 
 import math
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+Batch: TypeAlias = Float[Tensor, "*#batch"]
 
-def from_scale_angle(
-    s: Float[Tensor, "*#batch"],
-    angle: Float[Tensor, "*#batch"],
-    tx: Float[Tensor, "*#batch"],
-    ty: Float[Tensor, "*#batch"],
-) -> Float[Tensor, "*batch 4"]:
+
+def from_scale_angle(s: Batch, angle: Batch, tx: Batch, ty: Batch) -> Float[Tensor, "*batch 4"]:
     """The gaze of half-side `s` (pixels), `angle` (radians) and centre (tx, ty) (pixels)."""
     s, angle, tx, ty = torch.broadcast_tensors(s, angle, tx, ty)
     return torch.stack((s * torch.cos(angle), s * torch.sin(angle), tx, ty), dim=-1)
@@ -48,10 +46,7 @@ def compose(u: Float[Tensor, "*#batch 4"], d: Float[Tensor, "*#batch 4"]) -> Flo
 
 
 def invert(u: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
-    """The gaze that undoes `u`: compose(u, invert(u)) is the identity.
-
-    A gaze of scale zero has no inverse; its result is not finite.
-    """
+    """The gaze that undoes `u`: compose(u, invert(u)) is the identity; not finite where the scale is zero."""
     a, b, tx, ty = u.unbind(-1)
     square = a * a + b * b
     return torch.stack((a, -b, -(a * tx + b * ty), b * tx - a * ty), dim=-1) / square.unsqueeze(-1)

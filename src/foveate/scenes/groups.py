@@ -36,13 +36,10 @@ _SPLITS = {"train", "training", "val", "valid", "validation", "test", "images", 
 
 
 def group(names: Sequence[str], paths: Sequence[str], rule: str | None = None) -> tuple[list[str], str | None]:
-    """The group of each image, and what is to be said about it.
+    """The group of each image, by its name below the folder and its path, and what is to be said about it.
 
-    Args:
-        names: Paths below the folder, sorted.
-        paths: Where the files are.
-        rule: "folder", or a regular expression whose first group (or, without one, whose match) in an image's name is
-            its group; an image that it doesn't match is a group of its own.
+    A rule is "folder", or a regular expression whose first group (or, without one, whose match) in an image's name is
+    its group; an image that it doesn't match is a group of its own.
 
     Raises:
         BadInput: The rule is no regular expression, or puts all images into one group.
@@ -50,18 +47,15 @@ def group(names: Sequence[str], paths: Sequence[str], rule: str | None = None) -
     if rule is not None:
         groups = _by_rule(names, rule)
         return groups, f"--group {rule}: {len(set(groups))} groups, each on one side of the hold-out"
+    sides = "each on one side of the hold-out (--group for another rule)"
     for groups, what in ((_before_number(names), "their names before the number"), (_folders(names), "their folders")):
         sizes = Counter(groups)
         enough = FEWEST_GROUPS <= len(sizes) < len(names)
         if enough and max(sizes.values()) <= LARGEST_SHARE * len(names):
-            said = (
-                f"{len(sizes)} groups of images by {what}, each on one side of the hold-out (--group for another rule)"
-            )
-            return groups, said
+            return groups, f"{len(sizes)} groups of images by {what}, {sides}"
     if len(names) >= FEWEST_TO_LOOK_AT and near_copies(paths, _in_order(names)):
         blocks = _blocks(names)
-        said = f"neighbouring images are near copies: {len(set(blocks))} blocks of neighbours, each on one side of the"
-        return blocks, f"{said} hold-out (--group for another rule)"
+        return blocks, f"neighbouring images are near copies: {len(set(blocks))} blocks of neighbours, {sides}"
     return list(names), None
 
 
@@ -69,8 +63,7 @@ def sources(names: Sequence[str]) -> int:
     """How many films or series the images seem to be frames of, by their names; 0 if they don't look like that."""
     parts = [[part for part in name.split("/") if part.lower() not in _SPLITS] for name in names]
     sizes = Counter(_before_number(["/".join(each) for each in parts]))
-    frames = sum(size > 1 for size in sizes.values())
-    return len(sizes) if 2 <= len(sizes) < FEWEST_GROUPS and frames == len(sizes) else 0
+    return len(sizes) if 2 <= len(sizes) < FEWEST_GROUPS and min(sizes.values()) > 1 else 0
 
 
 def near_copies(paths: Sequence[str], order: Sequence[int]) -> bool:
@@ -121,14 +114,11 @@ def _by_rule(names: Sequence[str], rule: str) -> list[str]:
         except re.error as error:
             raise BadInput(f"--group {rule}: not a valid regular expression ({error})") from None
         found = [pattern.search(name) for name in names]
-        groups = [_named(match) if match else name for match, name in zip(found, names, strict=True)]
+        which = min(pattern.groups, 1)
+        groups = [(match.group(which) or "") if match else name for match, name in zip(found, names, strict=True)]
     if len(names) > 1 and len(set(groups)) == 1:
         raise BadInput(f"--group {rule}: all {len(names)} images are in one group, so none can be held out")
     return groups
-
-
-def _named(match: re.Match[str]) -> str:
-    return (match.group(1) if match.re.groups else match.group()) or ""
 
 
 def _folders(names: Sequence[str]) -> list[str]:
@@ -142,13 +132,8 @@ def _before_number(names: Sequence[str]) -> list[str]:
     """
     groups = []
     for name in names:
-        stem = os.path.splitext(name)[0]
-        source, exported, _ = stem.partition(".rf.")
-        if exported:
-            groups.append(source)
-            continue
-        match = re.search(r"\d+$", stem)
-        groups.append(stem[: match.start()] if match else stem)
+        source, exported, _ = os.path.splitext(name)[0].partition(".rf.")
+        groups.append(source if exported else re.sub(r"\d+$", "", source))
     return groups
 
 

@@ -40,18 +40,10 @@ MAX_PIXELS = 2**27
 LIMIT = "FOVEATE_MAX_PIXELS"
 """The environment variable that sets another limit."""
 
-_OPENERS = {
-    Kind.JPEG: ("PIL.JpegImagePlugin", "JpegImageFile"),
-    Kind.PNG: ("PIL.PngImagePlugin", "PngImageFile"),
-    Kind.GIF: ("PIL.GifImagePlugin", "GifImageFile"),
-    Kind.WEBP: ("PIL.WebPImagePlugin", "WebPImageFile"),
-    Kind.TIFF: ("PIL.TiffImagePlugin", "TiffImageFile"),
-    Kind.BMP: ("PIL.BmpImagePlugin", "BmpImageFile"),
-    Kind.PPM: ("PIL.PpmImagePlugin", "PpmImageFile"),
-    Kind.JPEG2000: ("PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
-    Kind.AVIF: ("PIL.AvifImagePlugin", "AvifImageFile"),
-    Kind.HEIC: ("pillow_heif", "HeifImageFile"),
-}
+_PLUGINS = {
+    Kind.JPEG: "Jpeg", Kind.PNG: "Png", Kind.GIF: "Gif", Kind.WEBP: "WebP", Kind.TIFF: "Tiff", Kind.BMP: "Bmp",
+    Kind.PPM: "Ppm", Kind.JPEG2000: "Jpeg2K", Kind.AVIF: "Avif", Kind.HEIC: "Heif",
+}  # fmt: skip
 
 _MOVING = (Kind.GIF, Kind.PNG, Kind.WEBP)  # their frames are pages
 
@@ -62,22 +54,13 @@ class BadImage(BadInput):
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture and how it came to its size.
+    """A picture and how it came to its size."""
 
-    Attributes:
-        pixels: Red, green and blue, uint8, or uint16 for sources of more than 8 bits: value / 255 or / 65535 is the
-            pixel in [0, 1].
-        width, height: Size of the upright picture in full, in pixels.
-        scale: Pixels of `pixels` per pixel of the full picture, the same in x and y: 1 unless `max_side` reduced it.
-            A gaze in the full picture times `scale` is the gaze in `pixels`.
-        pages: How many pages the file has; this is one of them.
-    """
-
-    pixels: Shaped[np.ndarray, "height width 3"]
-    width: int
+    pixels: Shaped[np.ndarray, "height width 3"]  # uint8, or uint16 for sources of more than 8 bits
+    width: int  # size of the upright picture in full, in pixels
     height: int
-    scale: float
-    pages: int = 1
+    scale: float  # pixels of `pixels` per pixel of the full picture: a gaze there times this is the gaze in `pixels`
+    pages: int = 1  # how many pages the file has; this is one of them
 
 
 @dataclass(frozen=True)
@@ -117,13 +100,9 @@ def open_picture(path: str | os.PathLike, max_side: int | None = None, page: int
 
 
 def upright(image: Any, kind: Kind, max_side: int | None, name: str) -> Picture:
-    """A Pillow image, decoded or not, as a picture; see `open_picture`.
+    """A Pillow image as a picture, see `open_picture`; a JPEG that isn't decoded yet is decoded at the size wanted.
 
-    Args:
-        image: Of a file, not decoded: then a JPEG is decoded at the size that is wanted.
-        kind: Of which format it is, which decides what its numbers mean.
-        max_side: The longest side wanted.
-        name: What errors call it.
+    The kind decides what its numbers mean; the name is what errors call it.
     """
     full = image.size
     scale = 1.0 if max_side is None else min(1.0, max_side / max(full))
@@ -150,11 +129,9 @@ def read_header(path: str | os.PathLike, page: int = 0) -> Header:
 
 
 def _reduce(image: Any, kind: Kind, scale: float) -> Reduction:
-    """How to reduce an image that is not decoded yet; asks a JPEG for at least twice the size wanted, of 1, 1/2, 1/4,
-    1/8.
+    """How to reduce an image that is not decoded yet; asks a JPEG for at least twice the size wanted.
 
-    Width and height are rounded down and the region with them (by less than one of the reduced pixels), so that the
-    scale is the same in x and y.
+    Sides are rounded down and the region with them, by less than a reduced pixel: the scale is the same in x and y.
     """
     full = image.size
     width, height = (max(1, math.floor(side * scale + 1e-6)) for side in full)
@@ -210,9 +187,10 @@ def _open_regular(name: str) -> BinaryIO:
 
 
 def _opener(kind: Kind, name: str) -> Callable[[BinaryIO, Any], Any]:
-    module, attribute = _OPENERS[kind]
+    plugin = _PLUGINS[kind]
+    module = "pillow_heif" if kind is Kind.HEIC else f"PIL.{plugin}ImagePlugin"
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return getattr(importlib.import_module(module), f"{plugin}ImageFile")
     except ImportError:
         remedy = "pip install pillow-heif" if kind is Kind.HEIC else "a Pillow built with it"
         raise BadImage(f"{name}: a {kind.value} picture; reading it needs {remedy}") from None
@@ -245,8 +223,7 @@ def _reason(error: Exception) -> str:
         return error.strerror
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
-    lines = str(error).splitlines()
-    return f"damaged or unsupported ({lines[0] if lines else type(error).__name__})"
+    return f"damaged or unsupported ({next(iter(str(error).splitlines()), type(error).__name__)})"
 
 
 _quiet_lock = threading.Lock()
@@ -256,8 +233,8 @@ _quiet_guard: warnings.catch_warnings | None = None
 
 @contextmanager
 def _quiet():
-    """Silences warnings in any number of threads at once: `catch_warnings`, entered and left in interleaved order, may
-    leave its filters behind for good, so the first thread enters it and the last one leaves it."""
+    """Silences warnings in any number of threads at once: the first enters `catch_warnings` and the last leaves it. In
+    interleaved order it may leave its filters behind for good."""
     global _quiet_depth, _quiet_guard
     with _quiet_lock:
         if _quiet_depth == 0:

@@ -14,10 +14,11 @@ above 255. Floating-point pixels are 0 (black) to 1 (white). Transparency is lai
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
-from jaxtyping import Shaped, UInt16
+from jaxtyping import Shaped
 
 from foveate.errors import BadInput, one_line
 from foveate.scenes.formats import Kind
@@ -53,12 +54,7 @@ def is_one(images: Any) -> bool:
 
 
 def as_picture(image: Any, longest: int | None = None, page: int = 0) -> Picture:
-    """An image as a picture, reduced where its longer side is above `longest`.
-
-    Args:
-        image: As the module's table has it.
-        longest: The longest side wanted, pixels.
-        page: Which page of a file, from 0.
+    """An image, as the module's table has it, reduced where its longer side is above `longest`; a file's page from 0.
 
     Raises:
         BadInput: It is no image that can be used; the text says what was expected.
@@ -69,10 +65,8 @@ def as_picture(image: Any, longest: int | None = None, page: int = 0) -> Picture
         return open_picture(image, longest, page)
     if _is_pillow(image):
         return _of_pillow(image, longest)
-    if isinstance(image, np.ndarray):
-        return _of_array(image, longest)
-    if _is_tensor(image):
-        return _of_array(_channels_last(image), longest)
+    if isinstance(image, np.ndarray) or _is_tensor(image):
+        return _of_array(image if isinstance(image, np.ndarray) else _channels_last(image), longest)
     raise BadInput(f"{EXPECTED}; got {type(image).__name__}")
 
 
@@ -119,21 +113,13 @@ def _of_array(array: np.ndarray, longest: int | None) -> Picture:
     values = _eight_or_sixteen(values)
     if values.dtype != np.uint8:
         values = narrowed(values)
+    planes = [Image.fromarray(np.ascontiguousarray(values[:, :, k])) for k in range(values.shape[2])]
     if values.dtype == np.uint8:
-        squeezed = np.ascontiguousarray(values[:, :, 0] if values.shape[2] == 1 else values)
-        mode = ("L", "LA", "RGB", "RGBA")[values.shape[2] - 1]
-        image = Image.fromarray(squeezed) if mode != "LA" else Image.merge(mode, _planes(values))
+        image = planes[0] if len(planes) == 1 else Image.merge(("LA", "RGB", "RGBA")[len(planes) - 2], planes)
         return upright(image, Kind.PNG, longest, "the array")
-    (one, *others) = (upright(plane, Kind.PNG, longest, "the array") for plane in _planes(values))
-    planes = [as_uint16(each.pixels)[:, :, :1] for each in (one, *others)]
-    return Picture(np.concatenate(planes, axis=2), one.width, one.height, one.scale)
-
-
-def _planes(values: Shaped[np.ndarray, "h w c"]) -> list[Any]:
-    """Each channel as a grey Pillow image."""
-    from PIL import Image
-
-    return [Image.fromarray(np.ascontiguousarray(values[:, :, k])) for k in range(values.shape[2])]
+    seen = [upright(plane, Kind.PNG, longest, "the array") for plane in planes]
+    pixels = np.concatenate([as_uint16(each.pixels)[:, :, :1] for each in seen], axis=2)
+    return replace(seen[0], pixels=pixels)
 
 
 def _eight_or_sixteen(values: Shaped[np.ndarray, "h w c"]) -> Shaped[np.ndarray, "h w channels"]:
@@ -152,13 +138,9 @@ def _eight_or_sixteen(values: Shaped[np.ndarray, "h w c"]) -> Shaped[np.ndarray,
         values = values.astype(np.float32)
         if values.size and np.isfinite(values).all() and 1.5 < values.max() <= 255:
             raise BadInput(f"floating-point pixels go up to {values.max():g}: expected 0 to 1; divide them by 255")
-    opaque = values.shape[2] in (1, 3)
-    colour = _as_colour(values if opaque else values[:, :, :-1])
-    if opaque:
-        return colour
-    share = _as_colour(values[:, :, -1:]) / 65535.0
+    shape = (*values.shape[:2], 3)
+    if values.shape[2] in (1, 3):
+        return as_uint16(np.broadcast_to(values, shape))
+    colour, alpha = (as_uint16(np.broadcast_to(each, shape)) for each in (values[:, :, :-1], values[:, :, -1:]))
+    share = alpha / 65535.0
     return np.rint(colour * share + 65535.0 * (1.0 - share)).astype(np.uint16)
-
-
-def _as_colour(values: Shaped[np.ndarray, "h w c"]) -> UInt16[np.ndarray, "h w 3"]:
-    return as_uint16(np.broadcast_to(values, (*values.shape[:2], 3)))

@@ -26,16 +26,14 @@ OUTPUT_MARK = ".foveate-output"
 class Listing:
     """The images below one argument, and what was passed over."""
 
-    # (name for output, path), sorted by name; a name is the argument as given joined with the file's path below
-    # it
+    # (name for output, path), sorted by name: that of the argument as given joined with the file's path below it
     images: list[tuple[str, str]] = field(default_factory=list)
     ignored: int = 0  # number of files that are no images, hidden ones included
     links: list[str] = field(default_factory=list)  # links to folders, which are not followed, and broken links
     outputs: list[str] = field(default_factory=list)  # folders left out because foveate wrote them
     unreadable: list[str] = field(default_factory=list)  # folders and files that may not be read
     others: list[str] = field(default_factory=list)  # the files among the ignored ones that are not hidden
-    # those of kinds that people take for pictures (raw camera files, PDF, video), with what they are
-    named: list[tuple[str, str]] = field(default_factory=list)
+    named: list[tuple[str, str]] = field(default_factory=list)  # those people take for pictures, with what they are
 
     def summary(self) -> str:
         """One line for a person: how many images, and what was passed over."""
@@ -61,36 +59,27 @@ def list_images(argument: str | os.PathLike) -> list[tuple[str, str]]:
 
 def scan(argument: str | os.PathLike) -> Listing:
     """As `list_images`, with the counts of what was passed over. A file that is named itself is always listed."""
-    name = os.fspath(argument)
-    try:
-        mode = os.stat(name).st_mode
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{name}: {getattr(error, 'strerror', None) or error}") from None
-    if stat.S_ISREG(mode):
-        return Listing([(name, name)])
-    if not stat.S_ISDIR(mode):
-        raise BadInput(f"{name}: neither a folder nor a regular file")
-    found = Listing()
-    _walk(name, found)
-    found.images.sort()
-    return found
+    return scan_all([argument])
 
 
 def scan_all(arguments: Iterable[str | os.PathLike]) -> Listing:
     """Several arguments in their order; a file that is reached under the same name twice is listed once."""
-    total, seen = Listing(), set()
+    total = Listing()
+    images: dict[str, tuple[str, str]] = {}
     for argument in arguments:
-        found = scan(argument)
-        for name, path in found.images:
-            if os.path.normpath(name) not in seen:
-                seen.add(os.path.normpath(name))
-                total.images.append((name, path))
-        total.ignored += found.ignored
-        total.links += found.links
-        total.outputs += found.outputs
-        total.unreadable += found.unreadable
-        total.others += found.others
-        total.named += found.named
+        name = os.fspath(argument)
+        try:
+            mode = os.stat(name).st_mode
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{name}: {getattr(error, 'strerror', None) or error}") from None
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise BadInput(f"{name}: neither a folder nor a regular file")
+        total.images = [(name, name)] if stat.S_ISREG(mode) else []
+        if stat.S_ISDIR(mode):
+            _walk(name, total)
+        for found in sorted(total.images):
+            images.setdefault(os.path.normpath(found[0]), found)
+    total.images = list(images.values())
     return total
 
 
@@ -127,9 +116,8 @@ def _take(path: str, entry: os.DirEntry, found: Listing) -> None:
     try:
         mode = os.stat(path).st_mode
     except OSError:
-        found.links.append(path)
-        return
-    if stat.S_ISDIR(mode):
+        mode = None
+    if mode is None or stat.S_ISDIR(mode):
         found.links.append(path)
     elif not stat.S_ISREG(mode):
         found.ignored += 1

@@ -18,8 +18,7 @@ Arrays of pixels have one common form too, whatever numbers they came in: what a
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt16
@@ -82,14 +81,12 @@ class UnknownRange(ValueError):
     """Numbers of which nothing says what is black and what is white."""
 
 
-@dataclass(frozen=True)
-class Reduction:
-    """To what size a picture is reduced while it is read."""
+class Reduction(NamedTuple):
+    """To what size a picture is reduced while it is read, and the sides of the part of the decoded picture, from its
+    upper left corner, that goes there: no whole numbers where a JPEG is decoded at a fraction of its size."""
 
-    width: int  # size wanted, in pixels
+    width: int
     height: int
-    # (width, height) of the part of the decoded picture, from its upper left corner, that goes there. A JPEG
-    # decoded at a fraction of its size has a region whose sides are no whole numbers.
     region: tuple[float, float]
 
 
@@ -114,20 +111,16 @@ def _opaque(image: Any) -> Any:
     if image.mode == "1":
         return image.convert("L")
     if image.mode == "LAB":
-        return _from_lab(image)
+        from PIL import ImageCms
+
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
     if image.mode not in ("LA", "La", "PA", "RGBA", "RGBa") and "transparency" not in image.info:
         return image.convert("RGB")
     clear = image.convert("RGBA")
     ground = Image.new("RGB", clear.size, WHITE)
     ground.paste(clear, mask=clear.getchannel("A"))
     return ground
-
-
-def _from_lab(image: Any) -> Any:
-    from PIL import ImageCms
-
-    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
 
 
 def _reduced(image: Any, reduction: Reduction | None) -> Any:
@@ -153,11 +146,10 @@ def _deep(image: Any, kind: Kind, reduction: Reduction | None) -> Shaped[np.ndar
     if kind is Kind.TIFF and image.tag_v2.get(_PHOTOMETRIC) == 0:
         unit = 1 - unit
     if maximum == 255:
-        grey = Image.fromarray(np.rint(unit * 255).astype(np.uint8))
-        return np.repeat(np.asarray(_reduced(grey, reduction))[:, :, None], 3, axis=2)
-    if reduction is not None:
+        grey = np.asarray(_reduced(Image.fromarray(np.rint(unit * 255).astype(np.uint8)), reduction))
+    else:
         unit = np.asarray(_reduced(Image.fromarray(unit), reduction))
-    grey = np.rint(np.clip(unit, 0, 1) * 65535).astype(np.uint16)
+        grey = np.rint(np.clip(unit, 0, 1) * 65535).astype(np.uint16)
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
@@ -174,10 +166,8 @@ def _declared_maximum(image: Any, kind: Kind) -> int:
         raise UnknownRange("pixels are integers of 32 bits, or signed: the value of white is unknown")
     if kind is not Kind.TIFF:
         return 65535
-    bits = image.tag_v2.get(_BITS, (16,))
-    bits = bits[0] if isinstance(bits, tuple) else bits
-    declared = image.tag_v2.get(_MAX_SAMPLE)
-    declared = declared[0] if isinstance(declared, tuple) else declared
+    told = (image.tag_v2.get(_BITS, 16), image.tag_v2.get(_MAX_SAMPLE))
+    bits, declared = (value[0] if isinstance(value, tuple) else value for value in told)
     return declared if declared in _DECLARED_RANGES else 2 ** int(bits) - 1
 
 

@@ -72,11 +72,7 @@ class Pyramids:
 
     @classmethod
     def from_images(cls, images: Iterable[Shaped[np.ndarray, "..."]], store: Store | None = None) -> "Pyramids":
-        """Builds the pyramids of uint8, uint16 or float (in [0, 1]) images of any sizes.
-
-        Args:
-            images: Taken one by one.
-            store: Where they are put; one of their own by default.
+        """Builds the pyramids of uint8, uint16 or float (in [0, 1]) images, in a store of their own by default.
 
         Raises:
             BadInput: An image is not [height, width, 3], is empty, has another type, or floats outside [0, 1].
@@ -84,26 +80,19 @@ class Pyramids:
         if store is None:
             known = images if isinstance(images, Sequence) else []
             store = Store(sum(_size(_shapes(*image.shape[:2])) for image in known if image.ndim == 3))
-        offset, height, width, levels, fill = [], [], [], [], []
+        tables, fill = [np.zeros((0, 3, MAX_LEVELS), np.int64)], []
         for image in images:
             at, shapes = store.add(pixels := as_uint16(image))
-            table = np.zeros((3, MAX_LEVELS), np.int64)
+            table = np.zeros((1, 3, MAX_LEVELS), np.int64)
             for k, (rows, columns) in enumerate(shapes):
-                table[:, k] = at, rows, columns
+                table[0, :, k] = at, rows, columns
                 at += 3 * rows * columns
-            for column, value in zip((offset, height, width), table, strict=True):
-                column.append(value)
-            levels.append(len(shapes))
+            tables.append(table)
             fill.append(np.ascontiguousarray(pixels).mean((0, 1), dtype=np.float64) / 65535)
-        shape = (len(levels), MAX_LEVELS)
-        return cls(
-            store,
-            np.array(offset, np.int64).reshape(shape),
-            np.array(height, np.int32).reshape(shape),
-            np.array(width, np.int32).reshape(shape),
-            np.array(levels, np.int32),
-            np.array(fill, np.float32).reshape(-1, 3),
-        )
+        offset, height, width = np.ascontiguousarray(np.concatenate(tables).swapaxes(0, 1))
+        height, width = height.astype(np.int32), width.astype(np.int32)
+        levels = (height > 0).sum(1, dtype=np.int32)
+        return cls(store, offset, height, width, levels, np.array(fill, np.float32).reshape(-1, 3))
 
     def __len__(self) -> int:
         return len(self.levels)

@@ -1,6 +1,6 @@
 """One picture and what is annotated in it, and all pictures of a folder."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -27,9 +27,7 @@ class Scene:
     @property
     def state(self) -> Literal["objects", "empty", "unannotated"]:
         """With objects, empty, or never looked at."""
-        if any(annotation.kind == "object" for annotation in self.annotations):
-            return "objects"
-        return "empty" if self.annotated else "unannotated"
+        return "objects" if self.objects else "empty" if self.annotated else "unannotated"
 
     @cached_property
     def objects(self) -> list[Annotation]:
@@ -45,17 +43,14 @@ class Scene:
     def ignore(self) -> Float[np.ndarray, "regions 4"]:
         """Boxes (x0, y0, x1, y1) of regions that are neither object nor background: crowds, unusable annotations."""
         whole = (0.0, 0.0, float(self.width), float(self.height))
-        regions = [
-            whole if annotation.extent is None else annotation.extent.upright()
-            for annotation in self.annotations
-            if annotation.kind != "object"
-        ]
+        extents = [annotation.extent for annotation in self.annotations if annotation.kind != "object"]
+        regions = [whole if extent is None else extent.upright() for extent in extents]
         return np.array(regions, dtype=np.float64).reshape(-1, 4)
 
     def moved(self, frame: Frame, width: int, height: int) -> "Scene":
         """What is annotated, in the pixels of another picture of this one, to which a frame carries those here."""
         annotations = tuple(annotation.moved(frame) for annotation in self.annotations)
-        return Scene(self.name, self.path, width, height, annotations, self.annotated, self.group)
+        return replace(self, width=width, height=height, annotations=annotations)
 
 
 @dataclass
@@ -66,8 +61,7 @@ class Scenes:
     category: str | None = None  # name of the kind of object, None without annotations
     layout: str = "images"  # name of the layout of its annotation files, "images" without any
     doubts: Doubts = field(default_factory=Doubts)  # what is doubtful about them
-    # what belongs together when scenes are held out, in words; None where each stands alone
-    grouping: str | None = None
+    grouping: str | None = None  # what belongs together when scenes are held out, in words; None where each is alone
 
     @property
     def problems(self) -> list[str]:

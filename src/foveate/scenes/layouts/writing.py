@@ -115,12 +115,7 @@ def image_row(line: Line) -> dict[str, Any]:
 
 
 def cvat(lines: Iterable[Line], category: str) -> Iterator[str]:
-    """CVAT's XML 1.1 for images, in parts: to be imported into a task that holds the same images.
-
-    Args:
-        lines: Of `attend`.
-        category: Name of the kind of object; a label of the task.
-    """
+    """CVAT's XML 1.1 for images, in parts: to be imported into a task that holds the same images and has the label."""
     yield '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n'
     yield f"  <meta><task><labels><label><name>{escape(category)}</name></label></labels></task></meta>\n"
     for number, line in enumerate(_read(lines)):
@@ -139,10 +134,6 @@ def label_studio(lines: Iterable[Line], category: str) -> Iterator[dict[str, Any
     """Label Studio's tasks with predictions, for a project with RectangleLabels `label` on an Image `image`.
 
     The images are named as the tool names files in local storage, below the folder that it serves.
-
-    Args:
-        lines: Of `attend`.
-        category: Name of the kind of object; a label of the project.
     """
     for number, line in enumerate(_read(lines), start=1):
         width, height = line["width"], line["height"]
@@ -151,26 +142,15 @@ def label_studio(lines: Iterable[Line], category: str) -> Iterator[dict[str, Any
             a, b, _, _ = gaze["u"]
             side, (left, top) = 2 * math.hypot(a, b), corners(gaze["u"])[0]
             value = {
-                "x": 100 * left / width,
-                "y": 100 * top / height,
-                "width": 100 * side / width,
-                "height": 100 * side / height,
-                "rotation": math.degrees(math.atan2(b, a)) % 360,
-                "rectanglelabels": [category],
-            }
-            results.append(
-                {
-                    "id": f"{number}-{place}",
-                    "type": "rectanglelabels",
-                    "from_name": "label",
-                    "to_name": "image",
-                    "original_width": width,
-                    "original_height": height,
-                    "image_rotation": 0,
-                    "score": gaze["probability"],
-                    "value": value,
-                }
-            )
+                "x": 100 * left / width, "y": 100 * top / height,
+                "width": 100 * side / width, "height": 100 * side / height,
+                "rotation": math.degrees(math.atan2(b, a)) % 360, "rectanglelabels": [category],
+            }  # fmt: skip
+            results.append({
+                "id": f"{number}-{place}", "type": "rectanglelabels", "from_name": "label", "to_name": "image",
+                "original_width": width, "original_height": height, "image_rotation": 0,
+                "score": gaze["probability"], "value": value,
+            })  # fmt: skip
         prediction = {"model_version": "foveate", "result": results}
         address = f"/data/local-files/?d={quote(line['image'])}"
         yield {"id": number, "data": {"image": address}, "predictions": [prediction]}
