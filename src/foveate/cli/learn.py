@@ -60,16 +60,7 @@ def learn_run(
 ) -> dict[str, Any] | None:  # fmt: skip
     """Learns as a recipe says, to a whole RUN with its page; None where an earlier run has done it all.
 
-    Args:
-        run: What is learned from.
-        scenes: Images whose annotations are ignored.
-        out: RUN to write.
-        recipe: What the user states; the rest is RUN's.
-        device: "auto", "cpu" or "cuda".
-        mixing: The folder to replay, and whether nothing is replayed; see `replay.choose`.
-        resume: Go on with what an earlier run left.
-        overwrite: Replace a RUN that is there.
-        progress: Shows how far it is.
+    `mixing` is the folder to replay, and whether nothing is replayed; see `replay.choose`.
     """
     source = Run.open(run)
     begun_with = after(recipe, source, PRESETS["standard"])

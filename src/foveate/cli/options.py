@@ -84,11 +84,7 @@ class Common:
     json: Annotated[bool, Parameter(show_default=False)] = False
 
     def torch_device(self) -> "torch.device":
-        """The device that is asked for.
-
-        Raises:
-            BadInput: There is none.
-        """
+        """The device that is asked for."""
         from foveate.runtime.devices import resolve
 
         return resolve(self.device)
@@ -128,11 +124,7 @@ def note(text: str) -> None:
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
-    """The I and N of `--shard I/N`; one of one where there is none.
-
-    Raises:
-        BadInput: The text isn't I/N with 1 <= I <= N.
-    """
+    """The I and N of `--shard I/N`; one of one where there is none."""
     if text is None:
         return 1, 1
     number, slash, count = text.partition("/")

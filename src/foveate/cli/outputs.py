@@ -68,13 +68,7 @@ class Outputs:
 
 
 def check(outputs: Outputs, out: str, arguments: Sequence[str], images: Iterable[tuple[str, str]]) -> None:
-    """Checks all places before anything is loaded or written: `images` are the (name, path) of what will be read.
-
-    Raises:
-        BadInput: Two outputs are one file, an output is one of the images, or a folder of pictures that lies among the
-            images holds other files.
-        CannotWrite: There is no such folder, or nothing may be written there.
-    """
+    """Checks all places before anything is loaded or written: `images` are the (name, path) of what will be read."""
     if outputs.draws is not None:
         _check_draws(outputs.draws)
     files = {**({} if out in STDOUT else {"--out": out}), **outputs.files()}

@@ -65,11 +65,7 @@ def gather(
     common: Common,
     **more: str | None,
 ) -> Recipe:
-    """The recipe that a configuration file and the command line describe; `more` are further entries of the latter.
-
-    Raises:
-        BadInput: The file can't be read, or an entry is unknown or of the wrong type.
-    """
+    """The recipe that a configuration file and the command line describe; `more` are further entries of the latter."""
     entries, layers = {}, []
     if config is not None:
         entries = {name: value for name, value in read_config(config).items() if name not in _TOLD}
@@ -91,11 +87,7 @@ def gather(
 
 
 def settings_of(recipe: Recipe, presets: Mapping[str, Any]) -> Any:
-    """The settings of a recipe.
-
-    Raises:
-        BadInput: No such preset or setting, or a value that it doesn't take.
-    """
+    """The settings of a recipe."""
     if recipe.preset not in presets:
         raise BadInput(f"preset {recipe.preset!r}: there are {', '.join(presets)}")
     found = presets[recipe.preset]
@@ -117,11 +109,7 @@ def attend_settings(
     max_gazes: int | None = None,
     min_probability: float | None = None,
 ) -> AttendSettings:
-    """How to attend, as options describe it; what isn't said is as RUN was trained and calibrated with.
-
-    Raises:
-        BadInput: RUN is not whole, or there is no such setting, or it doesn't take the value.
-    """
+    """How to attend, as options describe it; what isn't said is as RUN was trained and calibrated with."""
     said = {"starts": starts, "max_gazes": max_gazes, "min_probability": min_probability, "seed": common.seed}
     found = override(run_settings(Run.open(run)), parse_overrides(set_ or []), "--set", "attend.")
     return dataclasses.replace(found, **{name: value for name, value in said.items() if value is not None})
@@ -131,9 +119,6 @@ def after(recipe: Recipe, source: Run, learning: Any) -> Recipe:
     """The recipe of learning from a run: its preset and settings of training, overridden by what the user states.
 
     Which of its scenes were held out, by its seed and share, is taken over even where another preset is stated.
-
-    Raises:
-        BadInput: Other canonical points were stated than those that the run was trained with.
     """
     config, file = source.config, f"{source.path}/{CONFIG}"
     anew = {field.name for field in dataclasses.fields(learning)} - {"seed"}
@@ -149,11 +134,7 @@ def after(recipe: Recipe, source: Run, learning: Any) -> Recipe:
 
 
 def agree(run: Run, command: str, recipe: Recipe) -> Recipe:
-    """The recipe that a begun run was started with; what the user states now must say the same.
-
-    Raises:
-        BadInput: It was started by another command, or with another value of something that is stated now.
-    """
+    """The recipe that a begun run was started with; what the user states now must say the same."""
     kept = run.config
     if kept.get("command") != command:
         raise BadInput(f"{run.target} was started by foveate {kept.get('command')}, not {command}")
@@ -171,11 +152,7 @@ def agree(run: Run, command: str, recipe: Recipe) -> Recipe:
 
 
 def device_of(run: Run, asked: str) -> "torch.device":
-    """Where a run is trained: where it was begun, since another device would end with other weights.
-
-    Raises:
-        BadInput: Another one is asked for, or it is no longer there.
-    """
+    """Where a run is trained: where it was begun, since another device would end with other weights."""
     from foveate.runtime.devices import resolve
 
     if not run.begun:
@@ -209,11 +186,7 @@ def annotated_scenes(
     category: str | None = None,
     unannotated: Unannotated = None,
 ) -> "Scenes":
-    """Annotated scenes, read with the canonical points that the run was trained with; of several kinds, its own.
-
-    Raises:
-        BadInput: They can't be read, or nothing is annotated at all.
-    """
+    """Annotated scenes, read with the canonical points that the run was trained with; of several kinds, its own."""
     config = Run.open(run, needs=()).config
     known = config.get("category")
     recipe = Recipe(select=select, category=category, canonical=config.get("canonical"), unannotated=unannotated)

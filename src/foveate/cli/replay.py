@@ -27,17 +27,7 @@ class Replay(NamedTuple):
 
 
 def choose(run: Run, named: str | None, off: bool, source: Mapping[str, Any]) -> Replay | None:
-    """What to replay: the given folder, else what RUN was trained on or replayed itself.
-
-    Args:
-        run: The run to be written; what it was started with is gone on with.
-        named: The folder of `--replay`.
-        off: Whether `--no-replay` was given.
-        source: The configuration of the RUN that is learned from.
-
-    Raises:
-        BadInput: Both were given, or the run was started with another folder.
-    """
+    """What to replay: the given folder, else what RUN was trained on or replayed itself."""
     if named is not None and off:
         raise BadInput("--replay and --no-replay can't both be given")
     stated = None if named is None else os.path.abspath(named)
@@ -64,9 +54,6 @@ def read(replay: Replay | None, new: "Scenes", canonical: Any) -> tuple["Scenes 
     """The annotated scenes to mix in, and the entries of config.toml on them; None where there are none.
 
     An image that is among the new ones is left out: its annotations must not be used.
-
-    Raises:
-        BadInput: They are required and hold no object, or can't be read.
     """
     if replay is None:
         return None, {}

@@ -79,15 +79,7 @@ def pool(classes: Sequence[int], split: str) -> Int[np.ndarray, "n"]:
 
 
 def make_scene(classes: Sequence[int], seed: int, index: int, split: str = "train", objects: int = 1) -> DigitScene:
-    """Scene `index` of the endless sequence of (seed, split, classes).
-
-    Args:
-        classes: Which digits are objects, each as often as the others.
-        seed: The sequence.
-        index: Which of its scenes.
-        split: "train" or "test": which handwriting and which parts of the photographs.
-        objects: How many digits; 0 gives a scene of clutter only.
-    """
+    """Scene `index` of the endless sequence of (seed, split, classes)."""
     rng = numpy_generator(seed, "digit scene", split, ",".join(map(str, classes)), index)
     height, width = (int(side) for side in rng.integers(_SIDES[0], _SIDES[1] + 1, size=2))
     ink, labels = handwriting()
@@ -118,11 +110,7 @@ def write_digit_scenes(
     objects: int = 1,
     tick: Callable[[int], None] | None = None,
 ) -> None:
-    """Writes scenes start to start + count as a SCENES folder: images/ and, last, annotations.json (COCO keypoints).
-
-    Raises:
-        BadInput: The folder can't be written, or the arguments make no scenes.
-    """
+    """Writes scenes start to start + count as a SCENES folder: images/ and, last, annotations.json (COCO keypoints)."""
     if count < 1 or not classes or not set(classes) <= set(range(10)):
         raise BadInput(f"{count} scenes of the digits {list(classes)}: at least one of each is needed, from 0 to 9")
     images, annotations = [], []

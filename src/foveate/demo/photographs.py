@@ -22,11 +22,7 @@ class MissingExtra(FoveateError):
 
 
 def bundled() -> Any:
-    """The module of scikit-image that holds the photographs.
-
-    Raises:
-        MissingExtra: It isn't installed.
-    """
+    """The module of scikit-image that holds the photographs."""
     try:
         from skimage import data
     except ImportError:

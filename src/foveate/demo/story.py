@@ -47,11 +47,7 @@ BOUND: dict[str, dict[str, Any]] = {
 
 
 def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dict[str, Any]:
-    """Makes, trains, learns, evaluates, writes OUT/report.html, and returns the figures; what is done is not repeated.
-
-    Raises:
-        BadInput: OUT was started with another preset or seed.
-    """
+    """Makes, trains, learns, evaluates, writes OUT/report.html, gives the figures; what is done is not repeated."""
     out, started = Path(out), time.monotonic()
     story = out / "story"
     source, settings = train_digits(out, seed, preset, progress)
@@ -108,11 +104,7 @@ def _about(counts: dict[str, int]) -> list[str]:
 
 
 def train_digits(out: Path, seed: int, preset: str, progress: Progress) -> tuple[Models, TrainSettings]:
-    """The demo's scenes, and OUT/run, which has learned the known digits from them; what is there is not done again.
-
-    Raises:
-        BadInput: OUT was started with another preset or seed.
-    """
+    """The demo's scenes, and OUT/run, which has learned the known digits from them; what is there is not done again."""
     (out / "story").mkdir(parents=True, exist_ok=True)
     _agree(out / "demo.toml", {"preset": preset, "seed": seed})
     make_scenes(out / "scenes", COUNTS[preset], seed, progress)

@@ -58,11 +58,7 @@ def ambiguity(
     progress: Progress,
     pairs: int,
 ) -> dict[str, Any]:
-    """The figures of `evaluate ambiguity --json`: of `pairs` pairs of photographs, each of the two in mind once.
-
-    Raises:
-        BadInput: Fewer than two photographs with an object can be read.
-    """
+    """The figures of `evaluate ambiguity --json`: of `pairs` pairs of photographs, each of the two in mind once."""
     shown = [scene for scene in scenes if len(scene.gazes)][: 2 * pairs]
     windows = list(looked_at(_window, shown, settings.largest, progress, "evaluate ambiguity: photographs"))
     if len(windows) < 2:

@@ -136,12 +136,7 @@ def _measured(
 
 
 def merge_bounds(files: Sequence[str | os.PathLike], progress: Progress | None = None) -> dict[str, Any]:
-    """The figures of a whole evaluation from the state files of all its shards.
-
-    Raises:
-        BadInput: A file isn't of an evaluation, isn't finished, or is of another one, or a shard is missing or twice
-            there.
-    """
+    """The figures of a whole evaluation from the state files of all its shards."""
     states = [EvaluationState.open(path) for path in files]
     if not states:
         raise BadInput("no state files to merge")
@@ -164,11 +159,7 @@ def pixel_offset(gdbn: GaussianDBN) -> float:
 
 
 def checked_patches(patches: Tensor | np.ndarray, dim: int) -> Float[Tensor, "n visible"]:
-    """Patches as [N, D] float32 on the CPU.
-
-    Raises:
-        BadInput: No patches, another D, integers, or values that are not finite; the text says which.
-    """
+    """Patches as [N, D] float32 on the CPU."""
     if isinstance(patches, Tensor) and patches.is_floating_point():
         patches = patches.detach().float()
     array = patches if isinstance(patches, np.ndarray) else patches.cpu().numpy()

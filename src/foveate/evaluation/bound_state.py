@@ -41,11 +41,7 @@ class EvaluationState(NoCheckpoints):
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> "EvaluationState":
-        """What an evaluation has left, whatever it is of.
-
-        Raises:
-            BadInput: No such file, or not of an evaluation.
-        """
+        """What an evaluation has left, whatever it is of."""
         return cls(path, _record(Path(path))["identity"], resume=True)
 
     def save(self, name: str, tensors: "Mapping[str, Tensor]", meta: Mapping[str, Any] | None = None) -> None:

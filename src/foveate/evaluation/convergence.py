@@ -67,11 +67,7 @@ class Starts(NamedTuple):
 def convergence(
     attention: Attention, scenes: Sequence[Scene], settings: AttendSettings, progress: Progress
 ) -> dict[str, Any]:
-    """The figures of `evaluate convergence --json`.
-
-    Raises:
-        BadInput: There is no object.
-    """
+    """The figures of `evaluate convergence --json`."""
     models, gallery = attention.models, load_gallery(scenes, progress, settings.largest, fewest=1)
     objects = gallery.objects
     if not len(objects.image):

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from foveate.attention.found import Found
+from foveate.evaluation.groups import SEEN
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Detections:
     truths: Float[ndarray, "k 4"]  # annotated objects
     ignore: Float[ndarray, "m 4"]  # boxes that are neither object nor background
     periods: Int[ndarray, " k"]  # degrees up to which each object's angle is known: 360 in full, 0 not at all
-    seen: Float[ndarray, "g seen"] | None = None  # what gazes are grouped by (`groups.seen_at`), where it was measured
+    seen: Float[ndarray, "g seen"]  # what gazes are grouped by (`groups.seen_at`); NaN where it was not measured
 
     @classmethod
     def of(
@@ -50,4 +51,5 @@ class Detections:
             truths=np.asarray(truths, dtype=np.float64).reshape(-1, 4),
             ignore=np.zeros((0, 4)) if ignore is None else np.asarray(ignore, dtype=np.float64).reshape(-1, 4),
             periods=np.array([360] * len(truths) if periods is None else periods, dtype=np.int64),
+            seen=np.full((len(founds), len(SEEN)), np.nan),
         )

@@ -69,14 +69,8 @@ def in_groups(
 ) -> dict[str, list[dict[str, Any]]]:
     """Figures of each third by each of `GROUPS`; none where there are too few matched gazes.
 
-    Args:
-        matched: `conditions` of gazes that found an object.
-        error: Theirs, as `reliability.coverage` takes them, with what follows.
-        spread: As stated.
-        believed: As there.
-        judged: `conditions` of all gazes whose probability is right or wrong.
-        probability: As stated.
-        right: Whether there was an object.
+    Those that found an object come with their errors and spreads as `reliability.coverage` takes them; those whose
+    probability is right or wrong, `judged`, with it. Both are told apart by their `conditions`.
     """
     if len(error) < FEWEST:
         return {}

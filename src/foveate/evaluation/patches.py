@@ -21,11 +21,7 @@ FOLDS = 5
 
 
 def load_patches(path: str | os.PathLike) -> np.ndarray:
-    """The array of a .npy file, as it is; nothing is unpickled.
-
-    Raises:
-        BadInput: It isn't there, is no whole .npy file, or holds objects.
-    """
+    """The array of a .npy file, as it is; nothing is unpickled."""
     if not os.path.isfile(path):
         raise BadInput(f"{path}: not a file" if os.path.exists(path) else f"{path}: no such file or folder")
     try:
@@ -44,9 +40,6 @@ def scene_patches(
     """The aligned patch of every annotated object, standardised with the model's mean and deviation, [N, D].
 
     Scenes are read one at a time, so memory stays flat.
-
-    Raises:
-        BadInput: No object is annotated, or the model's patches are not the 24 x 24 colour patches that scenes give.
     """
     import torch
 
@@ -65,16 +58,7 @@ def jittered_folds(
     tick: Callable[[int], None],
     note: Callable[[str], None],
 ) -> "list[Tensor]":
-    """Patches of every annotated object through jittered gazes, standardised, those of a scene all in one fold.
-
-    Args:
-        scenes: Annotated scenes, as in `scene_patches`.
-        model: Standardises the patches.
-        settings: How they are varied, and how often.
-        seed: Of the jitter.
-        tick: Called with the number of scenes done.
-        note: Told of scenes that can't be read.
-    """
+    """Patches of every annotated object through jittered gazes, standardised, those of a scene all in one fold."""
     import torch
 
     from foveate.training.labels import Objects

@@ -31,9 +31,6 @@ def turn_image(
     """The photograph turned clockwise on a canvas grown to hold it; what it doesn't cover is its mean colour.
 
     Lossless for multiples of 90 degrees, by cubic splines otherwise; same type as the photograph's.
-
-    Raises:
-        BadInput: `degrees` is not finite.
     """
     quarter = _quarter_turns(degrees)
     if quarter is not None:

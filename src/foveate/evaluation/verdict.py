@@ -16,14 +16,7 @@ LESS, MORE = "too sure", "not sure enough"
 
 
 def verdict(figures: Mapping[str, Any], images: int, held_out: int, regions: int) -> list[str]:
-    """A line on how much is known, one on what can be trusted, one on what can't.
-
-    Args:
-        figures: Of `localization.measure`, on held-out images.
-        images: That there are.
-        held_out: How many of them trained nothing.
-        regions: Objects that conformal regions rest on.
-    """
+    """A line on how much is known, one on what can be trusted, one on what can't."""
     n, good, bad = figures["photos_with_objects"], [], []
     top1 = figures["top1"]["0.5"]
     if n:

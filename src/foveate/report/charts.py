@@ -153,15 +153,10 @@ def lines(
     words: str = "",
     whole: bool = True,
 ) -> Markup:
-    """Lines over a common horizontal axis.
+    """Lines over a common horizontal axis; with `shares` the vertical one is 0 to 100 %.
 
-    Args:
-        series: At least one, of at least one point each.
-        x_label: Name of the horizontal axis.
-        shares: The vertical axis is 0 to 100 %.
-        dots: Mark each point.
-        words: What the chart shows; what the series begin and end with is added.
-        whole: Only whole numbers on the horizontal axis.
+    `dots` marks each point, `whole` has whole numbers alone on the horizontal axis. What the series begin and end with
+    is added to `words`.
     """
     xs = [value for one in series for value in one.x]
     ys = [value for one in series for value in one.y]

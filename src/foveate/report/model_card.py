@@ -12,11 +12,6 @@ def model_card(
     """A card (Mitchell et al. 2019) for the folder of a model: what it is, of what, how good, and what it can't do.
 
     Markdown with the front matter that model hubs read. Only what is known is written; nothing is claimed.
-
-    Args:
-        config: Of the RUN: `category`, `scenes`, `version`, `seed`, `settings` and whatever else it holds.
-        localization: Figures of `evaluate localization`, by the name of what they were measured on.
-        bound: Figures of `evaluate bound`, likewise.
     """
     kind = _one_line(config.get("category") or "object")
     known = {name: value for name, value in config.items() if isinstance(value, str | int | float) and value != ""}

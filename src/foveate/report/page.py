@@ -60,19 +60,10 @@ class Contents:
 def write_report(
     run_path: Path | str, out: Path | str | None = None, reload: int | None = None, pictures: bool = True
 ) -> Path:
-    """Writes the page of a run, and beside it the model's card.
+    """Writes the page of a run, and beside it the model's card; gives its path.
 
-    Args:
-        run_path: A RUN folder, or any folder with a `story` in it, which gets no card.
-        out: Where to write the page, without a card; by default RUN/report.html.
-        reload: Seconds after which the page is to load itself again, in a run that goes on.
-        pictures: Show photographs and patches. Without them the page holds figures and names only.
-
-    Returns:
-        Where it was written.
-
-    Raises:
-        BadInput: No such folder, nothing in it to report, or something in it is damaged.
+    `out` is another place for the page, without a card; `reload` the seconds after which it loads itself again; without
+    `pictures` it holds figures and names only. A folder that is no RUN, with a `story` in it, gets no card.
     """
     path = Path(run_path)
     target = Path(out) if out is not None else path / "report.html"

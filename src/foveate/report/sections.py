@@ -41,14 +41,10 @@ def averages(patches: PatchStory | None) -> dict[str, Any] | None:
 def scene_sets(
     stories: list[ScenesStory], photographs: Photographs, shown: int, bins: Mapping[str, Bins], page: Path
 ) -> tuple[list[dict[str, Any]], list]:
-    """The attended scenes: for each set its cards and its two stages, and all their scenes for the player.
+    """The attended scenes: for each set at most `shown` cards and its two stages, and all their scenes for the player.
 
-    Args:
-        stories: The sets.
-        photographs: Where the page keeps them.
-        shown: Of each set, at most.
-        bins: The reliability diagram of a set, by the set's name.
-        page: The folder of the page; where the whole image lies beneath it, its name becomes a link.
+    `bins` are reliability diagrams by the names of sets; where the whole image lies beneath the folder `page`, its name
+    is a link.
     """
     sets, player = [], []
     for story in stories:

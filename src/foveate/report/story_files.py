@@ -48,11 +48,7 @@ class StoryFile:
 
     @classmethod
     def load_all(cls: type[Kind], folder: Path | str) -> list[Kind]:
-        """All that are saved in a folder, by `order`, then by the names of their files.
-
-        Raises:
-            BadInput: A file is damaged, or holds something else.
-        """
+        """All that are saved in a folder, by `order`, then by the names of their files."""
         pattern = re.compile(re.escape(cls.file) + r"(-[a-z0-9-]+)?\.safetensors")
         paths = (path for path in sorted(Path(folder).glob(f"{cls.file}*")) if pattern.fullmatch(path.name))
         return sorted(map(cls._load, paths), key=lambda story: story.order)

@@ -23,10 +23,6 @@ def watch(run: Path, progress: Progress, also: Callable[[], None] = lambda: None
     """Writes the page of a run whenever its metrics.jsonl has grown, until the run is finished; gives its path.
 
     `also` is called before each page is written.
-
-    Raises:
-        BadInput: The folder is gone, or something in it is damaged.
-        Interrupted: The process was asked to stop; the page is the last one written.
     """
     seen, next_at, pages = -1, 0.0, 0
     with progress.phase("watching") as tick:
@@ -57,10 +53,6 @@ class EventFile:
 
     A figure's tag is `phase/figure`, its step the record's epoch, step or round. What an earlier `EventFile` wrote into
     the folder is replaced. `tensorboard --logdir` is given the folder, or one above it.
-
-    Raises:
-        BadInput: TensorBoard isn't installed.
-        CannotWrite: The folder can't be written.
     """
 
     def __init__(self, run: Path, folder: Path):

@@ -80,16 +80,8 @@ def export_onnx(models: Models, folder: str | os.PathLike[str]) -> dict[str, flo
     shiftnet, fine: contexts [n, 3, 72, 72] in [0, 1] -> change of the gaze (log scale, angle, x / s, y / s). density:
     glimpses [n, 3, 24, 24] in [0, 1]. periphery: pixels [n, 3, h, w] in 0 to 255 -> six numbers per cell.
 
-    Args:
-        models: Of a RUN, on the CPU.
-        folder: Where to write; made if it isn't there.
-
-    Returns:
-        Of each network, the largest difference from torch as a share of the largest output.
-
-    Raises:
-        BadInput: onnx or onnxruntime is not installed.
-        ArithmeticError: ONNX Runtime computes something else than torch.
+    Gives the largest difference from torch of each network, as a share of the largest output. Raises ArithmeticError
+    where ONNX Runtime computes something else than torch.
     """
     try:
         import onnx  # noqa: F401 torch writes with it
