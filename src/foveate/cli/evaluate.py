@@ -20,6 +20,9 @@ from foveate.storage.run import STORY, Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from foveate.boltzmann.dbn import GaussianDBN
+    from foveate.boltzmann.training.whitening import Layout
+
 PLOTS = (".png", ".pdf", ".svg")
 JITTERS = 8  # patches of each object that baselines are fitted on
 
@@ -256,31 +259,27 @@ def _name_of(path: str, select: str | None) -> str:
     return f"{name} {select}" if select else name
 
 
-def _patches(path: str, model: Any, select: str | None, category: str | None, run: str) -> Any:
+def _patches(path: str, model: "GaussianDBN", select: str | None, category: str | None, run: str) -> Any:
     """Standardised patches from a .npy file or from annotated scenes."""
     from foveate.evaluation.patches import load_patches, scene_patches
 
-    if not os.path.isdir(path):
-        if select is not None:
-            raise BadInput(f"--select needs a folder of images, and {path} is a file")
-        return load_patches(path)
-    scenes = annotated_scenes(path, run, select, category)
-    with progress().phase("aligned patches", len(scenes.scenes)) as tick:
-        return scene_patches(scenes, model, tick, note)
+    if os.path.isdir(path):
+        return scene_patches(annotated_scenes(path, run, select, category), model, progress())
+    if select is not None:
+        raise BadInput(f"--select needs a folder of images, and {path} is a file")
+    return load_patches(path)
 
 
-def _to_fit_on(path: str, model: Any, category: str | None, run: str) -> tuple[Any, Any]:
+def _to_fit_on(path: str, model: "GaussianDBN", category: str | None, run: str) -> "tuple[Any, Layout | None]":
     """What baselines are fitted on: a .npy file's patches; or of scenes jittered ones, in folds, and how pixels lie."""
     from foveate.boltzmann.training.whitening import Layout
-    from foveate.evaluation.patches import jittered_folds
+    from foveate.evaluation.patches import jittered_folds, load_patches
     from foveate.scenes.glimpse import PATCH_SIZE
     from foveate.training.settings import PatchSettings
 
     if not os.path.isdir(path):
-        return _patches(path, model, None, category, run), None
+        return load_patches(path), None
     trained = Run.open(run, needs=()).config.get("settings", {}).get("patches", {})
     settings = PatchSettings(copies=JITTERS, mirror=bool(trained.get("mirror", True)))
-    scenes = annotated_scenes(path, run, category=category)
-    with progress().phase("jittered patches", len(scenes.scenes)) as tick:
-        folds = jittered_folds(scenes, model, settings, 0, tick, note)
+    folds = jittered_folds(annotated_scenes(path, run, category=category), model, settings, progress())
     return folds, Layout(3, PATCH_SIZE, PATCH_SIZE, settings.mirror)

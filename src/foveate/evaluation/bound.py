@@ -87,9 +87,7 @@ def evaluate_bound(
     part, parts = shard
     if not 1 <= part <= parts:
         raise BadInput(f"shard {part}/{parts}: expected I/N with I from 1 to N")
-    counts = {
-        "chains": chains, "temperatures": temperatures, "samples": samples, "importance_samples": importance_samples
-    }  # fmt: skip
+    counts = dict(chains=chains, temperatures=temperatures, samples=samples, importance_samples=importance_samples)
     for name, count in counts.items():
         if count < 1:
             raise BadInput(f"{name} = {count}: expected at least 1")
@@ -105,11 +103,8 @@ def evaluate_bound(
     _bounded(gdbn, v, mine, settings, progress, state)
     if grbm and part == 1:
         _first_layer(gdbn, v, settings, progress, state)
-    context = {
-        "n": len(v), "dim": v.shape[1], "pixel_offset": pixel_offset(gdbn), "warnings": _warnings(gdbn, v),
-        **settings,
-    }  # fmt: skip
-    state.finish("context", {}, {**context, "seconds": state.seconds()})
+    context = {"n": len(v), "dim": v.shape[1], "pixel_offset": pixel_offset(gdbn), "warnings": _warnings(gdbn, v)}
+    state.finish("context", {}, {**settings, **context, "seconds": state.seconds()})
     figures = _told(figures_of([state]), progress)
     if parts > 1:
         figures["shard"] = [part, parts]

@@ -18,11 +18,9 @@ from foveate.scenes.warp import warp
 
 def turned_size(width: int, height: int, degrees: float | int) -> tuple[int, int]:
     """Width and height of the smallest canvas of whole pixels that holds the turned photograph."""
-    cosine, sine = (abs(part) for part in _cosine_sine(degrees))
+    cosine, sine = map(abs, _cosine_sine(degrees))
     # A canvas a rounding error too large would grow by a whole pixel.
-    new_width = math.ceil(width * cosine + height * sine - 1e-6)
-    new_height = math.ceil(width * sine + height * cosine - 1e-6)
-    return new_width, new_height
+    return math.ceil(width * cosine + height * sine - 1e-6), math.ceil(width * sine + height * cosine - 1e-6)
 
 
 def turn_image(
@@ -32,12 +30,11 @@ def turn_image(
 
     Lossless for multiples of 90 degrees, by cubic splines otherwise; same type as the photograph's.
     """
-    quarter = _quarter_turns(degrees)
-    if quarter is not None:
-        return np.ascontiguousarray(np.rot90(image, k=-quarter))
+    cosine, sine = _cosine_sine(degrees)
+    if degrees % 90.0 == 0.0:
+        return np.ascontiguousarray(np.rot90(image, k=-int(degrees // 90.0)))
     height, width = image.shape[:2]
     new_width, new_height = turned_size(width, height, degrees)
-    cosine, sine = _cosine_sine(degrees)
     back = np.array([[cosine, sine], [-sine, cosine]])
     shift = np.array([width, height]) / 2.0 - back @ np.array([new_width, new_height]) / 2.0
     return warp(image, back, shift, new_width, new_height)
@@ -55,16 +52,10 @@ def turn_scene(scene: Scene, degrees: float | int) -> Scene:
     return scene.moved((cosine, sine, *shift), width, height)
 
 
-def _quarter_turns(degrees: float | int) -> int | None:
-    """How many times 90 degrees this is (0 to 3), None where it is no whole number of times."""
-    if not math.isfinite(degrees):
-        raise BadInput(f"--turn {degrees}: expected an angle in degrees")
-    return int(degrees // 90.0) % 4 if degrees % 90.0 == 0.0 else None
-
-
 def _cosine_sine(degrees: float | int) -> tuple[float, float]:
     """Cosine and sine, exact at multiples of 90 degrees."""
-    quarter = _quarter_turns(degrees)
-    if quarter is not None:
-        return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[quarter]
+    if not math.isfinite(degrees):
+        raise BadInput(f"--turn {degrees}: expected an angle in degrees")
+    if degrees % 90.0 == 0.0:
+        return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[int(degrees // 90.0) % 4]
     return math.cos(math.radians(degrees)), math.sin(math.radians(degrees))

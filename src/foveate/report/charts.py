@@ -6,6 +6,7 @@ Each returns markup with a sentence for those who can't see it. Text from outsid
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 
 from markupsafe import Markup, escape
 
@@ -38,6 +39,11 @@ class Plot:
     legend: Sequence[tuple[str, str]] = ()
     only: str = ""
     mark: str = ""  # the entry of the page's glossary that explains it
+
+
+def part(name: str) -> str:
+    """The text of one of the page's templates."""
+    return (files("foveate.report") / "template" / name).read_text(encoding="utf-8")
 
 
 def number(value: Number | None, digits: int = 3) -> str:

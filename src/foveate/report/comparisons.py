@@ -1,13 +1,12 @@
 """Localization and density of several models or data sets: side by side, each kind of figure on one axis."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from foveate.evaluation.reliability import wilson
 from foveate.report.charts import Number, Plot, Row, Series, lines, number, percent, ranking, reliability
 from foveate.report.curves import readable
 from foveate.report.gallery import DEGREE
-from foveate.report.model_card import figure_at
 from foveate.report.results import REJECTED_SHOWN, BoundStory, LocalizationStory
 
 BASELINES = {
@@ -24,6 +23,13 @@ TONES = "abcd"
 
 Figures = dict[str, Any]
 Table = dict[str, Any]
+
+
+def figure_at(figures: Any, *path: str) -> Any:
+    """A figure in tables inside tables; None where it, or one of them, isn't there."""
+    for key in path:
+        figures = figures.get(key) if isinstance(figures, Mapping) else None
+    return figures
 
 
 def localization(stories: Sequence[LocalizationStory]) -> dict[str, Any] | None:

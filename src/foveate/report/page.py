@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,12 +19,13 @@ import jinja2
 from markupsafe import Markup
 
 from foveate.errors import BadInput
-from foveate.report import comparisons, learning, sections
-from foveate.report.charts import number, percent
+from foveate.report import comparisons, sections
+from foveate.report.charts import number, part, percent
+from foveate.report.comparisons import figure_at
 from foveate.report.curves import phases, readable
 from foveate.report.gallery import Photographs
 from foveate.report.model import examined_model
-from foveate.report.model_card import figure_at, model_card
+from foveate.report.model_card import model_card
 from foveate.report.results import AboutStory, BoundStory, LearnStory, LocalizationStory, TableStory, TrainingStory
 from foveate.report.story import PatchStory, ScenesStory
 from foveate.storage.config import read_config, to_toml
@@ -139,7 +139,7 @@ def render(contents: Contents, reload: int | None = None, pictures: bool = True)
     for shown in SHOWN:
         photographs = Photographs()
         scenes, player = sections.scene_sets(contents.scenes, photographs, shown, bins, contents.path)
-        learned = [learning.learned(story, photographs, min(8, shown)) for story in contents.learned]
+        learned = [sections.learned(story, photographs, min(8, shown)) for story in contents.learned]
         page = _fill(
             title=_title(contents),
             reload=reload,
@@ -163,7 +163,7 @@ def render(contents: Contents, reload: int | None = None, pictures: bool = True)
             learned=learned,
             tables=[sections.table(story) for story in contents.tables],
             config=contents.config_text,
-            glossary=json.loads(_part("glossary.json")),
+            glossary=json.loads(part("glossary.json")),
         )
         if len(page) < LIMIT:
             break
@@ -179,21 +179,17 @@ def _title(contents: Contents) -> str:
 
 def _fill(**context: Any) -> bytes:
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_part),
+        loader=jinja2.FunctionLoader(part),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, percent=percent, readable=readable, cell=_cell)
-    script, style = _part("player.js"), _part("page.css")
+    script, style = part("player.js"), part("page.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     own = {"script": Markup(script), "script_hash": f"'sha256-{digest}'", "style": Markup(style)}
     return environment.get_template("page.html").render(context | own).encode("utf-8", errors="replace")
-
-
-def _part(name: str) -> str:
-    return (files("foveate.report") / "template" / name).read_text(encoding="utf-8")
 
 
 def _cell(value: Any) -> str:
