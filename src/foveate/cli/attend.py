@@ -69,7 +69,8 @@ def attend(
     settings = attend_settings(run, set_, common, starts, max_gazes, min_probability)
     settings = dataclasses.replace(settings, page=page or 1, coverage=coverage)
     listing = scan_all(arguments)
-    images = share(listing.images, shard)
+    number, count = parse_shard(shard)
+    images = listing.images[number - 1 :: count]
     note(listing.summary() + (f", {len(images)} of them in shard {shard}" if shard else ""))
     if not images:
         raise BadInput(f"{' '.join(arguments)}: no images")
@@ -140,12 +141,6 @@ def made_with(run: str, settings: Any) -> dict[str, Any]:
     return {"run": name, "hash": opened.weights_hash(), "settings": dataclasses.asdict(settings)}
 
 
-def share(images: list[tuple[str, str]], shard: str | None) -> list[tuple[str, str]]:
-    """The I-th of N shares of the images, as `--shard I/N` asks; the shares together are all images, each once."""
-    number, count = parse_shard(shard)
-    return images[number - 1 :: count]
-
-
 Look = Callable[[Any], None]
 Lines = Callable[[list[tuple[str, str]], Tick, Look], Iterator[dict[str, Any]]]
 
@@ -174,10 +169,10 @@ def _on_ray(
     from foveate.attention.images.cluster import attending, over_ray
 
     device = str(common.torch_device())
+    function = partial(attending, run, settings, device)
 
     def lines(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
-        function = attending(run, settings, device, look, tiles, like)
-        found = over_ray(function, images, address, workers, gpus=int(device != "cpu"))
+        found = over_ray(function(look, tiles, like), images, address, workers, gpus=int(device != "cpu"))
         for done, line in enumerate(found, start=1):
             yield line
             tick(done)

@@ -51,8 +51,8 @@ _NOTHING = {"layout": None, "images": 0, "objects": 0, "empty": 0, "unannotated"
 def describe(read: "Scenes") -> dict[str, Any]:
     """The figures of a folder: counts, and the least, middle and largest of sizes and angles."""
     states = [scene.state for scene in read.scenes]
-    gazes = [annotation.gaze for scene in read.scenes for annotation in scene.objects if annotation.gaze]
-    known = [a.gaze for scene in read.scenes for a in scene.objects if a.gaze and a.angle_period == 360]
+    placed = [(a.gaze, a.angle_period) for scene in read.scenes for a in scene.objects if a.gaze]
+    gazes, known = [u for u, _ in placed], [u for u, period in placed if period == 360]
     return {
         "layout": read.layout,
         "images": len(states),
@@ -84,7 +84,5 @@ def show(figures: dict[str, Any], doubts: Any, said: list[str], as_json: bool, r
 
 def _spread(values: list[float]) -> list[float] | None:
     """Least, middle, largest."""
-    if not values:
-        return None
     ordered = sorted(round(value, 1) for value in values)
-    return [ordered[0], ordered[len(ordered) // 2], ordered[-1]]
+    return [ordered[k] for k in (0, len(ordered) // 2, -1)] if ordered else None

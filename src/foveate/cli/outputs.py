@@ -1,13 +1,14 @@
 """What `foveate attend` writes beside its lines: files for other programs, overlays, crops; checked at the start."""
 
 import csv
+import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -53,8 +54,7 @@ class Outputs:
     def files(self) -> dict[str, str]:
         """The files that are asked for, by option."""
         named = {"--coco": self.coco, "--csv": self.csv, "--cvat": self.cvat, "--label-studio": self.label_studio}
-        named["--draws"] = self.draws
-        named["the images of --csv"] = None if self.csv is None else images_table(self.csv)
+        named |= {"--draws": self.draws, "the images of --csv": None if self.csv is None else images_table(self.csv)}
         return {option: path for option, path in named.items() if path is not None}
 
     def folders(self) -> dict[str, str]:
@@ -69,8 +69,12 @@ class Outputs:
 
 def check(outputs: Outputs, out: str, arguments: Sequence[str], images: Iterable[tuple[str, str]]) -> None:
     """Checks all places before anything is loaded or written: `images` are the (name, path) of what will be read."""
-    if outputs.draws is not None:
-        _check_draws(outputs.draws)
+    draws = (outputs.draws or DRAWS[0]).lower()
+    if not draws.endswith(DRAWS):
+        raise BadInput(f"--draws {outputs.draws}: expected a file that ends in {' or '.join(DRAWS)}")
+    if draws.endswith(".nc") and not (find_spec("arviz") and find_spec("h5netcdf")):
+        advice = "pip install 'foveate[diagnostics]', or name a file that ends in .npz"
+        raise BadInput(f"--draws to .nc needs ArviZ: {advice}")
     files = {**({} if out in STDOUT else {"--out": out}), **outputs.files()}
     for option, path in files.items():
         _refuse_unwritable(option, path)
@@ -139,11 +143,8 @@ class Pictures:
         from foveate.attention.output import output_name
 
         name = output_name(line["image"])
-        gazes = [
-            {**gaze, "crop": os.path.join(self._named, f"{name}-{number}.png")}
-            for number, gaze in enumerate(line["gazes"], start=1)
-        ]
-        return {**line, "gazes": gazes}
+        crops = (os.path.join(self._named, f"{name}-{number}.png") for number in range(1, len(line["gazes"]) + 1))
+        return {**line, "gazes": [{**gaze, "crop": crop} for gaze, crop in zip(line["gazes"], crops, strict=True)]}
 
 
 def write_all(outputs: Outputs, lines: Callable[[], Iterable[Line]], arguments: Sequence[str], category: str) -> None:
@@ -159,7 +160,8 @@ def write_all(outputs: Outputs, lines: Callable[[], Iterable[Line]], arguments: 
         _write_table(images_table(outputs.csv), writing.IMAGE_COLUMNS, map(writing.image_row, lines()))
     below = partial(_below, arguments=arguments)
     if outputs.cvat is not None:
-        write_atomic(outputs.cvat, partial(_write_parts, parts=writing.cvat(map(below, lines()), category)))
+        parts = (part.encode("utf-8", "backslashreplace") for part in writing.cvat(map(below, lines()), category))
+        write_atomic(outputs.cvat, lambda handle: handle.writelines(parts))
     if outputs.label_studio is not None:
         write_json(outputs.label_studio, list(writing.label_studio(map(below, lines()), category)))
     if outputs.yolo_obb is not None:
@@ -186,17 +188,13 @@ def _known(arguments: Sequence[str]) -> tuple[dict[str, tuple[int | str, str]], 
 
 def _below(line: Line, arguments: Sequence[str]) -> Line:
     """A line whose image is named below the one folder that was attended, as annotation tools have it."""
-    (first, *others) = arguments
-    name = line["image"]
-    if others or not os.path.isdir(first) or not name.startswith(first):
-        return line
-    return {**line, "image": name.removeprefix(first).lstrip("/")}
+    name, (first, *others) = line["image"], arguments
+    below = not others and os.path.isdir(first) and name.startswith(first)
+    return {**line, "image": name.removeprefix(first).lstrip("/")} if below else line
 
 
 def _write_table(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     def write(handle: Any) -> None:
-        import io
-
         text = io.TextIOWrapper(handle, encoding="utf-8", errors="surrogateescape", newline="")
         table = csv.DictWriter(text, columns)
         table.writeheader()
@@ -204,11 +202,6 @@ def _write_table(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, 
         text.detach()
 
     write_atomic(path, write)
-
-
-def _write_parts(handle: IO[bytes], parts: Iterable[str]) -> None:
-    for part in parts:
-        handle.write(part.encode("utf-8", "backslashreplace"))
 
 
 def _write_yolo(folder: Path, lines: Iterable[Line], category: str) -> None:
@@ -259,23 +252,13 @@ def _lies_in(folder: str, argument: str) -> bool:
     return os.path.isdir(argument) and (inside == outside or inside.startswith(outside + os.sep))
 
 
-def _check_draws(path: str) -> None:
-    if not path.lower().endswith(DRAWS):
-        raise BadInput(f"--draws {path}: expected a file that ends in {' or '.join(DRAWS)}")
-    if path.lower().endswith(".nc") and not (find_spec("arviz") and find_spec("h5netcdf")):
-        raise BadInput(
-            "--draws to .nc needs ArviZ: pip install 'foveate[diagnostics]', or name a file that ends in .npz"
-        )
-
-
 def _refuse_unwritable(option: str, path: str) -> None:
     parent = os.path.dirname(os.path.realpath(path))
-    if os.path.isdir(path):
-        raise CannotWrite(f"can't write {option} {path}: it is a folder")
-    if not os.path.isdir(parent):
-        raise CannotWrite(f"can't write {option} {path}: no such folder")
-    if not os.access(path if os.path.exists(path) else parent, os.W_OK):
-        raise CannotWrite(f"can't write {option} {path}: permission denied")
+    why = "it is a folder" if os.path.isdir(path) else "" if os.path.isdir(parent) else "no such folder"
+    if not why and not os.access(path if os.path.exists(path) else parent, os.W_OK):
+        why = "permission denied"
+    if why:
+        raise CannotWrite(f"can't write {option} {path}: {why}")
 
 
 def _save(path: Path, picture: Any, kind: str) -> None:

@@ -23,9 +23,8 @@ from foveate.learning.learn import Round, learn
 from foveate.learning.settings import PRESETS as LEARNING
 from foveate.learning.settings import LearnSettings
 from foveate.report.page import write_report
-from foveate.report.results import AboutStory, BoundStory, LearnStory, LocalizationStory, TableStory
+from foveate.report.results import AboutStory, BoundStory, LearnStory, TableStory
 from foveate.report.stories import save_learning_story, save_scenes_story, save_training_story
-from foveate.report.story import ScenesStory
 from foveate.runtime.progress import Progress
 from foveate.scenes.folder import Scenes, read_scenes
 from foveate.storage.config import differences, read_toml, recorded, write_toml
@@ -44,6 +43,14 @@ BOUND: dict[str, dict[str, Any]] = {
     "quick": {"chains": 50, "temperatures": 2000, "importance_samples": 300},
     "standard": {"chains": 100, "temperatures": 50_000},
 }
+ABOUT = (
+    "From {train} photographs with handwritten digits 0 to 4, whose places were given, foveate learned to find such "
+    "digits.",
+    "From {new} more with digits 5 to 9, whose places nobody gave, it learned the new kind by attending to them with "
+    "what it knew.",
+    "The figures below were measured on {test_known} and {test_new} other photographs; the oracle is a model that was "
+    "given the new digits' places.",
+)
 
 
 def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dict[str, Any]:
@@ -55,52 +62,34 @@ def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dic
     learned = _learn(out, preset, source, lessons, progress)
     oracle = _oracle(out, settings, source, progress)
 
-    known, new = (
-        load_gallery(_read(out, name).scenes, progress, settings.largest) for name in ("test-known", "test-new")
-    )
-    sets = [("known digits", source, known), ("new digits before learning", source, new)]
-    sets += [("new digits after learning", learned, new)]
-    table: dict[str, float] = {}
-    for order, (name, models, gallery) in enumerate(sets, start=1):
-        table |= _found(story, models, gallery, settings, progress, name)
-        folder = f"scenes/{'test-known' if gallery is known else 'test-new'}"
-        _place(story, ScenesStory, name, order=order, folder=folder)
-        _place(story, LocalizationStory, name, order=order)
-    bounds = _bounds(
-        story, {"source": source.gdbn, "learned": learned.gdbn, "oracle": oracle}, new, preset, seed, progress
-    )
+    tests = ("test-known", "test-new")
+    galleries = {name: load_gallery(_read(out, name).scenes, progress, settings.largest) for name in tests}
+    sets = [("known digits", source, "test-known"), ("new digits before learning", source, "test-new")]
+    sets += [("new digits after learning", learned, "test-new")]
+    figures: dict[str, float] = {}
+    for order, (name, models, test) in enumerate(sets, start=1):
+        place = {"order": order, "folder": f"scenes/{test}"}
+        images = range(len(galleries[test].names))
+        told = save_scenes_story(story, models, galleries[test], images, settings.attend, progress, name, **place)
+        figures[f"{name} found (top1 at 0.5)"] = float(told["top1"]["0.5"])
+        least = f"recall at 0.5, P >= {settings.attend.min_probability:g}"
+        figures[f"{name} found ({least})"] = float(told["recall"]["0.5"])
+    gdbns = {"source": source.gdbn, "learned": learned.gdbn, "oracle": oracle}
+    bounds = _bounds(story, gdbns, galleries["test-new"], preset, seed, progress)
     gap = (bounds["learned"] - bounds["source"]) / (bounds["oracle"] - bounds["source"])
     for rounds in LearnStory.load_all(story):
         ends = {"bound_before": bounds["source"], "bound_after": bounds["learned"], "bound_oracle": bounds["oracle"]}
         replace(rounds, **ends).save(story)
-    figures = {**table, **{f"{name} (nats per new digit)": value for name, value in bounds.items()}, "gap closed": gap}
+    figures |= {f"{name} (nats per new digit)": value for name, value in bounds.items()} | {"gap closed": gap}
     rows = [[name, round(value, 3)] for name, value in figures.items()]
     TableStory(["figure", "value"], rows, "On scenes that trained nothing.", "The demo's table").save(story)
-    AboutStory(_about(COUNTS[preset])).save(story)
+    counts = {name.replace("-", "_"): count for name, count in COUNTS[preset].items()}
+    AboutStory([sentence.format(**counts) for sentence in ABOUT]).save(story)
     seconds = time.monotonic() - started
     page = write_report(out)
     for name in ("run", "run-learned"):  # once more, since now there is a page above them to link to
         write_report(out / name)
     return {**figures, "seconds": round(seconds, 1), "page": str(page)}
-
-
-def _place(story: Path, kind: type[ScenesStory] | type[LocalizationStory], name: str, **where: Any) -> None:
-    """Says where one of the saved parts of the page stands."""
-    for one in kind.load_all(story):
-        if one.name == name:
-            replace(one, **where).save(story)
-
-
-def _about(counts: dict[str, int]) -> list[str]:
-    """What the demo does, in three sentences."""
-    return [
-        f"From {counts['train']} photographs with handwritten digits 0 to 4, whose places were given, foveate learned "
-        "to find such digits.",
-        f"From {counts['new']} more with digits 5 to 9, whose places nobody gave, it learned the new kind by attending "
-        "to them with what it knew.",
-        f"The figures below were measured on {counts['test-known']} and {counts['test-new']} other photographs; the "
-        "oracle is a model that was given the new digits' places.",
-    ]
 
 
 def train_digits(out: Path, seed: int, preset: str, progress: Progress) -> tuple[Models, TrainSettings]:
@@ -173,17 +162,6 @@ def _oracle(out: Path, settings: TrainSettings, source: Models, progress: Progre
             run.write_config({"command": "oracle"})
         both = Scenes(_read(out, "new").scenes + _read(out, "train").scenes)
         return patch_model(load_data(both, settings, progress), run, settings, progress, source.gdbn)
-
-
-def _found(
-    story: Path, models: Models, gallery: Gallery, settings: TrainSettings, progress: Progress, name: str
-) -> dict[str, float]:
-    figures = save_scenes_story(story, models, gallery, range(len(gallery.names)), settings.attend, progress, name)
-    least = settings.attend.min_probability
-    return {
-        f"{name} found (top1 at 0.5)": float(figures["top1"]["0.5"]),
-        f"{name} found (recall at 0.5, P >= {least:g})": float(figures["recall"]["0.5"]),
-    }
 
 
 def _bounds(

@@ -76,36 +76,31 @@ def save_training_story(
 
 
 def save_scenes_story(
-    folder: Path,
+    story: Path,
     models: Models,
     gallery: Gallery,
     images: Sequence[int],
     settings: AttendSettings,
     progress: Progress,
     name: str,
+    order: int = 0,
+    folder: str = "",
 ) -> dict[str, Any]:
     """Attends scenes of a gallery, saves what happened and the figures, and gives the figures."""
     every = replace(settings, min_probability=0.0, max_gazes=max(settings.max_gazes, 1))
     names, phase = {i: gallery.names[i] for i in images}, f"attending scenes {name}"
     seen = attend(models, gallery.pyramids, names, every, progress, phase, TOGETHER)
     results = [(image, each.founds) for image, each in zip(images, seen, strict=True)]
-    figures = measure(
-        [
-            Detections.of(
-                gallery.names[image],
-                founds,
-                gallery.of(image).numpy(),
-                gallery.ignore[image].numpy(),
-                periods=gallery.subset([image]).periods().tolist(),
-            )
-            for image, founds in results
-        ],
-        settings.min_probability,
-    )
+    detections = []
+    for image, founds in results:
+        truths, ignore = gallery.of(image).numpy(), gallery.ignore[image].numpy()
+        periods = gallery.subset([image]).periods().tolist()
+        detections.append(Detections.of(gallery.names[image], founds, truths, ignore, periods))
+    figures = measure(detections, settings.min_probability)
     shown = [scene_story(models, gallery, *result, settings.min_probability) for result in results[:DETAILED]]
     missed = len(figures["wrong"])
-    ScenesStory(shown, len(results), name, successes=len(results) - missed, failures=missed).save(folder)
-    LocalizationStory(figures, name).save(folder)
+    ScenesStory(shown, len(results), name, len(results) - missed, missed, order, folder).save(story)
+    LocalizationStory(figures, name, order).save(story)
     return figures
 
 
