@@ -6,9 +6,12 @@ Each returns markup with a sentence for those who can't see it. Text from outsid
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
+from typing import Any
 
-from markupsafe import Markup, escape
+import jinja2
+from markupsafe import Markup
 
 WIDTH, HEIGHT = 340, 216
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 36
@@ -128,27 +131,19 @@ class Plane:
         """Place of a figure from the top."""
         return place(value, *self._y, HEIGHT - BOTTOM, TOP)
 
-    def axes(self, x_marks: Sequence[Mark], y_marks: Sequence[Mark], x_name: str = "") -> str:
-        """Grid, ticks and the horizontal axis's name."""
-        left, right, base = LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM
-        parts = [f'<line class="axis" x1="{left}" x2="{right}" y1="{base}" y2="{base}"/>']
-        for value, text in y_marks:
-            at = self.y(value)
-            parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{at}" y2="{at}"/>')
-            parts.append(f'<text class="tick" x="{left - 8}" y="{at + 4}" text-anchor="end">{text}</text>')
-        for value, text in x_marks:
-            at = self.x(value)
-            parts.append(f'<line class="axis" x1="{at}" x2="{at}" y1="{base}" y2="{base + 4}"/>')
-            parts.append(f'<text class="tick" x="{at}" y="{base + 17}" text-anchor="middle">{escape(text)}</text>')
-        middle = f'x="{(left + right) / 2}" y="{HEIGHT - 3}" text-anchor="middle"'
-        return "".join(parts) + (f'<text class="name" {middle}>{escape(x_name)}</text>' if x_name else "")
+
+def drawn(kind: str, words: str, width: int = WIDTH, height: int = HEIGHT, **parts: Any) -> Markup:
+    """A chart of the template, with the sentence that stands for it."""
+    box = {"left": LEFT, "right": WIDTH - RIGHT, "base": HEIGHT - BOTTOM}
+    return Markup(_charts().render(kind=kind, words=words, width=width, height=height, **box, **parts))
 
 
-def frame(inside: str, words: str, width: int = WIDTH, height: int = HEIGHT) -> Markup:
-    """The picture around its parts, with the sentence that stands for it."""
-    return Markup(
-        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(words)}">{inside}</svg>'
+@cache
+def _charts() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    return environment.from_string(part("charts.svg"))
 
 
 def lines(
@@ -170,20 +165,18 @@ def lines(
     low, high = (0.0, 1.0) if shares else padded(without_outliers(ys))
     plane = Plane(x_range, (low, high))
     x_marks = [mark for mark in marks(*x_range, 5) if not whole or float(mark[0]).is_integer()]
-    parts = [plane.axes(x_marks, marks(low, high, shares=shares), x_label)]
-    for one in series:
-        places = [(plane.x(x), plane.y(min(max(y, low), high))) for x, y in zip(one.x, one.y, strict=True)]
-        path = " ".join(f"{x},{y}" for x, y in places)
-        parts.append(f'<polyline class="line {one.tone}" points="{path}"/>')
-        for x, y in places if dots else places[-1:]:
-            parts.append(f'<circle class="dot {one.tone}" cx="{x}" cy="{y}" r="3.2"/>')
+    curves = [
+        (one.tone, [(plane.x(x), plane.y(min(max(y, low), high))) for x, y in zip(one.x, one.y, strict=True)])
+        for one in series
+    ]
     form = percent if shares else number
     ends = "; ".join(
         f"{one.name or 'it'} goes from {form(one.y[0])} at {number(one.x[0])} "
         f"to {form(one.y[-1])} at {number(one.x[-1])}"
         for one in series
     )
-    return frame("".join(parts), f"{words + ': ' if words else ''}{ends}.")
+    words, y_marks = f"{words + ': ' if words else ''}{ends}.", marks(low, high, shares=shares)
+    return drawn("lines", words, plane=plane, x_marks=x_marks, y_marks=y_marks, name=x_label, curves=curves, dots=dots)
 
 
 Bins = Sequence[Sequence[Number]]
@@ -194,17 +187,14 @@ def reliability(curves: Sequence[tuple[str, str, Bins]], words: str) -> Markup:
     """What was stated against what was right, of one or more (name, tone, bins): on the diagonal, 80 % means 4 of 5."""
     plane = Plane((0.0, 1.0), (0.0, 1.0))
     most = max(count for _, _, bins in curves for _, _, count in bins) or 1
-    parts = [plane.axes(marks(0, 1, 5), marks(0, 1, shares=True), "stated probability")]
-    corner = f'x1="{plane.x(0)}" y1="{plane.y(0)}" x2="{plane.x(1)}" y2="{plane.y(1)}"'
-    parts.append(f'<line class="ideal" {corner}/>')
-    told = []
+    shown, told = [], []
     for name, tone, bins in curves:
-        places = [(plane.x(stated), plane.y(right), 3 + 8 * math.sqrt(count / most)) for stated, right, count in bins]
-        parts.append(f'<polyline class="line {tone} thin" points="{" ".join(f"{x},{y}" for x, y, _ in places)}"/>')
-        parts += [f'<circle class="bubble {tone}" cx="{x}" cy="{y}" r="{radius:.1f}"/>' for x, y, radius in places]
+        radii = (f"{3 + 8 * math.sqrt(count / most):.1f}" for _, _, count in bins)
+        shown.append((tone, [(plane.x(x), plane.y(y), r) for (x, y, _), r in zip(bins, radii, strict=True)]))
         points = (f"{percent(stated)} stated, {percent(right)} correct of {number(n)}" for stated, right, n in bins)
         told.append(f"{name + ': ' if name else ''}{'; '.join(points)}")
-    return frame("".join(parts), f"{words}: {'. '.join(told)}.")
+    axes = {"x_marks": marks(0, 1, 5), "y_marks": marks(0, 1, shares=True), "name": "stated probability"}
+    return drawn("reliability", f"{words}: {'. '.join(told)}.", WIDTH, HEIGHT, plane=plane, curves=shown, **axes)
 
 
 @dataclass
@@ -226,33 +216,21 @@ def ranking(rows: Sequence[Row], unit: str, words: str, shares: bool = False) ->
     low, high = padded(ends + spread)
     high = min(high, 1.0) if shares else high
     pitch, width = 44, 440
-    height = pitch * len(rows) + 30
-    base = height - 26
 
     def at(value: Number) -> float:
         return place(value, low, high, 6, width - 6)
 
-    parts, told = [], []
-    for value, text in marks(low, high, shares=shares):
-        parts.append(f'<line class="grid" x1="{at(value)}" x2="{at(value)}" y1="4" y2="{base}"/>')
-        parts.append(f'<text class="tick" x="{at(value)}" y="{base + 17}" text-anchor="middle">{text}</text>')
-    for index, row in enumerate(rows):
-        y, tone = pitch * index + 32, "a" if row.strong else "d"
+    shown, told = [], []
+    for row in rows:
         figure = percent(row.value, 1) if shares else number(row.value, 4)
-        parts.append(f'<line class="stalk {tone}" x1="0" x2="{at(row.value)}" y1="{y}" y2="{y}"/>')
-        if row.error is not None:
-            a, b = at(row.value - row.error), at(row.value + row.error)
-            parts.append(f'<line class="error {tone}" x1="{a}" x2="{b}" y1="{y}" y2="{y}"/>')
-            figure += f" ±\N{NO-BREAK SPACE}{number(row.error, 2)}"
-        if row.low is not None and row.high is not None:
-            a, b = at(row.low), at(row.high)
-            parts.append(f'<path class="bracket {tone}" d="M{a} {y - 8}V{y + 8}M{b} {y - 8}V{y + 8}M{a} {y}H{b}"/>')
-        parts.append(f'<circle class="dot {tone}" cx="{at(row.value)}" cy="{y}" r="4.5"/>')
-        style = "label strong" if row.strong else "label"
-        parts.append(f'<text class="{style}" x="0" y="{y - 14}">{escape(row.name)}</text>')
-        parts.append(f'<text class="{style}" x="{width}" y="{y - 14}" text-anchor="end">{figure}</text>')
+        figure += f" ±\N{NO-BREAK SPACE}{number(row.error, 2)}" if row.error is not None else ""
+        error = None if row.error is None else (at(row.value - row.error), at(row.value + row.error))
+        bracket = None if row.low is None or row.high is None else (at(row.low), at(row.high))
+        shown.append((row, figure, at(row.value), error, bracket))
         told.append(f"{row.name} {figure}")
-    return frame("".join(parts), f"{words}: {'; '.join(told)} {unit}.", width, height)
+    ticks = [(at(value), text) for value, text in marks(low, high, shares=shares)]
+    words = f"{words}: {'; '.join(told)} {unit}."
+    return drawn("ranking", words, width, pitch * len(rows) + 30, ticks=ticks, rows=shown, pitch=pitch)
 
 
 def stacks(rounds: Sequence[tuple[str, Number, Number]], words: str) -> Markup:
@@ -261,13 +239,12 @@ def stacks(rounds: Sequence[tuple[str, Number, Number]], words: str) -> Markup:
     plane = Plane((0.0, float(len(rounds))), (0.0, most * 1.08))
     wide = min(46.0, 0.62 * (plane.x(1) - plane.x(0)))
     y_marks = [mark for mark in marks(0, most * 1.08) if float(mark[0]).is_integer()]
-    parts = [plane.axes([(index + 0.5, name) for index, (name, _, _) in enumerate(rounds)], y_marks)]
+    boxes = []
     for index, (_, used, unused) in enumerate(rounds):
-        left = plane.x(index + 0.5) - wide / 2
         for tone, low, high in (("a", 0, used), ("warn", used, used + unused)):
-            top, tall = plane.y(high), plane.y(low) - plane.y(high)
-            if tall > 0:
-                box = f'x="{left:.1f}" y="{top}" width="{wide:.1f}" height="{tall:.2f}"'
-                parts.append(f'<rect class="fill {tone}" {box} rx="2"/>')
+            if (tall := plane.y(low) - plane.y(high)) > 0:
+                boxes.append((tone, f"{plane.x(index + 0.5) - wide / 2:.1f}", plane.y(high), f"{tall:.2f}"))
     told = "; ".join(f"{name}: {number(used)} used, {number(unused)} not" for name, used, unused in rounds)
-    return frame("".join(parts), f"{words}: {told}.")
+    x_marks = [(index + 0.5, name) for index, (name, _, _) in enumerate(rounds)]
+    axes = {"plane": plane, "x_marks": x_marks, "y_marks": y_marks, "name": ""}
+    return drawn("stacks", f"{words}: {told}.", WIDTH, HEIGHT, boxes=boxes, wide=f"{wide:.1f}", **axes)
