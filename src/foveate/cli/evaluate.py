@@ -75,29 +75,16 @@ def bound(
     from foveate.report.results import BoundStory
 
     device = common.torch_device()
+    counts = {"chains": chains, "temperatures": temperatures, "samples": samples}
+    how = {**counts, "importance_samples": importance_samples, "seed": common.seed or 0, "schedule": schedule}
     if merge:
         figures = merge_bounds(merge, progress())
     else:
         model = GaussianDBN.load(path)
         v = _patches(patches, model, select, category, run)
         fit, layout = (None, None) if baselines is None else _to_fit_on(baselines, model, category, run)
-        figures = evaluate_bound(
-            model.to(device),
-            v,
-            chains=chains,
-            temperatures=temperatures,
-            samples=samples,
-            importance_samples=importance_samples,
-            seed=common.seed or 0,
-            schedule=schedule,
-            shard=part,
-            state_file=state,
-            resume=resume,
-            baselines=fit,
-            layout=layout,
-            grbm=grbm,
-            progress=progress(),
-        )
+        how |= {"shard": part, "state_file": state, "resume": resume, "baselines": fit, "layout": layout, "grbm": grbm}
+        figures = evaluate_bound(model.to(device), v, **how, progress=progress())
     if "shard" not in figures:
         keep(run, BoundStory(figures, _name_of(patches, select)))
     print_figures(figures, common.json)

@@ -38,6 +38,7 @@ def whole(kind: Any, tokens: Sequence[Token]) -> int:
         raise ValueError("expected a whole number") from None
 
 
+note = tell  # one line for people, on stderr
 ONE_OR_MORE = Parameter(converter=whole, validator=Number(gte=1))
 Count = Annotated[int, ONE_OR_MORE]
 MaxGazes = Annotated[
@@ -116,11 +117,6 @@ def print_figures(figures: Mapping[str, Any], as_json: bool) -> None:
     for name, text in rows:
         print(f"{name:{width}}  {text}")
     sys.stdout.flush()
-
-
-def note(text: str) -> None:
-    """One line for people, on stderr."""
-    tell(text)
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:

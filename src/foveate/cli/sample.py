@@ -11,10 +11,8 @@ from foveate.errors import BadInput
 from foveate.storage.files import write_atomic
 from foveate.storage.run import Run
 
-ENLARGED = 3
-"""Pixels of the picture per pixel of a patch, each way."""
-SWEEPS = 20
-"""Gibbs steps between two looks at whether to stop."""
+ENLARGED = 3  # pixels of the picture per pixel of a patch, each way
+SWEEPS = 20  # Gibbs steps between two looks at whether to stop
 
 
 def sample(

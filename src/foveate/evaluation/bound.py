@@ -28,8 +28,7 @@ from foveate.evaluation.bound_state import EvaluationState
 from foveate.evaluation.patches import FOLDS
 from foveate.runtime.progress import Progress, Quiet
 
-PATCHES_AT_ONCE = 20
-"""Patches between two writings of their bounds."""
+PATCHES_AT_ONCE = 20  # between two writings of their bounds
 
 
 def evaluate_bound(
@@ -72,11 +71,7 @@ def evaluate_bound(
         progress: Shows how far it is and prints doubts, and may stop it.
 
     Returns:
-        n, dim, bound, bound_stderr, iw_bound, pixel_offset, log_z, log_z_lower, log_z_upper, log_z_stderr, ess, chains,
-        temperatures, seconds; also log_z_reverse, log_z_exact (where enumerable), bound_sampling_stderr, iw_stderr,
-        warnings, and, where asked for, grbm_log_density and baselines, with their standard errors (baselines_stderr)
-        and by how much iw_bound lies above each, patch by patch (baselines_diff: mean and standard error). Nats
-        throughout; None where a figure isn't known.
+        What docs/formats.md names; nats throughout; None where a figure isn't known.
 
     Raises:
         BadInput: A value that can't be worked with; the text names it.
@@ -105,19 +100,13 @@ def evaluate_bound(
         _first_layer(gdbn, v, settings, progress, state)
     context = {"n": len(v), "dim": v.shape[1], "pixel_offset": pixel_offset(gdbn), "warnings": _warnings(gdbn, v)}
     state.finish("context", {}, {**settings, **context, "seconds": state.seconds()})
-    figures = _told(figures_of([state]), progress)
+    figures = figures_of([state], progress)
     if parts > 1:
         figures["shard"] = [part, parts]
     return figures
 
 
-def _measured(
-    v: Tensor,
-    fit: Tensor | np.ndarray | Sequence[Tensor | np.ndarray],
-    layout: Layout | None,
-    progress: Progress,
-    state: EvaluationState,
-) -> None:
+def _measured(v: Tensor, fit: Any, layout: Layout | None, progress: Progress, state: EvaluationState) -> None:
     """Log densities of all patches under the baselines, into the state."""
     if state.done("baselines"):
         return
@@ -145,7 +134,7 @@ def merge_bounds(files: Sequence[str | os.PathLike], progress: Progress | None =
     there = sorted(state.identity["shard"][0] for state in states)
     if there != list(range(1, count + 1)) or any(state.identity["shard"][1] != count for state in states):
         raise BadInput(f"shards {there} of {count}: expected each of 1 to {count} once")
-    return _told(figures_of(sorted(states, key=lambda state: state.identity["shard"][0])), progress or Quiet())
+    return figures_of(sorted(states, key=lambda state: state.identity["shard"][0]), progress or Quiet())
 
 
 def pixel_offset(gdbn: GaussianDBN) -> float:
@@ -241,12 +230,6 @@ def _warnings(gdbn: GaussianDBN, v: Tensor) -> list[str]:
     if stuck > 0.9:
         found.append(f"{stuck:.0%} of the first layer's units are on, or off, for every patch: the model is saturated")
     return found
-
-
-def _told(figures: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    for line in figures["warnings"]:
-        progress.say(f"warning: {line}")
-    return figures
 
 
 def _fingerprint(gdbn: GaussianDBN, v: Tensor) -> str:

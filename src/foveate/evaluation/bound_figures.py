@@ -11,34 +11,25 @@ from foveate.boltzmann.log_z.bound import BoundTerms
 from foveate.boltzmann.log_z.bracket import Bracket
 from foveate.boltzmann.log_z.weights import estimate
 from foveate.evaluation.bound_state import EvaluationState
+from foveate.runtime.progress import Progress
 from foveate.storage.files import strict
 
 
-def figures_of(states: list[EvaluationState]) -> dict[str, Any]:
-    """Everything that is printed, from the states of all shards."""
+def figures_of(states: list[EvaluationState], progress: Progress) -> dict[str, Any]:
+    """Everything that is printed, from the states of all shards; doubts are said too."""
     contexts = [_set(state, "context")[1] for state in states]
     context, terms, bracket = contexts[0], _gathered_terms(states), _gathered_bracket(states)
     variational, weighted, log_z = terms.variational, terms.weighted, bracket.forward.log_z
     figures: dict[str, Any] = {
-        "n": context["n"],
-        "dim": context["dim"],
-        "bound": float(variational.mean()) - log_z,
-        "bound_stderr": _stderr(variational, terms.sampling_variance),
-        "iw_bound": float(weighted.mean()) - log_z,
-        "pixel_offset": context["pixel_offset"],
-        "log_z": log_z,
-        "log_z_lower": bracket.lower,
-        "log_z_upper": bracket.upper,
-        "log_z_stderr": bracket.forward.stderr,
-        "ess": bracket.forward.ess,
-        "chains": context["chains"],
-        "temperatures": context["temperatures"],
-        "seconds": sum(each["seconds"] for each in contexts),
-        "log_z_reverse": bracket.reverse.log_z,
+        "n": context["n"], "dim": context["dim"], "bound": float(variational.mean()) - log_z,
+        "bound_stderr": _stderr(variational, terms.sampling_variance), "iw_bound": float(weighted.mean()) - log_z,
+        "pixel_offset": context["pixel_offset"], "log_z": log_z, "log_z_lower": bracket.lower,
+        "log_z_upper": bracket.upper, "log_z_stderr": bracket.forward.stderr, "ess": bracket.forward.ess,
+        "chains": context["chains"], "temperatures": context["temperatures"],
+        "seconds": sum(each["seconds"] for each in contexts), "log_z_reverse": bracket.reverse.log_z,
         "bound_sampling_stderr": float(terms.sampling_variance.sum().sqrt() / len(variational)),
-        "iw_stderr": _stderr(weighted, None),
-        "importance_samples": context["importance_samples"],
-    }
+        "iw_stderr": _stderr(weighted, None), "importance_samples": context["importance_samples"]
+    }  # fmt: skip
     if bracket.exact is not None:
         figures["log_z_exact"] = bracket.exact
     first_layer, first_doubts = states[0].load("grbm"), []
@@ -56,6 +47,8 @@ def figures_of(states: list[EvaluationState]) -> dict[str, Any]:
         above = {name: ours - nats for name, nats in measured.items()}
         figures["baselines_diff"] = {name: [float(gain.mean()), _stderr(gain, None)] for name, gain in above.items()}
     figures["warnings"] = [*context["warnings"], *bracket.doubts, *first_doubts]
+    for line in figures["warnings"]:
+        progress.say(f"warning: {line}")
     return strict(figures)
 
 

@@ -11,7 +11,6 @@ whole.
 A pixel is one of the canonical patch: 24 span a window, so 12 are half a side.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -81,11 +80,14 @@ def convergence(
             trail = torch.cat((trail, led[1:]))
     overlap = torch.stack([_overlap(at, truth) for at in trail])
     found = {"network": overlap[-1], **_matched(gallery, starts, progress)}
+    edges = torch.tensor(SIZES, dtype=torch.float64)
+    middles = (edges[1:] + edges[:-1]) / 2
+    middle = middles[torch.bucketize(starts.size, edges[1:-1])]  # of the bin that each size lies in
     return {
         "objects": len(objects.image),
         "starts": len(starts.of),
         "by_offset": {name: _binned(each, starts.offset, OFFSETS) for name, each in found.items()},
-        "by_size": {name: _binned(each, _middle(starts.size), _middles()) for name, each in found.items()},
+        "by_size": {name: _binned(each, middle, middles.tolist()) for name, each in found.items()},
         "all": {name: _summary(each) for name, each in found.items()},
         "by_step": [[float(step), *_summary(each)] for step, each in enumerate(overlap)],
         "hmc": _with_hmc(models, gallery.pyramids, trail[-1], overlap[-1], index, truth, settings, progress),
@@ -117,16 +119,6 @@ def _summary(overlap: Float[Tensor, "n"]) -> list[float]:
 def _binned(overlap: Float[Tensor, "n"], value: Float[Tensor, "n"], at: Sequence[float | int]) -> list[list[float]]:
     """[value, share of IoU above 0.5, mean IoU] of each value that there is."""
     return [[float(each), *_summary(overlap[value == each])] for each in at if (value == each).any()]
-
-
-def _middles() -> list[float]:
-    return [(low + high) / 2 for low, high in itertools.pairwise(SIZES)]
-
-
-def _middle(size: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-    """The middle of the bin that each size lies in."""
-    place = torch.bucketize(size, torch.tensor(SIZES[1:-1], dtype=size.dtype))
-    return torch.tensor(_middles(), dtype=size.dtype)[place]
 
 
 def _with_hmc(

@@ -92,10 +92,7 @@ def measure(detections: Sequence[Detections], min_probability: float = 0.0) -> d
         "recall": {t: _share(sum(int((c[t] >= 0).sum()) for c in credited), objects) for t in THRESHOLDS},
     }
     return {
-        "photos": len(detections),
-        "photos_with_objects": len(full),
-        "objects": objects,
-        **shares,
+        "photos": len(detections), "photos_with_objects": len(full), "objects": objects, **shares,
         "intervals": intervals(shares, {"top1": len(full), "recall": objects}),
         "upside_down": {"share": _share(int(turned.sum()), len(turned)), "n": len(turned)},
         "false_positives_per_photo": _share(sum(int(c["false"].sum()) for c in credited), len(detections)),
@@ -103,11 +100,9 @@ def measure(detections: Sequence[Detections], min_probability: float = 0.0) -> d
         "angle_error_degrees": _median_p90(np.degrees(np.abs(error[~np.isnan(error[:, 1]), 1]))),
         "scale_error": _median_p90(np.exp(np.abs(error[:, 0]))),
         "centre_error": _median_p90(np.hypot(error[:, 2], error[:, 3]) / np.hypot(truth[:, 0], truth[:, 1])),
-        "calibration": _calibration(detections, credited, hits, error),
-        "counts": _counts(detections, credited),
-        "wrong": [one.name for one in detections if one.name in missed | invented],
-        "min_probability": min_probability,
-    }
+        "calibration": _calibration(detections, credited, hits, error), "counts": _counts(detections, credited),
+        "wrong": [one.name for one in detections if one.name in missed | invented], "min_probability": min_probability
+    }  # fmt: skip
 
 
 def _counts(detections: Sequence[Detections], credited: list[dict]) -> dict[str, float | None]:

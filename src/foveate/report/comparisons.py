@@ -1,10 +1,10 @@
 """Localization and density of several models or data sets: side by side, each kind of figure on one axis."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from foveate.evaluation.reliability import wilson
-from foveate.report.charts import Number, Plot, Row, Series, lines, number, percent, ranking, reliability
+from foveate.report.charts import Plot, Row, Series, lines, number, percent, ranking, reliability
 from foveate.report.curves import readable
 from foveate.report.gallery import DEGREE
 from foveate.report.results import REJECTED_SHOWN, BoundStory, LocalizationStory
@@ -36,7 +36,16 @@ def localization(stories: Sequence[LocalizationStory]) -> dict[str, Any] | None:
     """Charts and figures of `evaluate localization`, all data sets together; None where there are none."""
     if not stories:
         return None
-    plots = [_top1(stories), _by_step(stories), _by_threshold(stories), _reliability(stories)]
+    by_step = [story.figures.get("by_step") or [] for story in stories]
+    by_overlap = [sorted((float(at), v) for at, v in (one.figures.get("top1") or {}).items()) for one in stories]
+    steps, exact = "Step 0 is the start; then the ShiftNet moves the gaze.", "How exact the best gaze is: larger "
+    exact += "thresholds ask for more."
+    plots = [
+        _top1(stories),
+        _plot(stories, by_step, "inference step", "Top-1 accuracy, by step", steps, "shiftnet"),
+        _plot(stories, by_overlap, "IoU at least", "Top-1 accuracy, by IoU threshold", exact, "iou"),
+        _reliability(stories),
+    ]
     wrong = [(name, story.name) for story in stories for name in story.figures.get("wrong") or []]
     return {
         "name": stories[0].name if len(stories) == 1 else "",
@@ -67,42 +76,19 @@ def _top1(stories: Sequence[LocalizationStory]) -> Plot | None:
 
 
 def _plot(
-    stories: Sequence[LocalizationStory],
-    points: Callable[[Figures], Sequence[Sequence[Number]]],
-    axis: str,
-    title: str,
-    text: str,
-    mark: str,
+    stories: Sequence[LocalizationStory], points: Sequence[Any], axis: str, title: str, text: str, mark: str
 ) -> Plot | None:
     """Curves of the same figure, one for each data set that has two points of it or more."""
     series = []
-    for index, story in enumerate(stories):
-        rows = [row for row in points(story.figures) if None not in row]
+    for index, (story, all_rows) in enumerate(zip(stories, points, strict=True)):
+        rows = [row for row in all_rows if None not in row]
         if len(rows) > 1:
-            xs, ys = [row[0] for row in rows], [row[1] for row in rows]
+            xs, ys = map(list, zip(*rows, strict=True))
             series.append(Series(story.name, xs, ys, TONES[index % len(TONES)]))
     if not series:
         return None
     svg = lines(series, axis, shares=True, dots=True, words=title, whole=axis.endswith("step"))
-    return Plot(title, svg, text, _legend(stories, [(one.name, one.tone) for one in series]), mark=mark)
-
-
-def _legend(stories: Sequence[Any], pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return pairs if len(stories) > 1 else []
-
-
-def _by_step(stories: Sequence[LocalizationStory]) -> Plot | None:
-    text = "Step 0 is the start; then the ShiftNet moves the gaze."
-    points = lambda figures: figures.get("by_step") or []  # noqa: E731 a line of the table of charts
-    return _plot(stories, points, "inference step", "Top-1 accuracy, by step", text, "shiftnet")
-
-
-def _by_threshold(stories: Sequence[LocalizationStory]) -> Plot | None:
-    def points(figures: Figures) -> list[list[Number]]:
-        return sorted([float(at), value] for at, value in (figures.get("top1") or {}).items() if value is not None)
-
-    text = "How exact the best gaze is: larger thresholds ask for more."
-    return _plot(stories, points, "IoU at least", "Top-1 accuracy, by IoU threshold", text, "iou")
+    return Plot(title, svg, text, [(one.name, one.tone) for one in series if len(stories) > 1], mark=mark)
 
 
 def _reliability(stories: Sequence[LocalizationStory]) -> Plot | None:
@@ -114,7 +100,7 @@ def _reliability(stories: Sequence[LocalizationStory]) -> Plot | None:
     if not curves:
         return None
     svg = reliability(curves, "Stated probabilities and the share that was correct")
-    legend = _legend(stories, [(name, tone) for name, tone, _ in curves])
+    legend = [(name, tone) for name, tone, _ in curves if len(stories) > 1]
     text = "Perfect on the diagonal; areas are counts."
     return Plot("Calibration of the probabilities", svg, text, legend, mark="calibration")
 
@@ -180,11 +166,12 @@ def bounds(stories: Sequence[BoundStory]) -> dict[str, Any] | None:
         return None
     rows = [row for story in stories for row in _bound_rows(story, len(stories) > 1)]
     rows = rows if len(stories) > 1 else sorted(rows, key=lambda row: -row.value)
+    known = [(story.name, story.figures) for story in stories if story.figures.get("bound") is not None]
     return {
         "name": stories[0].name if len(stories) == 1 else "",
         "chart": ranking(rows, "nats per patch", "Mean log density of held-out patches") if rows else None,
         "table": _table([(story.name, _bound_details(story.figures)) for story in stories]),
-        "wide": [story.name for story in stories if _wide(story.figures)],
+        "wide": [name for name, one in known if sum(_bracket(one)) > max(5.0, 0.02 * abs(one["bound"]))],
         "several": len(stories) > 1,
     }
 
@@ -198,11 +185,6 @@ def _bracket(figures: Figures) -> tuple[float, float]:
     if log_z is None or lower is None or upper is None:
         return 0.0, 0.0
     return max(upper, log_z) - log_z, log_z - min(lower, log_z)
-
-
-def _wide(figures: Figures) -> bool:
-    value = figures.get("bound")
-    return value is not None and sum(_bracket(figures)) > max(5.0, 0.02 * abs(value))
 
 
 def _bound_rows(story: BoundStory, several: bool) -> list[Row]:

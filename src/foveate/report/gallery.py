@@ -141,14 +141,9 @@ def card(scene: SceneStory, photo: str, key: int | None) -> dict[str, Any]:
     if not scene.steps and scene.found:
         marks += stroke(gaze_path(scene.found[0].u), "last", hex_colour(1))
     return {
-        "name": scene.name,
-        "svg": photograph(photo, (0, 0, scene.width, scene.height), marks, description(scene)),
-        "verdict": verdict(scene),
-        "success": scene.success,
-        "note": scene.note,
-        "key": key,
-        "link": "",
-    }
+        "name": scene.name, "svg": photograph(photo, (0, 0, scene.width, scene.height), marks, description(scene)),
+        "verdict": verdict(scene), "success": scene.success, "note": scene.note, "key": key, "link": ""
+    }  # fmt: skip
 
 
 def two_stages(scene: SceneStory, photo: str) -> dict[str, Any] | None:
@@ -204,17 +199,8 @@ def player_scene(scene: SceneStory, photo: str) -> dict[str, Any]:
     ]
     return strict(
         {
-            "name": scene.name,
-            "photo": photo,
-            "view": [0, 0, scene.width, scene.height],
-            "verdict": verdict(scene),
-            "success": scene.success,
-            "group": trouble(scene),
-            "sure": certainty(scene),
-            "truth": truth_marks(scene),
-            "posterior": posterior_marks(scene),
-            "sprite": small,
-            "rows": rows,
-            "steps": steps,
+            "name": scene.name, "photo": photo, "view": [0, 0, scene.width, scene.height], "verdict": verdict(scene),
+            "success": scene.success, "group": trouble(scene), "sure": certainty(scene), "truth": truth_marks(scene),
+            "posterior": posterior_marks(scene), "sprite": small, "rows": rows, "steps": steps
         }
-    )
+    )  # fmt: skip

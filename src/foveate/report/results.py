@@ -116,21 +116,14 @@ class TableStory(StoryFile):
 
 @dataclass
 class TrainingStory(StoryFile):
-    """The training data, and what was left out of it.
+    """The training data, and what was left out of it."""
 
-    Args:
-        facts: Shown as they are, in order: {"scenes": 870, "objects": 870, "category": "face", ...}.
-        rejected: [name, reason] of images, objects or windows that were not used; at most 200 are kept.
-        rejected_total: How many those are.
-        name: Which training, if there are several.
-        verdict: What can be trusted of the run and what can't, a sentence each.
-    """
-
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)  # shown as they are, in order: {"scenes": 870, ...}
+    # [name, reason] of images, objects or windows that were not used; at most 200 are kept
     rejected: Sequence[Sequence[str]] = field(default_factory=list)
-    rejected_total: int = 0
-    name: str = ""
-    verdict: Sequence[str] = field(default_factory=list)
+    rejected_total: int = 0  # how many those are
+    name: str = ""  # which training, if there are several
+    verdict: Sequence[str] = field(default_factory=list)  # what can be trusted of the run and what can't
     file: ClassVar[str] = "training"
 
     def __post_init__(self):
