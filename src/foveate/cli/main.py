@@ -95,32 +95,24 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _dispatch(words: list[str]) -> None:
-    if not words or words[0] in ("--help", "-h", "help"):
+    first, second = (*words, "", "")[:2]
+    family = [name for name in COMMANDS if name.startswith(f"{first} ")]
+    if first in ("", "--help", "-h", "help"):
         sys.stdout.write(general_help())
-        return
-    if words[0] == "--version":
+    elif first == "--version":
         sys.stdout.write(f"foveate {__version__}\n")
-        return
-    name, rest = _command(words)
-    if name is None:
-        sys.stdout.write(general_help(prefix=f"{words[0]} "))
-        return
-    call(name, rest)
-
-
-def _command(words: list[str]) -> tuple[str | None, list[str]]:
-    """The command's name and what follows it; no name where help on a family of commands is asked."""
-    if words[0] in COMMANDS:
-        return words[0], words[1:]
-    family = [name for name in COMMANDS if name.startswith(f"{words[0]} ")]
-    if not family:
-        raise FoveateError(f"no command {words[0]!r}{_did_you_mean(words[0], COMMANDS)} (see foveate --help)")
-    if len(words) > 1 and words[1] in ("--help", "-h"):
-        return None, []
-    name = " ".join(words[:2])
-    if name not in COMMANDS:
-        raise FoveateError(f"foveate {words[0]}: expected one of {', '.join(sorted(family))} (see foveate --help)")
-    return name, words[2:]
+    elif first in COMMANDS:
+        call(first, words[1:])
+    elif not family:
+        close = difflib.get_close_matches(first, COMMANDS, n=1)
+        hint = f", did you mean {close[0]!r}?" if close else ""
+        raise FoveateError(f"no command {first!r}{hint} (see foveate --help)")
+    elif second in ("--help", "-h"):
+        sys.stdout.write(general_help(prefix=f"{first} "))
+    elif f"{first} {second}" not in COMMANDS:
+        raise FoveateError(f"foveate {first}: expected one of {', '.join(sorted(family))} (see foveate --help)")
+    else:
+        call(f"{first} {second}", words[2:])
 
 
 def call(name: str, words: list[str]) -> None:
@@ -172,11 +164,6 @@ def general_help(prefix: str = "") -> str:
     shown = {name: summary for name, (_, summary) in COMMANDS.items() if name.startswith(prefix)}
     width = max(map(len, shown))
     return GENERAL_HELP.format(commands="\n".join(f"  {name:{width}}  {summary}" for name, summary in shown.items()))
-
-
-def _did_you_mean(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
 
 
 def _stopped(number: int) -> int:

@@ -97,13 +97,9 @@ def train_digits(out: Path, seed: int, preset: str, progress: Progress) -> tuple
     (out / "story").mkdir(parents=True, exist_ok=True)
     _agree(out / "demo.toml", {"preset": preset, "seed": seed})
     make_scenes(out / "scenes", COUNTS[preset], seed, progress)
-    settings = replace(for_digits(PRESETS[preset]), seed=seed)
+    of_digits = replace(PRESETS[preset].periphery, turn=30.0)  # none is turned by more, and they have a handedness
+    settings = without_mirroring(replace(PRESETS[preset], periphery=of_digits, seed=seed))
     return _train(out, preset, settings, progress), settings
-
-
-def for_digits(settings: TrainSettings) -> TrainSettings:
-    """Digits have a handedness, and none of these is turned by more than 30 degrees."""
-    return without_mirroring(replace(settings, periphery=replace(settings.periphery, turn=30.0)))
 
 
 def make_scenes(folder: Path, counts: dict[str, int], seed: int, progress: Progress) -> None:

@@ -28,6 +28,7 @@ from foveate.report.model import examined_model
 from foveate.report.model_card import model_card
 from foveate.report.results import AboutStory, BoundStory, LearnStory, LocalizationStory, TableStory, TrainingStory
 from foveate.report.story import PatchStory, ScenesStory
+from foveate.report.story_files import StoryFile
 from foveate.storage.config import read_config, to_toml
 from foveate.storage.files import read_lines, write_atomic
 from foveate.storage.run import CONFIG, METRICS, STORY
@@ -36,6 +37,10 @@ LIMIT = 9_500_000
 """Bytes the page stays under, by showing fewer scenes if it must."""
 
 SHOWN = (24, 12, 6, 3, 1)
+KINDS: dict[str, type[StoryFile]] = {
+    "scenes": ScenesStory, "patches": PatchStory, "localization": LocalizationStory, "bounds": BoundStory,
+    "learned": LearnStory, "tables": TableStory, "training": TrainingStory, "about": AboutStory,
+}  # fmt: skip
 
 
 @dataclass
@@ -114,20 +119,8 @@ def gather(path: Path) -> Contents:
     if not any(story.glob("*")) and not any(place.exists() for place in (config, metrics, path / "gdbn.safetensors")):
         raise BadInput(f"{path}: nothing to report (no config.toml, metrics.jsonl, gdbn.safetensors or story in it)")
     told = published(read_config(config)) if config.is_file() else {}
-    return Contents(
-        path,
-        config=told,
-        config_text=to_toml(told) if told else "",
-        records=read_lines(metrics),
-        scenes=ScenesStory.load_all(story),
-        patches=PatchStory.load_all(story),
-        localization=LocalizationStory.load_all(story),
-        bounds=BoundStory.load_all(story),
-        learned=LearnStory.load_all(story),
-        tables=TableStory.load_all(story),
-        training=TrainingStory.load_all(story),
-        about=AboutStory.load_all(story),
-    )
+    kept: dict[str, Any] = {name: kind.load_all(story) for name, kind in KINDS.items()}
+    return Contents(path, told, to_toml(told) if told else "", read_lines(metrics), **kept)
 
 
 def render(contents: Contents, reload: int | None = None, pictures: bool = True) -> bytes:

@@ -24,52 +24,41 @@ CLOSE = 1e-3
 OPSET = 17
 
 
-class _Step(nn.Module):
-    """One step of a network that moves gazes: canonical image and change of the gaze in one."""
+class _Network(nn.Module):
+    """What `compute` makes of an input, with the modules that it uses."""
 
-    def __init__(self, net: ShiftNet, models: Models):
+    def __init__(self, compute: Callable[[Tensor], Any], *parts: nn.Module):
         super().__init__()
-        self.net, self.canonical = net, canonical_image(models.gdbn)
+        self.compute, self.parts = compute, nn.ModuleList(parts)
 
-    def forward(self, context: Tensor) -> Tensor:
-        return self.net(context, self.canonical(middle(context, self.net.closer)))
-
-
-class _Glance(nn.Module):
-    """The periphery over pixels from 0 to 255."""
-
-    def __init__(self, models: Models):
-        super().__init__()
-        assert models.periphery is not None
-        self.net = models.periphery
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.net((pixels - GREY) / CONTRAST)
-
-
-class _Density(nn.Module):
-    """Of a glimpse: its log density but for log Z (that of the first layer, in nats), and its canonical image."""
-
-    def __init__(self, models: Models):
-        super().__init__()
-        self.gdbn, self.canonical = models.gdbn, canonical_image(models.gdbn)
-
-    def forward(self, glimpse: Tensor) -> tuple[Tensor, Tensor]:
-        return -self.gdbn.grbm.free_energy(self.gdbn.standardise(glimpse)), self.canonical(glimpse)
+    def forward(self, given: Tensor) -> Any:
+        return self.compute(given)
 
 
 def networks(models: Models) -> dict[str, tuple[nn.Module, Tensor, list[str]]]:
-    """By name: the network, an input to try it with, and the names of its outputs."""
-    rng = generator(0, "onnx")
+    """By name: the network, an input to try it with, and the names of its outputs.
+
+    A step of a network that moves gazes is canonical image and change of the gaze in one; the periphery takes pixels
+    from 0 to 255; the density of a glimpse is but for log Z (that of the first layer, in nats), beside its canonical
+    image.
+    """
+    rng, gdbn, canonical = generator(0, "onnx"), models.gdbn, canonical_image(models.gdbn)
     context, pixels = torch.rand(5, 3, 72, 72, generator=rng), torch.rand(2, 3, 8 * STRIDE, 6 * STRIDE, generator=rng)
-    found: dict[str, tuple[nn.Module, Tensor, list[str]]] = {
-        "shiftnet": (_Step(models.shiftnet, models), context, ["delta"]),
-        "density": (_Density(models), context[:, :, 24:48, 24:48].contiguous(), ["log_density", "canonical"]),
-    }
+
+    def step(net: ShiftNet) -> tuple[nn.Module, Tensor, list[str]]:
+        return _Network(lambda seen: net(seen, canonical(middle(seen, net.closer))), net), context, ["delta"]
+
+    def density(glimpse: Tensor) -> tuple[Tensor, Tensor]:
+        return -gdbn.grbm.free_energy(gdbn.standardise(glimpse)), canonical(glimpse)
+
+    glimpse = context[:, :, 24:48, 24:48].contiguous()
+    found = {"shiftnet": step(models.shiftnet)}
+    found["density"] = (_Network(density, gdbn), glimpse, ["log_density", "canonical"])
     if models.fine is not None:
-        found["fine"] = (_Step(models.fine, models), context, ["delta"])
-    if models.periphery is not None:
-        found["periphery"] = (_Glance(models), 255 * pixels, ["cells"])
+        found["fine"] = step(models.fine)
+    if (periphery := models.periphery) is not None:
+        glance = _Network(lambda given: periphery((given - GREY) / CONTRAST), periphery)
+        found["periphery"] = (glance, 255 * pixels, ["cells"])
     return found
 
 
