@@ -81,7 +81,9 @@ def attend(
     check(outputs, out, arguments, images)
     if coverage is not None:
         _say_if_unbounded(run, coverage)
-    made_by = {**made_with(run, settings), "tiles": tiles, **({} if like is None else {"like": like})}
+    opened, name = Run.open(run), os.path.basename(os.path.realpath(run))
+    made_by = {"run": name, "hash": opened.weights_hash(), "settings": dataclasses.asdict(settings), "tiles": tiles}
+    made_by |= {} if like is None else {"like": like}
     lines = (partial(_on_ray, address=ray) if ray else _here)(run, settings, common, workers, tiles, like)
     with Results(out, resume, overwrite, made_by) as results:
         begun = len(results.done)
@@ -96,7 +98,7 @@ def attend(
             results.arrange(name for name, _ in images)
         results.finish()
         everything = (lambda: iter(kept)) if results.streaming else results.records
-        write_all(outputs, everything, arguments, Run.open(run).config.get("category") or "object")
+        write_all(outputs, everything, arguments, opened.config.get("category") or "object")
     counts |= _strangeness(run, pictures.figures)
     figures = {**counts, "seconds": round(time.monotonic() - started, 3)}
     if common.json:
@@ -132,13 +134,6 @@ def _strangeness(run: str, seen: list[Any]) -> dict[str, Any]:
         return {"strange": None}
     note(told(strange, len(seen), len(known)))
     return {"strange": strange._asdict()}
-
-
-def made_with(run: str, settings: Any) -> dict[str, Any]:
-    """What made the results, for their first line: the RUN, by its name and a hash of its weights, and the settings."""
-    opened = Run.open(run)
-    name = os.path.basename(os.path.realpath(run))
-    return {"run": name, "hash": opened.weights_hash(), "settings": dataclasses.asdict(settings)}
 
 
 Look = Callable[[Any], None]

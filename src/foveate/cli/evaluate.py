@@ -191,16 +191,9 @@ def measure(
 ) -> None:
     """Loads RUN, measures it on annotated scenes, prints the figures, and adds them to the page of RUN.
 
-    Args:
-        work: (attention, scenes, progress=) -> figures; it says itself what can't be read.
-        story: (figures, name) -> what is kept for the page.
-        run: A RUN folder.
-        scenes: Annotated scenes.
-        on: Which of them.
-        common: Options of every command.
-        how: Added to the name of the scenes.
-        draw: (figures, name) -> a plot, where there is one.
-        plot: Its file; by default one in RUN, named as what is kept.
+    `work(attention, scenes, progress=)` gives the figures, and says itself what can't be read; `story(figures, name)`
+    what is kept for the page, under the name of the scenes and `how`; `draw(figures, name)` a plot, which is written to
+    `plot`, by default into RUN, named as what is kept.
     """
     from foveate.attention.attend import Attention
     from foveate.scenes.listing import mark_output

@@ -180,11 +180,7 @@ def read_scenes(folder: str, recipe: Recipe, annotated: bool = True, usual: str 
 
 
 def annotated_scenes(
-    folder: str,
-    run: str,
-    select: str | None = None,
-    category: str | None = None,
-    unannotated: Unannotated = None,
+    folder: str, run: str, select: str | None = None, category: str | None = None, unannotated: Unannotated = None
 ) -> "Scenes":
     """Annotated scenes, read with the canonical points that the run was trained with; of several kinds, its own."""
     config = Run.open(run, needs=()).config

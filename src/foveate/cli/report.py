@@ -1,5 +1,6 @@
 """`foveate report`: the page of a run."""
 
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -31,8 +32,7 @@ def report(
     from foveate.storage.run import Run
 
     path = Run.open(run, needs=()).path
-    events = EventFile(path, Path(tensorboard)) if tensorboard is not None else None
-    try:
+    with closing(EventFile(path, Path(tensorboard))) if tensorboard is not None else nullcontext() as events:
         update = events.update if events is not None else lambda: None
         if watch:
             note(f"watching {path}: open {path / 'report.html'}")
@@ -40,9 +40,6 @@ def report(
         else:
             update()
             page = write_report(path, pictures=not no_pictures)
-    finally:
-        if events is not None:
-            events.close()
     if common.json:
         print_figures({"report": str(page), "bytes": page.stat().st_size}, as_json=True)
     else:

@@ -26,11 +26,7 @@ from foveate.storage.files import write_json
 KNOWN = (0, 1, 2, 3, 4)
 NEW = (5, 6, 7, 8, 9)
 
-CANONICAL = {
-    "digit_top_left": (-FRAME, -FRAME),
-    "digit_top_right": (FRAME, -FRAME),
-    "digit_bottom": (0.0, FRAME),
-}
+CANONICAL = {"digit_top_left": (-FRAME, -FRAME), "digit_top_right": (FRAME, -FRAME), "digit_bottom": (0.0, FRAME)}
 """Where the annotated keypoints lie in a digit's canonical window: on the outline of its 8x8 cells."""
 
 DEMO_SPLITS = {

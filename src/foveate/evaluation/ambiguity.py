@@ -52,11 +52,7 @@ class Case:
 
 
 def ambiguity(
-    attention: Attention,
-    scenes: Sequence[Scene],
-    settings: AttendSettings,
-    progress: Progress,
-    pairs: int,
+    attention: Attention, scenes: Sequence[Scene], settings: AttendSettings, progress: Progress, pairs: int
 ) -> dict[str, Any]:
     """The figures of `evaluate ambiguity --json`: of `pairs` pairs of photographs, each of the two in mind once."""
     shown = [scene for scene in scenes if len(scene.gazes)][: 2 * pairs]
@@ -74,7 +70,7 @@ def ambiguity(
         minded = attention.looking_for(case.query)
         founds = minded.attend_one(case.picture, content_key(case.picture), settings)
         whole = founds[0].u if founds else np.full(4, np.nan)
-        return whole, _alone(minded, case, settings), _likeness(minded, case)
+        return whole, *_alone(minded, case, settings)
 
     ends = []
     with progress.phase("evaluate ambiguity", len(cases)) as tick:
@@ -95,22 +91,16 @@ def ambiguity(
     }
 
 
-def _likeness(minded: Attention, case: Case) -> Float[ndarray, "2"]:
-    """Of the one in mind and of the other, at their true gazes."""
-    seen = glimpses(Pyramids.from_images([case.picture]), np.zeros(2, np.int64), torch.from_numpy(case.truth))
-    return present(minded.models.mind, "what is in mind").likeness(seen)
-
-
-def _alone(minded: Attention, case: Case, settings: AttendSettings) -> Float[ndarray, "4"]:
-    """Where the networks take a gaze from midway, v held."""
+def _alone(minded: Attention, case: Case, settings: AttendSettings) -> tuple[Float[ndarray, "4"], Float[ndarray, "2"]]:
+    """Where the networks take a gaze from midway, v held; and both likenesses at the true gazes."""
     height, width = case.picture.shape[:2]
-    pyramids, here = Pyramids.from_images([case.picture]), torch.zeros(1, dtype=torch.int64)
+    pyramids, here = Pyramids.from_images([case.picture]), torch.zeros(2, dtype=torch.int64)
     at, models = torch.tensor([[SCALE, 0.0, width / 2, height / 2]], dtype=torch.float64), minded.models
     mind = present(models.mind, "what is in mind")
     for net, steps in ((models.shiftnet, settings.one_steps), (models.fine, settings.search.fine)):
         if net is not None:
-            at = follow(net, mind.canonical, pyramids, here, at, steps)[-1]
-    return at[0].numpy()
+            at = follow(net, mind.canonical, pyramids, here[:1], at, steps)[-1]
+    return at[0].numpy(), mind.likeness(glimpses(pyramids, here, torch.from_numpy(case.truth)))
 
 
 def _counted(cases: Sequence[Case], gazes: Float[ndarray, "cases 4"]) -> dict[str, Any] | None:

@@ -17,15 +17,9 @@ _FORMAT = "foveate.evaluation"
 
 
 class EvaluationState(NoCheckpoints):
-    """Named sets of tensors in one safetensors file, with the face of `Checkpoints`.
+    """Named sets of tensors in one safetensors file, with the face of `Checkpoints`; without a file in memory alone.
 
-    Args:
-        path: The file; None keeps everything in memory alone.
-        identity: What is being evaluated and how; a file with another one isn't gone on with.
-        resume: Whether a file that exists is gone on with; else it is refused.
-
-    Raises:
-        BadInput: The file exists without `resume`, is of another evaluation, or is damaged.
+    A file that exists is refused without `resume`, and one of another `identity` (what is evaluated, and how) always.
     """
 
     def __init__(self, path: str | os.PathLike | None, identity: Mapping[str, Any], resume: bool = False):
@@ -49,11 +43,8 @@ class EvaluationState(NoCheckpoints):
         self._sets[name] = dict(tensors), dict(meta or {})
         if self.path is None:
             return
-        said = {name: meta for name, (_, meta) in self._sets.items()}
-        record = {
-            "format": _FORMAT, "identity": self.identity, "meta": said, "finished": self._finished,
-            "seconds": self.seconds(),
-        }  # fmt: skip
+        record = {"format": _FORMAT, "identity": self.identity, "finished": self._finished, "seconds": self.seconds()}
+        record["meta"] = {name: meta for name, (_, meta) in self._sets.items()}
         every = {f"{name}/{field}": t for name, (tensors, _) in self._sets.items() for field, t in tensors.items()}
         save_tensors(self.path, every, record)
 

@@ -51,11 +51,7 @@ def seen_at(
 def conditions(gazes: Float[ndarray, "n 4"], seen: Float[ndarray, "n seen"]) -> dict[str, Float[ndarray, "n"]]:
     """What gazes are grouped by, in the order of `GROUPS`."""
     turn = np.degrees(np.abs(np.arctan2(gazes[:, 1], gazes[:, 0])))
-    return {
-        "size": np.hypot(gazes[:, 0], gazes[:, 1]),
-        **dict(zip(SEEN, seen.T, strict=True)),
-        "angle": turn,
-    }
+    return {"size": np.hypot(gazes[:, 0], gazes[:, 1]), **dict(zip(SEEN, seen.T, strict=True)), "angle": turn}
 
 
 def in_groups(
@@ -85,20 +81,15 @@ def in_groups(
             some, same = part == k, of == k
             if not some.any():
                 continue
-            held = coverage(error[some], spread[some], believed[some])
-            sizes = {"centre": 2 * int(some.sum()), "scale": int(some.sum())}
-            sizes["angle"] = int((~np.isnan(error[some, 1])).sum())
-            bins = reliability(probability[same], right[same])
-            rows.append(
-                {
-                    "from": float(value[some].min()), "to": float(value[some].max()), "n": int(some.sum()), **held,
-                    "intervals": {
-                        each: [None if share is None else list(wilson(share, sizes[each])) for share in shares]
-                        for each, shares in held.items()
-                    },
-                    "ece": expected_calibration_error(bins), "judged": int(same.sum()),
-                }
-            )  # fmt: skip
+            n, held = int(some.sum()), coverage(error[some], spread[some], believed[some])
+            sizes = {"centre": 2 * n, "scale": n, "angle": int((~np.isnan(error[some, 1])).sum())}
+            ends = {
+                each: [None if share is None else list(wilson(share, sizes[each])) for share in shares]
+                for each, shares in held.items()
+            }
+            ece = expected_calibration_error(reliability(probability[same], right[same]))
+            row = {"from": float(value[some].min()), "to": float(value[some].max()), "n": n, **held}
+            rows.append(row | {"intervals": ends, "ece": ece, "judged": int(same.sum())})
         out[name] = rows
     return out
 

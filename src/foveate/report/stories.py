@@ -47,12 +47,7 @@ SAMPLES = 36
 
 
 def save_training_story(
-    folder: Path,
-    models: Models,
-    data: TrainingData,
-    settings: AttendSettings,
-    progress: Progress,
-    category: str = "",
+    folder: Path, models: Models, data: TrainingData, settings: AttendSettings, progress: Progress, category: str = ""
 ) -> dict[str, Any]:
     """Saves the story of a training, and gives the figures of localization on the held-out scenes.
 
