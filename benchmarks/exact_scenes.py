@@ -91,8 +91,7 @@ def machine(seed: int, noise: float = 1.0) -> GaussianBernoulliRBM:
 
 def conditionals(grbm: GaussianBernoulliRBM) -> PatchConditionals:
     """The RBM as the posterior takes it: v = (pixel - 1/2) / kappa."""
-    W, b, c, log_sigma = (p.detach() for p in (grbm.W, grbm.b, grbm.c, grbm.log_sigma))
-    return PatchConditionals(W, b, c, log_sigma, torch.full((3,), 0.5), torch.full((3,), _KAPPA))
+    return PatchConditionals(grbm, torch.full((3,), 0.5), torch.full((3,), _KAPPA))
 
 
 def draw_joint(grbm: GaussianBernoulliRBM, n: int, seed: int, pool: int = 2000, collapsed: bool = False) -> Joint:

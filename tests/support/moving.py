@@ -5,11 +5,8 @@ import math
 import numpy as np
 import torch
 
-from foveate.attention.posterior.target import GazeTargets, gaze_targets
-from foveate.attention.settings import GazePrior
 from foveate.runtime.random import generator, key
-from foveate.scenes.gaze import from_scale_angle, to_chart
-from foveate.scenes.glimpse import glimpses
+from foveate.scenes.gaze import from_scale_angle
 from foveate.scenes.pyramid import Pyramids
 
 
@@ -40,15 +37,6 @@ def random_gazes(n: int, low: float, high: float, seed: int) -> torch.Tensor:
     r = torch.rand(4, n, generator=generator(seed, "gazes"), dtype=torch.float64)
     s = low * (high / low) ** r[0]
     return from_scale_angle(s, 2 * math.pi * r[1], 105 + 210 * r[2], 75 + 150 * r[3])
-
-
-def targets_for(pyramids: Pyramids, n: int, prior: GazePrior | None = None) -> tuple[GazeTargets, torch.Tensor]:
-    gazes = random_gazes(n, 15, 60, seed=9)
-    index = np.arange(n) % 2
-    mean = glimpses(pyramids, index, gazes).double()
-    weight = torch.full((1, 3, 24, 24), 1 / 0.3**2, dtype=torch.float64)
-    targets = gaze_targets(pyramids, index, gazes, mean, weight, prior)
-    return targets, to_chart(gazes, torch.from_numpy(targets.length))
 
 
 def keys(n: int) -> torch.Tensor:

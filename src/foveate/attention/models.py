@@ -12,19 +12,15 @@ from torch import Tensor
 from foveate.attention.evidence import Evidence
 from foveate.attention.mind import Like, Mind, bring_to_mind, sampled
 from foveate.attention.periphery import FoldedPeriphery, Periphery
-from foveate.attention.posterior.conditionals import PatchConditionals, Patches
-from foveate.attention.posterior.precision_conditionals import PrecisionConditionals
+from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.settings import CLOSER
 from foveate.attention.shiftnet import Canonical, ShiftNet, canonical_image
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.gaussian import GaussianBernoulliRBM
-from foveate.boltzmann.precision import PrecisionRBM
 from foveate.errors import BadInput, present
 from foveate.runtime.precision import look_dtype
 from foveate.storage.files import load_tensors, save_tensors
 from foveate.storage.run import PERIPHERY
 
-CONDITIONALS = {GaussianBernoulliRBM: PatchConditionals, PrecisionRBM: PrecisionConditionals}  # of each first layer
 FINE = "fine."  # what the names of its tensors begin with
 
 
@@ -78,9 +74,9 @@ class Models:
         return sampled(self.gdbn)
 
     @cached_property
-    def conditionals(self) -> Patches:
+    def conditionals(self) -> PatchConditionals:
         """The conditionals of v and h1 under the patch model."""
-        return CONDITIONALS[type(self.gdbn.grbm)].of(self.gdbn)
+        return PatchConditionals.of(self.gdbn)
 
     @property
     def trained_evidence(self) -> Evidence:

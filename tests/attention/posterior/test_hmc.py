@@ -189,10 +189,10 @@ def test_step_sizes_come_to_the_acceptance_asked_for_whatever_they_were():
     state = hmc.init(exact_draws(n), correlated)
     averaging = DualAveraging.begin(step_size)
     for t in range(150):
-        eps = averaging.step_size
+        eps = averaging.log_step.exp()
         state, info = hmc.step(Keyed(keys(n), t), state, correlated, eps, UNEVEN.expand(n, 4), 5, 0.2)
         averaging = averaging.update(info.acceptance)
-    adapted, rate = averaging.final, torch.zeros(n, dtype=torch.float64)
+    adapted, rate = averaging.log_average.exp(), torch.zeros(n, dtype=torch.float64)
     for t in range(150, 250):
         state, info = hmc.step(Keyed(keys(n), t), state, correlated, adapted, UNEVEN.expand(n, 4), 5, 0.2)
         rate += info.acceptance / 100
@@ -208,8 +208,8 @@ def test_dual_averaging_follows_the_published_recursion():
         h = (1 - 1 / (t + 10)) * h + (0.65 - acceptance) / (t + 10)
         log_eps = mu - math.sqrt(t) / 0.05 * h
         log_bar = t**-0.75 * log_eps + (1 - t**-0.75) * log_bar
-        assert float(averaging.step_size) == pytest.approx(math.exp(log_eps))
-    assert float(averaging.final) == pytest.approx(math.exp(log_bar))
+        assert float(averaging.log_step.exp()) == pytest.approx(math.exp(log_eps))
+    assert float(averaging.log_average.exp()) == pytest.approx(math.exp(log_bar))
 
 
 @pytest.mark.parametrize("eps", [0.3, 40.0])

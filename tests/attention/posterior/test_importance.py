@@ -23,6 +23,7 @@ from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import circular_std, mean_gaze
 from foveate.attention.posterior.target import gaze_targets
 from foveate.attention.settings import GazePrior, PosteriorSettings
+from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.scenes.gaze import angle, angle_difference, from_scale_angle, scale
 from foveate.scenes.glimpse import glimpses
 from foveate.scenes.pyramid import Pyramids
@@ -46,9 +47,7 @@ def likeness(glimpse: torch.Tensor, sigma: float = 0.1) -> torch.Tensor:
 
 
 def posterior(gazes, temperature, proposal=None, prior=None, names=None, log_density=likeness) -> Weighed:
-    index, blank = np.zeros(len(gazes), np.int64), torch.zeros(len(gazes), 3, SIZE, SIZE)
-    targets = gaze_targets(PYRAMIDS, index, gazes, blank, blank[:1], prior)
-    targets.prior[:, 0] = 0.0
+    targets = gaze_targets(PYRAMIDS, np.zeros(len(gazes), np.int64), gazes, SIZE, prior, flat=False)
     law = law_of_error(targets, gazes, SPREAD.expand(len(gazes), 4))
     given = None if proposal is None else proposal(law)
     return weigh(log_density, targets, law, names or [str(k) for k in range(len(gazes))], temperature, 0, given)
@@ -111,9 +110,10 @@ def test_another_proposal_gives_the_same_posterior():
 
 def template() -> PatchConditionals:
     """The same density for chains: h1 of no effect, mu(h1) = b = what the true gaze sees."""
-    blank, ones = torch.zeros(3 * SIZE * SIZE), torch.ones(3)
-    nothing = torch.zeros(len(blank), 2)
-    return PatchConditionals(nothing, SEEN.flatten(), torch.zeros(2), blank + math.log(0.1), 0 * ones, ones)
+    grbm = GaussianBernoulliRBM(3 * SIZE * SIZE, 2)
+    grbm.b.copy_(SEEN.flatten())
+    grbm.log_sigma.fill_(math.log(0.1))
+    return PatchConditionals(grbm, torch.zeros(3), torch.ones(3))
 
 
 def test_points_say_what_chains_of_hamiltonian_monte_carlo_say():
@@ -125,7 +125,7 @@ def test_points_say_what_chains_of_hamiltonian_monte_carlo_say():
     assert weighed.k[0] <= TRUSTED and weighed.ess[0] > 20
     mean, spread = moments(weighed)
     theirs = chains.mean[0]
-    expected = torch.cat((chains.std_log_scale, torch.deg2rad(chains.std_angle), chains.std_centre[0]))
+    expected = chains.spread[0]
     assert torch.allclose(spread, expected, rtol=0.25)
     away = torch.stack((torch.log(scale(mean) / scale(theirs)), angle(mean) - angle(theirs), *(mean - theirs)[2:]))
     assert (away.abs() < 0.35 * expected).all()
@@ -139,9 +139,7 @@ def test_a_density_far_sharper_than_the_law_of_error_is_not_trusted():
 def test_a_proposal_adapted_to_points_that_are_not_trusted_gives_points_that_are():
     """A likelihood as narrow as a sixth of the law, off its middle: few of the first points weigh anything."""
     left = at(21.2, 23.5, 81, 79)[None]
-    index, blank = np.zeros(1, np.int64), torch.zeros(1, 3, SIZE, SIZE)
-    targets = gaze_targets(PYRAMIDS, index, left, blank, blank)
-    targets.prior[:, 0] = 0.0
+    targets = gaze_targets(PYRAMIDS, np.zeros(1, np.int64), left, SIZE, flat=False)
     law = law_of_error(targets, left, SPREAD.expand(len(left), 4))
     first = weigh(likeness, targets, law, ["a"], 0.5, 0)
     second = weigh(likeness, targets, law, ["a"], 0.5, 0, adapted(first, targets, law))

@@ -12,10 +12,9 @@ from pictures import blob_image
 
 from foveate.attention.found import NOT_MOVING
 from foveate.attention.posterior.conditionals import PatchConditionals
-from foveate.attention.posterior.products import product
 from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import Posterior
-from foveate.attention.posterior.target import glimpse_log_density
+from foveate.attention.posterior.target import gaze_targets, glimpse_log_density
 from foveate.attention.settings import GazePrior, PosteriorSettings
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.errors import BadInput
@@ -39,23 +38,16 @@ def machine(n_visible: int, n_hidden: int, seed: int = 0, spread: float = 0.3) -
 
 
 def conditionals_of(grbm: GaussianBernoulliRBM) -> PatchConditionals:
-    parts = (p.detach() for p in (grbm.W, grbm.b, grbm.c, grbm.log_sigma))
-    return PatchConditionals(*parts, torch.tensor([0.5, 0.45, 0.55]), torch.tensor([0.2, 0.25, 0.3]))
+    return PatchConditionals(grbm, torch.tensor([0.5, 0.45, 0.55]), torch.tensor([0.2, 0.25, 0.3]))
 
 
 def template(pyramids: Pyramids, gaze: torch.Tensor, sigma: float = 0.3) -> PatchConditionals:
     """A patch model that knows just what this gaze sees: W = 0, b = x(u)."""
-    blank = torch.zeros(3 * SIZE * SIZE)
-    model = PatchConditionals(
-        torch.zeros(len(blank), 2),
-        blank,
-        torch.zeros(2),
-        blank + math.log(sigma),
-        torch.full((3,), 0.5),
-        torch.full((3,), 0.2),
-    )
-    seen = model.standardise(glimpses(pyramids, np.zeros(1, np.int64), gaze[None], SIZE))
-    return replace(model, b=seen[0])
+    grbm = GaussianBernoulliRBM(3 * SIZE * SIZE, 2)
+    grbm.log_sigma.fill_(math.log(sigma))
+    model = PatchConditionals(grbm, torch.full((3,), 0.5), torch.full((3,), 0.2))
+    grbm.b.copy_(model.standardise(glimpses(pyramids, np.zeros(1, np.int64), gaze[None], SIZE))[0])
+    return model
 
 
 def gaze(s: float, degrees: float, x: float, y: float) -> torch.Tensor:
@@ -69,11 +61,8 @@ def test_conditionals_are_those_of_the_rbm_and_of_the_noise_on_its_patch():
     n, random = 50_000, generator(1)
     h = torch.bernoulli(torch.full((1, 5), 0.5), generator=random)
     x, v = torch.randn(1, 12, generator=random), torch.randn(1, 12, generator=random)
-    assert torch.allclose(patch.visible_mean(h), grbm.visible_mean(h), rtol=1e-5, atol=1e-6)
-    assert torch.allclose(patch.hidden_input(v), grbm.hidden_input(v), rtol=1e-4, atol=1e-4)
-
     keys = torch.arange(n) * 7919
-    drawn = patch.sample_visible(keys, 3, grbm.visible_mean(h).expand(n, -1), h.expand(n, -1), x.expand(n, -1))
+    drawn = patch.sample_visible(keys, 3, h.expand(n, -1), x.expand(n, -1))
     variance = 1 / (1 / grbm.sigma**2 + 1 / grbm.sigma**2)
     mean = variance * (grbm.visible_mean(h) + x) / grbm.sigma**2
     assert ((drawn.mean(0) - mean[0]).abs() < 5 * torch.sqrt(variance / n)).all()
@@ -84,18 +73,6 @@ def test_conditionals_are_those_of_the_rbm_and_of_the_noise_on_its_patch():
     on = patch.sample_hidden(keys, 3, v.expand(n, -1)).mean(0)
     probability = grbm.hidden_mean(v)[0]
     assert ((on - probability).abs() < 5 * torch.sqrt(probability * (1 - probability) / n) + 1e-9).all()
-
-
-def test_products_are_products_and_their_rows_do_not_depend_on_the_batch():
-    random = np.random.default_rng(0)
-    rows = random.standard_normal((37, 203)).astype(np.float32) * (random.random((37, 203)) < 0.7)
-    matrix, bias = random.standard_normal((203, 61)).astype(np.float32), random.standard_normal(61).astype(np.float32)
-    rows = rows.astype(np.float32)
-    together = product(rows, matrix, bias)
-    exact = rows.astype(np.float64) @ matrix + bias
-    assert np.abs(together - exact).max() < 1e-5 * np.abs(exact).max()
-    for some in ([36], [0], [5, 4, 3], list(range(36, -1, -1))):
-        assert np.array_equal(product(rows[some], matrix, bias), together[some])
 
 
 def run(
@@ -110,22 +87,25 @@ def run(
     return sample(pyramids, index, gazes, names or [f"gaze {i}" for i in range(len(gazes))], patch, settings, seed=5)
 
 
+def turning(found: Posterior) -> float:
+    """Standard deviation of the angle, degrees."""
+    return math.degrees(float(found.spread[0, 1]))
+
+
 @pytest.mark.parametrize("target", ["paper", "marginal"])
-def test_draws_do_not_depend_on_company_order_or_batch_bit_for_bit(target: str):
+def test_draws_are_keyed_on_names_and_do_not_depend_on_company_or_order(target: str):
+    """Among as many, as `refine` samples them: products of another shape differ in their last bits."""
     pyramids = Pyramids.from_images([blob_image(i) for i in range(3)])
     patch = conditionals_of(machine(3 * SIZE * SIZE, 20))
     gazes = torch.stack([gaze(25, 10 * i, 60 + 5 * i, 80) for i in range(5)])
     images, names = [0, 1, 2, 0, 1], ["a", "b", "c", "d", "e"]
     settings = PosteriorSettings(chains=3, warm_up=22, draws=5, target=target)
     together = run(pyramids, gazes, patch, settings, images, names)
-    for some in ([1], [4, 0], [2, 3, 1]):
+    for some in ([4, 3, 2, 1, 0], [1, 1, 4, 4, 1], [2] * 5):
         found = run(pyramids, gazes[some], patch, settings, [images[i] for i in some], [names[i] for i in some])
         assert torch.equal(found.draws, together.draws[some])
-    alone = Pyramids.from_images([blob_image(1)])
-    found = run(alone, gazes[[1]], patch, settings, [0], ["b"])
-    assert torch.equal(found.draws, together.draws[[1]])
-    other = run(alone, gazes[[1]], patch, settings, [0], ["another name"])
-    assert not torch.equal(other.draws, together.draws[[1]])
+    other = run(pyramids, gazes, patch, settings, images, ["another name", *names[1:]])
+    assert not torch.equal(other.draws[0], together.draws[0]) and torch.equal(other.draws[1:], together.draws[1:])
 
 
 @pytest.mark.parametrize("target", ["paper", "marginal"])
@@ -140,7 +120,7 @@ def test_chains_from_around_find_the_gaze_and_agree(target: str):
     # The template is what the truth sees, so the mode is the truth; the mean of a curved posterior is near it.
     assert (away.abs() < 1.5 * found.std[0]).all()
     turn = torch.rad2deg(angle_difference(angle(found.mean[0]), angle(truth)))
-    assert abs(float(turn)) < 1.5 * float(found.std_angle)
+    assert abs(float(turn)) < 1.5 * turning(found)
 
 
 def test_spread_grows_as_the_square_root_of_the_temperature_and_as_sigma():
@@ -168,9 +148,9 @@ def test_a_picture_turned_by_a_right_angle_gives_the_gaze_turned_by_it(turns: in
     before = run(upright, truth[None], patch, QUICK)
     turn = torch.rad2deg(angle_difference(angle(found.mean[0]), angle(before.mean[0])))
     error = (float(turn) - 90 * turns + 180) % 360 - 180
-    assert abs(error) < 0.5 * float(before.std_angle)
+    assert abs(error) < 0.5 * turning(before)
     assert -180 < float(torch.rad2deg(angle(found.mean[0]))) <= 180
-    assert float(found.std_angle) == pytest.approx(float(before.std_angle), rel=0.3)
+    assert turning(found) == pytest.approx(turning(before), rel=0.3)
 
 
 def test_an_object_upside_down_has_a_narrow_angle_across_the_cut():
@@ -179,7 +159,7 @@ def test_an_object_upside_down_has_a_narrow_angle_across_the_cut():
     found = run(pyramids, truth[None], template(pyramids, truth, 0.1), QUICK)
     turn = torch.rad2deg(angle(found.draws[0]))
     assert (turn > 170).any() and (turn < -170).any()
-    assert float(found.std_angle) < 5 and found.rhat[0, 1] < 1.2
+    assert turning(found) < 5 and found.rhat[0, 1] < 1.2
     assert abs(abs(float(torch.rad2deg(angle(found.mean[0])))) - 180) < 2
 
 
@@ -200,8 +180,8 @@ def test_odd_starts_harm_nobody_and_nothing_else_in_the_batch():
     settings = PosteriorSettings(chains=2, warm_up=22, draws=10)
     patch = template(pyramids, good)
     found = run(pyramids, gazes, patch, settings, names=names)
-    alone = run(pyramids, gazes[:1], patch, settings, names=names[:1])
-    assert torch.equal(found.draws[0], alone.draws[0])
+    tame = run(pyramids, good.expand(len(names), 4), patch, settings, names=names)
+    assert torch.equal(found.draws[0], tame.draws[0])
     for row, name in enumerate(names[1:], start=1):
         finite = torch.isfinite(found.draws[row]).all()
         stuck = NOT_MOVING in found.flags[row]
@@ -235,14 +215,17 @@ def test_a_picture_of_one_colour_gives_back_the_prior():
 def test_the_collapsed_density_pulls_through_the_glimpse_with_its_exact_gradient():
     pyramids = Pyramids.from_images([blob_image(0)])
     gazes = torch.stack([gaze(26, 20, 75, 85), gaze(33, 80, 60, 70), gaze(12, -50, 100, 90)])
-    model, index = template(pyramids, gazes[0]), np.zeros(3, np.int64)
-    value, gradient = glimpse_log_density(pyramids, index, gazes, model, model.log_density)
+    model = template(pyramids, gazes[0])
+    targets = gaze_targets(pyramids, np.zeros(3, np.int64), gazes, SIZE)
+
+    def density(seen: torch.Tensor) -> torch.Tensor:
+        return -model.machine.free_energy(model.standardise(seen))
+
+    value, gradient = glimpse_log_density(targets, gazes, density)
     h = 1e-3
     for d in range(4):
         shift = h * torch.eye(4, dtype=torch.float64)[d]
-        up, down = (
-            glimpse_log_density(pyramids, index, gazes + sign * shift, model, model.log_density)[0] for sign in (1, -1)
-        )
+        up, down = (glimpse_log_density(targets, gazes + sign * shift, density)[0] for sign in (1, -1))
         assert torch.allclose(gradient[:, d], (up - down) / (2 * h), rtol=0.02, atol=0.02 * float(gradient.abs().max()))
     none = 2 * math.log(2)  # of the two hidden units, which are on or off whatever is seen
     assert abs(float(value[0]) - none) < 1e-5 and value[1] < none - 1
@@ -281,26 +264,6 @@ def test_draws_do_not_depend_on_the_number_of_threads():
         assert torch.equal(run(pyramids, gazes, patch, settings).draws, one.draws)
     finally:
         numba.set_num_threads(before)
-
-
-def test_the_collapsed_density_is_that_of_the_hidden_states_summed_out():
-    """Against plain enumeration of all 32 states of h1, and its gradient against finite differences."""
-    grbm = machine(12, 5)
-    patch = conditionals_of(grbm)
-    x = torch.randn(3, 12, generator=generator(2))
-    states = torch.tensor([[(k >> j) & 1 for j in range(5)] for k in range(32)], dtype=torch.float64)
-    W, b, c, sigma = (p.detach().double() for p in (grbm.W, grbm.b, grbm.c, grbm.sigma))
-    at = x.double()
-    energy = -(at @ (W / sigma[:, None] ** 2) @ states.T) - c @ states.T
-    exact = torch.logsumexp(-energy, 1) - (0.5 * ((at - b) / sigma) ** 2).sum(1)
-    value, gradient = patch.log_density(x)
-    assert torch.allclose(value, exact, rtol=1e-5, atol=1e-4)
-    assert torch.allclose(value, -grbm.free_energy(x).double(), rtol=1e-5, atol=1e-3)
-    for i in range(12):
-        step = torch.zeros(12)
-        step[i] = 1e-2
-        slope = (patch.log_density(x + step)[0] - patch.log_density(x - step)[0]) / 2e-2
-        assert torch.allclose(slope, gradient[:, i].double(), rtol=1e-2, atol=0.05)
 
 
 def test_without_evidence_from_the_patch_the_chains_draw_the_prior_around_the_gaze():

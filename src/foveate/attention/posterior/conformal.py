@@ -18,19 +18,12 @@ from jaxtyping import Float
 
 
 class Region(NamedTuple):
-    """All gazes whose centre, scale and angle are each within these of the reported gaze.
+    """All gazes whose centre, scale and angle are each within these of the reported gaze."""
 
-    Attributes:
-        coverage: The probability with which it holds the true gaze of an object that was found.
-        centre: Largest distance of the centre, pixels; infinite where nothing can be said.
-        log_scale: Largest difference of log s.
-        angle: Largest difference of the angle, degrees; 180 or more is any angle.
-    """
-
-    coverage: float
-    centre: float
-    log_scale: float
-    angle: float
+    coverage: float  # the probability with which it holds the true gaze of an object that was found
+    centre: float  # largest distance of the centre, pixels; infinite where nothing can be said
+    log_scale: float  # largest difference of log s
+    angle: float  # largest difference of the angle, degrees; 180 or more is any angle
 
     def moved(self, factor: float) -> "Region":
         """The same in an image `factor` times the size."""
@@ -59,13 +52,8 @@ def fewest(coverage: float) -> int:
 
 
 def region(spread: Float[np.ndarray, "4"], errors: Float[np.ndarray, "n"], coverage: float) -> Region:
-    """The region about a gaze.
-
-    Args:
-        spread: Its standard deviations of (log s, angle in radians, tx, ty).
-        errors: Of objects that were set aside.
-        coverage: c.
-    """
+    """The region about a gaze of these standard deviations of (log s, angle in radians, tx, ty), by `errors` of objects
+    that were set aside."""
     reach = radius(errors, coverage)
     centre = math.sqrt(float(np.mean(np.square(spread[2:]))))
     log_scale, angle, centre = (reach * float(each) for each in (spread[0], math.degrees(spread[1]), centre))

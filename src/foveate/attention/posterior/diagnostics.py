@@ -6,6 +6,8 @@ they would mean nothing: a draw is not finite, a chain does not move, or there a
 chain that does not move has an R-hat of 1 and more effective draws than draws if one only follows the formulas.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -29,23 +31,24 @@ def rhat(draws: Float[Tensor, "*batch chain draw"]) -> Float[Tensor, "*batch"]:
     R-hat^2 = ((n - 1)/n W + B/n) / W, with W the mean of the split chains' variances and B/n the variance of their
     means. The second one finds chains of the same place and different spread.
     """
-    if draws.shape[-1] < LEAST_DRAWS:
-        return _silence(draws)
-    split = _split(draws.double())
-    middle = split.flatten(-2).quantile(0.5, -1)[..., None, None]
-    found = torch.maximum(_plain_rhat(_normal_scores(split)), _plain_rhat(_normal_scores((split - middle).abs())))
-    return torch.where(moving(draws), found, torch.nan)
+
+    def of(split: Tensor) -> Tensor:
+        middle = split.flatten(-2).quantile(0.5, -1)[..., None, None]
+        return torch.maximum(_plain_rhat(_normal_scores(split)), _plain_rhat(_normal_scores((split - middle).abs())))
+
+    return _where_moving(draws, of)
 
 
 def bulk_ess(draws: Float[Tensor, "*batch chain draw"]) -> Float[Tensor, "*batch"]:
     """How many independent draws estimate the centre of the distribution as well as these do."""
+    return _where_moving(draws, lambda split: _ess(_normal_scores(split)))
+
+
+def _where_moving(draws: Tensor, figure: Callable[[Tensor], Tensor]) -> Tensor:
+    """A figure of the split chains; nan where it would mean nothing."""
     if draws.shape[-1] < LEAST_DRAWS:
-        return _silence(draws)
-    return torch.where(moving(draws), _ess(_normal_scores(_split(draws.double()))), torch.nan)
-
-
-def _silence(draws: Tensor) -> Tensor:
-    return torch.full(draws.shape[:-2], torch.nan, dtype=torch.float64)
+        return torch.full(draws.shape[:-2], torch.nan, dtype=torch.float64)
+    return torch.where(moving(draws), figure(_split(draws.double())), torch.nan)
 
 
 def _split(draws: Tensor) -> Tensor:

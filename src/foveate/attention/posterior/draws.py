@@ -20,11 +20,7 @@ Drawn = tuple[str, int, Refined]
 
 
 def write_draws(path: str, posteriors: Sequence[tuple[str, int, Refined | None]]) -> None:
-    """Writes the draws of gazes as the file's ending says; those without draws are left out.
-
-    Raises:
-        CannotWrite: It can't be written.
-    """
+    """Writes the draws of gazes as the file's ending says, else raises `CannotWrite`; those without are left out."""
     known = [(image, number, each) for image, number, each in posteriors if each is not None and each.draws.size]
     if path.lower().endswith(".nc"):
         _write_netcdf(path, known)

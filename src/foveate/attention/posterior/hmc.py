@@ -50,7 +50,6 @@ class HMCInfo(NamedTuple):
     accepted: Bool[Tensor, " chains"]  # whether it was
     # the end point's energy was NaN or infinite, or more than `DIVERGENCE` above the start's
     diverged: Bool[Tensor, " chains"]
-    energy: Float[Tensor, " chains"]  # H at the end of the trajectory
     energy_error: Float[Tensor, " chains"]  # H at the end minus H at the start
 
 
@@ -63,8 +62,9 @@ class Keyed(NamedTuple):
 
     def draw(self, dims: int) -> tuple[Tensor, Tensor, Tensor]:
         """(momentum [chains, dims], uniform for acceptance [chains], uniform for the step size [chains])."""
-        first = self.transition * lanes(dims)
-        extra = uniforms(self.keys, first + dims + dims % 2, 2)
+        even = dims + dims % 2
+        first = self.transition * (even + 2)
+        extra = uniforms(self.keys, first + even, 2)
         return normals(self.keys, first, dims), extra[:, 0], extra[:, 1]
 
 
@@ -73,11 +73,6 @@ class Box(NamedTuple):
 
     low: Float[Tensor, "chains dims"]
     high: Float[Tensor, "chains dims"]
-
-
-def lanes(dims: int) -> int:
-    """How many numbers of its stream a chain uses in a transition."""
-    return dims + dims % 2 + 2
 
 
 def init(position: Float[Tensor, "chains dims"], logdensity_and_grad: LogDensityAndGradient) -> HMCState:
@@ -123,11 +118,13 @@ def step(
     accepted = uniform.to(acceptance) < acceptance
     diverged = ~defined | (error > DIVERGENCE)
 
-    def choose(new: Tensor, old: Tensor) -> Tensor:
-        return torch.where(accepted.view(-1, *[1] * (new.ndim - 1)), new, old)
-
-    chosen = HMCState(*(choose(new, old) for new, old in zip(end, state, strict=True)))
-    return chosen, HMCInfo(acceptance, accepted, diverged, energy, error)
+    rows = accepted.unsqueeze(1)
+    chosen = HMCState(
+        torch.where(rows, end.position, state.position),
+        torch.where(accepted, end.logdensity, state.logdensity),
+        torch.where(rows, end.gradient, state.gradient),
+    )
+    return chosen, HMCInfo(acceptance, accepted, diverged, error)
 
 
 def leapfrog(
@@ -159,14 +156,13 @@ def _reflect(position: Tensor, momentum: Tensor, box: Box | None) -> tuple[Tenso
     if box is None:
         return position, momentum
     bounded = torch.isfinite(box.low) & torch.isfinite(box.high)
-    width = torch.where(bounded, box.high - box.low, torch.ones_like(box.low))
-    low = torch.where(bounded, box.low, torch.zeros_like(box.low))
+    width = torch.where(bounded, box.high - box.low, 1.0)
+    low = torch.where(bounded, box.low, 0.0)
     turns = torch.floor((position - low) / width)
     within = position - low - turns * width
     odd = torch.remainder(turns, 2) == 1
     folded = low + torch.where(odd, width - within, within)
-    # Whatever rounding does, a folded position lies in the box.
-    folded = torch.minimum(torch.maximum(folded, low), low + width)
+    folded = torch.minimum(torch.maximum(folded, low), low + width)  # whatever rounding does
     outside = bounded & (turns != 0)
     return torch.where(outside, folded, position), torch.where(outside & odd, -momentum, momentum)
 
@@ -174,7 +170,7 @@ def _reflect(position: Tensor, momentum: Tensor, box: Box | None) -> tuple[Tenso
 class DualAveraging(NamedTuple):
     """Step sizes that bring the mean acceptance to a target, chain by chain (Hoffman & Gelman 2014, section 3.2.1)."""
 
-    log_step: Float[Tensor, " chains"]  # log eps to use next
+    log_step: Float[Tensor, " chains"]  # log eps to use next, in the warm-up
     log_average: Float[Tensor, " chains"]  # log of the averaged eps, to keep when the adaptation ends
     error: Float[Tensor, " chains"]  # averaged difference between the target and the acceptance
     centre: Float[Tensor, " chains"]  # log eps that the iterates are drawn towards
@@ -189,18 +185,8 @@ class DualAveraging(NamedTuple):
     def update(self, acceptance: Float[Tensor, " chains"], target: float = 0.8) -> "DualAveraging":
         """After a transition with this acceptance probability (divergences have 0)."""
         count = self.count + 1
-        weight = 1 / (count + 10)
+        weight, share = 1 / (count + 10), count**-0.75
         error = (1 - weight) * self.error + weight * (target - acceptance)
         log_step = self.centre - math.sqrt(count) / 0.05 * error
-        share = count**-0.75
-        return DualAveraging(log_step, share * log_step + (1 - share) * self.log_average, error, self.centre, count)
-
-    @property
-    def step_size(self) -> Float[Tensor, " chains"]:
-        """For the next transition of the warm-up."""
-        return torch.exp(self.log_step)
-
-    @property
-    def final(self) -> Float[Tensor, " chains"]:
-        """For after the warm-up."""
-        return torch.exp(self.log_average)
+        average = share * log_step + (1 - share) * self.log_average
+        return DualAveraging(log_step, average, error, self.centre, count)

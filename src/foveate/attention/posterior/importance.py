@@ -19,7 +19,7 @@ proposal that is fitted to the first ones (`adapted`) mostly are.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -28,8 +28,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foveate.attention.posterior.prior import log_priors
-from foveate.attention.posterior.target import GazeTargets
+from foveate.attention.posterior.prior import log_prior
+from foveate.attention.posterior.target import GazeTargets, GlimpseDensity
 from foveate.runtime.random import key, uniforms
 from foveate.scenes.gaze import angle_difference, from_chart, to_chart
 from foveate.scenes.glimpse import glimpses
@@ -39,15 +39,10 @@ TRUSTED = min(1 - 1 / math.log10(POINTS), 0.7)  # largest k
 
 
 class Normal(NamedTuple):
-    """Independent normal densities of the coordinates of charts, one of each gaze.
+    """Independent normal densities of the coordinates of charts, one of each gaze."""
 
-    Attributes:
-        middle: Means.
-        spread: Standard deviations.
-    """
-
-    middle: Float[Tensor, "n 4"]
-    spread: Float[Tensor, "n 4"]
+    middle: Float[Tensor, "n 4"]  # means
+    spread: Float[Tensor, "n 4"]  # standard deviations
 
     def at(self, uniform: Float[Tensor, "n points 4"]) -> Float[Tensor, "n points 4"]:
         """The quantiles at numbers in (0, 1)."""
@@ -74,7 +69,7 @@ class Weighed(NamedTuple):
 
 
 def weigh(
-    log_density: Callable[[Float[Tensor, "looks 3 size size"]], Float[Tensor, "looks"]],
+    log_density: GlimpseDensity,
     targets: GazeTargets,
     law: Normal,
     names: Sequence[str],
@@ -84,26 +79,20 @@ def weigh(
 ) -> Weighed:
     """Draws points for each gaze, and weighs them.
 
-    Args:
-        log_density: Of glimpses in [0, 1] under the patch model, nats, up to a constant.
-        targets: Images, charts, priors and bounds, a row a gaze; a flat prior beside the law is to be taken out.
-        law: The law of error about each resting gaze, part of the posterior.
-        names: A unique name a gaze, which with the seed keys its shift.
-        temperature: Divides log-likelihoods.
-        seed: Of the random numbers.
-        proposal: Where points are drawn from; the law by default.
+    The law of error about each resting gaze is part of the posterior, beside which the targets have no flat prior; the
+    points are drawn from it, or from `proposal`. A unique name a gaze keys, with the seed, its shift.
     """
     drawn = law if proposal is None else proposal
     shift = uniforms(torch.tensor([key(seed, "importance", name) for name in names], dtype=torch.int64), 0, 4)
     position = drawn.at(torch.remainder(_sobol() + shift[:, None].double(), 1.0).clamp(1e-9, 1 - 1e-9))
     flat = position.flatten(0, 1)
     owner = np.repeat(np.arange(len(names)), POINTS)
-    u = from_chart(flat, torch.from_numpy(targets.length[owner]))
-    seen = glimpses(targets.pyramids, targets.index[owner], u, targets.size, 1.0, targets.pyramid)
+    u = from_chart(flat, targets.length[owner])
+    seen = glimpses(targets.pyramids, targets.index[owner], u, targets.size, pyramid=targets.pyramid)
     fit = log_density(seen).double() / temperature
-    log_weight = (fit + log_priors(flat, targets.prior[owner])[0]).view(len(names), POINTS)
+    log_weight = (fit + log_prior(flat, targets.prior[owner])[0]).view(len(names), POINTS)
     log_weight += law.log_density(position) - drawn.log_density(position)
-    low, high = (torch.from_numpy(bound)[:, None] for bound in (targets.low, targets.high))
+    low, high = (bound[:, None] for bound in targets.box)
     log_weight[((position < low) | (position > high)).any(-1)] = -torch.inf
     smoothed = [smooth(each) for each in torch.where(torch.isfinite(log_weight), log_weight, -torch.inf).numpy()]
     weight = np.stack([each for each, _ in smoothed])
@@ -165,8 +154,7 @@ def adapted(weighed: Weighed, targets: GazeTargets, law: Normal) -> Normal:
     It is half as wide again as they are, since a proposal must not be narrower than its target, and no narrower than a
     quarter of the law.
     """
-    length = torch.from_numpy(targets.length)[:, None]
-    position = to_chart(weighed.gazes, length)
+    position = to_chart(weighed.gazes, targets.length[:, None])
     position[..., 1] = law.middle[:, None, 1] + angle_difference(position[..., 1], law.middle[:, None, 1])
     middle = torch.einsum("np,npd->nd", weighed.weight, position)
     spread = torch.einsum("np,npd->nd", weighed.weight, (position - middle[:, None]).square()).sqrt()
@@ -175,4 +163,4 @@ def adapted(weighed: Weighed, targets: GazeTargets, law: Normal) -> Normal:
 
 def law_of_error(targets: GazeTargets, gazes: Float[Tensor, "n 4"], spread: Float[Tensor, "n 4"]) -> Normal:
     """The network's law of error about resting gazes, in the charts of `targets`."""
-    return Normal(to_chart(gazes.double(), torch.from_numpy(targets.length)), spread.double())
+    return Normal(to_chart(gazes.double(), targets.length), spread.double())

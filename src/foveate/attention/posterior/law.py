@@ -23,7 +23,7 @@ weights near zero: the law is then the same for all gazes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -49,25 +49,17 @@ COORDINATES = 3  # log s, angle, centre
 
 @dataclass(frozen=True)
 class Law:
-    """Standard deviations of errors, by features.
+    """Standard deviations of errors, by features."""
 
-    Attributes:
-        mean: Of features where it was fitted.
-        scale: Standard deviations of features there.
-        weight: Of standardised features, for log s, angle, centre.
-        intercept: Log standard deviations at the mean.
-    """
-
-    mean: Float[ndarray, "features"]
-    scale: Float[ndarray, "features"]
-    weight: Float[ndarray, "features 3"]
-    intercept: Float[ndarray, "3"]
+    mean: Float[ndarray, "features"]  # of features where it was fitted
+    scale: Float[ndarray, "features"]  # standard deviations of features there
+    weight: Float[ndarray, "features 3"]  # of standardised features, for log s, angle, centre
+    intercept: Float[ndarray, "3"]  # log standard deviations at the mean
 
     @classmethod
     def constant(cls, spread: Float[ndarray, "3"]) -> "Law":
         """The same for all gazes."""
-        n = FEATURES
-        return cls(np.zeros(n), np.ones(n), np.zeros((n, COORDINATES)), np.log(spread))
+        return cls(np.zeros(FEATURES), np.ones(FEATURES), np.zeros((FEATURES, COORDINATES)), np.log(spread))
 
     def spread(self, features: Float[ndarray, "n features"]) -> Float[ndarray, "n 4"]:
         """Standard deviations of (log s, angle, x / s, y / s)."""
@@ -79,42 +71,26 @@ class Law:
         """Of gazes whose features are those where it was fitted, on average."""
         return self.spread(self.mean[None])[0]
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether it is the same for all gazes."""
-        return not self.weight.any()
-
-    def scaled(self, factor: Float[ndarray, "3"]) -> "Law":
-        """With other intercepts: all standard deviations times these."""
-        return replace(self, intercept=self.intercept + np.log(factor))
-
     def tensors(self) -> dict[str, Tensor]:
-        """Plain float64 tensors that `from_tensors` reads back exactly."""
+        """Plain float64 tensors that `of_file` reads back exactly."""
         return {f"{PREFIX}{name}": torch.from_numpy(np.asarray(part)) for name, part in vars(self).items()}
 
     @classmethod
     def of_file(cls, tensors: Mapping[str, Tensor]) -> "Law | None":
-        """The law that a RUN's tensors hold, None where it isn't known; older versions had one for all gazes."""
-        if PREFIX + "weight" in tensors:
-            return cls.from_tensors(tensors)
-        spread = tensors.get("spread", torch.zeros(4)).double().numpy()
-        return cls.constant(spread[:COORDINATES]) if (spread > 0).all() else None
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Law":
-        """The law among these tensors.
+        """The law that a RUN's tensors hold, None where it isn't known; older versions had one for all gazes.
 
         Raises:
             BadInput: A tensor is missing, of another shape, not finite, or a scale is not positive.
         """
-        n = FEATURES
-        shapes = {"mean": (n,), "scale": (n,), "weight": (n, COORDINATES), "intercept": (COORDINATES,)}
+        if PREFIX + "weight" not in tensors:
+            spread = tensors.get("spread", torch.zeros(4)).double().numpy()
+            return cls.constant(spread[:COORDINATES]) if (spread > 0).all() else None
         parts = {}
-        for name, shape in shapes.items():
+        for name, like in vars(cls.constant(np.ones(COORDINATES))).items():
             found = tensors.get(PREFIX + name)
-            if found is None or tuple(found.shape) != shape or not bool(torch.isfinite(found).all()):
+            if found is None or found.shape != like.shape or not bool(torch.isfinite(found).all()):
                 shown = None if found is None else list(found.shape)
-                raise BadInput(f"tensor {PREFIX}{name} must be finite, of shape {list(shape)}; found {shown}")
+                raise BadInput(f"tensor {PREFIX}{name} must be finite, of shape {list(like.shape)}; found {shown}")
             parts[name] = found.double().numpy()
         if not (parts["scale"] > 0).all():
             raise BadInput(f"tensor {PREFIX}scale must be positive")

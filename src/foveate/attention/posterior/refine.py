@@ -18,6 +18,7 @@ from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import Posterior, circular_std, mean_gaze
 from foveate.attention.posterior.target import gaze_targets
 from foveate.attention.settings import PosteriorSettings
+from foveate.errors import present
 from foveate.runtime.workers import map_images
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
@@ -33,10 +34,13 @@ class Resting(NamedTuple):
     index: Sequence[int]  # which image each looks at
     gazes: Float[Tensor, "n 4"]  # where the network left it
     names: Sequence[str]  # a unique name a gaze, which keys its random numbers
+    around: Float[Tensor, "n 4"] | None = None  # how far off the network leaves it; None where that isn't known
 
     def take(self, rows: Sequence[int]) -> "Resting":
         """Some of them."""
-        return Resting([self.index[k] for k in rows], self.gazes[list(rows)], [self.names[k] for k in rows])
+        some = list(rows)
+        around = None if self.around is None else self.around[some]
+        return Resting([self.index[k] for k in some], self.gazes[some], [self.names[k] for k in some], around)
 
 
 def refine(
@@ -55,16 +59,9 @@ def refine(
     found of a gaze.
 
     Args:
-        models: Patch model and evidence.
-        pyramids: The images.
-        resting: The gazes.
         settings: How; its temperature multiplies the evidence's.
-        seed: Of the random numbers.
         tick: Called with the number of gazes done.
         together: Gazes sampled at a time; all if left out, which suits those of a single image.
-
-    Yields:
-        One for each gaze.
     """
     count = len(resting.names)
     size = together or count
@@ -81,27 +78,29 @@ def refine(
         yield from batch
 
 
+@torch.inference_mode(False)  # the densities' gradients are taken
 def _refine(
     models: Models, pyramids: Pyramids, resting: Resting, settings: PosteriorSettings, seed: int
 ) -> list[Refined]:
     evidence = models.evidence
-    temper = 1.0 if evidence is None else evidence.temper
-    law = None if evidence is None or settings.target != "collapsed" else evidence.law
-    around = None if law is None else resting_spread(models, law, pyramids, resting)
-    tempered = replace(settings, temperature=settings.temperature * temper)
-    if around is None or settings.method == "hmc":
-        return _by_chains(models, pyramids, resting, tempered, seed, around)
-    refined = _by_weights(models, pyramids, resting, tempered, seed, around)
-    for k, each in enumerate(refined):
-        if not each.pareto_k <= TRUSTED:
-            (chains,) = _by_chains(models, pyramids, resting.take([k]), tempered, seed, around[[k]])
-            refined[k] = replace(chains, pareto_k=each.pareto_k)
+    if evidence is not None:
+        settings = replace(settings, temperature=settings.temperature * evidence.temper)
+        if evidence.law is not None and settings.target == "collapsed":
+            resting = resting._replace(around=_resting_spread(models, evidence.law, pyramids, resting))
+    if resting.around is None or settings.method == "hmc":
+        return _by_chains(models, pyramids, resting, settings, seed)
+    refined = []
+    for k, points in enumerate(_by_weights(models, pyramids, resting, settings, seed)):
+        found = _of_points(points, resting.gazes[k])
+        if not found.pareto_k <= TRUSTED:
+            (chains,) = _by_chains(models, pyramids, resting.take([k]), settings, seed)
+            found = replace(chains, pareto_k=found.pareto_k)
+        refined.append(found)
     return refined
 
 
-def resting_spread(models: Models, law: Law, pyramids: Pyramids, resting: Resting) -> Float[Tensor, "n 4"]:
-    """How far off the network leaves these gazes by its law of error."""
-    if law.is_constant:
+def _resting_spread(models: Models, law: Law, pyramids: Pyramids, resting: Resting) -> Float[Tensor, "n 4"]:
+    if not law.weight.any():  # the same for all gazes
         return torch.from_numpy(law.usual).expand(len(resting.gazes), 4)
     return torch.from_numpy(law.spread(pushed_gazes(models, pyramids, resting.index, resting.gazes)))
 
@@ -114,74 +113,49 @@ def pushed_gazes(
 
 
 def _by_chains(
-    models: Models,
-    pyramids: Pyramids,
-    resting: Resting,
-    settings: PosteriorSettings,
-    seed: int,
-    around: Float[Tensor, "n 4"] | None,
+    models: Models, pyramids: Pyramids, resting: Resting, settings: PosteriorSettings, seed: int
 ) -> list[Refined]:
-    index, gazes, names = resting
-    posterior = sample(
-        pyramids, np.asarray(index, dtype=np.int64), gazes, names, models.conditionals, settings, seed, around=around
-    )
+    index, gazes, names, around = resting
+    posterior = sample(pyramids, np.asarray(index), gazes, names, models.conditionals, settings, seed, around)
     return [_of_chains(posterior, k, gazes[k], anywhere=around is None) for k in range(len(gazes))]
 
 
 def _by_weights(
-    models: Models,
-    pyramids: Pyramids,
-    resting: Resting,
-    settings: PosteriorSettings,
-    seed: int,
-    around: Float[Tensor, "n 4"],
-) -> list[Refined]:
+    models: Models, pyramids: Pyramids, resting: Resting, settings: PosteriorSettings, seed: int
+) -> list[Weighed]:
     """Points of the law of error; of a gaze at which they can't be trusted, points of proposals adapted to them.
 
     What is done again is done for each gaze alone, so that what is found of it doesn't depend on how many more there
     are.
     """
-    weighed = _weigh(models, pyramids, resting, settings, seed, around)
-    refined = [_of_points(weighed, k, u) for k, u in enumerate(resting.gazes)]
-    for k in range(len(refined)):
-        one, points = resting.take([k]), weighed.take([k])
-        for _ in range(ADAPTED):
-            if points.k[0] <= TRUSTED or not points.weight.any():
-                break
-            points = _weigh(models, pyramids, one, settings, seed, around[[k]], points)
-            refined[k] = _of_points(points, 0, one.gazes[0])
-    return refined
+    patch = models.conditionals
 
-
-def _weigh(
-    models: Models,
-    pyramids: Pyramids,
-    resting: Resting,
-    settings: PosteriorSettings,
-    seed: int,
-    around: Float[Tensor, "n 4"],
-    before: Weighed | None = None,
-) -> Weighed:
-    """Weighed points of the law of error, or of a proposal adapted to those from `before`."""
-    index, gazes, names = resting
-    size = models.conditionals.size
-    blank = torch.zeros(len(gazes), 3, size, size)
-    targets = gaze_targets(
-        pyramids, np.asarray(index, dtype=np.int64), gazes, blank, blank[:1], settings.prior, 1.0, settings.pyramid
-    )
-    targets.prior[:, 0] = 0.0  # no flat prior beside the law of error
-    law = law_of_error(targets, gazes, around)
+    def weighed(resting: Resting, before: Weighed | None = None) -> Weighed:
+        index, gazes, names, around = resting
+        targets = gaze_targets(
+            pyramids, np.asarray(index), gazes, patch.size, settings.prior, settings.pyramid, flat=False
+        )
+        law = law_of_error(targets, gazes, present(around, "the law of error"))
+        proposal = None if before is None else adapted(before, targets, law)
+        return weigh(log_density, targets, law, names, settings.temperature, seed, proposal)
 
     def log_density(glimpse: Float[Tensor, "looks 3 size size"]) -> Float[Tensor, "looks"]:
         return -models.gdbn.grbm.free_energy(models.gdbn.standardise(glimpse)).cpu()
 
-    proposal = None if before is None else adapted(before, targets, law)
-    return weigh(log_density, targets, law, names, settings.temperature, seed, proposal)
+    first, found = weighed(resting), []
+    for k in range(len(resting.names)):
+        points = first.take([k])
+        for _ in range(ADAPTED):
+            if points.k[0] <= TRUSTED or not points.weight.any():
+                break
+            points = weighed(resting.take([k]), points)
+        found.append(points)
+    return found
 
 
-def _of_points(weighed: Weighed, k: int, start: Float[Tensor, "4"]) -> Refined:
-    """What the weighed points of gaze `k` say; trusted or not is for others to judge."""
-    points, weight = weighed.gazes[k], weighed.weight[k]
+def _of_points(weighed: Weighed, start: Float[Tensor, "4"]) -> Refined:
+    """What the weighed points of a gaze say; trusted or not is for others to judge."""
+    points, weight = weighed.gazes[0], weighed.weight[0]
     if not float(weight.sum()) > 0:  # the prior leaves nothing of it
         weight = torch.full_like(weight, torch.nan)
     mean = mean_gaze(points, weight)
@@ -200,37 +174,28 @@ def _of_points(weighed: Weighed, k: int, start: Float[Tensor, "4"]) -> Refined:
         trail=u[None].numpy(),
         draws=points[None, : len(points) if bool(torch.isfinite(weight).all()) else 0].numpy(),
         rhat=np.full(4, np.nan),
-        ess=np.full(4, weighed.ess[k]),
+        ess=np.full(4, weighed.ess[0]),
         acceptance=np.empty(0),
         flags=(),
-        pareto_k=float(weighed.k[k]),
+        pareto_k=float(weighed.k[0]),
         weight=weight[torch.isfinite(weight)].numpy(),
     )
 
 
 def _of_chains(posterior: Posterior, k: int, start: Float[Tensor, "4"], anywhere: bool) -> Refined:
     """What the chains of gaze `k` say; where no prior holds them they may be `anywhere`, and disagreeing is a doubt."""
-    std = posterior.std_log_scale[k : k + 1], torch.deg2rad(posterior.std_angle[k : k + 1]), posterior.std_centre[k]
-    found = Refined(
-        u=posterior.mean[k].numpy(),
-        std=posterior.std[k].numpy(),
-        spread=torch.cat(std).numpy(),
-        trail=_means_so_far(posterior.draws[k]).numpy(),
-        draws=posterior.draws[k].numpy(),
-        rhat=posterior.rhat[k].numpy(),
-        ess=posterior.ess[k].numpy(),
-        acceptance=posterior.acceptance[k].numpy(),
-        flags=posterior.flags[k],
-    )
+    names = ("std", "spread", "draws", "rhat", "ess", "acceptance")
+    parts = {name: getattr(posterior, name)[k].numpy() for name in names}
+    mean = posterior.mean[k]
+    found = Refined(u=mean.numpy(), trail=_means_so_far(posterior.draws[k]).numpy(), flags=posterior.flags[k], **parts)
     doubtful = bool(found.doubts) or (anywhere and DISAGREEING in found.flags) or not np.isfinite(found.u).all()
-    u = start.numpy() if doubtful or _has_left(posterior.mean[k], start) else found.u
+    u = start.numpy() if doubtful or _has_left(mean, start) else found.u
     return replace(found, u=u, trail=np.concatenate((found.trail, u[None])))
 
 
 def _has_left(mean: Float[Tensor, "4"], start: Float[Tensor, "4"]) -> bool:
     """Whether the chains went to look at something else."""
-    boxes = gaze.to_boxes(torch.stack((mean, start)))
-    return float(gaze.iou(boxes[:1], boxes[1:])) < 0.5
+    return float(gaze.iou(gaze.to_boxes(mean[None]), gaze.to_boxes(start[None]))) < 0.5
 
 
 def _means_so_far(draws: Float[Tensor, "chain draw 4"]) -> Float[Tensor, "steps 4"]:

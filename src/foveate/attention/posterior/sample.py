@@ -2,7 +2,7 @@
 
 For every gaze several chains start at dispersed places and alternate, with x = x(u) the standardised glimpse,
 
-    v | h1, u, I;    h1 | v    (`conditionals`);    u given the patch, by HMC (`hmc_kernels`),
+    v | h1, u, I;    h1 | v    (`conditionals`);    u given the patch, by HMC (`hmc`),
 
 all chains of all gazes at once. What u's density is:
 
@@ -26,7 +26,7 @@ size from dual averaging. Both are fixed after the warm-up. A chain's draws depe
 alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,11 +34,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from foveate.attention.posterior import hmc, hmc_kernels
-from foveate.attention.posterior.conditionals import Patches
-from foveate.attention.posterior.precision_conditionals import PrecisionConditionals
+from foveate.attention.posterior import hmc
+from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.posterior.summary import Posterior, summarise
-from foveate.attention.posterior.target import GazeTargets, GlimpseDensity, gaze_targets, normal_around, of_glimpses
+from foveate.attention.posterior.target import GlimpseDensity, gaze_targets, normal_around, of_glimpses
 from foveate.attention.settings import PosteriorSettings
 from foveate.errors import BadInput
 from foveate.runtime.random import key, normals
@@ -48,19 +47,16 @@ from foveate.scenes.pyramid import Pyramids
 
 JITTER = 0.3  # random share by which step sizes vary: no trajectory keeps coming back to its start (Neal 2011)
 ACCEPTANCE = 0.8  # what step sizes are adapted to (Betancourt, Byrne & Girolami 2014: between 0.6 and 0.9)
-_WIDEST = torch.tensor([0.3, 0.3, 0.3, 0.3], dtype=torch.float64)  # of a scale: log s, radians, lengths
-_NARROWEST = 1e-5
+_WIDEST, _NARROWEST = 0.3, 1e-5  # of a scale: log s, radians, lengths
 
 
 @dataclass(frozen=True)
 class _Chains:
     """All chains of all gazes between two sweeps; gaze g's are rows g * chains to (g + 1) * chains."""
 
-    state: hmc.HMCState
-    targets: GazeTargets
+    position: Tensor
     visible: Tensor
     hidden: Tensor
-    mu: Tensor  # b + W h1
     step_size: Tensor
     scale: Tensor
 
@@ -70,41 +66,36 @@ def sample(
     index: Int64[np.ndarray, "gazes"],
     gazes: Float[Tensor, "gazes 4"],
     names: Sequence[str],
-    patch: Patches,
+    patch: PatchConditionals,
     settings: PosteriorSettings | None = None,
     seed: int = 0,
-    tick: Callable[[int], None] = lambda done: None,
     around: Float[Tensor, "gazes 4"] | None = None,
 ) -> Posterior:
     """Draws from the posterior of each gaze.
 
     Args:
-        pyramids: The images.
         index: Which image each gaze looks at.
         gazes: Where the chains start, about; their scales are the lengths of the charts.
         names: A unique name a gaze, which with the seed keys its random numbers: the same name, the same stream.
-        patch: The patch model.
-        settings: See `PosteriorSettings`.
-        seed: Of the random numbers.
-        tick: Called with the number of sweeps done; may raise to stop.
         around: Standard deviations of (log s, angle, tx / L, ty / L) of a normal prior about each gaze; needs the
             target "collapsed".
     """
     settings = PosteriorSettings() if settings is None else settings
     if around is not None and settings.target != "collapsed":
         raise BadInput(f"a prior around gazes goes with the target 'collapsed', not with {settings.target!r}")
-    sampler = _Sampler(np.repeat(index, settings.chains), names, patch, settings, seed, around)
-    chains = sampler.start(pyramids, gazes.double())
-    chains = sampler.warm_up(chains, tick)
+    sampler = _Sampler(pyramids, index, gazes.double(), names, patch, settings, seed, around)
+    chains = sampler.warm_up(sampler.start())
     draws, acceptance, diverged = [], [], []
-    for sweep in range(settings.warm_up, settings.warm_up + settings.draws):
+    last = settings.warm_up + settings.draws
+    for sweep in range(settings.warm_up, last):
         chains, info = sampler.sweep(chains, sweep)
         draws.append(sampler.gazes(chains))
         acceptance.append(info.acceptance.mean(0))
         diverged.append(info.diverged.sum(0))
-        tick(sweep + 1)
-    if settings.target == "collapsed":
-        chains = sampler.patch_seen(chains, settings.warm_up + settings.draws)
+    if settings.target == "collapsed":  # v and h1 from what each chain sees
+        x = sampler.see(chains)
+        hidden = patch.sample_hidden(sampler.patch_keys, last + 1, x)
+        chains = replace(chains, visible=patch.sample_visible(sampler.patch_keys, last + 1, hidden, x), hidden=hidden)
 
     def by_gaze(rows: Tensor) -> Tensor:
         return rows.unflatten(0, (len(gazes), settings.chains))
@@ -114,73 +105,66 @@ def sample(
         acceptance=by_gaze(torch.stack(acceptance).mean(0)),
         divergences=by_gaze(torch.stack(diverged).sum(0)),
         transitions=settings.draws * settings.moves,
-        step_size=by_gaze(chains.step_size),
         visible=by_gaze(chains.visible),
         hidden=by_gaze(chains.hidden),
     )
 
 
 class _Sampler:
-    """The steps of `sample`, with what stays the same between them."""
+    """The steps of `sample`, with what stays the same between them; arguments as there."""
 
     def __init__(
         self,
+        pyramids: Pyramids,
         index: np.ndarray,
+        gazes: Tensor,
         names: Sequence[str],
-        patch: Patches,
+        patch: PatchConditionals,
         settings: PosteriorSettings,
         seed: int,
         around: Tensor | None,
     ):
-        self.index, self.patch, self.settings = index, patch, settings
-        self.around = None if around is None else around.double().repeat_interleave(settings.chains, 0)
+        self.patch, self.settings, chains = patch, settings, settings.chains
 
         def keys(purpose: str) -> Tensor:
-            return torch.tensor([key(seed, purpose, name, k) for name in names for k in range(settings.chains)])
+            return torch.tensor([key(seed, purpose, name, k) for name in names for k in range(chains)])
 
         self.start_keys, self.gaze_keys, self.patch_keys = keys("start"), keys("gaze"), keys("patch")
-        self.share = 1.0 if settings.target == "paper" else 0.5
-        self.weight = patch.pixel_precision() * self.share / settings.temperature
+        self.centre = gazes.repeat_interleave(chains, 0)
+        self.around = None if around is None else around.double().repeat_interleave(chains, 0)
+        self.targets = gaze_targets(
+            pyramids, np.repeat(index, chains), self.centre, patch.size, settings.prior, settings.pyramid,
+            flat=around is None,
+        )  # fmt: skip
+        self.middle = to_chart(self.centre, self.targets.length)
+        self.share = 1.0 if settings.target == "paper" else 0.5  # of 1 / sigma^2 that a pixel of the glimpse counts
 
-    def start(self, pyramids: Pyramids, gazes: Tensor) -> _Chains:
+    def start(self) -> _Chains:
         """Dispersed starts; v and h1 drawn from what each sees."""
-        n, settings = len(gazes) * self.settings.chains, self.settings
-        centre = gazes.repeat_interleave(settings.chains, 0)
-        away = normals(self.start_keys, 0, 4) * (settings.dispersion if self.around is None else self.around)
-        starts = compose(centre, from_scale_angle(torch.exp(away[:, 0]), away[:, 1], away[:, 2], away[:, 3]))
-        blank = torch.zeros(n, 3, self.patch.size, self.patch.size)
-        targets = gaze_targets(pyramids, self.index, centre, blank, self.weight, settings.prior, 1.0, settings.pyramid)
-        if self.around is not None:
-            targets.prior[:, 0] = 0.0  # no flat prior beside the normal one
-        length = torch.from_numpy(targets.length)
-        self.middle = to_chart(centre, length)
-        position = to_chart(starts, length)
-        low, high = targets.box
-        position = torch.minimum(torch.maximum(position, low), high)
-        x = self._see(targets, from_chart(position, length))
-        hidden = self.patch.sample_hidden(self.patch_keys, 0, x)
-        state = hmc.HMCState(position, torch.zeros(n), torch.zeros(n, 4))
-        if self.around is None:
-            scale = self._fisher_scale(pyramids, gazes).repeat_interleave(settings.chains, 0)
-        else:
-            scale = self.around
-        mu = self.patch.visible_mean(hidden)
-        return _Chains(state, targets, x, hidden, mu, torch.full((n,), 0.5, dtype=torch.float64), scale)
+        spread = self.settings.dispersion if self.around is None else self.around
+        away = normals(self.start_keys, 0, 4) * spread
+        starts = compose(self.centre, from_scale_angle(torch.exp(away[:, 0]), away[:, 1], away[:, 2], away[:, 3]))
+        low, high = self.targets.box
+        position = torch.minimum(torch.maximum(to_chart(starts, self.targets.length), low), high)
+        nothing, step_size = torch.empty(0), torch.full((len(position),), 0.5, dtype=torch.float64)
+        scale = self._fisher_scale() if self.around is None else self.around
+        chains = _Chains(position, nothing, nothing, step_size, scale)
+        x = self.see(chains)
+        return replace(chains, visible=x, hidden=self.patch.sample_hidden(self.patch_keys, 0, x))
 
-    def warm_up(self, chains: _Chains, tick: Callable[[int], None]) -> _Chains:
+    def warm_up(self, chains: _Chains) -> _Chains:
         """Adapts step sizes in two halves, the second with scales taken from the draws of the first."""
         settings = self.settings
         half = settings.warm_up // 2
         for first, last in ((0, half), (half, settings.warm_up)):
             averaging, visited = hmc.DualAveraging.begin(chains.step_size), []
             for sweep in range(first, last):
-                chains, info = self.sweep(replace(chains, step_size=averaging.step_size), sweep)
+                chains, info = self.sweep(replace(chains, step_size=averaging.log_step.exp()), sweep)
                 for acceptance in info.acceptance:
                     averaging = averaging.update(acceptance, ACCEPTANCE)
-                visited.append(chains.state.position)
-                tick(sweep + 1)
+                visited.append(chains.position)
             if visited:
-                chains = replace(chains, step_size=averaging.final)
+                chains = replace(chains, step_size=averaging.log_average.exp())
             if first == 0 and len(visited) >= 10:
                 later = torch.stack(visited[len(visited) // 3 :])
                 chains = replace(chains, scale=self._scale_from(later, chains.scale))
@@ -188,75 +172,63 @@ class _Sampler:
 
     def sweep(self, chains: _Chains, sweep: int) -> tuple[_Chains, hmc.HMCInfo]:
         """v given h1 and u, h1 given v, then moves of u. The info's fields are [moves, chains]."""
-        settings, patch = self.settings, self.patch
-        first = sweep * settings.moves
-        if settings.target == "collapsed":
-            return self._moves(chains, first, patch.log_density)
-        x = self._see(chains.targets, self.gazes(chains))
-        # Sweep 0 of the stream made the first h1 (`start`).
-        visible = patch.sample_visible(self.patch_keys, sweep + 1, chains.mu, chains.hidden, x)
-        hidden = patch.sample_hidden(self.patch_keys, sweep + 1, visible)
-        mu = patch.visible_mean(hidden)
-        centre = visible if settings.target == "paper" else mu
-        chains = replace(chains, visible=visible, hidden=hidden, mu=mu)
-        if isinstance(patch, PrecisionConditionals):  # pixels that are not independent have no compiled trajectories
-            return self._moves(chains, first, lambda x: patch.log_density_given(x, centre, hidden, self.share))
-        targets = chains.targets.with_means(patch.to_pixels(centre))
-        state = hmc_kernels.init(chains.state.position, targets)
-        state, moves = hmc_kernels.transitions(
-            self.gaze_keys, first, settings.moves, state, targets, chains.step_size, chains.scale,
-            settings.n_leapfrog, JITTER,
-        )  # fmt: skip
-        return replace(chains, state=state, targets=targets), moves.info
-
-    def gazes(self, chains: _Chains) -> Tensor:
-        """u of every chain."""
-        return from_chart(chains.state.position, torch.from_numpy(chains.targets.length))
-
-    def _moves(self, chains: _Chains, first: int, of: GlimpseDensity) -> tuple[_Chains, hmc.HMCInfo]:
-        settings = self.settings
-        density = of_glimpses(chains.targets, self.patch, of, settings.temperature)
+        patch, keys = self.patch, self.patch_keys
+        if self.settings.target != "collapsed":
+            # Sweep 0 of the stream made the first h1 (`start`).
+            visible = patch.sample_visible(keys, sweep + 1, chains.hidden, self.see(chains))
+            chains = replace(chains, visible=visible, hidden=patch.sample_hidden(keys, sweep + 1, visible))
+        settings, first = self.settings, sweep * self.settings.moves
+        density = of_glimpses(self.targets, self._density(chains), settings.temperature)
         if self.around is not None:
             density = normal_around(density, self.middle, self.around)
-        state, infos = hmc.init(chains.state.position, density), []
+        state, infos = hmc.init(chains.position, density), []
         for t in range(first, first + settings.moves):
             state, info = hmc.step(
                 hmc.Keyed(self.gaze_keys, t), state, density, chains.step_size, chains.scale, settings.n_leapfrog,
-                JITTER, chains.targets.box,
+                JITTER, self.targets.box,
             )  # fmt: skip
             infos.append(info)
         info = hmc.HMCInfo(*(torch.stack(parts) for parts in zip(*infos, strict=True)))
-        return replace(chains, state=state), info
+        return replace(chains, position=state.position), info
 
-    def patch_seen(self, chains: _Chains, sweep: int) -> _Chains:
-        """v and h1 from what each chain sees: h1 given v = x, then v given h1 and x."""
-        x = self._see(chains.targets, self.gazes(chains))
-        hidden = self.patch.sample_hidden(self.patch_keys, sweep + 1, x)
-        mu = self.patch.visible_mean(hidden)
-        visible = self.patch.sample_visible(self.patch_keys, sweep + 1, mu, hidden, x)
-        return replace(chains, visible=visible, hidden=hidden, mu=mu)
+    def _density(self, chains: _Chains) -> GlimpseDensity:
+        """Log density of the glimpse, given v or h1 or neither as the target has it."""
+        patch, machine, target = self.patch, self.patch.machine, self.settings.target
+        if target == "collapsed":
+            return lambda seen: -machine.free_energy(patch.standardise(seen))
+        centre = chains.visible if target == "paper" else machine.visible_mean(chains.hidden)
+        precision = -0.5 * self.share * patch.precision(chains.hidden)
+        return lambda seen: patch.misfit(patch.standardise(seen), centre, precision)
 
-    def _see(self, targets: GazeTargets, gazes: Tensor) -> Tensor:
-        seen = glimpses(targets.pyramids, self.index, gazes, self.patch.size, 1.0, self.settings.pyramid)
+    def gazes(self, chains: _Chains) -> Tensor:
+        """u of every chain."""
+        return from_chart(chains.position, self.targets.length)
+
+    def see(self, chains: _Chains) -> Tensor:
+        """The standardised glimpse of every chain."""
+        pyramids, index = self.targets.pyramids, self.targets.index
+        seen = glimpses(pyramids, index, self.gazes(chains), self.patch.size, pyramid=self.settings.pyramid)
         return self.patch.standardise(seen)
 
-    def _fisher_scale(self, pyramids: Pyramids, gazes: Tensor) -> Tensor:
+    def _fisher_scale(self) -> Tensor:
         """1 / sqrt(information of dx/dq_d): the spread of each coordinate on its own, as the likelihood has it."""
-        index = self.index[:: self.settings.chains]
-        jacobian = glimpses_with_jacobian(pyramids, index, gazes, self.patch.size, 1.0, self.settings.pyramid)[1]
-        by_a, by_b, by_x, by_y = jacobian.double().unbind(1)
-        a, b = (part.view(-1, 1, 1, 1) for part in gazes[:, :2].unbind(1))
+        patch, chains, targets = self.patch, self.settings.chains, self.targets
+        gazes, index = self.centre[::chains], targets.index[::chains]
+        jacobian = glimpses_with_jacobian(targets.pyramids, index, gazes, patch.size, pyramid=targets.pyramid)[1]
+        by_a, by_b, by_x, by_y = jacobian.unbind(1)
+        a, b = (part.float().view(-1, 1, 1, 1) for part in gazes[:, :2].unbind(1))
         length = torch.hypot(a, b)
         in_chart = (a * by_a + b * by_b, a * by_b - b * by_a, length * by_x, length * by_y)
-        weight = self.share / self.settings.temperature
-        information = weight * torch.stack([self.patch.information(part) for part in in_chart], 1)
-        scale = information.clamp(min=1e-12).rsqrt()
-        return torch.minimum(scale, _WIDEST).clamp(min=_NARROWEST)
+        precision = patch.precision(torch.full((1, patch.machine.n_hidden), 0.5))  # of h1 at its half
+        nothing = torch.zeros(1, patch.machine.n_visible)
+        changes = [(part / patch.patch_std.view(3, 1, 1)).flatten(1) for part in in_chart]
+        information = torch.stack([patch.misfit(change, nothing, precision) for change in changes], 1)
+        scale = (self.share / self.settings.temperature * information).clamp(min=1e-12).rsqrt()
+        return scale.clamp(_NARROWEST, _WIDEST).repeat_interleave(chains, 0)
 
     def _scale_from(self, visited: Tensor, before: Tensor) -> Tensor:
         """Standard deviations within the chains of each gaze, shrunk towards the scale before as in Stan."""
         chains = self.settings.chains
         variance = visited.var(0).unflatten(0, (-1, chains)).mean(1).repeat_interleave(chains, 0)
         n = len(visited) * chains
-        scale = torch.sqrt((n * variance + 5 * before.square()) / (n + 5))
-        return torch.minimum(scale, _WIDEST).clamp(min=_NARROWEST)
+        return torch.sqrt((n * variance + 5 * before.square()) / (n + 5)).clamp(_NARROWEST, _WIDEST)

@@ -21,15 +21,11 @@ class Posterior:
     mean: Float[Tensor, "gaze 4"]  # geometric mean scale, circular mean angle, mean centre, as a gaze
     # standard deviations of (a, b, tx, ty) in pixels; nan where a chain does not move, for that is no certainty
     std: Float[Tensor, "gaze 4"]
-    std_log_scale: Float[Tensor, " gaze"]  # standard deviation of log s
-    std_angle: Float[Tensor, " gaze"]  # circular standard deviation in degrees
-    # root mean square distance of the centre from its mean, along each of x and y, in pixels
-    std_centre: Float[Tensor, "gaze 2"]
+    spread: Float[Tensor, "gaze 4"]  # those of (log s, angle, tx, ty), circular of the angle in radians; nan likewise
     rhat: Float[Tensor, "gaze 4"]  # R-hat of (log s, angle, tx, ty)
     ess: Float[Tensor, "gaze 4"]  # bulk effective sample sizes of the same
     acceptance: Float[Tensor, "gaze chain"]  # mean acceptance probability of each chain
     divergences: Int64[Tensor, "gaze chain"]  # divergent transitions of each chain
-    step_size: Float[Tensor, "gaze chain"]  # step size of each chain after the warm-up
     visible: Float[Tensor, "gaze chain D"]  # v of each chain's last sweep
     hidden: Float[Tensor, "gaze chain H"]  # h1 of each chain's last sweep
     flags: tuple[tuple[str, ...], ...]  # what is wrong with a gaze's chains, in words; empty where nothing is
@@ -38,12 +34,8 @@ class Posterior:
 def mean_gaze(
     draws: Float[Tensor, "*batch draw 4"], weight: Float[Tensor, "*batch draw"] | None = None
 ) -> Float[Tensor, "*batch 4"]:
-    """Geometric mean scale, circular mean angle (the direction of the mean unit vector), mean centre.
-
-    Args:
-        draws: u of each.
-        weight: Of each, with a sum of one; all the same by default.
-    """
+    """Geometric mean scale, circular mean angle (the direction of the mean unit vector), mean centre; by weights with a
+    sum of one, if given."""
     turn = angle(draws)
     middle = torch.atan2(_mean(torch.sin(turn), weight), _mean(torch.cos(turn), weight))
     x, y = (_mean(draws[..., k], weight) for k in (2, 3))
@@ -78,41 +70,32 @@ def summarise(
     acceptance: Float[Tensor, "gaze chain"],
     divergences: Int64[Tensor, "gaze chain"],
     transitions: int,
-    step_size: Float[Tensor, "gaze chain"],
     visible: Float[Tensor, "gaze chain D"],
     hidden: Float[Tensor, "gaze chain H"],
 ) -> Posterior:
     """Builds the `Posterior` of draws; `transitions` is how many a chain made, to judge the divergences by."""
     draws = draws.double()
     found = coordinates(draws)
-    alive = moving(found)
-    all_draws = draws.flatten(1, 2)
-    everything = found.flatten(2)
-    gone = ~alive.all(1)
-
-    def unless_gone(values: Tensor) -> Tensor:
-        return torch.where(gone.view(-1, *[1] * (values.ndim - 1)), torch.nan, values)
-
+    all_draws, (log_s, turn, *_) = draws.flatten(1, 2), found.flatten(2).unbind(1)
+    gone = ~moving(found).all(1)
+    std = all_draws.std(1)
+    spread = torch.stack((log_s.std(1), circular_std(turn), std[:, 2], std[:, 3]), 1)
     found_rhat, found_ess = rhat(found), bulk_ess(found)
-    divergent = divergences.double().sum(1) > _DIVERGENT_SHARE * transitions * draws.shape[1]
     signs = {
         NOT_MOVING: gone,
-        DIVERGING: divergent,
+        DIVERGING: divergences.double().sum(1) > _DIVERGENT_SHARE * transitions * draws.shape[1],
         DISAGREEING: (found_rhat > _LARGEST_RHAT).any(1),
         FEW: ((found_ess < _LEAST_ESS) | torch.isnan(found_ess)).any(1) & ~gone,
     }
     return Posterior(
         draws=draws,
         mean=mean_gaze(all_draws),
-        std=unless_gone(all_draws.std(1)),
-        std_log_scale=unless_gone(everything[:, 0].std(1)),
-        std_angle=unless_gone(torch.rad2deg(circular_std(everything[:, 1]))),
-        std_centre=unless_gone(all_draws[..., 2:].std(1)),
+        std=std.masked_fill(gone[:, None], torch.nan),
+        spread=spread.masked_fill(gone[:, None], torch.nan),
         rhat=found_rhat,
         ess=found_ess,
         acceptance=acceptance,
         divergences=divergences,
-        step_size=step_size,
         visible=visible,
         hidden=hidden,
         flags=tuple(tuple(w for w, sign in signs.items() if sign[g]) for g in range(len(draws))),
