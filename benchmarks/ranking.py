@@ -35,7 +35,7 @@ from foveate.scenes.folder import read_scenes
 from foveate.training.data import load_data
 from foveate.training.evidence import held_out_searches
 from foveate.training.gallery import Gallery, load_gallery
-from foveate.training.ranking import Searched, fit_ranking
+from foveate.training.ranking import Searched, calibrate
 from foveate.training.settings import PRESETS, TrainSettings
 
 BEST = (5, 10, 20, 40)  # proposals
@@ -102,7 +102,8 @@ def proposals(models: Models, folder: Folder) -> str:
 
 def fitted(unranked: Evidence, searches: Sequence[Searched], names: Sequence[str]) -> Evidence:
     """Ranking and calibration by some of the figures."""
-    return fit_ranking(unranked, [each._replace(measured=only(each.measured, names)) for each in searches])[0]
+    ranking, calibration, _ = calibrate([each._replace(measured=only(each.measured, names)) for each in searches])
+    return replace(unranked, ranking=ranking, calibration=calibration)
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ round by a large fall only. What isn't finite is undone.
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -29,23 +28,13 @@ DRAWS = 100  # of h1 a patch, for the importance weights
 MARGIN = 2.0  # standard errors
 
 
-class Check(NamedTuple):
-    """Bounds of the models before and after on the same patches, nats a standardised patch; why the round is undone."""
-
-    before: float
-    after: float
-    undone: str
-
-
-def check(before: Models, after: Models, gallery: Gallery, held_out: Objects, tolerance: float, seed: int) -> Check:
-    """Compares the models that a round began and ended with on aligned patches of held-out scenes.
-
-    `held_out` are the objects that the round inferred in scenes that trained nothing, at least one; the bound may fall
-    by `tolerance` nats.
-    """
+def check(
+    before: Models, after: Models, gallery: Gallery, held_out: Objects, tolerance: float, seed: int
+) -> tuple[float, float, str]:
+    """Bounds of the models before and after, nats a standardised patch, on aligned patches of the objects that a round
+    inferred in held-out scenes; and why the round is undone, if the bound fell by more than `tolerance`."""
     first, second = (bounds(models, gallery, held_out, seed) for models in (before, after))
-    was, now = float(first.mean()), float(second.mean())
-    return Check(was, now, verdict(first, second, tolerance))
+    return float(first.mean()), float(second.mean()), verdict(first, second, tolerance)
 
 
 def verdict(before: Float[Tensor, " n"], after: Float[Tensor, " n"], tolerance: float) -> str:

@@ -53,10 +53,10 @@ class Attended(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Which scenes teach, and why the others do not: a reason each, empty for those that teach."""
+    """Which scenes teach, and why the others do not."""
 
     teaches: list[int]
-    reasons: list[str]
+    reasons: list[str]  # of each scene; empty for those that teach
 
 
 def attend_scenes(

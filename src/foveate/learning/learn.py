@@ -17,7 +17,6 @@ whose weights are no longer finite, is undone, and learning ends there.
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -57,21 +56,12 @@ class Round:
 
 
 def learn(
-    source: Models,
-    scenes: Scenes,
-    run: Run,
-    settings: LearnSettings,
-    progress: Progress,
-    replay: Scenes | None = None,
+    source: Models, scenes: Scenes, run: Run, settings: LearnSettings, progress: Progress, replay: Scenes | None = None
 ) -> tuple[Models, Gallery, list[Round]]:
-    """Learns from scenes whose annotations, if any, are not looked at; writes the models into a claimed run.
+    """Learns from scenes, most of which hold the object; their annotations, if any, are not looked at.
 
     Args:
-        source: The models to start from; new ones are trained on their device.
-        scenes: Images that hold the object, most of them.
-        run: The run.
-        settings: How.
-        progress: Shows how far it is, and may stop it.
+        source: The models to start from; new ones are trained on their device, and written into the claimed `run`.
         replay: Annotated scenes to mix in.
 
     Returns:
@@ -93,8 +83,11 @@ def learn(
         if done is None:
             break
         rounds.append(done)
-        models = done.models
-        run.log(_record(done))
+        models, rejected = done.models, dict(Counter(filter(None, done.verdict.reasons)))
+        run.log({
+            "phase": "learn", "round": number, "accepted": len(done.verdict.teaches), "rejected": rejected,
+            "bound_before": done.bound_before, "bound_after": done.bound_after, "undone": done.undone,
+        })  # fmt: skip
         if done.undone:
             progress.say(f"round {number} undone: {done.undone}")
             break
@@ -103,12 +96,7 @@ def learn(
 
 
 def _round(
-    number: int,
-    models: Models,
-    scenes: LearningScenes,
-    run: Run,
-    settings: LearnSettings,
-    progress: Progress,
+    number: int, models: Models, scenes: LearningScenes, run: Run, settings: LearnSettings, progress: Progress
 ) -> Round | None:
     """One round; None where a later round trusts too few scenes to go on."""
     new, inner = scenes.new, RoundRun.begin(run, number)
@@ -166,15 +154,3 @@ def _attended(models: Models, new: Gallery, run: RoundRun, settings: LearnSettin
     tensors |= {f"places.{name}": value for name, value in attended.places._asdict().items()}
     run.checkpoints.save("attended", tensors, {"doubt": attended.doubt, "names": new.names})
     return attended
-
-
-def _record(done: Round) -> dict[str, Any]:
-    return {
-        "phase": "learn",
-        "round": done.number,
-        "accepted": len(done.verdict.teaches),
-        "rejected": dict(Counter(filter(None, done.verdict.reasons))),
-        "bound_before": done.bound_before,
-        "bound_after": done.bound_after,
-        "undone": done.undone,
-    }

@@ -21,13 +21,7 @@ FEWEST = 4  # objects found
 def recalibrate(
     models: Models, gallery: Gallery, attend: AttendSettings, progress: Progress
 ) -> tuple[Evidence, dict[str, Any]]:
-    """Probabilities, spreads and regions from searches of all scenes of a gallery.
-
-    Args:
-        models: What looks; its evidence is the one of before.
-        gallery: Annotated scenes that trained nothing.
-        attend: How they are attended.
-        progress: Shows how far it is, and may stop it.
+    """Probabilities, spreads and regions from searches of all scenes of a gallery, which trained nothing.
 
     Returns:
         The evidence, and figures about it: objects, found and missed; expected calibration error before and after (the
@@ -45,14 +39,12 @@ def recalibrate(
     known = known_figures(before, gallery, searches)
     after = replace(before, calibration=fit_calibration(score, answer), known=known)
     after, tempered = fit_temper(replace(models, evidence=after), gallery, searches, attend, progress)
-    figures: dict[str, Any] = {
-        "images": len(gallery.names),
-        "objects": objects,
-        "found": found,
-        "missed": objects - found,
-    }
-    figures |= {"elsewhere": int((answer == ELSEWHERE).sum())}
-    for name, evidence in (("ece_before", before), ("ece_after", after)):
-        bins = reliability(evidence.probability(score), answer == OBJECT)
-        figures[name] = expected_calibration_error(bins)
-    return after, {**figures, "temper": tempered["temper"], "region_objects": len(after.errors)}
+    errors = [
+        expected_calibration_error(reliability(evidence.probability(score), answer == OBJECT))
+        for evidence in (before, after)
+    ]
+    return after, {
+        "images": len(gallery.names), "objects": objects, "found": found, "missed": objects - found,
+        "elsewhere": int((answer == ELSEWHERE).sum()), "ece_before": errors[0], "ece_after": errors[1],
+        "temper": tempered["temper"], "region_objects": len(after.errors),
+    }  # fmt: skip

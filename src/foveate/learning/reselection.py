@@ -65,23 +65,12 @@ def reselected(
 
 
 def reselect(
-    models: Models,
-    gdbns: Sequence[GaussianDBN],
-    part: Int[Tensor, "n"],
-    gallery: Gallery,
-    attended: Attended,
+    models: Models, gdbns: Sequence[GaussianDBN], part: Int[Tensor, "n"], gallery: Gallery, attended: Attended
 ) -> Attended:
     """What was found, with the best gaze of every scene by the sum of the module's docstring.
 
-    Score and probability become those of the place chosen, by the models before; the spread stays that of the first
-    choice.
-
-    Args:
-        models: With which the scenes were attended.
-        gdbns: The new patch model of each part; they standardise pixels as that of `models` does.
-        part: The part of each scene.
-        gallery: The scenes.
-        attended: What was found in them.
+    `gdbns` are the new patch models of each part, which standardise pixels as that of `models` does. Score and
+    probability become those of the place chosen, by the models before; the spread stays that of the first choice.
     """
     scene, gazes, score = attended.places
     evidence = models.trained_evidence

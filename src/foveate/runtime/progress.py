@@ -10,14 +10,16 @@ A tick raises `foveate.errors.Interrupted` once INT or TERM has come, so state m
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from foveate.runtime import signals
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
+
+Step = TypeVar("Step")
 
 PATIENCE = 2.0
 """Seconds that a phase runs before anything is shown of it."""
@@ -58,6 +60,13 @@ class Progress:
             yield tick
         finally:
             self.close(tick)
+
+    def over(self, name: str, steps: Iterable[Step], total: int) -> Iterator[Step]:
+        """The steps of a phase; each is done when the next is asked for."""
+        with self.phase(name, total) as tick:
+            for done, step in enumerate(steps):
+                yield step
+                tick(done + 1)
 
     def show(self, tick: Tick) -> None:
         """Show how far a phase is; called at every tick."""

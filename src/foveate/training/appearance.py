@@ -1,6 +1,6 @@
 """Augmentation of contexts: other surroundings, other light, partly covered, mirrored."""
 
-from typing import TYPE_CHECKING, no_type_check
+from typing import no_type_check
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,8 @@ from foveate.runtime.random import uniform_array
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import CONTEXT_EXTENT, CONTEXT_SIZE, contexts
 from foveate.scenes.pyramid import Pyramids
+from foveate.training.labels import Objects, sizes_of
 from foveate.training.settings import AppearanceSettings
-
-if TYPE_CHECKING:
-    from foveate.training.labels import Objects
-
 
 _EVERYTHING = torch.tensor([-torch.inf, -torch.inf, torch.inf, torch.inf], dtype=torch.float64)
 _NOTHING = torch.zeros(4, dtype=torch.float64)
@@ -24,7 +21,7 @@ _NOTHING = torch.zeros(4, dtype=torch.float64)
 
 def composite(
     pyramids: Pyramids,
-    objects: "Objects",
+    objects: Objects,
     image: Int[Tensor, "n"],
     start: Float[Tensor, "n 4"],
     target: Float[Tensor, "n 4"],
@@ -84,12 +81,11 @@ def mirror(
 
 
 def _other_surroundings(
-    pyramids: Pyramids, objects: "Objects", count: int, rng: torch.Generator, tries: int = 6
+    pyramids: Pyramids, objects: Objects, count: int, rng: torch.Generator, tries: int = 6
 ) -> tuple[Int[Tensor, "n"], Float[Tensor, "n 4"]]:
     """Gazes at other photographs; of several tries the one that shows least of an object and of the outside."""
     image = torch.randint(len(pyramids), (count, 1), generator=rng).expand(count, tries)
-    w = torch.from_numpy(pyramids.width[:, 0]).double()[image]
-    h = torch.from_numpy(pyramids.height[:, 0]).double()[image]
+    w, h = sizes_of(pyramids, image)
     uniform = torch.rand(4, count, tries, generator=rng, dtype=torch.float64)
     s = torch.minimum(w, h) / CONTEXT_EXTENT * 0.08 * (0.5 / 0.08) ** uniform[0]
     u = gaze.from_scale_angle(s, (uniform[1] - 0.5) * 6.28, w * uniform[2], h * uniform[3])
@@ -107,8 +103,7 @@ def _random_crop(
     pyramids: Pyramids, image: Int[Tensor, "n"], target: Float[Tensor, "n 4"], rng: torch.Generator
 ) -> Float[Tensor, "n 4"]:
     """A rectangle (x0, y0, x1, y1) within each image that holds most of the object."""
-    w = torch.from_numpy(pyramids.width[image.numpy(), 0]).double()
-    h = torch.from_numpy(pyramids.height[image.numpy(), 0]).double()
+    w, h = sizes_of(pyramids, image)
     box, slack = gaze.to_boxes(target), 0.2 * gaze.scale(target)[:, None]
     edge = torch.stack((torch.zeros_like(w), torch.zeros_like(h), w, h), -1)
     inner = torch.cat((box[:, :2] + slack, box[:, 2:] - slack), -1)

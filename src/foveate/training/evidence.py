@@ -25,7 +25,7 @@ from foveate.training.data import TrainingData
 from foveate.training.gallery import join, take
 from foveate.training.hard_negatives import background_patches, hard_negatives
 from foveate.training.patches import aligned_patches
-from foveate.training.ranking import Searched, fit_ranking, known_figures, search_scenes
+from foveate.training.ranking import Searched, calibrate, known_figures, search_scenes
 from foveate.training.settings import TrainSettings
 from foveate.training.synthetic.clutter import clutter
 from foveate.training.synthetic.mosaics import mosaics
@@ -44,7 +44,8 @@ def train_evidence(
             evidence, figures = _unranked(models, data, settings, progress)
             models = replace(models, evidence=evidence)
             searches, others = held_out_searches(models, data, settings, progress)
-            evidence, counts = fit_ranking(evidence, [*searches, *others])
+            ranking, calibration, counts = calibrate([*searches, *others])
+            evidence = replace(evidence, ranking=ranking, calibration=calibration)
             evidence = replace(evidence, known=known_figures(evidence, data.gallery, searches))
             models = replace(models, evidence=evidence)
             spoilt = spoilt_hits(models, data.gallery, data.held_out, settings.attend, settings.seed, progress)
@@ -88,12 +89,8 @@ def object_log_z(gdbn: GaussianDBN, data: TrainingData, settings: TrainSettings,
     """The first layer's log partition function, which turns free energies into densities."""
     from foveate.boltzmann.log_z.bracket import forward_log_z
 
-    closed = gdbn.grbm.log_z_closed()
-    if closed is not None:
+    if (closed := gdbn.grbm.log_z_closed()) is not None:
         return closed
-    patches = gdbn.standardise(aligned_patches(data.gallery.pyramids, data.objects))
-    temperatures = settings.ranking.log_z_temperatures
-    return forward_log_z(
-        gdbn.grbm, patches, 20, temperatures, "adaptive", settings.seed, "first-layer", progress,
-        "log Z of the first layer",
-    ).log_z  # fmt: skip
+    patches, temperatures = aligned_patches(data.gallery.pyramids, data.objects), settings.ranking.log_z_temperatures
+    how = (20, temperatures, "adaptive", settings.seed, "first-layer", progress, "log Z of the first layer")
+    return forward_log_z(gdbn.grbm, gdbn.standardise(patches), *how).log_z

@@ -4,7 +4,7 @@ Scenes are read at a size at which all of them fit a budget: what is learnt is 2
 need no more than a moderate resolution of the object.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -94,6 +94,14 @@ def gather(shown: Iterable[Shown], store: Store | None = None) -> Gallery:
     return Gallery(pyramids, names, objects, [each.ignore for each in kept], [], groups)
 
 
+def make(
+    title: str, numbers: Sequence[int], picture: Callable[[int], Shown | None], progress: Progress, store: Store | None
+) -> Gallery:
+    """A gallery of the pictures that are made of some numbers, put into `store` or into one of their own."""
+    pictures = (picture(number) for number in progress.over(title, numbers, len(numbers)))
+    return gather((each for each in pictures if each is not None), store)
+
+
 def load_gallery(
     scenes: Sequence[Scene],
     progress: Progress,
@@ -102,18 +110,14 @@ def load_gallery(
     fewest: int = 2,
     store: Store | None = None,
 ) -> Gallery:
-    """Reads scenes; those that can't be read are left out, named in `problems` and said.
+    """Reads scenes, none longer than `largest` pixels; those that can't be read are left out, named in `problems` and
+    said.
 
-    Args:
-        scenes: What to read.
-        progress: Shows how far it is and what is left out.
-        largest: Longest side in pixels; larger scenes are reduced.
-        budget: Bytes that the pyramids may take; the longest side is lowered until they fit.
-        fewest: Scenes that must remain.
-        store: Where the pixels are put, as those of another gallery are; one of its own by default.
+    The longest side is lowered until the pyramids take no more than `budget` bytes; they are put into `store`, as those
+    of another gallery are, or into one of their own.
 
     Raises:
-        BadInput: Too few scenes can be read.
+        BadInput: Fewer than `fewest` scenes can be read.
     """
     side, problems = float(largest), []
     sizes = np.array([[s.width, s.height] for s in scenes], dtype=np.float64).reshape(-1, 2)
@@ -122,13 +126,11 @@ def load_gallery(
 
     def read() -> Iterator[Shown]:
         pictures = map_images(lambda scene: _read(scene, int(side)), scenes)
-        with progress.phase("reading scenes", len(scenes)) as tick:
-            for number, (scene, found) in enumerate(zip(scenes, pictures, strict=True)):
-                if isinstance(found, str):
-                    problems.append(f"{scene.name}: {found}")
-                else:
-                    yield found
-                tick(number + 1)
+        for scene, found in progress.over("reading scenes", zip(scenes, pictures, strict=True), len(scenes)):
+            if isinstance(found, str):
+                problems.append(f"{scene.name}: {found}")
+            else:
+                yield found
 
     gallery = gather(read(), store or Store(int(_bytes(sizes, side))))  # room for as much again: side views, mosaics
     if len(gallery.names) < fewest:
@@ -164,19 +166,15 @@ def join(first: Gallery, second: Gallery) -> Gallery:
     a, b, count = first.pyramids, second.pyramids, len(first.names)
     if a.store is not b.store:
         raise ValueError("galleries of two stores: load or make the second in the store of the first")
+    one, other = first.objects, second.objects
     objects = Objects(
-        torch.cat((first.objects.image, second.objects.image + count)),
-        torch.cat((first.objects.gaze, second.objects.gaze)),
-        torch.cat((first.objects.periods(), second.objects.periods())),
+        torch.cat((one.image, other.image + count)),
+        torch.cat((one.gaze, other.gaze)),
+        torch.cat((one.periods(), other.periods())),
     )
-    return Gallery(
-        Pyramids(a.store, *(np.concatenate(pair) for pair in zip(a.tables, b.tables, strict=True))),
-        first.names + second.names,
-        objects,
-        first.ignore + second.ignore,
-        first.problems + second.problems,
-        first.held_together() + second.held_together(),
-    )
+    pyramids = Pyramids(a.store, *(np.concatenate(pair) for pair in zip(a.tables, b.tables, strict=True)))
+    names, ignore, problems = first.names + second.names, first.ignore + second.ignore, first.problems + second.problems
+    return Gallery(pyramids, names, objects, ignore, problems, first.held_together() + second.held_together())
 
 
 def take(gallery: Gallery, images: Sequence[int]) -> Gallery:

@@ -33,17 +33,13 @@ def hard_negatives(
 ) -> Objects:
     """Distinct gazes of searches that ended where no object is: more than are followed otherwise."""
     many = replace(attend, starts="many", search=replace(attend.search, floor=FLOOR))
-    found = []
 
     def ends(image: int) -> Float[Tensor, "n 4"]:
         last = lead(models, gallery.pyramids.only(image), many)[0][-1]
         last = last[label(last, gallery.of(image), gallery.ignore[image]) == ELSEWHERE]
         return last[non_maximum_suppression(last, torch.zeros(len(last)), iou=DISTINCT, inside=2.0)]
 
-    with progress.phase("hard negatives", len(images)) as tick:
-        for done, each in enumerate(map_images(ends, images)):
-            found.append(each)
-            tick(done + 1)
+    found = list(progress.over("hard negatives", map_images(ends, images), len(images)))
     image = torch.repeat_interleave(torch.tensor(list(images)), torch.tensor([len(each) for each in found]))
     return Objects(image, torch.cat(found))
 

@@ -1,13 +1,14 @@
 """Annotated objects, and whether a gaze is at one, elsewhere, or neither can be said."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveate.scenes import gaze
+from foveate.scenes.pyramid import Pyramids
 
 
 class Objects(NamedTuple):
@@ -29,6 +30,12 @@ class Objects(NamedTuple):
         return torch.full_like(self.image, 360) if self.angle_period is None else self.angle_period
 
 
+def sizes_of(pyramids: Pyramids, image: Int[Tensor, "*n"]) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
+    """Width and height of images, pixels."""
+    width, height = (torch.from_numpy(side[:, 0]).double()[image] for side in (pyramids.width, pyramids.height))
+    return width, height
+
+
 OBJECT, ELSEWHERE, UNCLEAR = 1, 0, -1
 ANGLE = 0.6  # radians by which a gaze may be turned against the object that it is said to have found
 
@@ -40,29 +47,10 @@ def label(
 
     Gazes centred in an ignored region are unclear.
     """
-    count, several = len(gazes), len(objects)
-    of = torch.arange(count).repeat_interleave(several)
-    return label_each(gazes, of, objects.repeat(count, 1), [ignore] * count)
-
-
-def label_each(
-    gazes: Float[Tensor, "n 4"],
-    of: Int[Tensor, "pairs"],
-    objects: Float[Tensor, "pairs 4"],
-    ignore: Sequence[Float[Tensor, "_ 4"]],
-) -> Int[Tensor, "n"]:
-    """`label` of gazes each in an image of its own: `objects` are those in the image of gaze number `of`."""
-    overlap = gaze.iou_of_pairs(gaze.to_boxes(gazes)[of], gaze.to_boxes(objects))
-    best = torch.zeros(len(gazes), dtype=overlap.dtype).scatter_reduce_(0, of, overlap, "amax")
-    alike = gaze.angle_difference(gaze.angle(gazes)[of], gaze.angle(objects)).abs() <= ANGLE
-    found = torch.zeros(len(gazes), dtype=torch.bool)
-    found[of[(overlap >= 0.5) & (overlap == best[of]) & alike]] = True
-    labels = torch.where(found, OBJECT, torch.where(best >= 0.3, UNCLEAR, ELSEWHERE))
-    if regions := [each for each in ignore if len(each)]:
-        around = torch.repeat_interleave(torch.tensor([len(each) for each in ignore]))
-        centre, box = gazes[around, 2:], torch.cat(regions)
-        within = ((centre >= box[:, :2]) & (centre <= box[:, 2:])).all(1)
-        ignored = torch.zeros(len(gazes), dtype=torch.bool)
-        ignored[around[within]] = True
-        labels[ignored & (labels == ELSEWHERE)] = UNCLEAR
-    return labels
+    overlap = gaze.iou(gaze.to_boxes(gazes), gaze.to_boxes(objects))
+    best = F.pad(overlap, (1, 0)).amax(1)
+    alike = gaze.angle_difference(gaze.angle(gazes)[:, None], gaze.angle(objects)).abs() <= ANGLE
+    found = ((overlap >= 0.5) & (overlap == best[:, None]) & alike).any(1)
+    centre = gazes[:, None, 2:]
+    ignored = ((centre >= ignore[:, :2]) & (centre <= ignore[:, 2:])).all(2).any(1)
+    return torch.where(found, OBJECT, torch.where((best >= 0.3) | ignored, UNCLEAR, ELSEWHERE))

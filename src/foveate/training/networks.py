@@ -14,6 +14,7 @@ one, and with its log.
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
@@ -47,11 +48,7 @@ class Recipe(NamedTuple):
     @classmethod
     def sgd(cls, steps: int, rate: float, warm_up: int, decay: float) -> "Recipe":
         """Stochastic gradient descent with momentum."""
-
-        def optimiser(parameters: Iterable[nn.Parameter]) -> Optimizer:
-            return SGD(parameters, lr=rate, momentum=MOMENTUM, foreach=True)
-
-        return cls(optimiser, steps, rate, warm_up, CLIP, decay)
+        return cls(partial(SGD, lr=rate, momentum=MOMENTUM, foreach=True), steps, rate, warm_up, CLIP, decay)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step: a linear warm-up times a cosine to zero."""
@@ -88,11 +85,7 @@ def init(net: nn.Module, recipe: Recipe) -> TrainState:
 
 
 def train_step(state: TrainState, loss: Tensor, recipe: Recipe, title: str) -> TrainState:
-    """One step down the gradient of `loss`.
-
-    Raises:
-        NotFinite: The loss is no finite number.
-    """
+    """One step down the gradient of `loss`; raises `NotFinite` where that is no finite number."""
     if not torch.isfinite(loss):
         raise NotFinite(f"{title}: the loss is {loss.item()} at step {state.step}: the learning rate is too high")
     parameters = list(state.net.parameters())
@@ -117,14 +110,13 @@ def train_network(
     memory: Memory | None = None,
     validate: Callable[[Network], dict[str, Any]] | None = None,
 ) -> Network:
-    """Trains a network, and returns the averaged one; goes on from a checkpoint where there is one.
+    """Trains a network in place, and returns the averaged one; goes on from a checkpoint where there is one.
 
     Args:
-        net: The network with the weights that it begins with, on the device where it is trained; changed in place.
+        net: The network with the weights that it begins with, on the device where it is trained.
         draw: The minibatch of a step, keyed on the step's number and on `memory`.
-        loss: Of the network on a minibatch; where products are to be in bfloat16, it opens `torch.autocast` itself.
-        recipe: How it is optimised.
-        books: Where its course is kept.
+        loss: Of the network on a minibatch.
+        recipe, books: How it is optimised, and where its course is kept.
         memory: Tensors that `draw` and `loss` carry from step to step, by replacing what lies under a name.
         validate: Averaged network -> figures to log, a few times in all.
 
@@ -150,14 +142,9 @@ def train_network(
             if state.step % books.checkpoint_every == 0 or last:
                 _save(state, memory, losses, books)
             tick(state.step, loss=value.item())
-    return finite(averaged, books.title)
-
-
-def finite(net: Network, title: str) -> Network:
-    """The network, if all of its weights are finite numbers; else raises `NotFinite`."""
-    if not all(torch.isfinite(value).all() for value in net.parameters()):
-        raise NotFinite(f"{title}: the weights are no longer finite: the learning rate is too high")
-    return net
+    if not all(torch.isfinite(value).all() for value in averaged.parameters()):
+        raise NotFinite(f"{books.title}: the weights are no longer finite: the learning rate is too high")
+    return averaged
 
 
 def _averaging(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:

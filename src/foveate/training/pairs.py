@@ -12,7 +12,6 @@ What surrounds the object is varied too, since the borders and the light of the 
 pasted onto other photographs, mirrored, recoloured, blurred, partly covered.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ from foveate.runtime.random import generator
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.appearance import composite, mirror, recolour
-from foveate.training.labels import Objects
+from foveate.training.labels import Objects, sizes_of
 from foveate.training.settings import PairSettings
 
 SEARCH_TURN = 1.1  # largest angle between a search pair's gaze and its object, radians; a start's is at most 0.8 off
@@ -55,7 +54,7 @@ class FedBack(NamedTuple):
 def draw_pairs(
     pyramids: Pyramids,
     objects: Objects,
-    canonical: Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]],
+    canonical: shiftnet.Canonical,
     settings: PairSettings,
     fed_back: FedBack | None,
     count: int,
@@ -63,18 +62,10 @@ def draw_pairs(
     step: int,
     device: str | torch.device = "cpu",
 ) -> Pairs:
-    """Draws the minibatch of one training step; the same (seed, step, fed_back) gives the same pairs.
+    """Draws the `count` pairs of one training step; the same (seed, step, fed_back) gives the same pairs.
 
-    Args:
-        pyramids: The scenes.
-        objects: The annotated objects in them.
-        canonical: Glimpse in [0, 1] -> v, as inference computes it.
-        settings: How pairs are drawn.
-        fed_back: Where predictions of the step before led; None for the first.
-        count: Pairs in the minibatch.
-        seed: Of the run.
-        step: Number of the step.
-        device: Where `canonical` computes, and contexts are changed and mirrored; they are sampled on the CPU.
+    `canonical` (glimpse in [0, 1] -> v) computes on `device`, and contexts are changed and mirrored there; they are
+    sampled on the CPU. `fed_back` is None for the first step.
     """
     rng = generator(seed, "pairs", step)
     which = torch.randint(len(objects.image), (count,), generator=rng)
@@ -91,12 +82,10 @@ def draw_pairs(
         target = objects.gaze[which]
 
     image = objects.image[which]
-    context = composite(
-        pyramids, objects, image, shiftnet.window(start, settings.closer), target, settings.appearance, rng
-    )
-    context = recolour(context.to(device), settings.appearance, rng)
+    window, how = shiftnet.window(start, settings.closer), settings.appearance
+    context = recolour(composite(pyramids, objects, image, window, target, how, rng).to(device), how, rng)
     delta = shiftnet.change_between(start, target).float().to(device)
-    context, delta, mirrored = mirror(context, delta, settings.appearance, rng)
+    context, delta, mirrored = mirror(context, delta, how, rng)
     v = canonical(shiftnet.middle(context, settings.closer))
     return Pairs(context, v, delta, start, target, which, mirrored)
 
@@ -136,9 +125,7 @@ def _whole_starts(
 ) -> Float[Tensor, "n 4"]:
     """Gazes at the middle of the photograph, of half-side 0.12 to 0.55 of its longest side; two in three upright, or
     all."""
-    count = len(image)
-    w = torch.from_numpy(pyramids.width[image.numpy(), 0]).double()
-    h = torch.from_numpy(pyramids.height[image.numpy(), 0]).double()
+    count, (w, h) = len(image), sizes_of(pyramids, image)
     longest = torch.maximum(w, h)
     ratio = 0.12 * (0.55 / 0.12) ** torch.rand(count, generator=rng, dtype=torch.float64)
     offset = 0.05 * torch.randn(count, 2, generator=rng, dtype=torch.float64) * longest[:, None]

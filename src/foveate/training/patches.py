@@ -36,8 +36,7 @@ def jittered_patches(
 ) -> Float[Tensor, "n 3 24 24"]:
     """Patches of one epoch, in random order: `copies` of each object through jittered gazes.
 
-    `unsure` are the standard deviations of each gaze's (log s, angle, x / s, y / s) where it was inferred; 0 where it
-    is known, which all are by default.
+    `unsure` are the standard deviations of each gaze's (log s, angle, x / s, y / s) where it was inferred.
     """
     rng = generator(seed, "patches", epoch)
     count = settings.copies * len(objects.image)

@@ -1,7 +1,6 @@
 """The weights of what is measured at a gaze, and the probability of a score: fitted on searches of annotated scenes."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -37,21 +36,14 @@ def search_scenes(
     models: Models, gallery: Gallery, images: Sequence[int], attend: AttendSettings, progress: Progress
 ) -> list[Searched]:
     """Whole searches of scenes that trained nothing."""
-    searches = []
-    with progress.phase("searching held-out scenes", len(images)) as tick:
-        work = map_images(lambda i: search(models, gallery.pyramids.only(i), attend), images)
-        for image, candidates in zip(images, work, strict=True):
-            gazes = candidates.trails[-1]
-            answer = label(gazes, gallery.of(image), gallery.ignore[image]).numpy()
-            searches.append(Searched(image, gazes, candidates.measured, answer))
-            tick(len(searches))
-    return searches
 
+    def searched(image: int) -> Searched:
+        candidates = search(models, gallery.pyramids.only(image), attend)
+        gazes = candidates.trails[-1]
+        answer = label(gazes, gallery.of(image), gallery.ignore[image]).numpy()
+        return Searched(image, gazes, candidates.measured, answer)
 
-def fit_ranking(evidence: Evidence, searches: Sequence[Searched]) -> tuple[Evidence, dict[str, int]]:
-    """The evidence by which was measured, with the ranking and the calibration that searches give; and their counts."""
-    ranking, calibration, counts = calibrate(searches)
-    return replace(evidence, ranking=ranking, calibration=calibration), counts
+    return list(progress.over("searching held-out scenes", map_images(searched, images), len(images)))
 
 
 def known_figures(evidence: Evidence, gallery: Gallery, searches: Sequence[Searched]) -> Float[Tensor, "n figures"]:
@@ -77,7 +69,7 @@ def best_of_places(
 
 
 def calibrate(searches: Sequence[Searched]) -> tuple[Logistic, Calibration, dict[str, int]]:
-    """Ranking and calibration from searches of annotated scenes.
+    """Ranking and calibration from searches of annotated scenes, and their counts.
 
     The ranking learns from every gaze. The calibration is of what will be reported: of the gazes at one place the best
     alone, since the others, lower in score and just as much at the object, would lend their scores a probability that

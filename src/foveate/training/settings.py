@@ -1,5 +1,6 @@
 """All that decides about the models of a RUN but for its scenes, and the presets of `train`. Imports no torch."""
 
+from collections.abc import Callable
 from dataclasses import field, replace
 from typing import Annotated
 
@@ -163,59 +164,38 @@ class TrainSettings:
 
 def without_mirroring(settings: TrainSettings) -> TrainSettings:
     """The same for objects that must not be mirrored, nor turned out of the image plane, such as digits."""
-
-    def as_is(network: ShiftNetSettings) -> ShiftNetSettings:
-        appearance = replace(network.pairs.appearance, mirror=0.0)
-        return replace(network, pairs=replace(network.pairs, appearance=appearance))
-
     patches, flat = replace(settings.patches, mirror=False), replace(settings.sideways, share=0.0)
-    return replace(
-        settings, sideways=flat, patches=patches, shiftnet=as_is(settings.shiftnet), fine=as_is(settings.fine)
-    )
+    settings = replace(settings, sideways=flat, patches=patches)
+    return _with_pairs(settings, lambda pairs: replace(pairs, appearance=replace(pairs.appearance, mirror=0.0)))
 
 
 def without_turning(settings: TrainSettings) -> TrainSettings:
     """The same for objects that all stand upright, or look alike at any angle: none is looked for at another."""
-
-    def upright(network: ShiftNetSettings) -> ShiftNetSettings:
-        return replace(network, pairs=replace(network.pairs, turn=0.0))
-
-    return replace(
-        settings, shiftnet=upright(settings.shiftnet), fine=upright(settings.fine),
-        periphery=replace(settings.periphery, turn=0.0),
-    )  # fmt: skip
+    settings = replace(settings, periphery=replace(settings.periphery, turn=0.0))
+    return _with_pairs(settings, lambda pairs: replace(pairs, turn=0.0))
 
 
+def _with_pairs(settings: TrainSettings, changed: Callable[[PairSettings], PairSettings]) -> TrainSettings:
+    """With other pairs for both networks."""
+    shiftnet, fine = (replace(each, pairs=changed(each.pairs)) for each in (settings.shiftnet, settings.fine))
+    return replace(settings, shiftnet=shiftnet, fine=fine)
+
+
+_PLAIN = AppearanceSettings(composite=0.3, coarse=0.1)
 QUICK_SETTINGS = TrainSettings(
     largest=320,
     gdbn=QUICK,
-    shiftnet=ShiftNetSettings(
-        steps=240,
-        rate=0.03,
-        report_every=20,
-        pairs=PairSettings(appearance=AppearanceSettings(composite=0.3, coarse=0.1)),
-    ),
+    shiftnet=ShiftNetSettings(steps=240, rate=0.03, report_every=20, pairs=PairSettings(appearance=_PLAIN)),
     fine=replace(
-        FINE,
-        steps=140,
-        rate=0.03,
-        warm_up=30,
-        decay=0.98,
-        report_every=20,
-        pairs=replace(
-            FINE.pairs, log_scale=0.25, turn=0.3, shift=0.3, appearance=AppearanceSettings(composite=0.3, coarse=0.1)
-        ),
+        FINE, steps=140, rate=0.03, warm_up=30, decay=0.98, report_every=20,
+        pairs=replace(FINE.pairs, log_scale=0.25, turn=0.3, shift=0.3, appearance=_PLAIN),
     ),
     periphery=PeripherySettings(steps=600, batch=16, pools=2, patches=600, clutter=12),
     sideways=SidewaysSettings(share=0.0),
     ranking=RankingSettings(
-        scenes=30,
-        mosaics=10,
-        held_out_mosaics=10,
-        held_out_clutter=4,
+        scenes=30, mosaics=10, held_out_mosaics=10, held_out_clutter=4, log_z_temperatures=300,
         mosaic=MosaicSettings(long=320, short=240, least=56),
-        log_z_temperatures=300,
     ),
     attend=AttendSettings(posterior=replace(POSTERIOR, chains=4, warm_up=8, draws=12)),
-)
+)  # fmt: skip
 PRESETS = {"quick": QUICK_SETTINGS, "standard": TrainSettings()}

@@ -55,16 +55,8 @@ def train_shiftnet(
 ) -> ShiftNet:
     """Trains a network from scratch, or from `start`, and returns the averaged one; goes on from a checkpoint.
 
-    Args:
-        pyramids: The scenes.
-        objects: Where the objects are.
-        canonical: Glimpse in [0, 1] -> v as inference computes it.
-        settings: How; `pairs.closer` says which of the two networks it is.
-        seed: Of the weights and of the pairs.
-        progress, checkpoints, log: As in `networks.Books`.
-        validate: Averaged network -> figures to log, a few times in all.
-        start: A network whose weights training starts from.
-        device: Where the network is trained, and `canonical` gives v. Contexts are drawn on the CPU.
+    `pairs.closer` of the settings says which of the two networks it is. See `networks.train_network`; contexts are
+    drawn on the CPU, and `canonical` (glimpse in [0, 1] -> v) computes on `device`.
     """
     memory = {"object": torch.zeros(0, dtype=torch.int64), "gaze": torch.zeros(0, 4, dtype=torch.float64)}
 
@@ -83,7 +75,7 @@ def train_shiftnet(
     else:
         net.load_state_dict(start.state_dict())
     name, title = ("shiftnet", "ShiftNet") if coarse else ("fine", "ShiftNet, closer")
-    books = Books(name, title, progress or Quiet(), checkpoints or NoCheckpoints(), log)
-    books = books._replace(report_every=settings.report_every, checkpoint_every=settings.checkpoint_every)
+    often = settings.report_every, settings.checkpoint_every
+    books = Books(name, title, progress or Quiet(), checkpoints or NoCheckpoints(), log, *often)
     recipe = Recipe.sgd(settings.steps, settings.rate, settings.warm_up, settings.decay)
     return train_network(net.to(device), draw, loss, recipe, books, memory, validate)

@@ -26,6 +26,7 @@ from foveate.attention.posterior.law import Law, fit_law
 from foveate.attention.posterior.refine import TOGETHER, Resting, pushed_gazes, refine
 from foveate.attention.settings import AttendSettings
 from foveate.attention.shiftnet import change_between
+from foveate.errors import present
 from foveate.runtime.progress import Progress
 from foveate.scenes import gaze
 from foveate.training.gallery import NONE, Gallery
@@ -64,25 +65,17 @@ def fit_temper(
 ) -> tuple[Evidence, dict[str, Any]]:
     """Fits the law of error and T on searches of scenes that trained nothing, and keeps what errors remain.
 
-    Args:
-        models: What looked.
-        gallery: The scenes.
-        searches: Of them.
-        attend: How gazes are attended.
-        progress: Shows how far it is, and may stop it.
-        spoilt: Hits in copies of scenes that are harder to see, from which a law is learned together with those of the
-            scenes themselves; without, the law of before stays but for its size.
+    With hits in copies of scenes that are `spoilt`, harder to see, a law is learned from them and from the scenes
+    themselves; without, the law of before stays but for its size.
 
     Returns:
         The evidence with these, unchanged where too few objects were found to say; and figures about it.
     """
     evidence = models.trained_evidence
     hits = hits_of(models, gallery, searches)
-    if len(hits.image) < FEWEST:
-        return evidence, {"temper": evidence.temper, "temper_objects": len(hits.image)}
-    law = law_of(hits, evidence.law, spoilt)
-    evidence = replace(evidence, law=law)
-    if attend.posterior.chains == 0:
+    if enough := len(hits.image) >= FEWEST:
+        evidence = replace(evidence, law=law_of(hits, evidence.law, spoilt))
+    if not enough or attend.posterior.chains == 0:
         return evidence, {"temper": evidence.temper, "temper_objects": len(hits.image)}
     temper, ratio, z = START, float("nan"), np.empty((0, 4))
     names = [f"{gallery.names[i]} {k}" for k, i in enumerate(hits.image.tolist())]
@@ -90,13 +83,12 @@ def fit_temper(
     with progress.phase("temper", ROUNDS * len(names)) as tick:
         for step in range(ROUNDS):
             evidence = replace(evidence, temper=temper)
-            tempered = replace(models, evidence=evidence)
-            before = step * len(names)
-            work = refine(
-                tempered, gallery.pyramids, resting, attend.posterior, attend.seed,
-                lambda done, before=before: tick(before + done), TOGETHER,
-            )  # fmt: skip
-            refined = list(work)
+            tempered, how = replace(models, evidence=evidence), (attend.posterior, attend.seed)
+            work = refine(tempered, gallery.pyramids, resting, *how, together=TOGETHER)
+            refined = []
+            for each in work:
+                refined.append(each)
+                tick(step * len(names) + len(refined))
             z = standardised_errors(refined, hits.truth)
             ratio = deviation(z[np.isfinite(z)]) if np.isfinite(z).any() else 1.0
             if abs(np.log(ratio)) < 0.05:
@@ -105,7 +97,7 @@ def fit_temper(
     evidence = replace(evidence, errors=torch.from_numpy(np.sort(largest_errors(z[np.isfinite(z).all(1)]))))
     figures = {
         "temper": evidence.temper, "temper_objects": len(names), "temper_last_ratio": ratio,
-        "resting_spread": np.exp(law.intercept).tolist(),
+        "resting_spread": np.exp(present(evidence.law, "the law of error").intercept).tolist(),
         "law_hits": len(hits.image) + (0 if spoilt is None else len(spoilt.image)),
     }  # fmt: skip
     return evidence, figures
@@ -118,7 +110,8 @@ def law_of(hits: Hits, before: Law | None, spoilt: Hits | None) -> Law:
         both = (hits, spoilt)
         law = fit_law(np.concatenate([each.features for each in both]), np.concatenate([each.errors for each in both]))
     z = hits.errors / law.spread(hits.features)
-    return law.scaled(np.array([deviation(z[:, 0]), deviation(z[:, 1]), deviation(z[:, 2:].ravel())]))
+    sizes = [deviation(part.ravel()) for part in (z[:, 0], z[:, 1], z[:, 2:])]
+    return replace(law, intercept=law.intercept + np.log(sizes))
 
 
 def deviation(errors: Float[np.ndarray, "n"]) -> float:
@@ -134,15 +127,9 @@ def standardised_errors(refined: Sequence[Refined], truth: Float[Tensor, "n 4"])
     """(log s, angle, tx, ty) of posterior mean minus truth, in stated standard deviations; NaN where none is stated."""
     u = torch.from_numpy(np.stack([r.u for r in refined])).double()
     spread = np.stack([r.spread for r in refined])
-    errors = torch.stack(
-        (
-            torch.log(gaze.scale(u) / gaze.scale(truth)),
-            gaze.angle_difference(gaze.angle(u), gaze.angle(truth)),
-            u[:, 2] - truth[:, 2],
-            u[:, 3] - truth[:, 3],
-        ),
-        dim=1,
-    )
+    log_s = torch.log(gaze.scale(u) / gaze.scale(truth))
+    turn = gaze.angle_difference(gaze.angle(u), gaze.angle(truth))
+    errors = torch.cat((log_s[:, None], turn[:, None], (u - truth)[:, 2:]), 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return errors.numpy() / np.where(spread > 0, spread, np.nan)
 
@@ -153,8 +140,7 @@ def spoilt_hits(
     """Hits in copies of some scenes that are harder to see, put beside them in the gallery's store."""
     copies = min(max(SPOILT // max(len(images), 1), 1), len(WAYS))
     made = degraded(gallery, images[:SPOILT], copies, seed, progress, gallery.pyramids.store)
-    searches = search_scenes(models, made, range(len(made.names)), attend, progress)
-    return hits_of(models, made, searches)
+    return hits_of(models, made, search_scenes(models, made, range(len(made.names)), attend, progress))
 
 
 def hits_of(models: Models, gallery: Gallery, searches: Sequence[Searched]) -> Hits:

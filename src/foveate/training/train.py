@@ -28,22 +28,23 @@ from foveate.storage.run import PERIPHERY, Run
 from foveate.training.data import TrainingData, load_data, with_sideways
 from foveate.training.evidence import train_evidence
 from foveate.training.gallery import Gallery
-from foveate.training.labels import Objects
+from foveate.training.labels import Objects, sizes_of
 from foveate.training.patches import aligned_patches, jittered_patches
 from foveate.training.periphery.train import train_periphery
 from foveate.training.settings import ShiftNetSettings, TrainSettings, without_turning
 from foveate.training.shiftnet import Validate, train_shiftnet
+
+Device = str | torch.device
+"""Where models are trained; images are sampled on the CPU."""
 
 MOST_PATCHES = 40_000
 """From which a first layer over whitened pixels starts: 280 MB, and more add nothing."""
 
 
 def train(
-    scenes: Scenes, run: Run, settings: TrainSettings, progress: Progress, device: str | torch.device = "cpu"
+    scenes: Scenes, run: Run, settings: TrainSettings, progress: Progress, device: Device = "cpu"
 ) -> tuple[Models, TrainingData]:
     """Trains the models of a claimed run and writes them; goes on where an earlier process stopped.
-
-    The models are trained on `device`; images are sampled on the CPU.
 
     Raises:
         BadInput: Too few scenes hold an object or can be read.
@@ -58,7 +59,7 @@ def train_models(
     settings: TrainSettings,
     progress: Progress,
     start: Models | None = None,
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
 ) -> Models:
     """All phases; networks begin with the weights of `start`, if given, and pixels are standardised as by it."""
     keep_large_blocks()
@@ -86,12 +87,10 @@ def patch_model(
     settings: TrainSettings,
     progress: Progress,
     like: GaussianDBN | None = None,
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
 ) -> GaussianDBN:
-    """The Gaussian deep belief network of the aligned patches, trained on `device`.
-
-    Pixels are standardised by the patches' own mean and deviation, or as the model `like` standardises them.
-    """
+    """The Gaussian deep belief network of the aligned patches; pixels are standardised by their own mean and deviation,
+    or as the model `like` standardises them."""
     path, pyramids, objects = run.path / "gdbn.safetensors", data.gallery.pyramids, data.objects
     if run.checkpoints.done("gdbn"):
         return GaussianDBN.load(path).to(device)
@@ -103,18 +102,10 @@ def patch_model(
 
     held_out = scale.standardise(aligned_patches(pyramids, data.held_out_objects)).to(device)
     gdbn = train_gdbn(
-        epoch,
-        held_out,
-        settings.gdbn,
-        seed=settings.seed,
-        mean=scale.mean,
-        std=scale.std,
-        progress=progress,
-        checkpoints=run.checkpoints,
-        log=run.log,
+        epoch, held_out, settings.gdbn, seed=settings.seed, mean=scale.mean, std=scale.std, progress=progress,
+        checkpoints=run.checkpoints, log=run.log, layout=Layout(3, PATCH_SIZE, PATCH_SIZE, settings.patches.mirror),
         folds=lambda: [scale.standardise(drawn) for drawn in _folds(data, settings)],
-        layout=Layout(3, PATCH_SIZE, PATCH_SIZE, settings.patches.mirror),
-    )
+    )  # fmt: skip
     gdbn.save(path)
     run.log({"phase": "gdbn", **_on_held_out(gdbn, held_out)})
     run.checkpoints.finish("gdbn", {})
@@ -123,20 +114,17 @@ def patch_model(
 
 def _folds(data: TrainingData, settings: TrainSettings) -> list[Float[Tensor, "n 3 24 24"]]:
     """Jittered patches of the objects that train, those of a photograph all in one fold; no more than serve."""
-    objects, epochs = data.objects, settings.gdbn.start_epochs
+    objects, how = data.objects, settings.patches
     place = torch.unique(objects.image, return_inverse=True)[1]
     folds = min(FOLDS, int(place.max()) + 1)
-    epochs = max(1, min(epochs, MOST_PATCHES // (settings.patches.copies * len(place))))
-    found = []
-    for fold in range(folds):
+    epochs = max(1, min(settings.gdbn.start_epochs, MOST_PATCHES // (how.copies * len(place))))
+
+    def drawn(fold: int, epoch: int) -> Float[Tensor, "n 3 24 24"]:
         mine = torch.nonzero(place % folds == fold).flatten()
         some, unsure = objects.take(mine), None if data.unsure is None else data.unsure[mine]
-        numbers = range(fold, folds * epochs, folds)
-        draws = [
-            jittered_patches(data.gallery.pyramids, some, settings.patches, settings.seed, k, unsure) for k in numbers
-        ]
-        found.append(torch.cat(draws))
-    return found
+        return jittered_patches(data.gallery.pyramids, some, how, settings.seed, epoch, unsure)
+
+    return [torch.cat([drawn(fold, k) for k in range(fold, folds * epochs, folds)]) for fold in range(folds)]
 
 
 def _on_held_out(gdbn: GaussianDBN, v: Float[Tensor, "n d"]) -> dict[str, float]:
@@ -149,14 +137,9 @@ def _on_held_out(gdbn: GaussianDBN, v: Float[Tensor, "n d"]) -> dict[str, float]
 
 
 def periphery_network(
-    data: TrainingData,
-    run: Run,
-    settings: TrainSettings,
-    progress: Progress,
-    start: Periphery | None,
-    device: str | torch.device,
+    data: TrainingData, run: Run, settings: TrainSettings, progress: Progress, start: Periphery | None, device: Device
 ) -> Periphery:
-    """The network that looks at whole scenes, trained on `device`; from the weights of `start` where there is one."""
+    """The network that looks at whole scenes, from the weights of `start` where there is one."""
     path = run.path / PERIPHERY
     if not run.checkpoints.done("periphery trained"):
         train_periphery(data.gallery, data.fit, settings, progress, run.checkpoints, run.log, start, device).save(path)
@@ -204,8 +187,7 @@ def networks(
 @torch.inference_mode()
 def accuracy_by_step(models: Models, gallery: Gallery, objects: Objects, steps: int = 8) -> list[float]:
     """Share of objects that the single start's gaze overlaps by IoU 0.5, by step; scenes of one object are meant."""
-    width = torch.from_numpy(gallery.pyramids.width[objects.image.numpy(), 0]).double()
-    height = torch.from_numpy(gallery.pyramids.height[objects.image.numpy(), 0]).double()
+    width, height = sizes_of(gallery.pyramids, objects.image)
     zero = torch.zeros_like(width)
     starts = gaze.from_scale_angle(torch.maximum(width, height) / 6, zero, width / 2, height / 2)
     trails = follow(models.shiftnet, models.canonical, gallery.pyramids, objects.image, starts, steps)

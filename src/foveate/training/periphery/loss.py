@@ -52,12 +52,10 @@ def cell_centres(cells: int) -> Float[Tensor, "cells_squared 2"]:
 
 
 def targets(objects: Float[Tensor, "n k 5"], ignored: Bool[Tensor, "n blocks blocks"], cells: int) -> Targets:
-    """Which cells answer for which objects.
+    """Which of `cells` x `cells` cells answer for which objects.
 
-    Args:
-        objects: (a, b, tx, ty, period) in pixels of the patch; rows of a = b = 0 stand for no object.
-        ignored: Where nothing is asked, in square blocks of pixels, a whole number of them a cell.
-        cells: Along a side of the patch.
+    Objects are (a, b, tx, ty, period) in pixels of the patch; rows of a = b = 0 stand for none. Where nothing is asked
+    is told in square blocks of pixels, a whole number of them a cell.
     """
     at = cell_centres(cells).to(objects)
     s = gaze.scale(objects[..., :4])
@@ -86,9 +84,8 @@ def periphery_loss(
     answers = flat[1:, patch, cell]
     quality = torch.zeros_like(logit)
     quality[patch, cell] = quality_of(answers.detach(), target, at, harmonic)
-    focal = (quality - torch.sigmoid(logit)).square() * F.binary_cross_entropy_with_logits(
-        logit, quality, reduction="none"
-    )
+    entropy = F.binary_cross_entropy_with_logits(logit, quality, reduction="none")
+    focal = (quality - torch.sigmoid(logit)).square() * entropy
     error = errors(answers, target, at, harmonic)
     huber = F.huber_loss(error, torch.zeros_like(error), reduction="sum", delta=HUBER) / HUBER
     return ((focal * told.asked).sum() + huber) / max(len(patch), 1)

@@ -36,22 +36,11 @@ class Patches(NamedTuple):
 
 
 def make_patches(
-    sources: Sequence[Source],
-    count: int,
-    seed: int,
-    pool: int,
-    turn: float = 180.0,
-    progress: Progress | None = None,
+    sources: Sequence[Source], count: int, seed: int, pool: int, turn: float = 180.0, progress: Progress | None = None
 ) -> Patches:
-    """A pool of patches.
+    """A pool of patches of scenes, each of which shows as often as it has images, turned by `turn` degrees at most.
 
-    Args:
-        sources: Scenes; each shows as often as it has images.
-        count: Patches to make.
-        seed: Patch k of a pool depends on the seed, the pool's number, k and the scenes alone.
-        pool: Its number.
-        turn: By how much scenes are turned at most, degrees.
-        progress: Shows how far it is, and may stop it.
+    Patch k of a pool depends on the seed, the pool's number, k and the scenes alone.
     """
     pixels = torch.empty(count, 3, SIDE, SIDE, dtype=torch.uint8)
     objects, ignored = torch.zeros(count, MOST_OBJECTS, 5), torch.zeros(count, BLOCKS, BLOCKS, dtype=torch.bool)

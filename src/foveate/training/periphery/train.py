@@ -10,6 +10,7 @@ scenes, and these.
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -64,24 +65,13 @@ def train_periphery(
     start: Periphery | None = None,
     device: str | torch.device = "cpu",
 ) -> Periphery:
-    """Trains a network from scratch, or from `start`; goes on from a checkpoint where there is one.
-
-    Args:
-        gallery: The scenes.
-        images: Numbers of those to learn from.
-        settings: How: its `periphery`, `sideways`, `seed`, and whether `patches` may be mirrored.
-        progress: Shows how far it is, and may stop it.
-        checkpoints: Where the state is kept.
-        log: Takes one record every `report_every` steps.
-        start: A network whose weights training starts from.
-        device: Where the network is trained.
-
-    Returns:
-        The averaged network.
-    """
+    """Trains a network from scratch, or from `start`, on scenes by their numbers, and returns the averaged one; goes on
+    from a checkpoint. See `networks.train_network`."""
     progress, device, how, seed = progress or Quiet(), torch.device(device), settings.periphery, settings.seed
     pools: dict[int, Patches] = {}
-    memory = {"pool": torch.tensor(0 if start is None else -1), **_nothing()}
+    nothing = torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64)
+    mined = dict(zip(("hard.image", "hard.gaze", "likely.image", "likely.gaze"), 2 * nothing, strict=True))
+    memory = {"pool": torch.tensor(0 if start is None else -1), **mined}
 
     def draw(step: int) -> Batch:
         pool = step * how.pools // how.steps
@@ -107,24 +97,12 @@ def train_periphery(
     else:
         net.load_state_dict(start.state_dict())
     net = net.to(device)
-    books = Books(
-        "periphery", "periphery", progress, checkpoints or NoCheckpoints(), log, how.report_every,
-        how.checkpoint_every,
-    )  # fmt: skip
-    return train_network(net, draw, loss, _recipe(how), books, memory).eval()
-
-
-def _recipe(settings: PeripherySettings) -> Recipe:
-    """Warm-up, and the time over which weights are averaged, are short beside the steps."""
-    warm_up, decay = min(100, 1 + settings.steps // 10), max(0.5, 1 - AVERAGED / settings.steps)
-    return Recipe(
-        lambda parameters: AdamW(parameters, lr=settings.rate, weight_decay=WEIGHT_DECAY),
-        settings.steps,
-        settings.rate,
-        warm_up,
-        CLIP,
-        decay,
-    )
+    # Warm-up, and the time over which weights are averaged, are short beside the steps.
+    warm_up, decay = min(100, 1 + how.steps // 10), max(0.5, 1 - AVERAGED / how.steps)
+    adam = partial(AdamW, lr=how.rate, weight_decay=WEIGHT_DECAY)
+    recipe, often = Recipe(adam, how.steps, how.rate, warm_up, CLIP, decay), (how.report_every, how.checkpoint_every)
+    books = Books("periphery", "periphery", progress, checkpoints or NoCheckpoints(), log, *often)
+    return train_network(net, draw, loss, recipe, books, memory).eval()
 
 
 def period_of(objects: Objects) -> int:
@@ -132,29 +110,18 @@ def period_of(objects: Objects) -> int:
     return int(objects.periods().max()) if len(objects.image) else 360
 
 
-def _nothing() -> Memory:
-    none = torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64)
-    return dict(zip(("hard.image", "hard.gaze", "likely.image", "likely.gaze"), 2 * none, strict=True))
-
-
 @torch.no_grad()
 def mine(net: Periphery, gallery: Gallery, images: Sequence[int], progress: Progress) -> Memory:
-    """What the network takes for objects where none is annotated.
-
-    Returns:
-        The image and gaze of each, "likely" those that look more like one than a share `DOUBTED` of the objects that
-        it finds, "hard" the others.
-    """
+    """Image and gaze of what the network takes for objects where none is annotated: "likely" those that look more like
+    one than a share `DOUBTED` of the objects that it finds, "hard" the others."""
     looking = net.folded(look_dtype(net.head.weight.device))
     at_objects, elsewhere = [torch.zeros(0)], []
-    with progress.phase("periphery: hard negatives", len(images)) as tick:
-        for done, image in enumerate(images):
-            found = propose(glance(looking, gallery.pyramids, image), MINED)
-            labels = label(found.gazes, gallery.of(image), gallery.ignore[image])
-            at_objects.append(found.logit[labels == OBJECT])
-            away = labels == ELSEWHERE
-            elsewhere.append((torch.full((int(away.sum()),), image), found.gazes[away], found.logit[away]))
-            tick(done + 1)
+    for image in progress.over("periphery: hard negatives", images, len(images)):
+        found = propose(glance(looking, gallery.pyramids, image), MINED)
+        labels = label(found.gazes, gallery.of(image), gallery.ignore[image])
+        at_objects.append(found.logit[labels == OBJECT])
+        away = labels == ELSEWHERE
+        elsewhere.append((torch.full((int(away.sum()),), image), found.gazes[away], found.logit[away]))
     image, gazes, logit = (torch.cat(parts) for parts in zip(*elsewhere, strict=True))
     objects = torch.cat(at_objects)
     likely = logit >= (torch.quantile(objects, DOUBTED) if len(objects) >= FEWEST else torch.inf)
@@ -165,26 +132,19 @@ def mine(net: Periphery, gallery: Gallery, images: Sequence[int], progress: Prog
 
 
 def sources_of(
-    gallery: Gallery,
-    images: Sequence[int],
-    mined: Memory,
-    settings: TrainSettings,
-    pool: int,
-    progress: Progress,
+    gallery: Gallery, images: Sequence[int], mined: Memory, settings: TrainSettings, pool: int, progress: Progress
 ) -> list[Source]:
     """What the patches of one pool are made of: the scenes, side views of some of them, and clutter."""
     ignore, seed, count = list(gallery.ignore), settings.seed + pool, settings.periphery.clutter
     for image, box in zip(mined["likely.image"].tolist(), gaze.to_boxes(mined["likely.gaze"]), strict=True):
         ignore[image] = torch.cat((ignore[image], box[None]))
     gallery = gallery._replace(ignore=ignore)
-    sources = [Source(gallery, images, Objects(mined["hard.image"], mined["hard.gaze"]))]
+    hard, made = Objects(mined["hard.image"], mined["hard.gaze"]), []
     if settings.sideways.share > 0:
-        copies = sideways(_moderate(gallery), list(images), settings.sideways, seed, progress)
-        sources.append(Source(copies, range(len(copies.names))))
+        made.append(sideways(_moderate(gallery), list(images), settings.sideways, seed, progress))
     if count:
-        empty = clutter(gallery, images, count, seed, settings.ranking.empty, progress)
-        sources.append(Source(empty, range(len(empty.names))))
-    return sources
+        made.append(clutter(gallery, images, count, seed, settings.ranking.empty, progress))
+    return [Source(gallery, images, hard), *(Source(each, range(len(each.names))) for each in made)]
 
 
 def _moderate(gallery: Gallery) -> Gallery:

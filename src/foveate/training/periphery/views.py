@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
+from foveate.training.synthetic.mosaics import GONE, WHOLE, Cell, cells
 
 SIDE = 128  # of a patch, pixels
 BLOCKS = 32  # along a side, in which ignored regions are kept
@@ -29,10 +30,7 @@ HARD = 0.5  # share of these that show a place that has been taken for an object
 TINY, TINIEST = 0.08, 2.5  # share of the other cells that show an object too small, and its least half-side
 SURROUNDED = 0.75  # share of objects whose scene lies on another
 COVERED = 0.15  # share of objects that are partly covered
-WHOLE, GONE = 0.9, 0.05  # shares of an object's square in view: an object from the first, nothing below the second
 TRIES = 4  # views of which the one that shows least of the outside is taken
-
-Cell = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels of the patch
 
 
 class Shown(NamedTuple):
@@ -46,13 +44,8 @@ class Shown(NamedTuple):
 
 
 class Source:
-    """The scenes of one gallery, as patches are made of them.
-
-    Args:
-        gallery: The scenes.
-        images: Numbers of those to use.
-        hard: Places without an object that have been taken for one; they are shown as objects are.
-    """
+    """Some scenes of one gallery, as patches are made of them; `hard` are places without an object that have been taken
+    for one, which are shown as objects are."""
 
     def __init__(self, gallery: Gallery, images: Sequence[int], hard: Objects | None = None):
         self.pyramids = gallery.pyramids
@@ -69,10 +62,7 @@ class Source:
 class Plan:
     """What is seen in one patch: layers, later ones over earlier ones, and where objects are.
 
-    Args:
-        sources: What is shown.
-        rng: Decides what.
-        turn: By how much scenes are turned at most, degrees.
+    `turn` is by how much scenes are turned at most, degrees.
     """
 
     def __init__(self, sources: Sequence[Source], rng: np.random.Generator, turn: float = 180.0):
@@ -84,7 +74,7 @@ class Plan:
         if rng.random() < EMPTY:
             self._enlarge(whole)
             return
-        for cell in _cells(whole, rng):
+        for cell in cells(whole, rng, LEAST_CELL, 0.3, 0.1):
             if rng.random() < WITHOUT or not self._show(cell):
                 self._enlarge(cell)
 
@@ -188,15 +178,7 @@ class Plan:
         outside = np.mean((at < 0) | (at > source.size[image]))
         return float(_share(np.array(cell, np.float64)[None], boxes).sum()) * weight + float(outside)
 
-    def _add(
-        self,
-        number: int,
-        image: int,
-        view: np.ndarray,
-        cell: Cell,
-        clipped: bool,
-        beneath: bool = False,
-    ) -> None:
+    def _add(self, number: int, image: int, view: np.ndarray, cell: Cell, clipped: bool, beneath: bool = False) -> None:
         """A layer, with what is annotated in it."""
         source = self.sources[number]
         self.layers.append(Shown(number, image, view, cell, clipped))
@@ -220,19 +202,6 @@ class Plan:
     def _ignore(self, blocks: Bool[np.ndarray, "32 32"], cell: Cell) -> None:
         x0, y0, x1, y1 = (edge * BLOCKS // SIDE for edge in cell)
         self.ignored[y0 : y1 + 1, x0 : x1 + 1] |= blocks[y0 : y1 + 1, x0 : x1 + 1]
-
-
-def _cells(cell: Cell, rng: np.random.Generator, stop: float = 0.1) -> list[Cell]:
-    """Cuts a rectangle across its longer side, and each part again, until chance or the least size stops it."""
-    x0, y0, x1, y1 = cell
-    longer = max(x1 - x0, y1 - y0)
-    if longer < 2 * LEAST_CELL or rng.random() < stop:
-        return [cell]
-    at = int(rng.integers(LEAST_CELL, longer - LEAST_CELL + 1))
-    wide = x1 - x0 >= y1 - y0
-    first = (x0, y0, x0 + at, y1) if wide else (x0, y0, x1, y0 + at)
-    second = (x0 + at, y0, x1, y1) if wide else (x0, y0 + at, x1, y1)
-    return _cells(first, rng, 0.3) + _cells(second, rng, 0.3)
 
 
 # Gazes as complex numbers here: one pair (a + ib, tx + i ty), without a tensor for each of a hundred thousand.

@@ -13,16 +13,16 @@ searched as scenes are, and where the search ends are hard negatives.
   object is in the phases (Oppenheim and Lim 1981, "The importance of phase in signals").
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from numpy import ndarray
 
 from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import key
 from foveate.scenes.pyramid import Store
-from foveate.training.gallery import Gallery, Shown, gather
+from foveate.training.gallery import Gallery, Shown, make
 from foveate.training.settings import ClutterSettings
 
 Picture = Float[ndarray, "h w 3"]
@@ -45,37 +45,20 @@ def clutter(
     """
     how = settings or ClutterSettings()
 
-    def made() -> Iterator[Shown]:
-        with (progress or Quiet()).phase("clutter", count) as tick:
-            for k in range(count):
-                rng = np.random.default_rng(key(seed, "clutter", k))
-                scene = _pixels(gallery, images[int(rng.integers(len(images)))])
-                picture = KINDS[k % len(KINDS)](_shape(rng, how), scene, rng, how)
-                yield Shown(f"clutter {k}", _finished(picture, rng, how))
-                tick(k + 1)
+    def picture(k: int) -> Shown:
+        rng = np.random.default_rng(key(seed, "clutter", k))
+        scene = gallery.pyramids.level(images[int(rng.integers(len(images)))], 0).astype(np.float32) / 65535.0
+        shape = (how.long, how.short) if rng.random() < 0.5 else (how.short, how.long)
+        shown = KINDS[k % len(KINDS)](shape, scene, rng, how)
+        if rng.random() < how.grey:
+            shown = np.repeat(shown.mean(2, keepdims=True), 3, 2)
+        return Shown(f"clutter {k}", np.rint(255 * shown.clip(0, 1)).astype(np.uint8))
 
-    return gather(made(), store)
-
-
-def _shape(rng: np.random.Generator, settings: ClutterSettings) -> tuple[int, int]:
-    return (settings.long, settings.short) if rng.random() < 0.5 else (settings.short, settings.long)
-
-
-def _pixels(gallery: Gallery, image: int) -> Colours:
-    """A scene, in [0, 1]."""
-    return gallery.pyramids.level(image, 0).astype(np.float32) / 65535.0
-
-
-def _finished(picture: Picture, rng: np.random.Generator, settings: ClutterSettings) -> UInt8[ndarray, "h w 3"]:
-    """Without colour at times, and in bytes."""
-    if rng.random() < settings.grey:
-        picture = np.repeat(picture.mean(2, keepdims=True), 3, 2)
-    return np.rint(255 * picture.clip(0, 1)).astype(np.uint8)
+    return make("clutter", range(count), picture, progress or Quiet(), store)
 
 
 def _noise(shape: tuple[int, int], scene: Colours, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
     """Blocks of independent grey values: uniform, normal around a scene's mean, or black and white."""
-    del scene  # noise knows nothing of it
     block = int(rng.integers(1, settings.block + 1)) if rng.random() < 0.5 else 1
     h, w = (-(-side // block) for side in shape)
     kind = rng.integers(3)
@@ -124,7 +107,6 @@ def _radii(count: int, rng: np.random.Generator, settings: ClutterSettings) -> F
 
 def _spectrum(shape: tuple[int, int], scene: Colours, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
     """A scene's moduli with the phases of white noise, one for all three channels, so that colours go together."""
-    del settings  # it is the scene's
     h, w = min(shape[0], scene.shape[0]), min(shape[1], scene.shape[1])
     y, x = rng.integers(scene.shape[0] - h + 1), rng.integers(scene.shape[1] - w + 1)
     window = scene[y : y + h, x : x + w].astype(np.float64)

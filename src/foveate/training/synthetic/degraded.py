@@ -4,7 +4,7 @@ What an error of a gaze depends on can't be learned from scenes that are all ali
 known, each spoilt in one way and by some amount, say how errors grow with what is seen.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import numpy_generator
 from foveate.scenes.pyramid import Store
-from foveate.training.gallery import Gallery, Shown, gather
+from foveate.training.gallery import Gallery, Shown, make
 
 LEAST = 7.0  # half-side to which objects are shrunk at most, pixels
 
@@ -26,15 +26,12 @@ def degraded(
 ) -> Gallery:
     """Copies of scenes, each spoilt in one of the ways of `WAYS` in turn; they depend on the seed and their names."""
 
-    def made() -> Iterator[Shown]:
-        with progress.phase("degraded copies", copies * len(images)) as tick:
-            for number, image in enumerate(images):
-                for k in range(copies):
-                    rng = numpy_generator(seed, "degraded", gallery.names[image], k)
-                    yield degrade(gallery, image, list(WAYS)[(number * copies + k) % len(WAYS)], rng.random(), rng)
-                tick(copies * (number + 1))
+    def copy(number: int) -> Shown:
+        image = images[number // copies]
+        rng = numpy_generator(seed, "degraded", gallery.names[image], number % copies)
+        return degrade(gallery, image, list(WAYS)[number % len(WAYS)], rng.random(), rng)
 
-    return gather(made(), store)
+    return make("degraded copies", range(copies * len(images)), copy, progress, store)
 
 
 def degrade(gallery: Gallery, image: int, way: str, amount: float, rng: np.random.Generator) -> Shown:
@@ -49,10 +46,8 @@ def degrade(gallery: Gallery, image: int, way: str, amount: float, rng: np.rando
         pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
     else:
         pixels = WAYS[way](pixels, u, amount, rng)
-    return Shown(
-        f"{gallery.names[image]} {way} {amount:.2f}", pixels, objects.gaze * factor, gallery.ignore[image] * factor,
-        objects.periods().tolist(),
-    )  # fmt: skip
+    name, ignore = f"{gallery.names[image]} {way} {amount:.2f}", gallery.ignore[image] * factor
+    return Shown(name, pixels, objects.gaze * factor, ignore, objects.periods().tolist())
 
 
 def _blurred(pixels: Pixels, u: ndarray, amount: float, rng: np.random.Generator) -> Pixels:

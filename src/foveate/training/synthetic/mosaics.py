@@ -5,7 +5,7 @@ middle for signs of the object. A mosaic cuts a canvas into cells, each of which
 reduced; with it go the objects that are in view.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,9 +17,14 @@ from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import key
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Store
-from foveate.training.gallery import NONE, Gallery, Shown, gather
+from foveate.training.gallery import NONE, Gallery, Shown, make
 from foveate.training.labels import Objects
 from foveate.training.settings import MosaicSettings
+
+Cell = tuple[int, int, int, int]
+"""A rectangle (x0, y0, x1, y1) of a picture, pixels."""
+Frame = tuple[float, float, float]
+"""Which part of a photograph a cell shows: (x0, y0) in its pixels, and cell pixels per pixel."""
 
 WHOLE, GONE = 0.9, 0.05  # shares of an object's square in view: an object from the first, nothing below the second
 
@@ -39,14 +44,11 @@ def mosaics(
     `store`, or into one of their own.
     """
 
-    def made() -> Iterator[Shown]:
-        with (progress or Quiet()).phase("mosaics", count) as tick:
-            for k in range(count):
-                rng = np.random.default_rng(key(seed, "mosaic", k))
-                yield _mosaic(f"mosaic {k}", gallery, images, rng, settings or MosaicSettings())
-                tick(k + 1)
+    def mosaic(k: int) -> Shown:
+        rng = np.random.default_rng(key(seed, "mosaic", k))
+        return _mosaic(f"mosaic {k}", gallery, images, rng, settings or MosaicSettings())
 
-    return gather(made(), store)
+    return make("mosaics", range(count), mosaic, progress or Quiet(), store)
 
 
 def _mosaic(
@@ -55,7 +57,7 @@ def _mosaic(
     shape = (settings.long, settings.short) if rng.random() < 0.5 else (settings.short, settings.long)
     canvas = np.zeros((shape[1], shape[0], 3), np.uint8)
     objects, ignore, periods = [NONE], [NONE], []
-    for cell in _cells((0, 0, *shape), rng, settings):
+    for cell in cells((0, 0, *shape), rng, settings.least, settings.stop):
         image = images[int(rng.integers(len(images)))]
         frame = _window(gallery, image, cell, rng, settings)
         x0, y0, x1, y1 = cell
@@ -67,25 +69,23 @@ def _mosaic(
     return Shown(name, canvas, torch.cat(objects), torch.cat(ignore), periods)
 
 
-def _cells(
-    cell: tuple[int, int, int, int], rng: np.random.Generator, settings: MosaicSettings, whole: bool = True
-) -> list[tuple[int, int, int, int]]:
-    """Cuts a rectangle (x0, y0, x1, y1) across its longer side, and each part again, the whole at least once."""
+def cells(cell: Cell, rng: np.random.Generator, least: int, stop: float, first: float | None = None) -> list[Cell]:
+    """Cuts a rectangle across its longer side, and each part again, until chance or the least side stops it.
+
+    The whole is left as it is with the probability `first`, or never; each part with the probability `stop`.
+    """
     x0, y0, x1, y1 = cell
     longer = max(x1 - x0, y1 - y0)
-    if longer < 2 * settings.least or (not whole and rng.random() < settings.stop):
+    if longer < 2 * least or (first is not None and rng.random() < first):
         return [cell]
-    at = int(rng.integers(settings.least, longer - settings.least + 1))
+    at = int(rng.integers(least, longer - least + 1))
     wide = x1 - x0 >= y1 - y0
-    first = (x0, y0, x0 + at, y1) if wide else (x0, y0, x1, y0 + at)
-    second = (x0 + at, y0, x1, y1) if wide else (x0, y0 + at, x1, y1)
-    return _cells(first, rng, settings, False) + _cells(second, rng, settings, False)
+    one = (x0, y0, x0 + at, y1) if wide else (x0, y0, x1, y0 + at)
+    other = (x0 + at, y0, x1, y1) if wide else (x0, y0 + at, x1, y1)
+    return cells(one, rng, least, stop, stop) + cells(other, rng, least, stop, stop)
 
 
-def _window(
-    gallery: Gallery, image: int, cell: tuple[int, int, int, int], rng: np.random.Generator, settings: MosaicSettings
-) -> tuple[float, float, float]:
-    """Which part of a photograph a cell shows: (x0, y0) in its pixels, and cell pixels per pixel."""
+def _window(gallery: Gallery, image: int, cell: Cell, rng: np.random.Generator, settings: MosaicSettings) -> Frame:
     width, height = int(gallery.pyramids.width[image, 0]), int(gallery.pyramids.height[image, 0])
     w, h = cell[2] - cell[0], cell[3] - cell[1]
     least = max(w / width, h / height)
@@ -102,20 +102,15 @@ def _window(
     return float(x0), float(y0), factor
 
 
-def _shown(
-    gallery: Gallery, image: int, cell: tuple[int, int, int, int], frame: tuple[float, float, float]
-) -> UInt8[np.ndarray, "h w 3"]:
+def _shown(gallery: Gallery, image: int, cell: Cell, frame: Frame) -> UInt8[np.ndarray, "h w 3"]:
     x0, y0, factor = frame
     w, h = cell[2] - cell[0], cell[3] - cell[1]
     pixels = (gallery.pyramids.level(image, 0) >> 8).astype(np.uint8)
     right, bottom = min(x0 + w / factor, pixels.shape[1]), min(y0 + h / factor, pixels.shape[0])
-    small = Image.fromarray(pixels).resize((w, h), Image.Resampling.BILINEAR, (x0, y0, right, bottom))
-    return np.asarray(small)
+    return np.asarray(Image.fromarray(pixels).resize((w, h), Image.Resampling.BILINEAR, (x0, y0, right, bottom)))
 
 
-def _carried(
-    gallery: Gallery, image: int, cell: tuple[int, int, int, int], frame: tuple[float, float, float]
-) -> tuple[Objects, Float[Tensor, "regions 4"]]:
+def _carried(gallery: Gallery, image: int, cell: Cell, frame: Frame) -> tuple[Objects, Float[Tensor, "regions 4"]]:
     """Objects in view, in pixels of the mosaic, and regions that are neither object nor background."""
     x0, y0, factor = frame
     corner = torch.tensor([cell[0] - x0 * factor, cell[1] - y0 * factor], dtype=torch.float64)

@@ -13,7 +13,7 @@ mouth to where the map takes them, with least squares, as the gaze of an annotat
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,7 @@ from foveate.scenes import gaze
 from foveate.scenes.annotations import FACE_POINTS
 from foveate.scenes.layouts.keypoints import fit
 from foveate.scenes.pyramid import Store
-from foveate.training.gallery import Gallery, Shown, gather
+from foveate.training.gallery import Gallery, Shown, make
 from foveate.training.settings import SidewaysSettings
 
 RADIUS, SIDE, BOUND = 0.9, 0.42, 1.3  # R, e, and how far out the picture is stretched, half-sides
@@ -48,21 +48,18 @@ def sideways(
     A scene's copy depends on the seed and its name alone. The pixels are put into `store`, or into one of their own.
     """
 
-    def turned() -> Iterator[Shown]:
-        with progress.phase("side views", len(images)) as tick:
-            for done, number in enumerate(images):
-                tick(done)
-                turn = _turn(gallery, number, settings, seed)
-                if turn is None:
-                    continue
-                objects, ignore = gallery.subset([number]), turn.boxes(gallery.ignore[number])
-                at = turn.points(gaze.apply(objects.gaze, TRIANGLE.expand(len(objects.gaze), 3, 2)))
-                pixels, name = turn.picture(gallery.pyramids.level(number, 0)), f"{gallery.names[number]}, sideways"
-                dots = [{key: (x, y) for key, (x, y) in zip(FACE_POINTS, each, strict=True)} for each in at.tolist()]
-                gazes = torch.from_numpy(fit(dots, FACE_POINTS).gazes)
-                yield Shown(name, pixels, gazes, ignore, objects.periods().tolist())
+    def turned(number: int) -> Shown | None:
+        turn = _turn(gallery, number, settings, seed)
+        if turn is None:
+            return None
+        objects, ignore = gallery.subset([number]), turn.boxes(gallery.ignore[number])
+        at = turn.points(gaze.apply(objects.gaze, TRIANGLE.expand(len(objects.gaze), 3, 2)))
+        pixels, name = turn.picture(gallery.pyramids.level(number, 0)), f"{gallery.names[number]}, sideways"
+        dots = [{key: (x, y) for key, (x, y) in zip(FACE_POINTS, each, strict=True)} for each in at.tolist()]
+        gazes = torch.from_numpy(fit(dots, FACE_POINTS).gazes)
+        return Shown(name, pixels, gazes, ignore, objects.periods().tolist())
 
-    return gather(turned(), store)
+    return make("side views", images, turned, progress, store)
 
 
 def factors(theta: float) -> tuple[float, float]:
