@@ -61,9 +61,7 @@ def summed(pyramids: Pyramids, model: PatchConditionals, x: torch.Tensor) -> tor
     parts = torch.meshgrid(x, y, math.log(SCALE) + away, away, indexing="ij")
     u = gaze(*parts).double().reshape(-1, 4)
     seen = model.standardise(glimpses(pyramids, np.zeros(len(u), np.int64), u, SIDE))
-    misfit = (seen - model.machine.b).square().sum(1).double() / (
-        4 * TEMPERATURE
-    )  # variance 2 sigma^2
+    misfit = (seen - model.machine.b).square().sum(1).double() / (4 * TEMPERATURE)  # variance 2 sigma^2
     prior = ((parts[2] - math.log(SCALE)).square() + parts[3].square()).reshape(-1) / (2 * 0.05**2)
     mass = torch.softmax(-misfit - prior, 0).reshape(len(x), -1).sum(1)
     return mass / (mass.sum() * (x[1] - x[0]))
