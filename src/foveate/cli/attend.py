@@ -4,7 +4,6 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,7 +83,7 @@ def attend(
     opened, name = Run.open(run), os.path.basename(os.path.realpath(run))
     made_by = {"run": name, "hash": opened.weights_hash(), "settings": dataclasses.asdict(settings), "tiles": tiles}
     made_by |= {} if like is None else {"like": like}
-    lines = (partial(_on_ray, address=ray) if ray else _here)(run, settings, common, workers, tiles, like)
+    lines = _looking(run, settings, common, workers, tiles, like, ray)
     with Results(out, resume, overwrite, made_by) as results:
         begun = len(results.done)
         if begun:
@@ -121,58 +120,52 @@ def _say_if_unbounded(run: str, coverage: float) -> None:
 
 def _strangeness(run: str, seen: list[Any]) -> dict[str, Any]:
     """Whether these images differ from those of training: said, and under the name `strange`; nothing if unknown."""
+    import numpy as np
+
     from foveate.attention.familiarity import FEWEST, compare, told
     from foveate.storage.files import load_tensors
 
     if len(seen) < FEWEST:
         return {}
-    import numpy as np
-
     known = load_tensors(Path(run) / "background.safetensors")["known"].numpy()
     strange = compare(known, np.stack(seen))
-    if strange is None:
-        return {"strange": None}
-    note(told(strange, len(seen), len(known)))
-    return {"strange": strange._asdict()}
+    if strange is not None:
+        note(told(strange, len(seen), len(known)))
+    return {"strange": None if strange is None else strange._asdict()}
 
 
 Look = Callable[[Any], None]
 Lines = Callable[[list[tuple[str, str]], Tick, Look], Iterator[dict[str, Any]]]
 
 
-def _here(run: str, settings: Any, common: options.Common, workers: int | None, tiles: bool, like: str | None) -> Lines:
-    """The lines of images as this machine gives them, in order."""
+def _looking(
+    run: str, settings: Any, common: options.Common, workers: int | None, tiles: bool, like: str | None, ray: str | None
+) -> Lines:
+    """The lines of images: of this machine in their order, of a cluster in the order in which they are done."""
+    device = str(common.torch_device())
+    if ray:
+        from foveate.attention.images.cluster import attending, over_ray
+
+        def far(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
+            function = attending(run, settings, device, look, tiles, like)
+            found = over_ray(function, images, ray, workers, gpus=int(device != "cpu"))
+            for done, line in enumerate(found, start=1):
+                yield line
+                tick(done)
+
+        return far
     from foveate.attention.attend import Attention
     from foveate.attention.images.image_files import attend_images
 
-    attention = Attention.load(run, device=str(common.torch_device()))
-    if like is not None:
-        attention = attention.looking_for(like)
+    attention = Attention.load(run, device=device)
+    minded = attention if like is None else attention.looking_for(like)
 
-    def lines(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
-        for attended in attend_images(attention, images, settings, tick, workers, tiles):
+    def here(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
+        for attended in attend_images(minded, images, settings, tick, workers, tiles):
             look(attended)
             yield attended.line()
 
-    return lines
-
-
-def _on_ray(
-    run: str, settings: Any, common: options.Common, workers: int | None, tiles: bool, like: str | None, address: str
-) -> Lines:
-    """The lines of images as a cluster gives them, in the order in which they are done."""
-    from foveate.attention.images.cluster import attending, over_ray
-
-    device = str(common.torch_device())
-    function = partial(attending, run, settings, device)
-
-    def lines(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
-        found = over_ray(function(look, tiles, like), images, address, workers, gpus=int(device != "cpu"))
-        for done, line in enumerate(found, start=1):
-            yield line
-            tick(done)
-
-    return lines
+    return here
 
 
 def _attend_all(

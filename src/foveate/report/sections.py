@@ -61,21 +61,10 @@ def scene_sets(
                 stages.append(pair)
         good = [item for item in cards if item["success"] is not False]
         bad = [item for item in cards if item["success"] is False]
-        sets.append(
-            {
-                "name": story.name,
-                "good": good,
-                "bad": bad,
-                "columns": _columns(len(good), len(bad)),
-                "judged": any(item["success"] is not None for item in cards),
-                "stages": stages,
-                "shown": len(cards),
-                "total": story.total,
-                "successes": story.successes,
-                "failures": story.failures,
-            }
-        )
-    return [one for one in sets if one["shown"]], player
+        judged, columns = any(item["success"] is not None for item in cards), _columns(len(good), len(bad))
+        told = {"good": good, "bad": bad, "columns": columns, "judged": judged, "stages": stages, "shown": len(cards)}
+        sets += [vars(story) | told] if cards else []
+    return sets, player
 
 
 def _link(page: Path, folder: str, name: str) -> str:
@@ -163,9 +152,7 @@ def table(story: TableStory) -> dict[str, Any]:
         series = [Series(name, xs, ys, tones[name]) for name, xs, ys in drawn]
         svg = lines(series, axis, shares=True, dots=True, words=title, whole=False)
         charts.append(Plot(title, svg, legend=[(one.name, one.tone) for one in series]))
-    return {
-        "name": story.name, "caption": story.caption, "columns": story.columns, "rows": story.rows, "charts": charts
-    }  # fmt: skip
+    return vars(story) | {"charts": charts}
 
 
 def learned(story: LearnStory, photographs: Photographs, shown: int) -> dict[str, Any]:
@@ -174,27 +161,18 @@ def learned(story: LearnStory, photographs: Photographs, shown: int) -> dict[str
     means = [("Whole scenes", story.start_mean), *((f"Round {item.number}", item.attended_mean) for item in rounds)]
     samples = [("Before", story.samples_before), ("After", story.samples_after)]
     share = max(1, shown // 2) if len(rounds) > 3 else shown
-    return {
-        "name": story.name,
+    return vars(story) | {
         "means": [{"title": title, "uri": picture_uri(mean)} for title, mean in means if mean is not None],
         "closed": story.gap_closed,
         "plots": _plots(story),
         "undone": [(item.number, item.undone) for item in story.rounds if item.undone],
         "rounds": [
-            {
-                "number": item.number,
-                "accepted": item.accepted,
-                "rejected": item.rejected,
-                "reasons": item.reasons,
-                "cards": [card(scene, photographs.add(scene), None) for scene in mixed(item.scenes, share)],
-            }
+            vars(item) | {"cards": [card(scene, photographs.add(scene), None) for scene in mixed(item.scenes, share)]}
             for item in rounds
         ],
         "samples": [
             {"title": title, "uri": data_uri(wall(drawn, 8, scale=2))} for title, drawn in samples if drawn is not None
         ],
-        "rejected": story.rejected,
-        "rejected_total": story.rejected_total,
     }
 
 
