@@ -24,11 +24,11 @@ def watch(run: Path, progress: Progress, also: Callable[[], None] = lambda: None
 
     `also` is called before each page is written.
     """
-    seen, next_at, pages = -1, 0.0, 0
+    log, seen, next_at, pages = run / METRICS, -1, 0.0, 0
     with progress.phase("watching") as tick:
         while True:
             whole = is_whole(run)
-            size = _size(run / METRICS)
+            size = log.stat().st_size if log.exists() else 0
             due = size != seen and time.monotonic() >= next_at and (run / CONFIG).exists()
             if whole or due or not run.is_dir():
                 also()
@@ -39,13 +39,6 @@ def watch(run: Path, progress: Progress, also: Callable[[], None] = lambda: None
                     return page
             tick(pages)
             time.sleep(POLL)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 class EventFile:
