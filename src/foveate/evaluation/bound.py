@@ -54,20 +54,13 @@ def evaluate_bound(
     Args:
         gdbn: The model, on the device to compute on.
         patches: [N, D] (or [N, 3, h, w]) floating-point v's, standardised with the model's patch.mean and patch.std.
-        chains: Annealing chains each way.
-        temperatures: Intermediate distributions.
-        samples: Draws of h1 a patch for the variational bound.
-        importance_samples: Draws a patch for the importance-weighted bound.
-        seed: Of all random numbers.
-        schedule: "adaptive", "linear" or "sigmoid".
+        chains, temperatures, samples, importance_samples, schedule, seed, grbm, resume: As `foveate evaluate bound`.
         shard: (i, n): the i-th of n parts of the chains (in blocks of 50) and of the patches; merge with
             `merge_bounds`.
         state_file: Where all that has been computed is kept, to go on or to merge.
-        resume: Go on with `state_file` if it exists.
         baselines: Patches on which simple densities are fitted, which are then measured on `patches`; or folds of them,
             those of one photograph in one fold. (Rows of one matrix are dealt out.)
         layout: How the numbers of a patch lie, for the baselines; None where they are no pictures.
-        grbm: Whether to estimate the first layer's own log Z too, for `grbm_log_density`.
         progress: Shows how far it is and prints doubts, and may stop it.
 
     Returns:

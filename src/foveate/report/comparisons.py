@@ -38,8 +38,8 @@ def localization(stories: Sequence[LocalizationStory]) -> dict[str, Any] | None:
         return None
     by_step = [story.figures.get("by_step") or [] for story in stories]
     by_overlap = [sorted((float(at), v) for at, v in (one.figures.get("top1") or {}).items()) for one in stories]
-    steps, exact = "Step 0 is the start; then the ShiftNet moves the gaze.", "How exact the best gaze is: larger "
-    exact += "thresholds ask for more."
+    steps = "Step 0 is the start; then the ShiftNet moves the gaze."
+    exact = "How exact the best gaze is: larger thresholds ask for more."
     plots = [
         _top1(stories),
         _plot(stories, by_step, "inference step", "Top-1 accuracy, by step", steps, "shiftnet"),
