@@ -1,6 +1,7 @@
 """The figures that an evaluation prints, from what its shards have kept."""
 
 import math
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -32,32 +33,27 @@ def figures_of(states: list[EvaluationState], progress: Progress) -> dict[str, A
     }  # fmt: skip
     if bracket.exact is not None:
         figures["log_z_exact"] = bracket.exact
-    first_layer, first_doubts = states[0].load("grbm"), []
-    if first_layer is not None and states[0].done("grbm"):
-        _, meta = first_layer
-        figures |= {
-            "grbm_log_density": meta["density"], "grbm_log_z_lower": meta["lower"], "grbm_log_z_upper": meta["upper"],
-            "grbm_log_z_stderr": meta["stderr"], "grbm_ess": meta["ess"],
-        }  # fmt: skip
-        first_doubts = [f"first layer: {doubt}" for doubt in meta["doubts"]]
+    doubts = [*context["warnings"], *bracket.doubts]
+    if states[0].done("grbm"):
+        meta = _set(states[0], "grbm")[1]
+        figures["grbm_log_density"] = meta["density"]
+        figures |= {f"grbm_log_z_{name}": meta[name] for name in ("lower", "upper", "stderr")}
+        figures["grbm_ess"] = meta["ess"]
+        doubts += [f"first layer: {doubt}" for doubt in meta["doubts"]]
     if states[0].done("baselines"):
         measured, ours = _set(states[0], "baselines")[0], weighted - log_z
         figures["baselines"] = {name: float(nats.mean()) for name, nats in measured.items()}
         figures["baselines_stderr"] = {name: _stderr(nats, None) for name, nats in measured.items()}
         above = {name: ours - nats for name, nats in measured.items()}
         figures["baselines_diff"] = {name: [float(gain.mean()), _stderr(gain, None)] for name, gain in above.items()}
-    figures["warnings"] = [*context["warnings"], *bracket.doubts, *first_doubts]
-    for line in figures["warnings"]:
+    for line in doubts:
         progress.say(f"warning: {line}")
-    return strict(figures)
+    return strict(figures | {"warnings": doubts})
 
 
 def _gathered_terms(states: list[EvaluationState]) -> BoundTerms:
-    """The patches' terms of all shards; which shard had which patch no longer matters, but their order does to the last
-    bit of a mean, so they are put back in it."""
+    """The patches' terms of all shards, put back in order: it matters to the last bit of a mean."""
     parts = [_set(state, "patches")[0]["terms"] for state in states]
-    if len(parts) == 1:
-        return BoundTerms(*parts[0].T)
     whole = torch.zeros((sum(map(len, parts)), 3), dtype=torch.float64)
     for first, part in enumerate(parts):
         whole[first :: len(parts)] = part
@@ -68,20 +64,15 @@ def _gathered_bracket(states: list[EvaluationState]) -> Bracket:
     """log Z's bracket from the chains of all shards, in the order of their ids."""
     empty = torch.zeros(0, dtype=torch.float64)
     found = [state.load("bracket") or ({"forward": empty, "reverse": empty}, {}) for state in states]
-    metas = [meta for _, meta in found if meta]
-    exact = metas[0]["exact"] if metas else None
+    said = next((meta for _, meta in found if meta), {"exact": None, "doubts": []})
     forward, reverse = (_interleaved([tensors[end] for tensors, _ in found]) for end in ("forward", "reverse"))
-    doubts = metas[0]["doubts"] if metas else []
-    return Bracket(estimate(forward), estimate(reverse, reverse=True), exact, doubts)
+    return Bracket(estimate(forward), estimate(reverse, reverse=True), said["exact"], said["doubts"])
 
 
 def _interleaved(parts: list[Tensor]) -> Tensor:
     """Blocks of chains dealt out to shards, back in their order."""
-    queues = [list(part.split(BLOCK)) if len(part) else [] for part in parts]
-    blocks = []
-    for turn in range(max(map(len, queues), default=0)):
-        blocks += [queue[turn] for queue in queues if turn < len(queue)]
-    return torch.cat(blocks) if blocks else torch.zeros(0, dtype=torch.float64)
+    turns = zip_longest(*(part.split(BLOCK) for part in parts), fillvalue=torch.zeros(0, dtype=torch.float64))
+    return torch.cat([block for turn in turns for block in turn])
 
 
 def _stderr(values: Tensor, sampling_variance: Tensor | None) -> float:
