@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from foveate.boltzmann.bernoulli import BernoulliRBM
-from foveate.boltzmann.draws import Generated, Numbered, bernoulli_units, gaussian_units, mean_units
+from foveate.boltzmann.draws import Generated, Numbered
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.boltzmann.units import BINARY
 from foveate.errors import BadInput
-from foveate.runtime.random import draw_key, generator
+from foveate.runtime.random import draw_key, generator, uniform_array
 
 
 def states(n: int) -> torch.Tensor:
@@ -134,40 +134,17 @@ def test_draws_have_the_conditionals_moments():
     assert float(BINARY.draw((torch.full((9, 9), torch.inf),), Generated(None)).min()) == 1.0
 
 
-def test_fused_draw_is_its_torch_reference_bit_for_bit_away_from_ties():
-    logits = 6 * torch.randn(64, 37, generator=torch.Generator().manual_seed(7))
-    bias, random = torch.randn(37, generator=torch.Generator().manual_seed(8)), Numbered(draw_key(3, 14, 15))
-    p, u = torch.sigmoid(logits + bias), random.uniform(logits)
-    mean = torch.empty_like(logits)
-    drawn = bernoulli_units(logits.clone(), bias, random, mean)
-    assert torch.allclose(mean, p, rtol=1e-6, atol=1e-7)
-    clear = (u - p).abs() > 1e-6
-    assert torch.equal(drawn[clear], (u < p).float()[clear])
-    assert torch.equal(drawn, bernoulli_units(logits.clone(), bias, random))
-    assert torch.allclose(mean_units(logits.clone(), bias), p, rtol=1e-6, atol=1e-7)
-
-
-def test_sigmoid_stays_finite_at_extremes():
-    extreme = torch.tensor([[-1e30, -90.0, 0.0, 90.0, 1e30]])
-    mean = mean_units(extreme, torch.zeros(5))
-    assert torch.allclose(mean, torch.tensor([[0.0, 0.0, 0.5, 1.0, 1.0]]), atol=1e-30)
-
-
 @pytest.mark.parametrize("sizes", [(0, 3), (3, -1)])
 def test_sizes_below_one_are_refused(sizes):
     with pytest.raises(BadInput, match="at least one unit"):
         GaussianBernoulliRBM(*sizes)
 
 
-def test_compiled_normal_units_are_the_reference_and_normal():
+def test_compiled_numbers_are_torch_s_and_the_normal_ones_are_normal():
     """10^6 numbers: moments within 5 standard errors, and the shares beyond 1 to 4 deviations likewise."""
-    n, random = 1000, Numbered(draw_key(4, 7, 1))
-    products, bias, sigma = (torch.randn(shape) for shape in ((n, n), (n,), (n,)))
-    sigma = sigma.exp()
-    z = random.normal(products)
-    drawn = gaussian_units(products.clone(), bias, sigma, random)
-    assert torch.allclose(drawn, products + bias + sigma * z, atol=1e-4)
-    z = (gaussian_units(torch.zeros(n, n), torch.zeros(n), torch.ones(n), random)).double().flatten()
+    random, like = Numbered(draw_key(4, 7, 1), 3), torch.zeros(1000, 1000)
+    assert torch.equal(random.uniform(like), uniform_array((1000, 1000), random.key, first=3))
+    z = random.normal(like).double().flatten()
     for power, expected, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
         assert abs(float((z**power).mean()) - expected) < 5 * (variance / len(z)) ** 0.5
     for bound in (1.0, 2.0, 3.0, 4.0):
@@ -178,12 +155,7 @@ def test_compiled_normal_units_are_the_reference_and_normal():
 
 @pytest.mark.parametrize("first", [1, 40])
 def test_a_chain_s_draws_depend_on_its_number_and_not_on_where_it_lies(first):
-    key, bias, whole = draw_key(0, 3, 2), torch.zeros(37), torch.zeros(64, 37)
+    key, whole = draw_key(0, 3, 2), torch.zeros(64, 37)
     all_of_them, those = Numbered(key), Numbered(key, first)
-    binary = bernoulli_units(whole.clone(), bias, all_of_them)
-    real = gaussian_units(whole.clone(), bias, torch.ones(37), all_of_them)
-    rest = whole[first:].clone()
-    assert torch.equal(bernoulli_units(rest.clone(), bias, those), binary[first:])
-    assert torch.equal(bernoulli_units(rest.clone(), bias, those, rest.clone()), binary[first:])
-    assert torch.equal(gaussian_units(rest.clone(), bias, torch.ones(37), those), real[first:])
-    assert torch.equal(those.uniform(rest), all_of_them.uniform(whole)[first:])
+    assert torch.equal(those.uniform(whole[first:]), all_of_them.uniform(whole)[first:])
+    assert torch.equal(those.normal(whole[first:]), all_of_them.normal(whole)[first:])

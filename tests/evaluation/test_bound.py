@@ -152,11 +152,11 @@ def test_a_state_file_is_neither_overwritten_nor_mistaken_for_another(tmp_path):
 
 RUN = """
 import sys, torch
-import foveate.boltzmann.log_z.keeping as keeping
+import foveate.boltzmann.log_z.bracket as bracket
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.evaluation.bound import evaluate_bound
 torch.set_num_threads(1)
-keeping.KEEP_EVERY = 0.0
+bracket.KEEP_EVERY = 0.0
 gdbn, v = GaussianDBN.load(sys.argv[1]), torch.load(sys.argv[2])
 evaluate_bound(gdbn, v, chains=60, temperatures=4000, samples=20, importance_samples=50, state_file=sys.argv[3])
 """

@@ -3,8 +3,7 @@
 Gaussians of ever better covariances (scikit-learn's where it has them), and the two simplest that are none:
 
 - `held_out`: the covariance of `training/whitening.py`, whose variances are those of photographs held out;
-- `student_t`: the multivariate t of that covariance, one scale shared by all dimensions (its degrees of freedom and
-  width of the largest likelihood on patches held out);
+- `student_t`: the multivariate t of that covariance, of the largest likelihood on patches held out;
 - `mixture`: a Gaussian mixture in its coordinates, each component of its own mean and variances (Zoran, Weiss 2011,
   have one of small patches), of as many components as a fifth of the photographs, held out, likes best.
 """
@@ -21,18 +20,11 @@ from torch import Tensor
 from foveate.boltzmann.training.whitening import Layout, Moments
 from foveate.errors import BadInput
 
-FACTORS = 200
-"""Of factor analysis, where there are as many dimensions and patches."""
+FACTORS = 200  # Of factor analysis, where there are as many dimensions and patches
+COMPONENTS = (1, 2, 5, 10, 25, 50, 100, 200, 400, 600, 800, 1000, 1300, 1600)  # Of PPCA; a held-out fold takes one
 
-COMPONENTS = (1, 2, 5, 10, 25, 50, 100, 200, 400, 600, 800, 1000, 1300, 1600)
-"""Of probabilistic PCA, from which the best on a held-out fold of the patches that it is fitted on is taken."""
-
-MIXED = (1, 2, 4, 8, 16, 32)
-"""Of the mixture."""
-
-_MOST_ROWS = 8000
-"""From which a mixture is fitted."""
-
+MIXED = (1, 2, 4, 8, 16, 32)  # Of the mixture
+_MOST_ROWS = 8000  # From which a mixture is fitted
 _SMALLEST_VARIANCE = 1e-6
 
 
@@ -64,11 +56,12 @@ def log_densities(
     x, y = fit.double().numpy(), patches.detach().cpu().double().numpy()
     factors = max(1, min(FACTORS, x.shape[1] // 2, len(x) // 2))
     shrunk = LedoitWolf().fit(x)
+    values, vectors = np.linalg.eigh(shrunk.covariance_)
     found = {
         "diagonal": _gaussian((y - x.mean(0)) ** 2, np.maximum(x.var(0), _SMALLEST_VARIANCE)),
         "factor_analysis": FactorAnalysis(factors, random_state=0).fit(x).score_samples(y),
         "ppca": _ppca(x[: -len(folds[-1])], x[-len(folds[-1]) :], y),
-        "ledoit_wolf": _along_axes(shrunk.covariance_, y - shrunk.location_),
+        "ledoit_wolf": _gaussian(((y - shrunk.location_) @ vectors) ** 2, np.maximum(values, _SMALLEST_VARIANCE)),
         **_whitened([fold.detach().cpu().float() for fold in folds], patches.detach().cpu().float(), layout),
     }
     return {name: torch.from_numpy(np.asarray(nats, np.float64)) for name, nats in found.items()}
@@ -77,11 +70,6 @@ def log_densities(
 def _gaussian(squares: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Log density of independent Gaussians, from squared distances [m, d] and variances [d]."""
     return -0.5 * (squares / variance + np.log(2 * math.pi * variance)).sum(1)
-
-
-def _along_axes(covariance: np.ndarray, away: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh(covariance)
-    return _gaussian((away @ vectors) ** 2, np.maximum(values, _SMALLEST_VARIANCE))
 
 
 def _ppca(x: np.ndarray, held: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -126,9 +114,8 @@ def _student(fitted: np.ndarray, energy: np.ndarray, dim: int) -> np.ndarray:
 
     def nats(at: np.ndarray, r: np.ndarray) -> np.ndarray:
         freedom, width = np.exp(at)
-        constant = (
-            gammaln(0.5 * (freedom + dim)) - gammaln(0.5 * freedom) - 0.5 * dim * np.log(freedom * math.pi * width)
-        )
+        constant = gammaln(0.5 * (freedom + dim)) - gammaln(0.5 * freedom)
+        constant -= 0.5 * dim * np.log(freedom * math.pi * width)
         return constant - 0.5 * (freedom + dim) * np.log1p(r / (freedom * width))
 
     start = np.array([1.0, math.log(max(float(np.median(fitted)) / dim, _SMALLEST_VARIANCE))])

@@ -15,50 +15,31 @@ from torch import Tensor, nn
 from foveate.boltzmann.bernoulli import BernoulliRBM
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.boltzmann.precision import PrecisionRBM
+from foveate.boltzmann.units import Hidden, Visible
 from foveate.errors import BadInput
 from foveate.storage.files import load_tensors, save_tensors
 
 FirstLayer = GaussianBernoulliRBM | PrecisionRBM
 
 _SHAPES = {
-    "grbm.W": ("D", "H1"),
-    "grbm.b": ("D",),
-    "grbm.c": ("H1",),
-    "grbm.log_sigma": ("D",),
-    "rbm.W": ("H1", "H2"),
-    "rbm.b": ("H1",),
-    "rbm.c": ("H2",),
-    "patch.mean": (3,),
-    "patch.std": (3,),
-}
+    "grbm.W": ("D", "H1"), "grbm.b": ("D",), "grbm.c": ("H1",), "grbm.log_sigma": ("D",),
+    "rbm.W": ("H1", "H2"), "rbm.b": ("H1",), "rbm.c": ("H2",), "patch.mean": (3,), "patch.std": (3,),
+}  # fmt: skip
 
 _PRECISION_SHAPES = _SHAPES | {
-    "grbm.W": ("D", "M"),
-    "grbm.c": ("M",),
-    "whiten.mean": ("D",),
-    "whiten.W": ("D", "D"),
-    "precision.lambda": ("B", "K"),
-    "precision.c": ("B", "K"),
-    "precision.band": ("D",),
-}
+    "grbm.W": ("D", "M"), "grbm.c": ("M",), "whiten.mean": ("D",), "whiten.W": ("D", "D"),
+    "precision.lambda": ("B", "K"), "precision.c": ("B", "K"), "precision.band": ("D",),
+}  # fmt: skip
 """With precision units H1 is M mean units and B K others; `precision.band` is each direction's band, -1 for none."""
 
 _INSIDE = {
-    "whiten.mean": "grbm.mean",
-    "whiten.W": "grbm.whiten",
-    "precision.lambda": "grbm.precisions",
-    "precision.c": "grbm.precision_c",
-    "precision.band": "grbm.band",
-}
+    "whiten.mean": "grbm.mean", "whiten.W": "grbm.whiten", "precision.lambda": "grbm.precisions",
+    "precision.c": "grbm.precision_c", "precision.band": "grbm.band",
+}  # fmt: skip
 
 
 class PatchScale(nn.Module):
-    """How pixels become v: v = (pixel - mean) / std, channel by channel.
-
-    Attributes:
-        mean: [3] mean of the training pixels in [0, 1].
-        std: [3] their standard deviation.
-    """
+    """How pixels in [0, 1] become v: v = (pixel - mean) / std, channel by channel; both [3], of the training pixels."""
 
     mean: Tensor
     std: Tensor
@@ -74,30 +55,25 @@ class PatchScale(nn.Module):
         std, mean = torch.std_mean(pixels, dim=(0, 2, 3))
         return cls(mean, std.clamp(min=0.02))
 
-    def standardise(self, pixels: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch visible"]:
+    def standardise(self, pixels: Float[Tensor, "batch *shape"]) -> Visible:
         """Pixels in [0, 1], [N, 3, h, w] or flattened channel first, to v [N, D], where the scale is."""
         flat = pixels.to(self.mean.device).flatten(1)
         planes = flat.unflatten(1, (3, flat.shape[1] // 3))  # a size that is told: there may be no patch at all
         return ((planes - self.mean[:, None]) / self.std[:, None]).flatten(1)
 
-    def to_pixels(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
+    def to_pixels(self, v: Visible) -> Visible:
         """v [N, D] back to flattened pixels; not clipped to [0, 1]."""
         planes = v.unflatten(1, (3, -1))
         return (planes * self.std[:, None] + self.mean[:, None]).flatten(1)
 
 
 class GaussianDBN(nn.Module):
-    """Two RBMs joined into one generative model of patches.
-
-    Args:
-        n_visible: D, length of a flattened patch (channel first).
-        n_hidden1: H1, binary units of the first layer.
-        n_hidden2: H2, binary units of the second.
+    """Two RBMs joined into one generative model of patches, flattened channel first.
 
     Attributes:
         grbm: The first layer; p(v | h1) and the recognition q(h1 | v) = grbm.hidden_mean are its.
         rbm: The second layer, whose visible units are h1; p(h1, h2) is its.
-        patch: `PatchScale`, buffers mean and std [3].
+        patch: `PatchScale`.
     """
 
     grbm: FirstLayer
@@ -121,35 +97,26 @@ class GaussianDBN(nn.Module):
         made.grbm, made.rbm, made.patch = grbm, rbm, patch or PatchScale()
         return made
 
-    def standardise(self, pixels: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch visible"]:
+    def standardise(self, pixels: Float[Tensor, "batch *shape"]) -> Visible:
         """`PatchScale.standardise`: pixels in [0, 1] to v on the model's device."""
         return self.patch.standardise(pixels)
 
-    def to_pixels(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
+    def to_pixels(self, v: Visible) -> Visible:
         """`PatchScale.to_pixels`: v back to pixels."""
         return self.patch.to_pixels(v)
 
-    def reconstruct(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
+    def reconstruct(self, v: Visible) -> Visible:
         """One mean-field pass up and down the first layer: mu(h1) at h1 = E[h1 | v]."""
         return self.grbm.visible_mean(self.grbm.hidden_mean(v))
 
-    def log_joint(
-        self, v: Float[Tensor, "#batch visible"], h1: Float[Tensor, "batch hidden1"]
-    ) -> Float64[Tensor, " batch"]:
+    def log_joint(self, v: Float[Tensor, "#batch visible"], h1: Hidden) -> Float64[Tensor, " batch"]:
         """log p(v | h1) + log p*(h1): log p(v, h1) up to the top RBM's log Z; products in float32, sums in float64."""
         return self.grbm.log_prob_given_hidden(v, h1) + self.rbm.log_mass(h1)
 
     def sample_h1(
         self, n: int, generator: torch.Generator, gibbs_steps: int = 1000, start: Tensor | None = None
     ) -> Float[Tensor, "n hidden1"]:
-        """Block Gibbs in the top RBM.
-
-        Args:
-            n: Number of chains.
-            generator: Source of randomness, on any device.
-            gibbs_steps: Sweeps of each chain (h2 given h1, then h1 given h2).
-            start: [n, H1] first h1; without it, fair coins.
-        """
+        """Block Gibbs in the top RBM: n chains of so many sweeps from h1 = `start` [n, H1], or from fair coins."""
         h1 = start
         if h1 is None:
             coins = torch.rand((n, self.rbm.n_visible), generator=generator, device=generator.device)
@@ -159,21 +126,12 @@ class GaussianDBN(nn.Module):
         return h1
 
     def sample(
-        self,
-        n: int,
-        generator: torch.Generator,
-        gibbs_steps: int = 1000,
-        start: Tensor | None = None,
+        self, n: int, generator: torch.Generator, gibbs_steps: int = 1000, start: Tensor | None = None,
         noise: bool = False,
-    ) -> Float[Tensor, "n visible"]:
-        """Ancestral samples: Gibbs in the top RBM, then one pass down to v.
+    ) -> Float[Tensor, "n visible"]:  # fmt: skip
+        """Ancestral samples: Gibbs in the top RBM (`sample_h1`), then one pass down to v.
 
-        Args:
-            n: Number of samples.
-            generator: Source of randomness, on any device.
-            gibbs_steps: Sweeps of the top RBM before the pass down.
-            start: [n, H1] first h1 of the chains; without it, fair coins.
-            noise: Whether v is drawn from N(mu(h1), sigma^2) or is its mean mu(h1), as samples are usually shown.
+        v is drawn from N(mu(h1), sigma^2) with `noise`, else it is mu(h1), as samples are usually shown.
         """
         h1 = self.sample_h1(n, generator, gibbs_steps, start)
         return self.grbm.sample_visible(h1, generator) if noise else self.grbm.visible_mean(h1)

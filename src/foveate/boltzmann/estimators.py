@@ -2,9 +2,8 @@
 
     make_pipeline(MinMaxScaler(), BernoulliRBMEstimator(n_components=100), LogisticRegression())
 
-Names of parameters and attributes are those of `sklearn.neural_network.BernoulliRBM`. `score_samples` is another thing
-than there: log p(x) in nats, whose normaliser is summed exactly or annealed, so that machines of different size and
-kind can be compared by it. Needs scikit-learn (extra `sklearn`).
+Names are those of `sklearn.neural_network.BernoulliRBM`; but `score_samples` is log p(x) in nats, whose normaliser is
+summed exactly or annealed, so that machines of different size and kind can be compared. Needs the extra `sklearn`.
 """
 
 import copy
@@ -33,8 +32,7 @@ from foveate.runtime.random import generator
 
 __all__ = ["BernoulliRBMEstimator", "GaussianRBMEstimator", "UncertainLogZ"]
 
-REMEMBERED = 1000
-"""Rows of the data that are kept for annealing, which begins where the data is."""
+REMEMBERED = 1000  # Rows of the data that are kept for annealing, which begins where the data is
 
 
 class UncertainLogZ(UserWarning):
@@ -53,8 +51,7 @@ class RBMEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         chains: Persistent chains in learning.
         average: What the averaged weights, which are the result, keep of themselves a step.
         temperatures: Steps of the annealing that `score_samples` needs where no layer has 20 units or fewer.
-        device: Torch's name of where to compute.
-        random_state: An integer, a RandomState or None.
+        device, random_state: Torch's name of where to compute; an integer, a RandomState or None.
 
     Attributes:
         machine_: The machine.
@@ -85,8 +82,7 @@ class RBMEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """Learn from X [n_samples, n_features], from the beginning; the rates rise at first and fall at the end.
 
         Raises:
-            ValueError: X can't be used.
-            BadInput: A parameter can't be used.
+            ValueError, BadInput: X, or a parameter, can't be used.
             Diverged: Learning left the finite numbers; a smaller learning rate helps.
         """
         data = self._begin(X)
@@ -99,11 +95,8 @@ class RBMEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> "RBMEstimator":
-        """Learn from one more batch of data, or go on after `fit`: one pass over X, at the full learning rate.
-
-        Raises:
-            ValueError, BadInput, Diverged: As in `fit`; after Diverged the machine is as it was before.
-        """
+        """One pass over X at the full learning rate, also after `fit`; raises as that does, and Diverged leaves the
+        machine as it was."""
         fresh = not hasattr(self, "machine_")
         data = self._begin(X) if fresh else self._tensor(self._checked(X))
         state = self._state or init(self.machine_, data, self.chains, self._seed)
@@ -131,9 +124,7 @@ class RBMEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return float(self.score_samples(X).mean())
 
     def log_z(self) -> float:
-        """log Z in nats: the exact sum where a layer has 20 units or fewer, else annealed; kept once it is known.
-
-        Annealing is right on average for Z, so log Z comes out low rather than high, and scores high rather than low.
+        """log Z in nats: exact where a layer has 20 units or fewer, else annealed (low rather than high), and kept.
 
         Warns:
             UncertainLogZ: The chains give reasons to doubt it; more `temperatures` help.
@@ -184,7 +175,7 @@ class RBMEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return data
 
     def _checked(self, X: Any, reset: bool = False) -> NDArray[np.floating]:
-        """X once it has been found to be rows of finite numbers, as many in each as there were in `fit`."""
+        """X, found to be rows of finite numbers, as many in each as there were in `fit`."""
         if not reset:
             check_is_fitted(self)
         return np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=reset))
@@ -202,7 +193,6 @@ class RBMEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return fitting.scaled(rule, data)
 
     def _machine(self, n_features: int) -> RestrictedBoltzmannMachine:
-        """A new one."""
         raise NotImplementedError
 
 
@@ -211,9 +201,8 @@ class BernoulliRBMEstimator(RBMEstimator):
 
     Args:
         n_components, method, ...: As in `RBMEstimator`, with a learning rate of 0.2.
-        binarize: Threshold above which a number is taken as 1, and else as 0. None: numbers lie between 0 and 1
-            already; those between are taken as probabilities in `fit` and `transform`, and `score_samples`, which is
-            of zeros and ones, won't have them.
+        binarize: Threshold above which a number is taken as 1, and else as 0. None: numbers from 0 to 1, of which
+            those between are probabilities in `fit` and `transform`, and refused by `score_samples`.
     """
 
     machine_: BernoulliRBM
@@ -236,10 +225,8 @@ class BernoulliRBMEstimator(RBMEstimator):
         return super().score_samples(X)
 
     def pseudo_log_likelihood(self, X: Any) -> NDArray[np.float64]:
-        """sum_i log P(x_i | all other x) of each row, in nats: needs no log Z, and compares nothing but like with like.
-
-        Exact, where scikit-learn's `score_samples` takes one feature at random and multiplies. Numbers are 0 or 1.
-        """
+        """sum_i log P(x_i | all other x) of each row of zeros and ones, in nats: needs no log Z, and is exact, where
+        scikit-learn's `score_samples` takes one feature at random and multiplies."""
         rows = self._checked(X)
         self._require_binary(rows)
         return self._exactly(lambda machine, v: machine.pseudo_log_likelihood(v), rows)

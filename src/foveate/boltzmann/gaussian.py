@@ -7,29 +7,22 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
-from foveate.boltzmann.draws import Numbered, Random, gaussian_units
+from foveate.boltzmann.draws import Random
 from foveate.boltzmann.log_z.fused_path import FusedPath
 from foveate.boltzmann.log_z.path import Affine, Path
-from foveate.boltzmann.rbm import BinaryHidden
+from foveate.boltzmann.rbm import RestrictedBoltzmannMachine
 from foveate.boltzmann.training.centred import CentredAscent
 from foveate.boltzmann.training.settings import Rule
-from foveate.boltzmann.units import GAUSSIAN, Natural
+from foveate.boltzmann.units import GAUSSIAN, Hidden, Natural, Visible
 from foveate.runtime.random import generator
 
 
-class GaussianBernoulliRBM(BinaryHidden):
-    """Real visible units with a learned standard deviation each, binary hidden units.
+class GaussianBernoulliRBM(RestrictedBoltzmannMachine):
+    """Real visible units with a learned standard deviation each (log_sigma [visible]), binary hidden units.
 
     E(v, h) = sum_i (v_i - b_i)^2 / (2 sigma_i^2) - sum_j c_j h_j - sum_ij (v_i / sigma_i^2) W_ij h_j, so that
     p(h_j = 1 | v) = sigmoid(c_j + sum_i W_ij v_i / sigma_i^2) and v_i | h ~ N(b_i + sum_j W_ij h_j, sigma_i^2)
     (Tang, Srivastava, Salakhutdinov 2014, supplement, with W_theirs = W / sigma^2; Cho, Ilin, Raiko 2011).
-
-    Args:
-        n_visible: Number of real visible units.
-        n_hidden: Number of binary hidden units.
-
-    Attributes:
-        log_sigma: [visible] log of the standard deviation of v_i given h.
     """
 
     visible = GAUSSIAN
@@ -53,28 +46,22 @@ class GaussianBernoulliRBM(BinaryHidden):
         """Standard deviation of each pixel given hidden units: sigma."""
         return self.sigma
 
-    def sent(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
+    def sent(self, v: Visible) -> Visible:
         return v * self.precision
 
-    def visible_natural(self, h: Float[Tensor, "batch hidden"]) -> Natural:
+    def visible_natural(self, h: Hidden) -> Natural:
         mu = self.visible_mean(h)
         return mu * self.precision, self.precision.expand_as(mu)
 
-    def visible_own(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, " batch"]:
+    def visible_own(self, v: Visible) -> Float[Tensor, " batch"]:
         """-sum_i (v_i - b_i)^2 / (2 sigma_i^2)."""
         return -(0.5 * (v - self.b).square() @ self.precision.to(v.dtype))
 
-    def hidden_own(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
+    def hidden_own(self, h: Hidden) -> Float[Tensor, " batch"]:
         """c.h - sum_i b_i^2 / (2 sigma_i^2)."""
         return h @ self.c - 0.5 * self.b.square() @ self.precision
 
-    def free_energy_hidden(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
-        """With mu = b + W h: -c.h - sum_i [(mu_i^2 - b_i^2) / (2 sigma_i^2) + log sigma_i + log(2 pi) / 2], in nats."""
-        mu = self.visible_mean(h)
-        gain = 0.5 * (mu.square() - self.b.square()) @ self.precision
-        return -(h @ self.c) - gain - self.log_sigma.sum() - 0.5 * self.n_visible * math.log(2 * math.pi)
-
-    def visible_mean(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch visible"]:
+    def visible_mean(self, h: Hidden) -> Visible:
         """mu(h) = b + W h, the mean of v given h."""
         return self.visible_input(h)
 
@@ -86,12 +73,9 @@ class GaussianBernoulliRBM(BinaryHidden):
         """Of hidden units beyond those that move means, whether each follows its neighbour; there are none."""
         return torch.zeros(0, dtype=torch.bool)
 
-    def draw_visible(self, h: Float[Tensor, "batch hidden"], random: Random) -> Float[Tensor, "batch visible"]:
+    def draw_visible(self, h: Hidden, random: Random) -> Visible:
         mu = self.visible_mean(h)
         return mu + self.sigma * random.normal(mu)
-
-    def visible_step(self, h: Float[Tensor, "batch hidden"], random: Numbered) -> Float[Tensor, "batch visible"]:
-        return gaussian_units(h @ self.W.T, self.b, self.sigma, random)
 
     def begin(self, data: Float[Tensor, "n visible"], seed: int, share_on: float = 0.1) -> None:
         """A diagonal Gaussian with the data's moments, but for small random weights; P(h_j = 1) = `share_on`.
@@ -115,9 +99,7 @@ class GaussianBernoulliRBM(BinaryHidden):
         found = {"sigma_at_floor": at_floor, "sigma_smallest": self.sigma.min(), "sigma_median": self.sigma.median()}
         return {name: float(value) for name, value in found.items()}
 
-    def log_prob_given_hidden(
-        self, v: Float[Tensor, "#batch visible"], h: Float[Tensor, "batch hidden"]
-    ) -> Float64[Tensor, " batch"]:
+    def log_prob_given_hidden(self, v: Float[Tensor, "#batch visible"], h: Hidden) -> Float64[Tensor, " batch"]:
         """log p(v | h) = -sum_i log sigma_i - (D/2) log 2 pi - 1/2 sum_i (v_i - mu_i(h))^2 / sigma_i^2, in nats.
 
         The product W h is in the machine's type, everything else in float64.

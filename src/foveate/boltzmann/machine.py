@@ -1,9 +1,7 @@
 """The face of machines: two layers of units, those of each independent given the other.
 
-Everything else in this room asks a machine for what is here, and knows no kind of it: annealing and tempering
-(`log_z/`) for its units' natural parameters given the other layer and for a base of independent units, exact sums for
-the states of a layer, learning (`training/`) for draws and slopes. A new kind is a subclass in a file of its own, with
-units of a kind of their own (`units.py`) where need be; `bernoulli.py` and `gaussian.py` are two. What a subclass
+Annealing, exact sums (`log_z/`) and learning (`training/`) ask a machine for what is here, and know no kind of it. A
+new kind is a subclass in a file of its own, with units of a kind of their own (`units.py`) where need be; what it
 overrides for speed is held to what is here.
 """
 
@@ -17,11 +15,11 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from foveate.boltzmann.draws import Generated, Numbered, Random
+from foveate.boltzmann.draws import Generated, Random
 from foveate.boltzmann.log_z.path import Path
 from foveate.boltzmann.training.ascent import Ascent
 from foveate.boltzmann.training.settings import Rule
-from foveate.boltzmann.units import Natural, Units
+from foveate.boltzmann.units import Hidden, Natural, Units, Visible
 from foveate.errors import BadInput
 
 
@@ -41,7 +39,6 @@ class Machine(nn.Module, ABC):
     ascent: Ascent = Ascent()  # how it learns from samples
 
     def extra_repr(self) -> str:
-        """What torch shows between the brackets of its name."""
         return f"n_visible={self.n_visible}, n_hidden={self.n_hidden}"
 
     @property
@@ -55,68 +52,65 @@ class Machine(nn.Module, ABC):
         """Hidden units."""
 
     @abstractmethod
-    def visible_own(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, " batch"]:
+    def visible_own(self, v: Visible) -> Float[Tensor, " batch"]:
         """What of -E depends on v alone."""
 
     @abstractmethod
-    def hidden_own(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
+    def hidden_own(self, h: Hidden) -> Float[Tensor, " batch"]:
         """What of -E doesn't depend on v."""
 
     @abstractmethod
-    def hidden_natural(self, v: Float[Tensor, "batch visible"]) -> Natural:
+    def hidden_natural(self, v: Visible) -> Natural:
         """Natural parameters of the hidden units given v."""
 
     @abstractmethod
-    def visible_natural(self, h: Float[Tensor, "batch hidden"]) -> Natural:
+    def visible_natural(self, h: Hidden) -> Natural:
         """Natural parameters of the visible units given h."""
 
-    def coordinates(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
+    def coordinates(self, v: Visible) -> Visible:
         """In which the visible units are independent given the hidden ones; most machines' are v itself."""
         return v
 
-    # Densities, conditionals and draws.
-
-    def energy(self, v: Float[Tensor, "batch visible"], h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
+    def energy(self, v: Visible, h: Hidden) -> Float[Tensor, " batch"]:
         """E(v, h), in nats."""
         return -(self.visible_own(v) + self.hidden.dot(self.hidden_natural(v), h))
 
-    def free_energy(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, " batch"]:
+    def free_energy(self, v: Visible) -> Float[Tensor, " batch"]:
         """F(v) = -log sum_h exp(-E(v, h)), in nats; log p(v) = -F(v) - log Z."""
         return -(self.visible_own(v) + self.hidden.log_normaliser(self.hidden_natural(v)))
 
-    def log_mass(self, v: Float[Tensor, "batch visible"]) -> Float64[Tensor, " batch"]:
+    def log_mass(self, v: Visible) -> Float64[Tensor, " batch"]:
         """-F(v) for differences and sums of many: in float64 where the machine need not be."""
         return -self.free_energy(v).double()
 
-    def free_energy_hidden(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
+    def free_energy_hidden(self, h: Hidden) -> Float[Tensor, " batch"]:
         """-log sum_v exp(-E(v, h)), or the integral: the visible units summed out."""
         return -(self.hidden_own(h) + self.visible.log_normaliser(self.visible_natural(h)))
 
-    def hidden_mean(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch hidden"]:
+    def hidden_mean(self, v: Visible) -> Hidden:
         """E[h | v]: of binary units p(h_j = 1 | v)."""
         return self.hidden.mean(self.hidden_natural(v))
 
-    def visible_mean(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch visible"]:
+    def visible_mean(self, h: Hidden) -> Visible:
         """E[v | h]."""
         return self.visible.mean(self.visible_natural(h))
 
-    def sample_hidden(
-        self, v: Float[Tensor, "batch visible"], generator: torch.Generator | None = None
-    ) -> Float[Tensor, "batch hidden"]:
+    def sample_hidden(self, v: Visible, generator: torch.Generator | None = None) -> Hidden:
         """A draw of h given v."""
         return self.draw_hidden(v, Generated(generator))
 
-    def sample_visible(
-        self, h: Float[Tensor, "batch hidden"], generator: torch.Generator | None = None
-    ) -> Float[Tensor, "batch visible"]:
+    def sample_visible(self, h: Hidden, generator: torch.Generator | None = None) -> Visible:
         """A draw of v given h."""
         return self.draw_visible(h, Generated(generator))
 
-    def draw_hidden(self, v: Float[Tensor, "batch visible"], random: Random) -> Float[Tensor, "batch hidden"]:
-        """A draw of h given v, with numbers from any source."""
-        return self.hidden.draw(self.hidden_natural(v), random)
+    def draw_hidden(self, v: Visible, random: Random, mean: Hidden | None = None) -> Hidden:
+        """A draw of h given v, with numbers from any source; `mean`, if given, is filled with E[h | v]."""
+        eta = self.hidden_natural(v)
+        if mean is not None:
+            mean.copy_(self.hidden.mean(eta))
+        return self.hidden.draw(eta, random)
 
-    def draw_visible(self, h: Float[Tensor, "batch hidden"], random: Random) -> Float[Tensor, "batch visible"]:
+    def draw_visible(self, h: Hidden, random: Random) -> Visible:
         """A draw of v given h, with numbers from any source."""
         return self.visible.draw(self.visible_natural(h), random)
 
@@ -124,17 +118,11 @@ class Machine(nn.Module, ABC):
         """log Z, in nats, where it is a closed form; None where it has to be summed or estimated."""
         return None
 
-    # Annealing.
-
     def path(self, data: Float[Tensor, "n visible"], smoothing: float = 1.0) -> Path:
         """The annealing path to this machine, on the CPU, from independent units that have the data's moments.
 
-        Hidden units have those of E[h | v]. (With hidden biases of their own from the start, or of zero, the modes of a
-        machine change their order on the way, and chains are caught in the wrong ones.)
-
-        Args:
-            data: Visible vectors, or means, that show what is typical.
-            smoothing: Imaginary observations that keep every unit of the base uncertain.
+        Hidden units have those of E[h | v]: with their own biases, or none, the modes of a machine change their order
+        on the way, and chains are caught in the wrong ones. `smoothing` observations keep every unit uncertain.
         """
         exact, v = self.exactly(), data.detach().to("cpu", torch.float64)
         return Path(exact, *exact.reference(v, smoothing))
@@ -144,8 +132,8 @@ class Machine(nn.Module, ABC):
         return self.visible.fitted(data, smoothing), self.hidden.fitted(self.hidden_mean(data), smoothing)
 
     def scattered(self, data: Float[Tensor, "n visible"], generator: torch.Generator) -> Float[Tensor, "rows visible"]:
-        """[4 n, visible] states in four kinds of places, n each, for chains that start apart: a Gibbs sweep from data,
-        and v given hidden units with the means of all data, anywhere, and opposite to those of data."""
+        """[4 n, visible] states for chains that start apart, n each: a Gibbs sweep from data, and v given hidden units
+        with the means of all data, anywhere, and opposite to those of data."""
         eta = self.hidden_natural(data)
         places = (eta, self.hidden.fitted(self.hidden.mean(eta), 1.0), *((k * eta[0], *eta[1:]) for k in (0, -1)))
         random = Generated(generator)
@@ -156,29 +144,9 @@ class Machine(nn.Module, ABC):
         """A copy in float64 on the CPU."""
         return copy.deepcopy(self).to("cpu", torch.float64)
 
-    # Learning.
-
     @abstractmethod
     def begin(self, data: Float[Tensor, "n visible"], seed: int) -> None:
-        """Set all parameters from data's moments and small random weights: with no weights all hidden units are alike,
-        and would stay so."""
-
-    def hidden_expectation(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch hidden"]:
-        """E[h | v], as `hidden_mean`."""
-        return self.hidden_mean(v)
-
-    def hidden_step(
-        self, v: Float[Tensor, "batch visible"], random: Numbered, mean: Float[Tensor, "batch hidden"] | None = None
-    ) -> Float[Tensor, "batch hidden"]:
-        """A draw of h given v; `mean`, if given, is filled with E[h | v]."""
-        eta = self.hidden_natural(v)
-        if mean is not None:
-            mean.copy_(self.hidden.mean(eta))
-        return self.hidden.draw(eta, random)
-
-    def visible_step(self, h: Float[Tensor, "batch hidden"], random: Numbered) -> Float[Tensor, "batch visible"]:
-        """A draw of v given h."""
-        return self.draw_visible(h, random)
+        """Set all parameters from data's moments and small random weights, without which hidden units stay alike."""
 
     def usual_rule(self, steps: int) -> Rule:
         """Settings that serve where nothing is known; averaged weights are those of the last twentieth of all steps."""
@@ -213,8 +181,7 @@ class Machine(nn.Module, ABC):
         """Data as learning takes it: rows of this machine's type on its device, whatever numbers they were.
 
         Raises:
-            BadInput: It is no matrix of as many columns as there are visible units, or empty, or not all finite, or the
-                units don't take it.
+            BadInput: It is no such matrix, or empty, or not all finite, or the units don't take it.
         """
         like = next(self.parameters())
         if isinstance(data, np.ndarray) and data.dtype.kind in "biuf":

@@ -1,10 +1,9 @@
 """The Gaussian-binary machine with precision units, over whitened pixels.
 
 Photographs of one kind of thing differ in contrast and sharpness as a whole: what a Gaussian misses of them is mostly a
-scale that many directions share (Wainwright, Simoncelli 2000, "Scale mixtures of Gaussians and the statistics of
-natural images"). Binary units that gate precisions, beside those that move means, say it (Ranzato, Hinton 2010,
-"Modeling pixel means and covariances using factorized third-order Boltzmann machines"; here a precision unit gates the
-energy of a whole band of directions). With x = A (v - m) in bands b, and |x_b|^2 the energy of one,
+scale that many directions share (Wainwright, Simoncelli 2000). Binary units that gate precisions, beside those that
+move means, say it (Ranzato, Hinton 2010; here a precision unit gates the energy of a whole band of directions). With
+x = A (v - m) in bands b, and |x_b|^2 the energy of one,
 
     -E(x, h, s) = sum_i [-x_i^2 / (2 sigma_i^2) + x_i (b_i + (W h)_i) / sigma_i^2] + c.h
                   + sum_bk s_bk (c_bk - lambda_bk |x_b|^2 / 2),       lambda_bk >= 0,
@@ -15,11 +14,9 @@ so that all hidden units are independent given x, all x_i given (h, s), and
     p(s_bk = 1 | x) = sigmoid(c_bk - lambda_bk |x_b|^2 / 2),
     x_i | h, s ~ N((b_i + (W h)_i) / (sigma_i^2 P_i), 1 / P_i),    P_i = 1 / sigma_i^2 + sum_k lambda_bk s_bk  (b of i).
 
-Without precision units it is `GaussianBernoulliRBM` in other coordinates. A direction may be in no band (-1).
-
-log Z is closed where every mean unit touches one direction: a sum over the 2^K states of a band's precision units, of
-products over its directions of integrals in one dimension (`log_z_closed`). The hidden layer is h and, behind it, s
-band by band; densities are of v, so log |det A| is counted.
+Without precision units it is `GaussianBernoulliRBM` in other coordinates. A direction may be in no band (-1). log Z is
+closed where every mean unit touches one direction (`log_z_closed`). The hidden layer is h and, behind it, s band by
+band; densities are of v, so log |det A| is counted.
 """
 
 import math
@@ -32,42 +29,26 @@ from foveate.boltzmann.draws import Random
 from foveate.boltzmann.log_z.path import Affine, Path
 from foveate.boltzmann.machine import Machine
 from foveate.boltzmann.training.settings import Rule
-from foveate.boltzmann.units import BINARY, GAUSSIAN, Natural
+from foveate.boltzmann.units import BINARY, GAUSSIAN, Hidden, Natural, Visible
 from foveate.errors import BadInput
 from foveate.runtime.random import generator
 
-MOST_GATES = 16
-"""Precision units of a band, whose states log Z sums over."""
-
-_LINEAR = 40.0
-"""Above it softplus(x) is x in float64 too."""
-
+MOST_GATES = 16  # Precision units of a band, whose states log Z sums over
+_LINEAR = 40.0  # Above it softplus(x) is x in float64 too
 _STEP, _BEYOND = 0.25, 13.0
 """Of the grid that integrates one direction, in standard deviations: how fine, and how far beyond the outermost mean.
 The integrand is a sum of Gaussians that wide, for which the trapezoidal rule errs by exp(-2 pi^2 / _STEP^2)."""
 
 
 class PrecisionRBM(Machine):
-    """Real visible units in whitened coordinates, binary units that move their means and binary ones that gate
-    precisions; see the module.
-
-    Args:
-        n_visible: D.
-        n_mean: M, mean units.
-        band: [D] the band of each whitened direction, from 0; -1: of none.
-        n_bands: B.
-        n_gates: K, precision units of each band.
+    """D real units in whitened coordinates, M binary ones that move means, B bands of K that gate precisions.
 
     Attributes:
-        W: [D, M] couplings of x and h.
-        b: [D] means of x without hidden units.
-        c: [M] biases of h.
+        W, b, c: [D, M] couplings of x and h, [D] means of x without hidden units, [M] biases of h.
         log_sigma: [D] log of the standard deviation of x_i where no precision unit is on.
-        precisions: [B, K] lambda.
-        precision_c: [B, K] biases of s.
-        band: As given.
-        mean: [D] m.
-        whiten: [D, D] A; the identity, and m zero, until they are set.
+        precisions, precision_c: [B, K] lambda, and biases of s.
+        band: [D] the band of each whitened direction, from 0; -1: of none.
+        mean, whiten: [D] m and [D, D] A; zero and the identity until they are set.
     """
 
     visible = GAUSSIAN
@@ -79,14 +60,11 @@ class PrecisionRBM(Machine):
     def __init__(self, n_visible: int, n_mean: int, band: Int64[Tensor, " visible"], n_bands: int, n_gates: int):
         super().__init__()
         if n_visible < 1 or n_mean < 1 or len(band) != n_visible:
-            raise BadInput(
-                f"{n_visible} visible, {n_mean} mean units: expected 1 or more, and a band each of {len(band)}"
-            )
+            units = f"{n_visible} visible, {n_mean} mean units"
+            raise BadInput(f"{units}: expected 1 or more, and a band each of {len(band)}")
         if not 1 <= n_gates <= MOST_GATES or n_bands < 1 or not -1 <= int(band.min()) <= int(band.max()) < n_bands:
-            raise BadInput(
-                f"{n_bands} bands, {n_gates} precision units each: expected 1 to {MOST_GATES} of these, and band from "
-                f"-1 to {n_bands - 1}"
-            )
+            expected = f"expected 1 to {MOST_GATES} of these, and band from -1 to {n_bands - 1}"
+            raise BadInput(f"{n_bands} bands, {n_gates} precision units each: {expected}")
         self.W, self.b = _zeros(n_visible, n_mean), _zeros(n_visible)
         self.c, self.log_sigma = _zeros(n_mean), _zeros(n_visible)
         self.precisions, self.precision_c = _zeros(n_bands, n_gates), _zeros(n_bands, n_gates)
@@ -113,11 +91,11 @@ class PrecisionRBM(Machine):
         """1 / sigma^2, of x where no precision unit is on."""
         return torch.exp(-2 * self.log_sigma)
 
-    def coordinates(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
+    def coordinates(self, v: Visible) -> Visible:
         """x = A (v - m)."""
         return (v - self.mean) @ self.whiten.T
 
-    def pixels(self, x: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
+    def pixels(self, x: Visible) -> Visible:
         """v of x."""
         return x @ self.unwhiten.T + self.mean
 
@@ -146,42 +124,39 @@ class PrecisionRBM(Machine):
         made.whiten.copy_(torch.eye(self.n_visible))
         return made
 
-    # What the machine says of itself.
-
-    def hidden_natural(self, v: Float[Tensor, "batch visible"]) -> Natural:
+    def hidden_natural(self, v: Visible) -> Natural:
         x = self.coordinates(v)
         return (torch.cat([torch.addmm(self.c, x * self.precision, self.W), self.gate_input(x).flatten(1)], 1),)
 
-    def visible_natural(self, h: Float[Tensor, "batch hidden"]) -> Natural:
+    def visible_natural(self, h: Hidden) -> Natural:
         """Natural parameters of x, whose units are independent given h; those of v are not."""
         means, gates = h[:, : self.n_mean], h[:, self.n_mean :].unflatten(1, tuple(self.precisions.shape))
         return torch.addmm(self.b, means, self.W.T) * self.precision, self.gated(gates)
 
-    def gate_input(self, x: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch bands gates"]:
+    def gate_input(self, x: Visible) -> Float[Tensor, "batch bands gates"]:
         """c_bk - lambda_bk |x_b|^2 / 2: log-odds of the precision units, from coordinates."""
         inside = torch.nn.functional.one_hot(self.band + 1, len(self.precisions) + 1)[:, 1:]
         return self.precision_c - 0.5 * (x.square() @ inside.to(x))[:, :, None] * self.precisions
 
-    def gated(self, gates: Float[Tensor, "batch bands gates"]) -> Float[Tensor, "batch visible"]:
+    def gated(self, gates: Float[Tensor, "batch bands gates"]) -> Visible:
         """P_i = 1 / sigma_i^2 + sum_k lambda_bk s_bk, b of i."""
         added = (gates * self.precisions).sum(2)
         return self.precision + torch.cat([torch.zeros_like(added[:, :1]), added], 1)[:, self.band + 1]
 
-    def visible_own(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, " batch"]:
+    def visible_own(self, v: Visible) -> Float[Tensor, " batch"]:
         x = self.coordinates(v)
         return (x * (self.b - 0.5 * x) * self.precision).sum(1)
 
-    def hidden_own(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
+    def hidden_own(self, h: Hidden) -> Float[Tensor, " batch"]:
         return h @ torch.cat([self.c, self.precision_c.flatten()])
 
-    def free_energy_hidden(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
+    def free_energy_hidden(self, h: Hidden) -> Float[Tensor, " batch"]:
         return super().free_energy_hidden(h) + self.log_det
 
-    def free_energy(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, " batch"]:
-        """As a machine's, with sums in float64."""
+    def free_energy(self, v: Visible) -> Float[Tensor, " batch"]:
         return -self.log_mass(v).to(v)
 
-    def log_mass(self, v: Float[Tensor, "batch visible"]) -> Float64[Tensor, " batch"]:
+    def log_mass(self, v: Visible) -> Float64[Tensor, " batch"]:
         """As a machine's: products in the machine's type, sums in float64."""
         x = self.coordinates(v)
         own = (x * (self.b - 0.5 * x) * self.precision).sum(1, dtype=torch.float64)
@@ -191,16 +166,14 @@ class PrecisionRBM(Machine):
             own += torch.nn.functional.softplus(eta, threshold=_LINEAR).sum(1, dtype=torch.float64)
         return own
 
-    def visible_mean(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch visible"]:
+    def visible_mean(self, h: Hidden) -> Visible:
         """mu(h, s), the mean of v."""
         return self.pixels(self.visible.mean(self.visible_natural(h)))
 
-    def draw_visible(self, h: Float[Tensor, "batch hidden"], random: Random) -> Float[Tensor, "batch visible"]:
+    def draw_visible(self, h: Hidden, random: Random) -> Visible:
         return self.pixels(self.visible.draw(self.visible_natural(h), random).to(h))
 
-    def log_prob_given_hidden(
-        self, v: Float[Tensor, "#batch visible"], h: Float[Tensor, "batch hidden"]
-    ) -> Float64[Tensor, " batch"]:
+    def log_prob_given_hidden(self, v: Float[Tensor, "#batch visible"], h: Hidden) -> Float64[Tensor, " batch"]:
         """log p(v | h, s), in nats; products in the machine's type, sums in float64."""
         eta = tuple(value.double() for value in self.visible_natural(h))
         x = self.coordinates(v).double().expand_as(eta[0])
@@ -272,8 +245,6 @@ class PrecisionRBM(Machine):
         visible, hidden = x.reference(exact.coordinates(v), smoothing)
         at = Affine(origin=exact.mean, into=exact.whiten.T, rest=exact.mean, out=exact.unwhiten.T)
         return Path(x, visible, hidden, -exact.log_det, at)
-
-    # Learning.
 
     def begin(self, data: Float[Tensor, "n visible"], seed: int) -> None:
         """The data's moments, small random weights, and precision units that divide the deviation step by step."""

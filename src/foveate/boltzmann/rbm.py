@@ -4,10 +4,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from foveate.boltzmann.draws import Numbered, bernoulli_units, mean_units
 from foveate.boltzmann.machine import Machine
 from foveate.boltzmann.training.centred import CentredAscent
-from foveate.boltzmann.units import BINARY, Natural, Units
+from foveate.boltzmann.units import BINARY, Hidden, Natural, Units, Visible
 from foveate.errors import BadInput
 from foveate.runtime.random import generator
 
@@ -16,16 +15,11 @@ class RestrictedBoltzmannMachine(Machine):
     """A machine whose layers are coupled through a matrix: -E(v, h) = (what is v's own) + h . (c + s(v) W).
 
     With s(v) = v, units of one natural parameter each, and biases b: -E(v, h) = b.v + c.h + v.W h. It has W = b = c = 0
-    when it is made; `training/starts.py` has starts made from data.
-
-    Args:
-        n_visible: Number of visible units.
-        n_hidden: Number of hidden units.
+    when it is made (of so many visible and hidden units); `training/starts.py` has starts made from data.
 
     Attributes:
         W: [visible, hidden] couplings.
-        b: [visible] visible biases (for Gaussian units, the mean when no hidden unit is on).
-        c: [hidden] hidden biases.
+        b, c: [visible] and [hidden] biases (of Gaussian units, the mean when no hidden unit is on).
     """
 
     visible: Units = BINARY
@@ -49,36 +43,40 @@ class RestrictedBoltzmannMachine(Machine):
     def n_hidden(self) -> int:
         return self.W.shape[1]
 
-    def sent(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch visible"]:
+    def sent(self, v: Visible) -> Visible:
         """s(v), what the visible units send through W."""
         return v
 
-    def hidden_input(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch hidden"]:
+    def hidden_input(self, v: Visible) -> Hidden:
         """c + s(v) W: of binary hidden units, their log-odds given v."""
         return torch.addmm(self.c, self.sent(v), self.W)
 
-    def visible_input(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch visible"]:
+    def visible_input(self, h: Hidden) -> Visible:
         """b + W h: of binary visible units, their log-odds given h, of Gaussian ones their mean."""
         return torch.addmm(self.b, h, self.W.T)
 
-    def hidden_natural(self, v: Float[Tensor, "batch visible"]) -> Natural:
+    def hidden_natural(self, v: Visible) -> Natural:
         return (self.hidden_input(v),)
 
-    def visible_natural(self, h: Float[Tensor, "batch hidden"]) -> Natural:
+    def visible_natural(self, h: Hidden) -> Natural:
         return (self.visible_input(h),)
 
-    def visible_own(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, " batch"]:
+    def visible_own(self, v: Visible) -> Float[Tensor, " batch"]:
         return v @ self.b.to(v.dtype)
 
-    def log_mass(self, v: Float[Tensor, "batch visible"]) -> Float64[Tensor, " batch"]:
+    def log_mass(self, v: Visible) -> Float64[Tensor, " batch"]:
         """As a machine's: products in the machine's type, everything else in float64."""
         x = (self.sent(v) @ self.W).double() + self.c.double()
         return self.visible_own(v.double()) + self.hidden.log_normaliser((x,))
 
-    def hidden_own(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, " batch"]:
+    def hidden_own(self, h: Hidden) -> Float[Tensor, " batch"]:
         return h @ self.c
 
     def begin(self, data: Float[Tensor, "n visible"], seed: int) -> None:
+        """Independent units with the data's means, but for small random weights.
+
+        Imaginary observations keep the biases of units finite that never change (Hinton 2012, section 8).
+        """
         (b,) = self.visible.fitted(data, 1.0)
         self.W.copy_(0.1 * torch.randn(self.W.shape, generator=generator(seed, "weights")))
         self.b.copy_(b)
@@ -93,17 +91,3 @@ class RestrictedBoltzmannMachine(Machine):
             tuple(torch.where(mask, mine[0], fit) for mine, fit in zip(kept, fitted, strict=True))
             for mask, kept, fitted in zip(alone, own, (visible, hidden), strict=True)
         )  # type: ignore[return-value]
-
-
-class BinaryHidden(RestrictedBoltzmannMachine):
-    """Binary hidden units, drawn in one compiled pass over what reaches them."""
-
-    hidden = BINARY
-
-    def hidden_expectation(self, v: Float[Tensor, "batch visible"]) -> Float[Tensor, "batch hidden"]:
-        return mean_units(self.sent(v) @ self.W, self.c)
-
-    def hidden_step(
-        self, v: Float[Tensor, "batch visible"], random: Numbered, mean: Float[Tensor, "batch hidden"] | None = None
-    ) -> Float[Tensor, "batch hidden"]:
-        return bernoulli_units(self.sent(v) @ self.W, self.c, random, mean)

@@ -3,9 +3,8 @@
     p(s | eta) = exp(sum_k eta_k . t_k(s) - A(eta)),
 
 with natural parameters eta_k [n, units], sufficient statistics t_k and the log-normaliser A, which sums (or
-integrates) over all states of the layer. Machines are made of two layers (Welling, Rosen-Zvi, Hinton 2005,
-"Exponential family harmoniums"), and all that sampling, annealing and exact sums ask of a layer is here: a new kind of
-unit is a subclass of `Units`, and may stand in a file of its own.
+integrates) over all states of the layer (Welling, Rosen-Zvi, Hinton 2005, "Exponential family harmoniums"). All that
+sampling, annealing and exact sums ask of a layer is here: a new kind of unit is a subclass of `Units`.
 """
 
 import math
@@ -21,6 +20,9 @@ from foveate.errors import BadInput
 
 Natural = tuple[Tensor, ...]
 """Natural parameters: a tensor [n, units] for each sufficient statistic (or [units], the same for all rows)."""
+
+Visible = Float[Tensor, "batch visible"]
+Hidden = Float[Tensor, "batch hidden"]
 
 
 class Units(ABC):
@@ -52,8 +54,8 @@ class Units(ABC):
     def scattered(
         self, typical: Float[Tensor, "m units"], base: Natural, generator: torch.Generator
     ) -> Float[Tensor, "rows units"] | None:
-        """[4 m, units] states in four kinds of places, m each, for ensembles that start apart: at typical states, at
-        draws of a base [units], anywhere, opposite to the typical ones; None: better had by way of the other layer."""
+        """[4 m, units] states for ensembles that start apart, m each: at typical states, at draws of a base [units],
+        anywhere, opposite to the typical ones; None: better had by way of the other layer."""
         return None
 
     def states(self, index: Int64[Tensor, " n"], units: int) -> Float[Tensor, "n units"]:
@@ -61,11 +63,7 @@ class Units(ABC):
         raise NotImplementedError
 
     def check(self, data: Float[Tensor, "n units"]) -> None:
-        """Raise where data can't be states, or means of states.
-
-        Raises:
-            BadInput: It says what is expected.
-        """
+        """Raise BadInput, which says what is expected, where data can't be states, or means of states."""
         if len(data) == 0 or not torch.isfinite(data).all():
             raise BadInput(f"data of shape {list(data.shape)}: expected at least one row, and finite numbers only")
 
@@ -114,8 +112,7 @@ class Binary(Units):
 class Gaussian(Units):
     """Real numbers: eta = (linear coefficient e, precision P > 0), t(s) = (s, -s^2 / 2), mean e / P, variance 1 / P.
 
-    A = 1/2 sum_i (e_i^2 / P_i - log P_i + log 2 pi). Interpolating e and P is interpolating energies; interpolating
-    means and standard deviations is not.
+    A = 1/2 sum_i (e_i^2 / P_i - log P_i + log 2 pi). Interpolating e and P is interpolating energies.
     """
 
     def log_normaliser(self, eta: Natural) -> Float[Tensor, "*n"]:

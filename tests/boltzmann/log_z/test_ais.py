@@ -12,7 +12,7 @@ from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.boltzmann.log_z import schedules
 from foveate.boltzmann.log_z.ais import BLOCK, AISState, anneal, init, kernel
 from foveate.boltzmann.log_z.exact import log_z_exact
-from foveate.boltzmann.log_z.fused import binary_visible_pass, gaussian_visible_pass, hidden_pass
+from foveate.boltzmann.log_z.fused import binary_pass, gaussian_pass, hidden_pass
 from foveate.boltzmann.log_z.path import Path
 from foveate.boltzmann.log_z.schedules import make_schedule, pilot_spread
 from foveate.boltzmann.log_z.weights import effective_sample_size, estimate, log_mean_exp, log_mean_stderr
@@ -155,8 +155,7 @@ def test_fused_chains_are_the_plain_ones(kind, temperatures):
     keys = torch.tensor([key(4, "annealing", "same", chain) for chain in range(BLOCK)])
     state = init(plain := plainly(path), keys)
     for old, new in itertools.pairwise(betas.tolist()):
-        state, info = kernel(plain, state, old, new, keys)
-        assert torch.isfinite(info.log_ratio).all()
+        state = kernel(plain, state, old, new, keys)
     assert state.step == temperatures and plain.log_z_base == pytest.approx(path.log_z_base, abs=1e-5)
     # Sigmoids differ in the last bit, which flips a draw once in 10^7: allow a chain or two to part ways.
     close = (fused.log_weight - state.log_weight).abs() < 2e-3
@@ -182,8 +181,8 @@ def test_a_step_s_log_ratio_is_that_of_the_annealed_marginals(kind):
         own = [-machine.energy(v, h) - constant for h in rows]
         return torch.logsumexp(torch.stack([(1 - beta) * x + beta * y for x, y in zip(base, own, strict=True)]), 0)
 
-    _, info = kernel(path, state, 0.3, 0.45, torch.arange(7))
-    assert torch.allclose(info.log_ratio, log_marginal(0.45) - log_marginal(0.3), atol=2e-5)
+    gained = kernel(path, state, 0.3, 0.45, torch.arange(7)).log_weight - state.log_weight
+    assert torch.allclose(gained, log_marginal(0.45) - log_marginal(0.3), atol=2e-5)
 
 
 def test_gaussian_draws_have_the_mean_and_variance_of_their_conditional():
@@ -191,15 +190,12 @@ def test_gaussian_draws_have_the_mean_and_variance_of_their_conditional():
     rows, beta = 4000, 0.7
     h = (torch.rand((1, path.W.shape[1]), generator=torch.Generator().manual_seed(0)) < 0.5).float()
     product = (h @ path.W.T).expand(rows, -1).contiguous()
-    linear = (path.b_base + beta * (product[0] + path.b_change)).double()[:6]
-    precision_base, precision_change = path.precisions
+    b_base, b_change, precision_base, precision_change = path.b
+    linear = (b_base + beta * (product[0] + b_change)).double()[:6]
     precision = (precision_base + beta * precision_change).double()[:6]
     drawn = product.clone()
-    parameters = (path.b_base, path.b_change, precision_base, precision_change)
     keys = np.arange(rows) * 7919
-    gaussian_visible_pass(
-        drawn.numpy(), *(p.numpy() for p in parameters), np.full(rows, beta, np.float32), 3, keys, np.zeros(rows)
-    )
+    gaussian_pass(drawn.numpy(), *(p.numpy() for p in path.b), np.full(rows, beta, np.float32), 3, keys, np.zeros(rows))
     z = (drawn.double()[:, :6] - linear / precision) * precision.sqrt()
     assert (z.mean(0).abs() < 4.5 / math.sqrt(rows)).all()
     assert ((z.var(0) - 1).abs() < 4.5 * math.sqrt(2 / rows)).all()
@@ -211,7 +207,7 @@ def test_binary_draws_have_their_probabilities_and_no_memory_of_their_neighbours
     logits = torch.linspace(-3, 3, units).expand(rows, -1).contiguous()
     zeros, keys = np.zeros(units, np.float32), np.arange(rows)
     drawn = logits.clone()
-    binary_visible_pass(drawn.numpy(), zeros, zeros, np.ones(rows, np.float32), 11, keys, np.zeros(rows))
+    binary_pass(drawn.numpy(), zeros, zeros, np.ones(rows, np.float32), 11, keys, np.zeros(rows))
     p = torch.sigmoid(logits[0].double())
     spread = torch.sqrt(p * (1 - p))
     assert ((drawn.double().mean(0) - p).abs() < 4.5 * spread / math.sqrt(rows)).all()
@@ -334,13 +330,10 @@ def test_log_mean_exp_against_plain_python():
 
 
 @pytest.mark.parametrize("values", [[-math.inf, -math.inf], [-math.inf, 2.0, 3.0], [1e4, -1e4]])
-def test_weights_of_zero_give_no_nan_in_value_or_gradient(values):
-    weights = torch.tensor(values, dtype=torch.float64, requires_grad=True)
-    mean = log_mean_exp(weights)
-    assert not torch.isnan(mean)
-    (gradient,) = torch.autograd.grad(mean, weights)
-    assert torch.isfinite(gradient).all()
-    assert not math.isnan(effective_sample_size(weights.detach()))
+def test_weights_of_zero_give_no_nan(values):
+    weights = torch.tensor(values, dtype=torch.float64)
+    assert not torch.isnan(log_mean_exp(weights))
+    assert not math.isnan(effective_sample_size(weights))
 
 
 def test_effective_sample_size_and_standard_error_by_hand():

@@ -57,10 +57,11 @@ def test_the_machines_density_is_the_planned_mixture_along_every_direction():
     """All 2^n hidden states summed: mean log density on the data within 0.05 nats of combs times Gaussians."""
     data = curved(4000)
     start = lay_combs(data, 10)
+    sigma = math.exp(start.layout.log_sigma)
     machine = start_from_combs(data, 10, seed=0)
-    along = (data - start.mean) @ start.directions / start.sigma
-    rest = ((data - start.mean).square().sum(1) / start.sigma**2 - along.square().sum(1)).clamp(min=0)
-    expected = -3 * math.log(start.sigma) - 1.5 * math.log(2 * math.pi) - 0.5 * rest.double()
+    along = (data - start.mean) @ start.directions / sigma
+    rest = ((data - start.mean).square().sum(1) / sigma**2 - along.square().sum(1)).clamp(min=0)
+    expected = -3 * math.log(sigma) - 1.5 * math.log(2 * math.pi) - 0.5 * rest.double()
     for column, comb in zip(along.T.double(), start.combs, strict=True):
         teeth, weights = torch.from_numpy(comb.teeth), torch.from_numpy(comb.log_weights)
         expected += torch.logsumexp(weights - 0.5 * (column[:, None] - teeth).square(), 1)

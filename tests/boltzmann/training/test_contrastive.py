@@ -9,7 +9,8 @@ import torch
 
 from foveate.boltzmann.bernoulli import BernoulliRBM
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
-from foveate.boltzmann.training.centred import Parameters, Slopes, ascend, ascend_reference, centre_slope
+from foveate.boltzmann.training.ascent import Samples
+from foveate.boltzmann.training.centred import Parameters, Slopes, ascend, centred_slopes
 from foveate.boltzmann.training.contrastive import (
     METHODS,
     contrastive_divergence,
@@ -20,6 +21,7 @@ from foveate.boltzmann.training.contrastive import (
     to_tensors,
 )
 from foveate.boltzmann.training.fit import train_rbm
+from foveate.boltzmann.training.parallel import ALONE
 from foveate.boltzmann.training.settings import Rule
 from foveate.errors import BadInput
 from foveate.runtime.random import generator
@@ -156,33 +158,14 @@ def test_centring_does_not_depend_on_which_value_of_a_unit_is_called_one():
     assert torch.allclose(model[1][order], model[0], atol=1e-6)
 
 
-def test_the_fused_ascent_is_its_torch_reference():
-    source = torch.Generator().manual_seed(11)
-
-    def some(scale: float = 1.0) -> Parameters:
-        shapes = ((13, 9), (13,), (9,), (13,))
-        return Parameters(*(scale * torch.randn(shape, generator=source) for shape in shapes))
-
-    start, speed, slope = some(0.3), some(0.01), some()
-    slopes = Slopes(slope.W, slope.b, slope.log_sigma, slope.c, some().b, some().c)
-    how = Rule(rate=0.01, momentum=0.5, weight_decay=0.001, log_sigma_floor=-0.3), 0.02, 0.2
-    mean = some()
-    fused, reference = (tuple(Parameters(*(x.clone() for x in p)) for p in (start, speed, mean)) for _ in range(2))
-    assert ascend(fused, slopes, *how) == pytest.approx(ascend_reference(reference, slopes, *how), rel=1e-5)
-    for a, b in zip(fused, reference, strict=True):
-        for x, y in zip(a, b, strict=True):
-            assert torch.allclose(x, y, rtol=1e-5, atol=2e-6)
-    assert (fused[0].log_sigma >= -0.3).all() and (fused[1].log_sigma.abs() <= 0.05 + 1e-7).all()
-
-
 def test_the_centred_slope_is_that_of_centred_units():
     source = torch.Generator().manual_seed(15)
     (v, h), (w, g) = (torch.rand(9, 5, generator=source), torch.rand(9, 4, generator=source)), (
         torch.rand(7, 5, generator=source), torch.rand(7, 4, generator=source))  # fmt: skip
-    mu, lam = torch.rand(5, generator=source), torch.rand(4, generator=source)
-    slope = v.T @ h / 9 - w.T @ g / 7
-    centre_slope(slope, v.mean(0) - w.mean(0), lam, mu, h.mean(0) - g.mean(0))
-    assert torch.allclose(slope, (v - mu).T @ (h - lam) / 9 - (w - mu).T @ (g - lam) / 7, atol=1e-6)
+    offsets = torch.rand(5, generator=source), torch.rand(4, generator=source)
+    found, _, _ = centred_slopes(Samples(v, h, w, g, g, g, 9, 7), offsets, 0.1, False, ALONE)
+    mu, lam = found.mu, found.offset_h
+    assert torch.allclose(found.W, (v - mu).T @ (h - lam) / 9 - (w - mu).T @ (g - lam) / 7, atol=1e-6)
 
 
 def test_fast_pcd_is_pcd_when_the_fast_rate_is_zero():

@@ -10,7 +10,7 @@ is over-estimated (Burda, Grosse, Salakhutdinov 2015); `bracket.py` has both end
 
     state = init(path, keys)
     for old, new in itertools.pairwise(betas):
-        state, info = kernel(path, state, old, new, keys)
+        state = kernel(path, state, old, new, keys)
 
 `anneal` is that loop for many chains: in blocks, side by side, stopped and gone on with.
 """
@@ -32,8 +32,7 @@ from foveate.runtime.random import key
 from foveate.runtime.workers import default_workers, map_images, one_thread_each
 
 BLOCK = 50
-"""Chains that move together. A chain has its place in its block whatever else runs: the last bits of a matrix product
-may depend on the shape and on the place of a row, so both are always the same."""
+"""Chains that move together, each in its place whatever else runs: the last bits of a product depend on both."""
 
 SEGMENT_OPERATIONS = 1.5e10
 """Of matrix products between two looks at the clock and at signals: a third of a second of one core, or less."""
@@ -48,19 +47,10 @@ class AISState(NamedTuple):
     step: Any  # steps taken: a number, or a tensor of no dimensions where the step is captured as a graph
 
 
-class AISInfo(NamedTuple):
-    """What a step says of itself."""
-
-    log_ratio: Float[Tensor, " n"]  # log p*_new(v) - log p*_old(v), what the log weights gained
-
-
 def init(path: Path, keys: Int64[Tensor, " n"], start: Float[Tensor, "n V"] | None = None) -> AISState:
-    """Chains of weight 1.
+    """Chains of weight 1, each with the key of all its random numbers, that will move along a path.
 
-    Args:
-        path: Along which they will move.
-        keys: Of each chain's random numbers, all of them.
-        start: States distributed as p at the first beta, as the path has them; without it the base is drawn from.
+    They start from states distributed as p at the first beta, as the path has them, or from the base.
     """
     nothing = torch.zeros(len(keys), dtype=torch.float64, device=keys.device)
     if start is not None:
@@ -69,7 +59,7 @@ def init(path: Path, keys: Int64[Tensor, " n"], start: Float[Tensor, "n V"] | No
     return AISState(*path.visible(h, 0.0, Counted(keys, 1)), nothing, 0)
 
 
-def kernel(path: Path, state: AISState, old: Beta, new: Beta, keys: Int64[Tensor, " n"]) -> tuple[AISState, AISInfo]:
+def kernel(path: Path, state: AISState, old: Beta, new: Beta, keys: Int64[Tensor, " n"]) -> AISState:
     """Move the weights from beta `old` to `new` at the present v, then the chains by one Gibbs sweep at `new`.
 
     log p*_beta(v) = (a part linear in beta, of this slope) + A(eta_h(v; beta)), the hidden units summed out; the order
@@ -80,7 +70,7 @@ def kernel(path: Path, state: AISState, old: Beta, new: Beta, keys: Int64[Tensor
     h, gained = path.hidden(state.v, old, new, Counted(keys, 2 * step))
     log_weight = state.log_weight + (new - old) * state.slope + gained
     v, slope = path.visible(h, new, Counted(keys, 2 * step + 1))
-    return AISState(v, slope, log_weight, step), AISInfo(log_weight - state.log_weight)
+    return AISState(v, slope, log_weight, step)
 
 
 def anneal(
@@ -100,8 +90,7 @@ def anneal(
         path: The family of distributions.
         betas: Inverse temperatures in the order in which they are visited.
         chains: Ids of the chains, ascending. A chain's numbers depend on (seed, stream, id) alone.
-        seed: Of all random numbers.
-        stream: What the chains are for; other names give other numbers.
+        seed, stream: What the random numbers are keyed on: the stream is what the chains are for.
         start: [n, visible] states distributed as p at betas[0]; without it the path's base is drawn from (betas[0] must
             be 0).
         state: What `keep` was given last in an earlier run of the same call.
@@ -134,9 +123,8 @@ class Chains:
     def __init__(self, path: Path, betas: Tensor, chains: Sequence[int], seed: int, stream: str):
         self.path = path
         numbers = sorted({chain // BLOCK for chain in chains})
-        place = {number: BLOCK * index for index, number in enumerate(numbers)}
-        self.rows = torch.tensor([place[chain // BLOCK] + chain % BLOCK for chain in chains])
         ids = [number * BLOCK + position for number in numbers for position in range(BLOCK)]
+        self.rows = torch.tensor([numbers.index(chain // BLOCK) * BLOCK + chain % BLOCK for chain in chains])
         keys = torch.tensor([key(seed, "annealing", stream, chain) for chain in ids])
         self.count, self.size = len(ids), BLOCK if path.device.type == "cpu" else len(ids)
         block = _Captured if path.device.type == "cuda" else _Block
@@ -147,16 +135,15 @@ class Chains:
         if start is not None:
             v = torch.zeros(self.count, self.path.shape[0])
             v[self.rows] = self.path.enter(start.to("cpu", torch.float32)).cpu()
-            rows = [mine.to(self.path.device) for mine in v.split(self.size)]
+            rows = v.to(self.path.device).split(self.size)
         for block, mine in zip(self.blocks, rows, strict=True):
             block.put(init(block.path, block.keys, mine))
         return 0
 
     def go_on(self, state: AISState) -> int:
-        for number, block in enumerate(self.blocks):
-            mine, where = slice(number * self.size, (number + 1) * self.size), self.path.device
-            v, slope, log_weight = (value[mine].clone().to(where) for value in (state.v.float(), *state[1:3]))
-            block.put(AISState(v, slope, log_weight, int(state.step)))
+        parts = [value.to(self.path.device).split(self.size) for value in (state.v.float(), *state[1:3])]
+        for block, mine in zip(self.blocks, zip(*parts, strict=True), strict=True):
+            block.put(AISState(*(value.clone() for value in mine), int(state.step)))
         return int(state.step)
 
     def advance(self, step: int, until: int) -> None:
@@ -166,9 +153,8 @@ class Chains:
 
     def state(self, step: int) -> AISState:
         """Of all blocks, on the CPU."""
-        v, slope, log_weight = (
-            torch.cat(parts).cpu() for parts in zip(*(block.state[:3] for block in self.blocks), strict=True)
-        )
+        parts = zip(*(block.state[:3] for block in self.blocks), strict=True)
+        v, slope, log_weight = (torch.cat(part).cpu() for part in parts)
         return AISState(v.to(self.path.machine.visible.stored), slope, log_weight, step)
 
 
@@ -185,7 +171,7 @@ class _Block:
 
     def advance(self, step: int, until: int) -> None:
         for now in range(step + 1, until + 1):
-            self.state, _ = kernel(self.path, self.state, self.betas[now - 1], self.betas[now], self.keys)
+            self.state = kernel(self.path, self.state, self.betas[now - 1], self.betas[now], self.keys)
 
 
 class _Captured(_Block):
@@ -195,17 +181,15 @@ class _Captured(_Block):
     graph: "torch.cuda.CUDAGraph | None" = None
 
     def put(self, state: AISState) -> None:
-        step = torch.zeros((), dtype=torch.int64, device=self.path.device).fill_(state.step)
+        step = torch.full((), state.step, dtype=torch.int64, device=self.path.device)
         self.there = torch.tensor(self.betas, dtype=torch.float64).to(self.path.device)
-        v, slope, log_weight = (value.contiguous().clone() for value in state[:3])
-        self.state = AISState(v, slope, log_weight, step)
+        self.state = AISState(*(value.contiguous().clone() for value in state[:3]), step)
 
     def advance(self, step: int, until: int) -> None:
         if self.graph is None:
             before = [value.clone() for value in self.state]
             self.graph = captured(self.step)
-            for value, earlier in zip(self.state, before, strict=True):
-                value.copy_(earlier)
+            self._become(before)
         for _ in range(step, until):
             self.graph.replay()
 
@@ -213,7 +197,9 @@ class _Captured(_Block):
         """A step in place."""
         at = torch.stack((self.state.step, self.state.step + 1))
         old, new = self.there.index_select(0, at).unbind()  # an index of no dimensions would be looked at by the host
-        after, _ = kernel(self.path, self.state, old, new, self.keys)
+        self._become(kernel(self.path, self.state, old, new, self.keys))
+
+    def _become(self, after: Sequence[Tensor]) -> None:
         for value, moved in zip(self.state, after, strict=True):
             value.copy_(moved)
 

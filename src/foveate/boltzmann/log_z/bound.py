@@ -19,21 +19,20 @@ from torch import Tensor
 
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.log_z.weights import log_mean_exp
+from foveate.boltzmann.units import BINARY
 from foveate.errors import BadInput
 from foveate.runtime.precision import full_precision
 from foveate.runtime.random import generator
 from foveate.runtime.workers import map_images
 
-_ROWS = 1000
-"""Draws of h1 that are worked on at once."""
+_ROWS = 1000  # Draws of h1 that are worked on at once
 
 
 class BoundTerms(NamedTuple):
     """What each patch adds to the bounds, before log Z, in nats."""
 
     variational: Float[Tensor, " n"]  # E_q[log p(v | h1) + log p*(h1)] + H(q)
-    # [N] variance of that average, from the spread of its samples; NaN for a single one
-    sampling_variance: Float[Tensor, " n"]
+    sampling_variance: Float[Tensor, " n"]  # of that average, from the spread of its samples; NaN for a single one
     weighted: Float[Tensor, " n"]  # the importance-weighted bound
 
 
@@ -54,10 +53,9 @@ def bound_terms(
     Args:
         gdbn: The model.
         patches: [N, D] standardised.
-        ids: Which of them; their places in `patches`, on which the random numbers are keyed.
+        ids: Which of them; their places in `patches`, on which the random numbers are keyed, and on `seed`.
         samples: M, draws of h1 for the variational bound.
         importance_samples: K, draws for the importance-weighted bound; the two share their draws.
-        seed: Of the random numbers.
         tick: Called with the number of patches done.
 
     Raises:
@@ -72,7 +70,7 @@ def bound_terms(
         # In float64: with small sigma log-odds are sums of large numbers.
         (logits,) = recognition.hidden_natural(patches[index].detach().to("cpu", torch.float64)[None])[0]
         v = patches[index].to(gdbn.grbm.W.device, torch.float32)
-        return _patch_terms(gdbn, v, logits.to(v.device), index, samples, importance_samples, seed)
+        return _patch_terms(gdbn, v, logits.to(v.device), generator(seed, "bound", index), samples, importance_samples)
 
     with full_precision(), torch.no_grad(), closing(map_images(of_patch, ids)) as found:
         for done, terms in enumerate(found, start=1):
@@ -82,23 +80,19 @@ def bound_terms(
 
 
 def _patch_terms(
-    gdbn: GaussianDBN, v: Tensor, logits: Tensor, index: int, samples: int, importance_samples: int, seed: int
+    gdbn: GaussianDBN, v: Tensor, logits: Tensor, random: torch.Generator, samples: int, importance_samples: int
 ) -> Tensor:
     """[1, 3] variational term, its sampling variance, importance-weighted term of one patch, from q's log-odds."""
-    random, draws = generator(seed, "bound", index), max(samples, importance_samples)
+    draws, log_normaliser = max(samples, importance_samples), BINARY.log_normaliser((logits,))
     joint, log_q = [], []
     for first in range(0, draws, _ROWS):
         uniform = torch.rand((min(_ROWS, draws - first), len(logits)), generator=random, dtype=torch.float64)
         h1 = (uniform.to(logits.device) < torch.sigmoid(logits)).float()
         joint.append(gdbn.log_joint(v[None], h1))
-        log_q.append(h1.double() @ logits - _softplus(logits).sum())
+        log_q.append(h1.double() @ logits - log_normaliser)
     log_joint, log_posterior = torch.cat(joint), torch.cat(log_q)
-    entropy = (_softplus(logits) - logits * torch.sigmoid(logits)).sum()
+    entropy = log_normaliser - logits @ torch.sigmoid(logits)
     used = log_joint[:samples]
     variance = used.var() / samples if samples > 1 else torch.full_like(entropy, torch.nan)
     weighted = log_mean_exp((log_joint - log_posterior)[:importance_samples])
     return torch.stack([used.mean() + entropy, variance, weighted]).cpu()[None]
-
-
-def _softplus(x: Tensor) -> Tensor:
-    return torch.logaddexp(x, torch.zeros_like(x))

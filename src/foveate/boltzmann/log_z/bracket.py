@@ -1,36 +1,34 @@
 """log Z of a machine between a lower and an upper estimate, and reasons to doubt them; or the lower one alone."""
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from foveate.boltzmann.log_z.ais import AISState, anneal
 from foveate.boltzmann.log_z.exact import enumerable, log_z_exact
-from foveate.boltzmann.log_z.keeping import kept
 from foveate.boltzmann.log_z.model_samples import ModelSamples, draw_model_samples
 from foveate.boltzmann.log_z.path import Path
 from foveate.boltzmann.log_z.schedules import check_schedule, make_schedule
 from foveate.boltzmann.log_z.tempering import TemperingState
 from foveate.boltzmann.log_z.weights import Estimate, estimate
 from foveate.boltzmann.machine import Machine
+from foveate.boltzmann.units import Visible
 from foveate.runtime.progress import Progress, Quiet
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 
-MARGIN = 2.0
-"""Standard errors by which each end of the bracket lies outside its own estimate."""
+MARGIN = 2.0  # Standard errors by which each end of the bracket lies outside its own estimate
+WIDE = 1.0  # Width of the bracket, in nats, above which it is doubted
+CROSSED = 0.05  # Nats by which the forward estimate may lie above the upper end before that is doubted
+MIN_SWEEPS = 2000  # Of parallel tempering; half as many as there are temperatures, where that is more
+KEEP_EVERY = 10.0  # Seconds between two writings of the state of a run
 
-WIDE = 1.0
-"""Width of the bracket, in nats, above which it is doubted."""
-
-CROSSED = 0.05
-"""Nats by which the forward estimate may lie above the upper end before that is doubted."""
-
-MIN_SWEEPS = 2000
-"""Of parallel tempering; half as many as there are temperatures, where that is more."""
+Result = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 class LogLikelihood(NamedTuple):
@@ -49,8 +47,7 @@ class Bracket:
     forward: Estimate  # the estimate by forward annealing, low on average
     reverse: Estimate  # the estimate by reverse annealing, high on average if its starts are the model's samples
     exact: float | None  # by enumeration, None where both layers are too large
-    # what speaks against the reverse chains' starts, each a line for people
-    sampling_doubts: list[str] = field(default_factory=list)
+    sampling_doubts: list[str] = field(default_factory=list)  # about the reverse chains' starts, for people
 
     @property
     def lower(self) -> float:
@@ -62,16 +59,15 @@ class Bracket:
         """The reverse estimate and MARGIN standard errors."""
         return self.reverse.log_z + MARGIN * _known(self.reverse.stderr)
 
-    def log_likelihood(self, machine: Machine, v: Float[Tensor, "batch visible"]) -> "LogLikelihood":
+    def log_likelihood(self, machine: Machine, v: Visible) -> LogLikelihood:
         """The mean log likelihood of vectors under the machine that this is the bracket of: log p(v) = -F(v) - log Z.
 
         Exact where log Z is; else with the forward estimate, which is low on average, so that the mean is a little
         high; `low` and `high` hold both what log Z leaves open and two standard errors over the vectors.
         """
-        exact = self.exact
-        nats = -machine.free_energy(v).double()
+        nats, exact = -machine.free_energy(v).double(), self.exact
         mean, stderr = float(nats.mean()), float(nats.std() / len(v) ** 0.5) if len(v) > 1 else math.nan
-        log_z, below, above = (exact,) * 3 if exact is not None else (self.forward.log_z, self.lower, self.upper)
+        log_z, below, above = (self.forward.log_z, self.lower, self.upper) if exact is None else (exact,) * 3
         error = MARGIN * _known(stderr)
         return LogLikelihood(mean - log_z, stderr, mean - max(below, above) - error, mean - min(below, above) + error)
 
@@ -96,17 +92,14 @@ def bracket_log_z(
     """Forward and reverse annealed importance sampling of a machine's log Z; log p(v) = -machine.free_energy(v) - it.
 
     The model is sampled first: the reverse chains start from some of the samples, and the base that both directions
-    share has the moments of all. (With the moments of data that the model doesn't fit, forward chains miss much of its
-    mass.)
+    share has the moments of all. (With those of data that the model doesn't fit, forward chains miss much of its mass.)
 
     Args:
         machine: Of any kind.
-        data: Visible vectors, or means, that show what is typical (data, or the layer below's means), from which the
-            sampling of the model begins.
+        data: Visible vectors, or means, that show what is typical, from which the sampling of the model begins.
         chains: How many chains each way, or the ids of those to run here; log weights depend on (seed, id) alone.
         temperatures: Steps from the base to the model.
-        schedule: "adaptive", "linear" or "sigmoid".
-        seed: Of all random numbers.
+        schedule, seed: "adaptive", "linear" or "sigmoid"; of all random numbers.
         all_chains: How many chains there are in all when only some run here.
         progress: Shown and asked whether to stop.
         checkpoints: Where states are kept, to go on after a kill with the same numbers to the last bit.
@@ -127,7 +120,7 @@ def bracket_log_z(
     back = run.anneal("reverse", path, betas.flip(0), ids, samples.v[list(ids)])
     exact = log_z_exact(machine) if enumerable(machine) else None
     forward, reverse = estimate(path.log_z_base + weights), estimate(path.log_z_base - back, reverse=True)
-    return Bracket(forward, reverse, exact, samples.doubts())
+    return Bracket(forward, reverse, exact, samples.doubts)
 
 
 def forward_log_z(
@@ -143,13 +136,7 @@ def forward_log_z(
 ) -> Estimate:
     """log Z by forward chains alone, from a base with the data's moments: low on average, and enough to compare with.
 
-    Args:
-        machine: Of any kind.
-        data: Visible vectors, or means.
-        chains: How many.
-        temperatures, schedule, seed, progress: As in `bracket_log_z`.
-        stream: What the chains are for; other names give other numbers.
-        phase: What it is shown as.
+    Arguments are as in `bracket_log_z`. Other names of a `stream` give other numbers; it is shown as `phase`.
     """
     path = machine.path(machine.rows(data))
     betas = make_schedule(path, schedule, temperatures, seed)
@@ -196,37 +183,53 @@ class _Run:
 
     def anneal(self, name: str, path: Path, betas: Tensor, ids: Sequence[int], start: Tensor | None = None) -> Tensor:
         """Log weights."""
-        kept_as, checkpoints = self.prefix + name, self.checkpoints
-        if not checkpoints.done(kept_as):
-            with (
-                self.progress.phase(f"{kept_as} annealing", len(betas) - 1) as tick,
-                kept(checkpoints, kept_as, AISState) as (state, keep),
-            ):
-                moving = path.to(next(self.machine.parameters()).device)
-                chains = anneal(moving, betas, ids, self.seed, name, start, state, lambda done: tick(done), keep)
-            checkpoints.finish(kept_as, {"log_weights": chains.log_weight})
-            return chains.log_weight
-        tensors, _ = checkpoints.load(kept_as) or ({}, {})
-        return tensors["log_weights"]
+
+        def work(state: AISState | None, tick: Callable, keep: Callable) -> Result:
+            moving = path.to(next(self.machine.parameters()).device)
+            return {"log_weights": anneal(moving, betas, ids, self.seed, name, start, state, tick, keep).log_weight}, {}
+
+        return self._once(name, f"{name} annealing", len(betas) - 1, AISState, work)[0]["log_weights"]
 
     def model_samples(self, data: Tensor, total: int, temperatures: int) -> ModelSamples:
         """Starts of all reverse chains; those of a shard are the same whichever shard it is."""
-        name, checkpoints = f"{self.prefix}samples", self.checkpoints
-        if checkpoints.done(name):
-            tensors, meta = checkpoints.load(name) or ({}, {})
-            r_hat = math.nan if meta["r_hat"] is None else float(meta["r_hat"])
-            v, typical = tensors["v"].float(), tensors["typical"].float()
-            return ModelSamples(v, typical, tensors["ensemble"], meta["exact"], r_hat, meta["arrivals"])
-        with (
-            self.progress.phase(f"{self.prefix}samples of the model") as tick,
-            kept(checkpoints, name, TemperingState) as (state, keep),
-        ):
-            sweeps = max(MIN_SWEEPS, temperatures // 2)
-            samples = draw_model_samples(
-                self.machine, data, total, sweeps, self.seed, state, lambda done: tick(done, sweeps), keep
-            )
-        meta = {"r_hat": samples.r_hat, "exact": samples.exact, "arrivals": samples.arrivals}
-        stored = self.machine.visible.stored
-        states = {"v": samples.v.to(stored), "typical": samples.typical.to(stored)}
-        checkpoints.finish(name, {**states, "ensemble": samples.ensemble}, meta)
-        return samples
+        sweeps, stored = max(MIN_SWEEPS, temperatures // 2), self.machine.visible.stored
+
+        def work(state: TemperingState | None, tick: Callable, keep: Callable) -> Result:
+            drawn = draw_model_samples(self.machine, data, total, sweeps, self.seed, state, tick, keep)
+            return {"v": drawn.v.to(stored), "typical": drawn.typical.to(stored)}, {"doubts": drawn.doubts}
+
+        tensors, meta = self._once("samples", "samples of the model", sweeps, TemperingState, work)
+        return ModelSamples(tensors["v"].float(), tensors["typical"].float(), meta["doubts"])
+
+    def _once(self, name: str, title: str, steps: int, kind: Any, work: Callable[..., Result]) -> Result:
+        """What `work` gives, or gave an earlier run.
+
+        It is given the state, a NamedTuple of this kind, that an earlier run left under `name`, if any, and is to tell
+        of newer ones: the newest is written every KEEP_EVERY seconds, and when the work is left by an exception.
+        """
+        name, checkpoints = self.prefix + name, self.checkpoints
+        found = checkpoints.load(name)
+        if found and checkpoints.done(name):
+            return found
+        latest, written = None, time.monotonic()
+
+        def write() -> None:
+            if latest is not None:
+                checkpoints.save(name, dict(zip(latest._fields, map(torch.as_tensor, latest), strict=True)))
+
+        def keep(state: Any) -> None:
+            nonlocal latest, written
+            latest = state
+            if time.monotonic() - written >= KEEP_EVERY:
+                write()
+                written = time.monotonic()
+
+        state = kind(*(found[0][field] for field in kind._fields)) if found else None
+        with self.progress.phase(self.prefix + title, steps) as tick:
+            try:
+                result = work(state, lambda done: tick(done), keep)
+            except BaseException:
+                write()
+                raise
+        checkpoints.finish(name, *result)
+        return result

@@ -1,5 +1,7 @@
 """Sums over every state, for machines with few enough states on one side."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -10,20 +12,17 @@ from foveate.boltzmann.units import Units
 from foveate.errors import BadInput
 from foveate.runtime.random import numpy_generator
 
-MOST_STATES = 2**20
-"""Of a layer whose states are summed: so many free energies take a few seconds."""
-
+MOST_STATES = 2**20  # Of a layer whose states are summed: so many free energies take a few seconds
 _CHUNK = 1 << 14
 
 
 def enumerable(machine: Machine) -> bool:
     """Whether a layer has at most MOST_STATES states (20 binary units)."""
-    return min(_states(machine)) <= MOST_STATES
+    return _nearer(machine)[3] <= MOST_STATES
 
 
 def log_z_exact(machine: Machine) -> float:
-    """log Z in closed form, or by summing over all states of the layer with fewer of them, the other one in closed
-    form; float64, in nats.
+    """log Z in closed form, or by summing over all states of the layer with fewer of them; float64, in nats.
 
     Raises:
         BadInput: There is no closed form, and no layer has MOST_STATES states or fewer.
@@ -33,13 +32,9 @@ def log_z_exact(machine: Machine) -> float:
 
 
 def exact_samples(machine: Machine, chains: range, seed: int) -> Float[Tensor, "n visible"]:
-    """Independent visible states distributed as p(v); each depends on (seed, chain id) alone.
-
-    Raises:
-        BadInput: No layer has MOST_STATES states or fewer.
-    """
+    """Independent visible states distributed as p(v) of an enumerable machine, each by (seed, chain id) alone."""
     cumulative = torch.cumsum(torch.softmax(_log_masses(machine), 0), 0)
-    exact, (units, count, visible), samples = machine.exactly(), _nearer(machine), []
+    exact, (units, count, visible, _), samples = machine.exactly(), _nearer(machine), []
     for chain in chains:
         random = numpy_generator(seed, "exact sample", chain)
         index = torch.searchsorted(cumulative, float(random.random()) * cumulative[-1], right=True)
@@ -48,29 +43,20 @@ def exact_samples(machine: Machine, chains: range, seed: int) -> Float[Tensor, "
     return torch.stack(samples)
 
 
-def _states(machine: Machine) -> tuple[float, float]:
-    """How many states the visible and the hidden layer have."""
-    each = ((machine.visible.states_each, machine.n_visible), (machine.hidden.states_each, machine.n_hidden))
-    visible, hidden = (float(n) ** units if n and units < 64 else float("inf") for n, units in each)
-    return visible, hidden
-
-
-def _nearer(machine: Machine) -> tuple[Units, int, bool]:
-    """The layer with fewer states: its kind, its units, and whether it is the visible one."""
-    visible, hidden = _states(machine)
-    if visible <= hidden:
-        return machine.visible, machine.n_visible, True
-    return machine.hidden, machine.n_hidden, False
+def _nearer(machine: Machine) -> tuple[Units, int, bool, float]:
+    """The layer with fewer states: its kind, its units, whether it is the visible one, and how many states it has."""
+    layers = (machine.visible, machine.n_visible, True), (machine.hidden, machine.n_hidden, False)
+    counted = [(*one, float(one[0].states_each or math.inf) ** min(one[1], 64)) for one in layers]
+    return min(counted, key=lambda one: one[3])
 
 
 def _log_masses(machine: Machine) -> Float[Tensor, " states"]:
     """log of the sum over the larger layer, for each state of the smaller."""
-    if not enumerable(machine):
+    exact, (units, count, visible, states) = machine.exactly(), _nearer(machine)
+    if states > MOST_STATES:
         raise BadInput(
             f"{machine.n_visible} and {machine.n_hidden} units: one layer must have at most {MOST_STATES:,} states "
             "(20 binary units) to be summed over"
         )
-    exact, (units, count, visible) = machine.exactly(), _nearer(machine)
     free_energy = exact.free_energy if visible else exact.free_energy_hidden
-    numbers = torch.arange(int(min(_states(machine))))
-    return torch.cat([-free_energy(units.states(some, count)) for some in numbers.split(_CHUNK)])
+    return torch.cat([-free_energy(units.states(some, count)) for some in torch.arange(int(states)).split(_CHUNK)])

@@ -4,41 +4,25 @@ At inverse temperature beta the joint is
 
     log p*_beta(v, h) = (1 - beta) log p*_base(v, h) + beta log p*(v, h),
 
-which interpolates energies, hence natural parameters. (Interpolating means and standard deviations is not such a
-family, and log weights computed along it are wrong.) The base has natural parameters of its own for every unit on both
-sides; Salakhutdinov and Murray (2008) have its hidden biases zero, which is a special case.
+which interpolates energies, hence natural parameters, and not means and standard deviations. The base has natural
+parameters of its own for every unit on both sides (in Salakhutdinov and Murray 2008 its hidden biases are zero).
 """
 
 import copy
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from foveate.boltzmann.draws import Random
-from foveate.boltzmann.units import Natural, Units, between
+from foveate.boltzmann.units import Natural, between
 
-Beta = float | Tensor
-"""An inverse temperature: a number, or one a row."""
+Beta = float | Tensor  # An inverse temperature: a number, or one a row
 
-
-@runtime_checkable
-class TwoLayers(Protocol):
-    """What annealing asks of a machine (`foveate.boltzmann.machine.Machine` has it)."""
-
-    @property
-    def visible(self) -> Units: ...
-    @property
-    def hidden(self) -> Units: ...
-    @property
-    def n_visible(self) -> int: ...
-    @property
-    def n_hidden(self) -> int: ...
-    def visible_own(self, v: Tensor) -> Tensor: ...
-    def hidden_natural(self, v: Tensor) -> Natural: ...
-    def visible_natural(self, h: Tensor) -> Natural: ...
+Drawn = tuple[Float[Tensor, "n units"], Float[Tensor, " n"]]
+"""A layer's states, and what the density gains or its slope."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +39,7 @@ class Affine:
 class Path:
     """A machine and a base of independent units, in plain torch: what is compiled elsewhere is held to this."""
 
-    machine: TwoLayers  # at beta = 1
+    machine: Any  # at beta = 1
     base_visible: Natural  # [V] natural parameters of the visible units at beta = 0, float64
     base_hidden: Natural  # [H] the same of the hidden ones
     log_z_outside: float = 0.0  # added to every log Z: what was integrated out in closed form
@@ -80,7 +64,7 @@ class Path:
 
     def to(self, device: torch.device | str) -> "Path":
         """The same path on `device`, the machine in float32."""
-        machine = copy.deepcopy(self.machine).to(device, torch.float32)  # type: ignore[attr-defined]
+        machine = copy.deepcopy(self.machine).to(device, torch.float32)
         base = [tuple(value.to(device) for value in side) for side in (self.base_visible, self.base_hidden)]
         return replace(self, machine=machine, base_visible=base[0], base_hidden=base[1])
 
@@ -111,25 +95,19 @@ class Path:
         own = self.machine.visible_own(v.to(self._type)) - self._constant()
         return own.double() - self.machine.visible.dot(self.base_visible, v.double())
 
-    def hidden(
-        self, v: Float[Tensor, "n V"], old: Beta, new: Beta, random: Random
-    ) -> tuple[Float[Tensor, "n H"], Float[Tensor, " n"]]:
+    def hidden(self, v: Float[Tensor, "n V"], old: Beta, new: Beta, random: Random) -> Drawn:
         """h given v at beta `new`, and what log p*_beta(v) gains from `old` to `new` beside the slope's part."""
         units, given = self.machine.hidden, self._given(v)
         before, after = (between(self.base_hidden, given, beta) for beta in (old, new))
         return units.draw(after, random).float(), units.log_normaliser(after) - units.log_normaliser(before)
 
-    def tempered(
-        self, v: Float[Tensor, "n V"], beta: Float[Tensor, " n"], random: Random
-    ) -> tuple[Float[Tensor, "n H"], Float[Tensor, " n"]]:
+    def tempered(self, v: Float[Tensor, "n V"], beta: Float[Tensor, " n"], random: Random) -> Drawn:
         """h given v, each row at its own beta, and the rest of d log p*_beta(v, h) / d beta, which is linear in it."""
         units, given = self.machine.hidden, self._given(v)
         h = units.draw(between(self.base_hidden, given, beta), random)
         return h.float(), units.dot(given, h) - units.dot(self.base_hidden, h)
 
-    def visible(
-        self, h: Float[Tensor, "n H"], beta: Beta, random: Random
-    ) -> tuple[Float[Tensor, "n V"], Float[Tensor, " n"]]:
+    def visible(self, h: Float[Tensor, "n H"], beta: Beta, random: Random) -> Drawn:
         """v given h, and its slope."""
         given = tuple(value.double() for value in self.machine.visible_natural(h.to(self._type)))
         v = self.machine.visible.draw(between(self.base_visible, given, beta), random).float()
@@ -152,7 +130,7 @@ class Path:
 
     @property
     def _type(self) -> torch.dtype:
-        return next(self.machine.parameters()).dtype  # type: ignore[attr-defined]
+        return next(self.machine.parameters()).dtype
 
 
 def strongest(couplings: Float[Tensor, "V H"], count: int) -> Float[Tensor, "V {count}"]:

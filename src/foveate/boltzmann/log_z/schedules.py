@@ -16,8 +16,7 @@ from foveate.errors import BadInput
 from foveate.runtime.precision import full_precision
 from foveate.runtime.workers import one_thread_each
 
-PILOT_STEPS = 1000
-"""Steps of the chains that the adaptive schedule is made from."""
+PILOT_STEPS, BINS = 1000, 50  # of the chains that the adaptive schedule is made from
 
 
 def linear(temperatures: int) -> Float[Tensor, " steps"]:
@@ -25,9 +24,9 @@ def linear(temperatures: int) -> Float[Tensor, " steps"]:
     return _rounded(np.linspace(0, 1, temperatures + 1))
 
 
-def sigmoid(temperatures: int, steepness: float = 4.0) -> Float[Tensor, " steps"]:
-    """Denser at both ends: a logistic curve of t in [-steepness, steepness], scaled to run from 0 to 1."""
-    curve = 1 / (1 + np.exp(-steepness * np.linspace(-1, 1, temperatures + 1)))
+def sigmoid(temperatures: int) -> Float[Tensor, " steps"]:
+    """Denser at both ends: a logistic curve of t in [-4, 4], scaled to run from 0 to 1."""
+    curve = 1 / (1 + np.exp(-np.linspace(-4, 4, temperatures + 1)))
     return _rounded((curve - curve[0]) / (curve[-1] - curve[0]))
 
 
@@ -36,11 +35,7 @@ def adaptive(temperatures: int, spread: Float[Tensor, " bins"]) -> Float[Tensor,
 
     To second order a step d beta keeps the fraction 1 / (1 + d beta^2 var) of it, where var is the variance over the
     chains of d log p*_beta(v) / d beta; so d beta is proportional to 1 / sqrt(var), and beta(t) inverts the
-    thermodynamic length (Crooks 2007; Grosse, Maddison, Salakhutdinov 2013).
-
-    Args:
-        temperatures: Number of steps.
-        spread: Standard deviation of d log p*_beta(v) / d beta over a pilot's chains, averaged in equal bins of beta.
+    thermodynamic length (Crooks 2007; Grosse, Maddison, Salakhutdinov 2013). `spread` is its root in equal bins.
     """
     deviation = spread.double().numpy()
     if not np.isfinite(deviation).all():
@@ -54,17 +49,7 @@ def adaptive(temperatures: int, spread: Float[Tensor, " bins"]) -> Float[Tensor,
 
 
 def make_schedule(path: Path, schedule: str, temperatures: int, seed: int) -> Float[Tensor, " steps"]:
-    """Inverse temperatures by the name of a schedule.
-
-    Args:
-        path: What they are for.
-        schedule: linear, sigmoid or adaptive.
-        temperatures: Number of steps.
-        seed: Of the pilot that the adaptive schedule is made from.
-
-    Raises:
-        BadInput: No such schedule, or fewer than one temperature.
-    """
+    """temperatures + 1 inverse temperatures by the name of a schedule (`check_schedule`); `seed` is the pilot's."""
     check_schedule(schedule, temperatures)
     if schedule in FIXED:
         return FIXED[schedule](temperatures)
@@ -72,31 +57,23 @@ def make_schedule(path: Path, schedule: str, temperatures: int, seed: int) -> Fl
 
 
 def check_schedule(schedule: str, temperatures: int) -> None:
-    """Raise where `make_schedule` would.
-
-    Raises:
-        BadInput: No such schedule, or fewer than one temperature.
-    """
+    """Raise BadInput where there is no such schedule, or fewer than one temperature."""
     if schedule not in (*FIXED, "adaptive"):
         raise BadInput(f"schedule = {schedule!r}: expected adaptive, {' or '.join(FIXED)}")
     if temperatures < 1:
         raise BadInput(f"temperatures = {temperatures}: expected at least 1")
 
 
-def pilot_spread(path: Path, seed: int, steps: int = PILOT_STEPS, bins: int = 50) -> Float[Tensor, " bins"]:
-    """Standard deviation over a block of chains of d log p*_beta(v) / d beta, in equal bins of beta, from a quick
-    run."""
-    betas = linear(steps)
+def pilot_spread(path: Path, seed: int) -> Float[Tensor, " bins"]:
+    """Standard deviation over a quick block of chains of d log p*_beta(v) / d beta, in BINS equal bins of beta."""
+    betas, weights = linear(PILOT_STEPS), [torch.zeros(BLOCK, dtype=torch.float64)]
     with full_precision(), one_thread_each(), torch.no_grad():
         pilot = Chains(path, betas, range(BLOCK), seed, "pilot")
-        step, before = pilot.begin(None), torch.zeros(BLOCK, dtype=torch.float64)
-        variance = torch.zeros(steps, dtype=torch.float64)
-        while step < steps:
+        for step in range(pilot.begin(None), PILOT_STEPS):
             pilot.advance(step, step + 1)
-            after = pilot.state(step + 1).log_weight
-            variance[step] = ((after - before) / (betas[step + 1] - betas[step])).var()
-            before, step = after, step + 1
-    return variance.reshape(bins, -1).mean(1).sqrt()
+            weights.append(pilot.state(step + 1).log_weight)
+    slopes = torch.stack(weights).diff(dim=0) / betas.diff()[:, None]
+    return slopes.var(1).reshape(BINS, -1).mean(1).sqrt()
 
 
 FIXED: dict[str, Callable[[int], Tensor]] = {"linear": linear, "sigmoid": sigmoid}

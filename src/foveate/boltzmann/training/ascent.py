@@ -42,7 +42,7 @@ class Ascent:
     """Plain gradient ascent with momentum, for any machine; the slope of the energy is autograd's."""
 
     def offsets(self, machine: Any, data: Float[Tensor, "rows visible"]) -> Offsets:
-        """What the gradient is centred at, to begin with; here nothing."""
+        """What the gradient is centred at, to begin with."""
         return ()
 
     def learn(self, state: Any, samples: Samples, rule: Rule, processes: Processes) -> tuple[Offsets, Learned]:

@@ -11,8 +11,8 @@
       log p(x_b) = -r / (2 sigma_b^2) + sum_k softplus(c_bk - lambda_bk r / 2) - log Z_b,
       Z_b = sum_s exp(c_b.s) (2 pi / (1 / sigma_b^2 + lambda_b.s))^(n / 2),
 
-  whose sigma, lambda and c are those of the largest likelihood: log Z_b is exact, so its gradient is too (L-BFGS,
-  from thermometers: scales at quantiles of r, equally likely).
+  whose sigma, lambda and c are those of the largest likelihood by its exact gradient (L-BFGS, from thermometers: scales
+  at quantiles of r, equally likely).
 """
 
 import math
@@ -30,8 +30,7 @@ from foveate.boltzmann.training.combs import CLOSEST, Comb, fit_comb, quantiles
 from foveate.boltzmann.training.whitening import Layout, Moments
 from foveate.boltzmann.units import BINARY
 
-_MOST_TEETH = 200
-"""Of a comb."""
+_MOST_TEETH = 200  # Of a comb
 
 
 class Band(NamedTuple):
@@ -88,13 +87,8 @@ def start_from_bands(
 def lay_means(
     x: Float[Tensor, "rows visible"], deviation: Float[np.ndarray, " visible"], units: int
 ) -> tuple[Float[np.ndarray, " some"], list[Comb]]:
-    """Combs of at most so many units along the first directions, and sigma of each, in units of x.
-
-    Args:
-        x: Whitened coordinates.
-        deviation: [D] of a pixel along each direction, falling.
-        units: To be shared out.
-    """
+    """Combs of at most so many units along the first directions of whitened x, and sigma of each; `deviation` [D], of
+    a pixel along each direction, falls."""
     tried = min(len(deviation), max(units // 2, 1))
     points = quantiles(x[:, :tried].double().numpy())
     reach = points[-1] - points[0]
@@ -114,15 +108,8 @@ def lay_means(
     return sigma, [fit_comb(points[:, i] / sigma[i], int(chosen[i])) for i in range(many)]
 
 
-def fit_band(energy: Float[Tensor, " rows"], directions: int, n_gates: int, iterations: int = 200) -> Band:
-    """The density of largest likelihood of a band's |x_b|^2; see the module.
-
-    Args:
-        energy: |x_b|^2 of whitened patches, in float64.
-        directions: n, how many the band has.
-        n_gates: K.
-        iterations: Of L-BFGS, at most.
-    """
+def fit_band(energy: Float[Tensor, " rows"], directions: int, n_gates: int) -> Band:
+    """The density of largest likelihood of a band of n directions, from |x_b|^2 of whitened patches in float64."""
     usual = float(energy.mean()) / directions
     r = energy / (directions * usual)  # near 1
     at = torch.quantile(r, torch.linspace(0, 1, 2 * n_gates + 3, dtype=r.dtype)[1::2]).flip(0).clamp(min=1e-6)
@@ -139,7 +126,7 @@ def fit_band(energy: Float[Tensor, " rows"], directions: int, n_gates: int, iter
         return (log_z + (0.5 * directions * precision[0] * r - gates).mean()) / directions
 
     optimiser = torch.optim.LBFGS(
-        [rise, bias], max_iter=iterations, history_size=20, line_search_fn="strong_wolfe", tolerance_grad=1e-8
+        [rise, bias], max_iter=200, history_size=20, line_search_fn="strong_wolfe", tolerance_grad=1e-8
     )
 
     def evaluated() -> Tensor:

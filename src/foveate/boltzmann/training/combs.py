@@ -18,8 +18,7 @@ COUNTS = np.array((0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 8
 SPANS = np.exp(np.linspace(np.log(1.02), np.log(500.0), 24))
 CLOSEST = 2.5
 """Teeth this far apart (in sigma) make a smooth density; closer ones would add nothing but states out of order."""
-POINTS = 1024
-"""Quantiles that stand for a direction's data."""
+POINTS = 1024  # Quantiles that stand for a direction's data
 ITERATIONS = 12
 
 
@@ -43,30 +42,23 @@ class Comb(NamedTuple):
 
 def quantiles(values: np.ndarray, points: int = POINTS) -> np.ndarray:
     """[points, ...] middles of equal shares of the values, along the first axis."""
-    ordered = np.sort(values, axis=0)
-    places = (np.arange(points) + 0.5) / points * len(values) - 0.5
-    low = np.clip(np.floor(places).astype(int), 0, len(values) - 1)
-    high = np.minimum(low + 1, len(values) - 1)
-    share = np.clip(places - low, 0, 1).reshape(-1, *([1] * (values.ndim - 1)))
-    return ordered[low] * (1 - share) + ordered[high] * share
+    return np.quantile(values, (np.arange(points) + 0.5) / points, axis=0, method="hazen")
 
 
 def fit_comb(points: np.ndarray, count: int, closest: float = CLOSEST) -> Comb:
-    """The comb of `count` units for sorted points in units of sigma.
-
-    Fewer teeth come back, at least one, where the points' range has no room for them at distances of `closest`.
-    """
-    room = int((points[-1] - points[0]) / closest)
-    teeth, log_weights, nats = _fit(points, max(min(count, room), 0), ITERATIONS)
-    return Comb(teeth, log_weights, nats)
+    """The comb of `count` units for sorted points in units of sigma, or of as many as have room at `closest`."""
+    count = max(min(count, int((points[-1] - points[0]) / closest)), 0)
+    # First teeth of a density like the cube root of the points' (Panter, Dite 1951): best for many teeth.
+    along = np.concatenate([[0], np.cumsum(np.maximum(np.diff(points), 1e-9) ** (2 / 3))])
+    teeth = np.interp((np.arange(count + 1) + 0.5) / (count + 1) * along[-1], along, points)
+    return Comb(*_fit(points, teeth, ITERATIONS))
 
 
 @njit(cache=True, error_model="numpy")
 @no_type_check  # the import hook of the tests would wrap what numba has to compile
-def _fit(points, count, iterations):
+def _fit(points, teeth, iterations):
     """Means and weights by expectation maximisation; a point has to do with the five teeth nearest to it only."""
-    number = len(points)
-    teeth = _spread(points, count)
+    number, count = len(points), len(teeth) - 1
     log_weights = np.full(count + 1, -np.log(count + 1.0))
     nats = 0.0
     for iteration in range(iterations + 1):
@@ -93,18 +85,6 @@ def _fit(points, count, iterations):
     return teeth, log_weights, nats / number - 0.5 * np.log(2 * np.pi)
 
 
-@njit(cache=True, error_model="numpy")
-@no_type_check
-def _spread(points, count):
-    """First teeth, of a density like the cube root of the points' (Panter, Dite 1951): best for many teeth."""
-    gaps = np.empty(len(points) - 1)
-    for i in range(len(gaps)):
-        gaps[i] = max(points[i + 1] - points[i], 1e-9) ** (2.0 / 3.0)
-    along = np.concatenate((np.zeros(1), np.cumsum(gaps)))
-    places = (np.arange(count + 1) + 0.5) / (count + 1) * along[-1]
-    return np.interp(places, along, points)
-
-
 class Layout(NamedTuple):
     """How hidden units are shared out."""
 
@@ -114,28 +94,17 @@ class Layout(NamedTuple):
 
 
 def lay_out(variances: np.ndarray, shape: np.ndarray, units: int, log_sigma_floor: float) -> Layout:
-    """The sigma and the sharing out of units that promise most.
-
-    Args:
-        variances: [D] principal variances, largest first.
-        shape: [POINTS] quantiles of a typical direction's data, of unit variance.
-        units: Hidden units to share out.
-        log_sigma_floor: Lowest log sigma.
-    """
+    """The sigma and the sharing out of hidden units that promise most, for [D] principal variances, largest first, and
+    [POINTS] quantiles of a typical direction's data, of unit variance."""
     losses = loss_table(shape)
     low, high = log_sigma_floor, max(0.5 * float(np.log(variances.mean())), log_sigma_floor)
-    tried: dict[float, Layout] = {}
-
-    def at(log_sigma: float) -> Layout:
-        if log_sigma not in tried:
-            tried[log_sigma] = _lay_out_at(variances, losses, units, log_sigma)
-        return tried[log_sigma]
-
-    at(high)
+    tried = [_lay_out_at(variances, losses, units, high)]
     while high - low > 0.05:  # ternary search: nats rise and then fall in log sigma
-        left, right = low + (high - low) / 3, high - (high - low) / 3
-        low, high = (left, high) if at(left).nats < at(right).nats else (low, right)
-    return max(tried.values(), key=lambda layout: layout.nats)
+        ends = low + (high - low) / 3, high - (high - low) / 3
+        left, right = (_lay_out_at(variances, losses, units, end) for end in ends)
+        low, high = (ends[0], high) if left.nats < right.nats else (low, ends[1])
+        tried += left, right
+    return max(tried, key=lambda layout: layout.nats)
 
 
 def loss_table(shape: np.ndarray) -> np.ndarray:
@@ -162,15 +131,9 @@ def _lay_out_at(variances: np.ndarray, losses: np.ndarray, units: int, log_sigma
 
 
 def share_out(spans: np.ndarray, losses: np.ndarray, units: int) -> tuple[np.ndarray, float]:
-    """Units to directions, always where the next ones gain most nats each.
+    """`units` dealt to directions, [K] deviations in units of sigma, always where the next ones gain most nats each.
 
-    Args:
-        spans: [K] standard deviations in units of sigma.
-        losses: [SPANS, COUNTS] from `loss_table`.
-        units: Number to share out.
-
-    Returns:
-        [K] counts, and the loss that is left over all directions.
+    Returns the counts [K], and the loss (`loss_table`) that is left over all directions.
     """
     grid = np.log(SPANS)
     own = np.stack([np.interp(np.log(spans), grid, column) for column in losses.T], axis=1)

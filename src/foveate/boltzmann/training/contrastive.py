@@ -3,9 +3,8 @@
 The gradient of the log-likelihood is <.>_data - <.>_model; the methods differ in where the model's samples come from:
 - `contrastive_divergence` (Hinton 2002): chains start at the batch and take k sweeps;
 - `persistent` (Tieleman 2008): chains go on from where the last step left them;
-- `fast_persistent` (Tieleman, Hinton 2009): the persistent chains are driven by slow + fast weights. The fast
-  ones learn from the same gradient with their own, larger rate and decay by 19/20 a step, so that they push the chains
-  away from where they have just been; what is learned is the slow weights alone.
+- `fast_persistent` (Tieleman, Hinton 2009): they are driven by slow + fast weights, which learn from the same gradient
+  at a larger rate of their own and fade, so that chains leave where they have been; the slow ones alone are learned.
 
 A step reuses the tensors of the state it is given (as JAX's donated arguments): clone what you want to keep. Several
 processes take it together (`parallel`): each is given the whole batch and works on its share of rows and chains.
@@ -23,19 +22,17 @@ from foveate.boltzmann.machine import Machine
 from foveate.boltzmann.training.ascent import Offsets, Samples
 from foveate.boltzmann.training.parallel import ALONE, Processes
 from foveate.boltzmann.training.settings import Rule
+from foveate.boltzmann.units import Visible
 from foveate.errors import NotFinite
 from foveate.runtime.random import draw_key
 
-LARGEST = 1e4
-"""A parameter beyond this, times the size of the data where that is above 1, has exploded."""
+LARGEST = 1e4  # A parameter beyond this, times the size of the data where that is above 1, has exploded
 
 
 class Diverged(NotFinite):
     """Learning left the finite numbers and was stopped.
 
-    Attributes:
-        quantity: What went first: the name of a parameter.
-        step: The step at which it went.
+    `quantity` is the name of the parameter that went first, `step` when it did.
     """
 
     def __init__(self, quantity: str, step: int, layer: str):
@@ -54,8 +51,7 @@ class CDState(NamedTuple):
     fast: Any | None  # the fast weights likewise, or None until `fast_persistent` is first used
     average: Any  # the averaged parameters likewise
     offsets: Offsets  # what the gradient is centred at
-    # [chains, hidden] the persistent chains, of which this process has its share
-    hidden: Float[Tensor, "chains hidden"]
+    hidden: Float[Tensor, "chains hidden"]  # the persistent chains, of which this process has its share
     seed: int  # key of all random numbers
     step: int  # steps taken
     n_chains: int  # persistent chains over all processes
@@ -71,20 +67,13 @@ class CDInfo(NamedTuple):
     failed: str  # the first parameter that is no longer finite or has exploded, or ""
 
 
-Step = Callable[..., tuple[CDState, CDInfo]]  # of (state, batch, rule, processes)
+Stepped = tuple[CDState, CDInfo]
 
 
-def init(
-    machine: Machine, data: Float[Tensor, "batch visible"], chains: int, seed: int, processes: Processes = ALONE
-) -> CDState:
-    """The state from which learning starts; the machine itself is left as it is.
+def init(machine: Machine, data: Visible, chains: int, seed: int, processes: Processes = ALONE) -> CDState:
+    """The state from which learning starts, at some data: chains at its rows, offsets at its means.
 
-    Args:
-        machine: Gives the parameters to start from.
-        data: Some data: chains start at it, the offsets at its means.
-        chains: Number of persistent chains, over all processes.
-        seed: Key of all random numbers.
-        processes: Who learns together; the machine is the first one's.
+    The machine, the first process's, is left as it is; `chains` counts those of all processes.
 
     Raises:
         BadInput: The machine doesn't take the data.
@@ -98,7 +87,7 @@ def init(
     state = CDState(learned, velocity, None, average, offsets, nothing, seed, 0, chains, size)
     mine = processes.share(chains)  # each begins at the row of its number
     rows = torch.arange(mine.start, mine.stop, device=data.device) % len(data)
-    return state._replace(hidden=learned.hidden_step(data[rows], Numbered(draw_key(seed, -1, 0), mine.start)))
+    return state._replace(hidden=learned.draw_hidden(data[rows], Numbered(draw_key(seed, -1, 0), mine.start)))
 
 
 def gather(state: CDState, processes: Processes) -> CDState:
@@ -133,35 +122,28 @@ def from_tensors(machine: Machine, tensors: dict[str, Tensor], meta: dict[str, A
         if None not in mine.values():
             parts[field] = machine.like()
             parts[field].load_state_dict(mine)
-    offsets = tuple(tensors[name] for name in ("mu", "offset_h") if name in tensors)
-    hidden, size = tensors["hidden"], meta.get("size", 1.0)
-    return CDState(**parts, offsets=offsets, hidden=hidden, seed=meta["seed"], step=meta["step"],
-                   n_chains=len(hidden), size=size)  # fmt: skip
+    offsets, hidden = tuple(tensors[name] for name in ("mu", "offset_h") if name in tensors), tensors["hidden"]
+    given = {name: meta[name] for name in ("seed", "step", "size")}
+    return CDState(**parts, **given, offsets=offsets, hidden=hidden, n_chains=len(hidden))
 
 
-def contrastive_divergence(
-    state: CDState, batch: Float[Tensor, "batch visible"], rule: Rule, processes: Processes = ALONE
-) -> tuple[CDState, CDInfo]:
+def contrastive_divergence(state: CDState, batch: Visible, rule: Rule, processes: Processes = ALONE) -> Stepped:
     """CD-k: the chains start at the batch's own hidden units."""
     mine = processes.share(len(batch))
     rows = batch[mine]
     mean = rows.new_empty(len(rows), state.machine.n_hidden)
-    start = state.machine.hidden_step(rows, Numbered(draw_key(state.seed, state.step, 0), mine.start), mean)
+    start = state.machine.draw_hidden(rows, Numbered(draw_key(state.seed, state.step, 0), mine.start), mean)
     v, h_mean, h = _sweeps(state.machine, start, rule.sweeps, state, mine.start)
     samples = Samples(rows, mean, v, h_mean, start, h, len(batch), len(batch))
     return _learn(state, samples, state.hidden, rule, processes)
 
 
-def persistent(
-    state: CDState, batch: Float[Tensor, "batch visible"], rule: Rule, processes: Processes = ALONE
-) -> tuple[CDState, CDInfo]:
+def persistent(state: CDState, batch: Visible, rule: Rule, processes: Processes = ALONE) -> Stepped:
     """PCD: the chains go on from where they are."""
     return _persist(state, state.machine, batch, rule, processes)
 
 
-def fast_persistent(
-    state: CDState, batch: Float[Tensor, "batch visible"], rule: Rule, processes: Processes = ALONE
-) -> tuple[CDState, CDInfo]:
+def fast_persistent(state: CDState, batch: Visible, rule: Rule, processes: Processes = ALONE) -> Stepped:
     """Fast PCD: as `persistent`, with chains driven by slow + fast weights."""
     fast = state.fast or state.machine.like(0.0)
     pairs = zip(state.machine.named_parameters(), fast.parameters(), strict=True)
@@ -169,14 +151,16 @@ def fast_persistent(
     return _persist(state._replace(fast=fast), driven, batch, rule, processes)
 
 
-METHODS: dict[str, Step] = {"cd": contrastive_divergence, "pcd": persistent, "fast_pcd": fast_persistent}
+METHODS: dict[str, Callable[..., Stepped]] = {
+    "cd": contrastive_divergence,
+    "pcd": persistent,
+    "fast_pcd": fast_persistent,
+}
 
 
-def _persist(
-    state: CDState, driving: Machine, batch: Tensor, rule: Rule, processes: Processes
-) -> tuple[CDState, CDInfo]:
+def _persist(state: CDState, driving: Machine, batch: Tensor, rule: Rule, processes: Processes) -> Stepped:
     rows = batch[processes.share(len(batch))]
-    mean = state.machine.hidden_expectation(rows)
+    mean = state.machine.hidden_mean(rows)
     first = processes.share(state.n_chains).start
     v, h_mean, h = _sweeps(driving, state.hidden, rule.sweeps, state, first)
     samples = Samples(rows, mean, v, h_mean, state.hidden, h, len(batch), state.n_chains)
@@ -188,18 +172,15 @@ def _sweeps(machine: Machine, h: Tensor, count: int, state: CDState, first: int)
     v, mean = h, torch.empty_like(h)
     for sweep in range(count):
         down, up = (Numbered(draw_key(state.seed, state.step, 2 * sweep + draw), first) for draw in (1, 2))
-        v = machine.visible_step(h, down)
-        h = machine.hidden_step(v, up, mean if sweep == count - 1 else None)
+        v = machine.draw_visible(h, down)
+        h = machine.draw_hidden(v, up, mean if sweep == count - 1 else None)
     return v, mean, h
 
 
-def _learn(
-    state: CDState, samples: Samples, hidden: Tensor, rule: Rule, processes: Processes
-) -> tuple[CDState, CDInfo]:
+def _learn(state: CDState, samples: Samples, hidden: Tensor, rule: Rule, processes: Processes) -> Stepped:
     """A step up from samples of (v, E[h | v]) under data and model."""
     offsets, learned = state.machine.ascent.learn(state, samples, rule, processes)
-    failed = _failed(state, learned.change)
-    info = CDInfo(learned.change, learned.motion, learned.hidden_data, failed)
+    info = CDInfo(*learned, _failed(state, learned.change))
     return state._replace(offsets=offsets, hidden=hidden, step=state.step + 1), info
 
 

@@ -11,15 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.boltzmann.machine import Machine
-from foveate.boltzmann.training.contrastive import (
-    METHODS,
-    CDInfo,
-    CDState,
-    Diverged,
-    gather,
-    init,
-    scatter,
-)
+from foveate.boltzmann.training.contrastive import METHODS, CDState, Diverged, gather, init, scatter
 from foveate.boltzmann.training.parallel import ALONE, Processes
 from foveate.boltzmann.training.settings import Method, Plan, Rule
 from foveate.runtime.random import generator
@@ -46,8 +38,7 @@ def fit(
     Args:
         machine: Where to start from.
         data: [N, V], or a function that gives the data of an epoch.
-        plan: How.
-        seed: Key of the order of the data and of all sampling.
+        plan, seed: How; the key of the order of the data and of all sampling.
         tick: Called after every step with the number of steps done and figures; may raise to stop.
         after_epoch: Called after every epoch with the whole state and the number of epochs done.
         resume: What `after_epoch` was given when the earlier run stopped.
@@ -78,21 +69,16 @@ def fit(
 def _epoch(
     state: CDState, rows: Tensor, plan: Plan, epoch: int, tick: Tick, name: str, processes: Processes
 ) -> CDState:
-    step = METHODS[plan.method]
     order = torch.randperm(len(rows), generator=generator(state.seed, "order", epoch)).to(rows.device)
     steps = plan.steps(len(rows))
     for number in range(steps):
         start = number * plan.batch_size
         rule = plan.rule_at((epoch + number / steps) / plan.epochs)
-        state, info = step(state, rows[order[start : start + plan.batch_size]], rule, processes)
+        state, info = METHODS[plan.method](state, rows[order[start : start + plan.batch_size]], rule, processes)
         if info.failed:
             raise Diverged(info.failed, state.step, name)
-        tick(epoch * steps + number + 1, _figures(info))
+        tick(epoch * steps + number + 1, {"motion": info.motion, "on": info.hidden_data, "change": info.change})
     return state
-
-
-def _figures(info: CDInfo) -> dict[str, float]:
-    return {"motion": info.motion, "on": info.hidden_data, "change": info.change}
 
 
 def put(machine: Machine, parameters: Machine) -> None:
@@ -116,8 +102,7 @@ def train_rbm(
         machine: Of any kind, trained in place. Without weights, as it is made, all of its hidden units are alike and
             would stay so: it then starts from the data's moments and small random weights.
         data: [N, V], a numpy array or a tensor of any type of numbers.
-        method: "cd", "pcd" or "fast_pcd".
-        epochs: Passes over the data.
+        method, epochs: "cd", "pcd" or "fast_pcd", and how many passes over the data.
         seed: Key of all randomness.
         rule: The step's settings; the machine's `usual_rule` without it. Its log_sigma_floor is in units of the data's
             standard deviation, the root mean square over all columns.
@@ -131,7 +116,11 @@ def train_rbm(
     rows = machine.rows(data)
     whole = replace(Plan(rule or Rule(), method, epochs), **plan)
     if not any(value.any() for value in machine.parameters() if value.ndim > 1):
-        _begin(machine, rows, seed)
+        start = machine.like()
+        start.begin(rows, seed)
+        for own, value in zip(machine.parameters(), start.parameters(), strict=True):
+            if not own.any():  # what is not zero stays as its owner has set it
+                own.copy_(value)
     if rule is None:
         whole = replace(whole, rule=machine.usual_rule(whole.epochs * whole.steps(len(rows))))
     return fit(machine, rows, replace(whole, rule=scaled(whole.rule, rows)), seed, processes=processes)
@@ -141,12 +130,3 @@ def scaled(rule: Rule, data: Float[Tensor, "rows visible"]) -> Rule:
     """The rule with a floor of log sigma that is relative to the data's own scale."""
     deviation = float(data.std(0, correction=0).square().mean().sqrt())
     return replace(rule, log_sigma_floor=rule.log_sigma_floor + math.log(deviation)) if deviation else rule
-
-
-def _begin(machine: Machine, data: Tensor, seed: int) -> None:
-    """Give a new machine a start; what is not zero stays as its owner has set it."""
-    start = machine.like()
-    start.begin(data, seed)
-    for own, value in zip(machine.parameters(), start.parameters(), strict=True):
-        if not own.any():
-            own.copy_(value)

@@ -5,10 +5,9 @@ and epoch: it then climbs E_q[log p*(h1)], its part of the variational bound.
 """
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -19,7 +18,7 @@ from foveate.boltzmann.dbn import FirstLayer, GaussianDBN, PatchScale, first_lay
 from foveate.boltzmann.machine import Machine
 from foveate.boltzmann.training.bands import start_from_bands
 from foveate.boltzmann.training.contrastive import CDState, from_tensors, to_tensors
-from foveate.boltzmann.training.fit import Kind, fit, put
+from foveate.boltzmann.training.fit import Batches, Kind, fit, put
 from foveate.boltzmann.training.selection import Selection
 from foveate.boltzmann.training.settings import STANDARD, GDBNSettings, Plan
 from foveate.boltzmann.training.starts import start_from_combs, start_small
@@ -29,13 +28,12 @@ from foveate.runtime.progress import Progress, Quiet, Tick
 from foveate.runtime.random import generator, key
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 
-Patches = Callable[[int], Float[Tensor, "rows visible"]]
 FOLDS = 5  # of the patches that a start by bands is made from
 LOOKS = 3  # epochs of the second layer whose held-out bound is estimated, beside the start; more add little
 
 
 def train_gdbn(
-    patches: Patches,
+    patches: Batches,
     validation: Float[Tensor, "held_out visible"],
     settings: GDBNSettings = STANDARD,
     seed: int = 0,
@@ -53,10 +51,8 @@ def train_gdbn(
         patches: Gives the standardised [N, D] patches of an epoch, keyed on its number alone.
         validation: Patches never trained on, for the figures and the choice of the second layer's epoch; on the device
             where everything is to be computed.
-        settings: How.
-        seed: Key of all randomness.
-        progress: Shows phases "grbm" and "rbm"; a tick raises `Interrupted`.
-        checkpoints: Keeps the state of each phase.
+        settings, seed: How; the key of all randomness.
+        progress, checkpoints: Show and keep the phases "grbm" and "rbm"; a tick raises `Interrupted`.
         log: Gets one record an epoch: phase, epoch, figures.
         mean, std: [3] by which the patches were standardised, kept in the model.
         folds: Gives the patches that a start by bands is made from, those of an object all in one fold, on the CPU;
@@ -68,48 +64,40 @@ def train_gdbn(
     """
     progress, checkpoints = progress or Quiet(), checkpoints or NoCheckpoints()
 
-    def dealt() -> Sequence[Tensor]:
-        return [patches(0)[fold::FOLDS].cpu() for fold in range(FOLDS)]
+    def first() -> FirstLayer:
+        with progress.phase("first layer's start", total=settings.start_epochs + 1) as tick:
+            if settings.start == "bands":
+                found = folds() if folds else [patches(0)[fold::FOLDS].cpu() for fold in range(FOLDS)]
+                return start_from_bands(found, settings.n_hidden1, settings.bands, settings.gates, layout)
+            data = _gather(patches, settings.start_epochs, tick).cpu()
+            if settings.start == "small":
+                return start_small(data, settings.n_hidden1, seed)
+            return start_from_combs(data, settings.n_hidden1, seed, settings.first.rule.log_sigma_floor)
 
-    start = partial(_start, patches, folds or dealt, layout, settings, seed, progress)
-    layer = _Layer("grbm", settings.first, key(seed, "grbm"), settings.first.rule.log_sigma_floor, settings.save_every)
-    grbm = layer.train(start, first_layer_of, patches, validation, progress, checkpoints, log)
-    rbm = _second_layer(grbm, patches, validation, settings, seed, progress, checkpoints, log)
-    return GaussianDBN.of(grbm, rbm, PatchScale(mean, std)).to(validation.device)
-
-
-def _start(patches, folds, layout, settings, seed, progress) -> FirstLayer:
-    with progress.phase("first layer's start", total=settings.start_epochs + 1) as tick:
-        if settings.start == "bands":
-            return start_from_bands(folds(), settings.n_hidden1, settings.bands, settings.gates, layout)
-        data = _gather(patches, settings.start_epochs, tick).cpu()
-        if settings.start == "small":
-            return start_small(data, settings.n_hidden1, seed)
-        return start_from_combs(data, settings.n_hidden1, seed, settings.first.rule.log_sigma_floor)
-
-
-def _second_layer(grbm, patches, validation, settings, seed, progress, checkpoints, log) -> BernoulliRBM:
     def hidden(epoch: int) -> Tensor:
         return grbm.sample_hidden(patches(epoch), generator(seed, "h1", epoch))
 
-    def of(tensors: Mapping[str, Tensor]) -> BernoulliRBM:
-        rbm = BernoulliRBM(grbm.n_hidden, settings.n_hidden2)
-        rbm.load_state_dict(dict(tensors))
-        return rbm
-
-    def start() -> BernoulliRBM:
+    def second() -> BernoulliRBM:
         with progress.phase("second layer's start", total=settings.start_epochs + 1) as tick:
             means = _gather(lambda epoch: grbm.hidden_mean(patches(epoch)), settings.start_epochs, tick)
             below = copy.deepcopy(grbm).cpu()
             return start_from_prior(below, means.cpu(), settings.n_hidden2, key(seed, "second layer"))
 
+    def second_of(tensors: Mapping[str, Tensor]) -> BernoulliRBM:
+        rbm = BernoulliRBM(grbm.n_hidden, settings.n_hidden2)
+        rbm.load_state_dict(dict(tensors))
+        return rbm
+
+    layer = _Layer("grbm", "first layer", settings, seed, progress, checkpoints, log)
+    floor = settings.first.rule.log_sigma_floor
+    grbm = layer.train(first, first_layer_of, settings.first, patches, validation, floor)
+    layer = _Layer("rbm", "second layer", settings, seed, progress, checkpoints, log)
     held_out = grbm.sample_hidden(validation, generator(seed, "h1", "validation"))
-    looks = LOOKS, settings.look_temperatures
-    layer = _Layer("rbm", settings.second, key(seed, "rbm"), -float("inf"), settings.save_every, *looks)
-    return layer.train(start, of, hidden, held_out, progress, checkpoints, log)
+    rbm = layer.train(second, second_of, settings.second, hidden, held_out, looks=LOOKS)
+    return GaussianDBN.of(grbm, rbm, PatchScale(mean, std)).to(validation.device)
 
 
-def _gather(rows: Patches, epochs: int, tick: Tick) -> Tensor:
+def _gather(rows: Batches, epochs: int, tick: Tick) -> Tensor:
     parts = []
     for epoch in range(epochs):
         parts.append(rows(epoch))
@@ -117,59 +105,56 @@ def _gather(rows: Patches, epochs: int, tick: Tick) -> Tensor:
     return torch.cat(parts)
 
 
-@dataclass(frozen=True)
-class _Layer:
+class _Layer(NamedTuple):
     """One layer's training with its checkpoints, bars and records."""
 
     phase: str
-    plan: Plan
+    title: str
+    settings: GDBNSettings
     seed: int
-    floor: float
-    save_every: int
-    looks: int = 0
-    look_temperatures: int = 1
+    progress: Progress
+    checkpoints: Checkpoints | NoCheckpoints
+    log: Callable[[dict[str, Any]], None]
 
     def train(
-        self, start: Callable[[], Kind], of: Callable[[Mapping[str, Tensor]], Kind], rows, validation, progress,
-        checkpoints, log,
+        self, start: Callable[[], Kind], of: Callable[[Mapping[str, Tensor]], Kind], plan: Plan, rows: Batches,
+        validation: Tensor, floor: float = -math.inf, looks: int = 0,
     ) -> Kind:  # fmt: skip
         """The machine that `start` makes, trained; or as the checkpoints have it, which `of` its tensors makes anew."""
-        device, kept = validation.device, checkpoints.load(self.phase)
-        if kept and checkpoints.done(self.phase):
+        device, kept, seed = validation.device, self.checkpoints.load(self.phase), key(self.seed, self.phase)
+        if kept and self.checkpoints.done(self.phase):
             return of(kept[0]).to(device)
-        machine, resume = (of(_parameters(kept[0])) if kept else start()).to(device), None
+        resume = None
         if kept:
             there = {name: tensor.to(device) for name, tensor in kept[0].items()}
+            mine = {n.removeprefix("parameters."): t for n, t in kept[0].items() if n.startswith("parameters.")}
+            machine = of(mine).to(device)
             resume = from_tensors(machine, there, kept[1]), kept[1]["epochs"]
-        looks = self.looks, self.look_temperatures
-        selection = Selection(validation, self.plan.epochs, *looks, self.seed, kept, progress)
-        sample = rows(0)[: max(len(validation), 256)]
-        steps, now = self.plan.epochs * self.plan.steps(len(rows(0))), machine.like()
+        else:
+            machine = start().to(device)
+        temperatures = self.settings.look_temperatures
+        selection = Selection(validation, plan.epochs, looks, temperatures, seed, kept, self.progress)
+        sample, steps, now = rows(0)[: max(len(validation), 256)], plan.steps(len(rows(0))), machine.like()
+
+        def record(machine: Machine, epoch: int) -> None:
+            found = selection.look(machine, epoch)
+            self.log({"phase": self.phase, "epoch": epoch, **health(machine, sample, validation, floor), **found})
+
+        def after_epoch(state: CDState, epochs: int) -> None:
+            put(now, state.average)
+            record(now, epochs)
+            if epochs % self.settings.save_every == 0:  # after the record, which a resumed run would else drop
+                tensors, meta = to_tensors(state)
+                best, gain = selection.state()
+                self.checkpoints.save(self.phase, tensors | best, {**meta, **gain, "epochs": epochs})
+
         if not kept:
-            found = selection.look(machine, 0)
-            log({"phase": self.phase, "epoch": 0, **health(machine, sample, validation, self.floor), **found})
-
-        with progress.phase({"grbm": "first layer", "rbm": "second layer"}[self.phase], total=steps) as bar:
-
-            def after_epoch(state: CDState, epochs: int) -> None:
-                put(now, state.average)
-                found = selection.look(now, epochs)
-                log({"phase": self.phase, "epoch": epochs, **health(now, sample, validation, self.floor), **found})
-                if epochs % self.save_every == 0:  # after the record, which a resumed run would else drop
-                    tensors, meta = to_tensors(state)
-                    best, gain = selection.state()
-                    checkpoints.save(self.phase, tensors | best, {**meta, **gain, "epochs": epochs})
-
-            fit(machine, rows, self.plan, self.seed, lambda step, figures: bar(step, **figures), after_epoch,
-                resume, self.phase)  # fmt: skip
+            record(machine, 0)
+        with self.progress.phase(self.title, total=plan.epochs * steps) as bar:
+            fit(machine, rows, plan, seed, lambda step, figures: bar(step, **figures), after_epoch, resume, self.phase)
         selection.keep(machine)
-        checkpoints.finish(self.phase, dict(machine.state_dict()))
+        self.checkpoints.finish(self.phase, dict(machine.state_dict()))
         return machine
-
-
-def _parameters(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What a machine has of the checkpoint of a training that is under way."""
-    return {name.removeprefix("parameters."): value for name, value in kept.items() if name.startswith("parameters.")}
 
 
 def health(
@@ -178,13 +163,7 @@ def health(
     validation: Float[Tensor, "held_out visible"],
     log_sigma_floor: float,
 ) -> dict[str, float]:
-    """Figures that show a sick machine.
-
-    Args:
-        machine: The machine.
-        data: What it was trained on, or some of it.
-        validation: What it wasn't.
-        log_sigma_floor: The floor it was trained with.
+    """Figures that show a sick machine, from some of the data that it was trained on and data that it wasn't.
 
     Returns:
         always_on, always_off: shares of hidden units whose mean over `data` is above 0.999 or below 0.001.

@@ -1,8 +1,8 @@
 """Several processes that learn one machine together, as `torchrun` starts them: rows and chains dealt out, sums shared.
 
 Every process holds the whole machine and all the data. In a step each takes its share of the batch's rows and of the
-chains, and the statistics are added up over all of them in one all-reduce, so that all take the same step. Rows and
-chains keep their numbers, which key their random numbers: how many processes there are changes nothing but rounding.
+chains, and one all-reduce adds up the statistics, so that all take the same step. Rows and chains keep their numbers,
+which key their random numbers: how many processes there are changes nothing but rounding.
 """
 
 import os
@@ -54,11 +54,7 @@ ALONE = Processes()
 
 
 def join(backend: str | None = None) -> Processes:
-    """This process among those that `torchrun` started; alone where it was started by hand.
-
-    Args:
-        backend: How sums travel; NCCL where there is a GPU, else gloo.
-    """
+    """This process among those that `torchrun` started, by NCCL where there is a GPU; alone if started by hand."""
     if "WORLD_SIZE" not in os.environ:
         return ALONE
     if not dist.is_initialized():

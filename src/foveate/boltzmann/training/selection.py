@@ -5,10 +5,8 @@ Of the variational bound of a deep belief network,
     E_q[log p(v | h1)] + H(q) + E_q[log p*(h1)] - log Z,
 
 the second layer decides about the last two terms alone. They are estimated on held-out draws of h1, log Z by a short
-annealing with the same random numbers each time, at the start and at some epochs on the way. The epoch of the highest
-estimate is kept, which may be the start: where a layer soon fits its own data ever closer and others worse, it stops
-early. (So short an annealing finds too little of a Z whose machine mixes badly, and flatters it: it tells apart what
-differs by tens of nats, not by a few.)
+annealing with the same random numbers each time, at the start and at some epochs. The epoch of the highest estimate is
+kept, which may be the start. (So short an annealing tells apart what differs by tens of nats, not by a few.)
 """
 
 from collections.abc import Mapping
@@ -40,10 +38,8 @@ class Selection:
         h1: Held-out draws.
         epochs: How many there will be.
         looks: How many are looked at, the last among them, beside the start; 0 keeps the last without a look.
-        temperatures: Of each annealing.
-        seed: Of the annealing.
+        temperatures, seed, progress: Of each annealing.
         kept: A checkpoint's tensors and meta to go on from.
-        progress: Shown at each look, and asked whether to stop.
     """
 
     def __init__(
@@ -76,9 +72,8 @@ class Selection:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Tensors and meta for a checkpoint."""
-        if not self._best:
-            return {}, {}
-        return {PREFIX + name: tensor for name, tensor in self._best.items()}, {"gain": self.gain}
+        best = {PREFIX + name: tensor for name, tensor in self._best.items()}
+        return best, {"gain": self.gain} if best else {}
 
     def keep(self, rbm: Machine) -> None:
         """Put the best into the machine, if any was looked at."""

@@ -12,31 +12,18 @@ Method = Literal["cd", "pcd", "fast_pcd"]
 
 @settings
 class Rule:
-    """How a step learns.
+    """How a step learns."""
 
-    Attributes:
-        rate: Of W, b and c.
-        rate_log_sigma: Of log sigma (Gaussian units only).
-        sweeps: Gibbs sweeps of the chains a step: k of CD-k.
-        momentum: Share of the last change that is kept.
-        weight_decay: Pull of W towards 0, per unit of rate.
-        log_sigma_floor: log sigma never falls below it, so that a constant pixel buys no infinite likelihood.
-        fast_rate: Rate of the fast weights (`fast_persistent`); 0 makes it `persistent`.
-        fast_decay: What is left of the fast weights after a step.
-        centre: How fast the offsets of the centred gradient follow the means, a step; 0 is the plain gradient.
-        average: What the averaged weights keep of themselves a step; 0 means that they are the last weights.
-    """
-
-    rate: NotNegative = 0.01
-    rate_log_sigma: Annotated[NotNegative, Unlisted] = 0.0
-    sweeps: Annotated[AtLeast1, Unlisted] = 1
-    momentum: Annotated[BelowOne, Unlisted] = 0.0
-    weight_decay: Annotated[NotNegative, Unlisted] = 0.0
-    log_sigma_floor: Annotated[float, Unlisted] = -5.0
-    fast_rate: Annotated[NotNegative, Unlisted] = 0.0
-    fast_decay: Annotated[Share, Unlisted] = 19 / 20
-    centre: Annotated[Share, Unlisted] = 0.01
-    average: Annotated[BelowOne, Unlisted] = 0.999
+    rate: NotNegative = 0.01  # of W, b and c
+    rate_log_sigma: Annotated[NotNegative, Unlisted] = 0.0  # of log sigma (Gaussian units only)
+    sweeps: Annotated[AtLeast1, Unlisted] = 1  # Gibbs sweeps of the chains a step: k of CD-k
+    momentum: Annotated[BelowOne, Unlisted] = 0.0  # share of the last change that is kept
+    weight_decay: Annotated[NotNegative, Unlisted] = 0.0  # pull of W towards 0, per unit of rate
+    log_sigma_floor: Annotated[float, Unlisted] = -5.0  # so that a constant pixel buys no infinite likelihood
+    fast_rate: Annotated[NotNegative, Unlisted] = 0.0  # of the fast weights (`fast_persistent`); 0: `persistent`
+    fast_decay: Annotated[Share, Unlisted] = 19 / 20  # what is left of the fast weights after a step
+    centre: Annotated[Share, Unlisted] = 0.01  # how fast the gradient's offsets follow the means; 0: the plain gradient
+    average: Annotated[BelowOne, Unlisted] = 0.999  # what averaged weights keep a step; 0: they are the last weights
 
 
 @settings

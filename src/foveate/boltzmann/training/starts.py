@@ -12,8 +12,7 @@ from foveate.boltzmann.training.combs import Comb, Layout, fit_comb, lay_out, qu
 from foveate.errors import BadInput
 from foveate.runtime.random import generator
 
-SPARE_BIAS = -1.0
-"""c of hidden units that the start has no use for."""
+SPARE_BIAS = -1.0  # c of hidden units that the start has no use for
 
 
 class CombStart(NamedTuple):
@@ -21,18 +20,12 @@ class CombStart(NamedTuple):
 
     mean: Tensor  # [D]
     directions: Tensor  # [D, K] principal directions, largest variance first; those that have a comb
-    sigma: float  # of every visible unit
-    combs: list[Comb]  # k of them, about the mean and in units of sigma
+    combs: list[Comb]  # K of them, about the mean and in units of sigma
     layout: Layout  # as planned
 
 
 def lay_combs(data: Float[Tensor, "batch visible"], n_hidden: int, log_sigma_floor: float = -5.0) -> CombStart:
-    """Principal directions of the data, and a comb for each that is worth its units.
-
-    Args:
-        data: [N, D]; the more rows, the better the small directions are known.
-        n_hidden: Hidden units at most.
-        log_sigma_floor: No sigma is smaller.
+    """Principal directions of the data, and a comb for each that is worth its units, `n_hidden` at most in all.
 
     Raises:
         BadInput: Fewer than 2 rows, or no variance at all.
@@ -48,11 +41,10 @@ def lay_combs(data: Float[Tensor, "batch visible"], n_hidden: int, log_sigma_flo
     some = min(64, len(variances))
     positions = (centred @ directions[:, :some]).double().numpy() / np.sqrt(variances[:some])
     layout = lay_out(variances, quantiles(positions).mean(1), n_hidden, log_sigma_floor)
-    sigma = float(np.exp(layout.log_sigma))
     wanted = np.flatnonzero(layout.counts)
-    projections = quantiles((centred @ directions[:, wanted]).double().numpy() / sigma)
+    projections = quantiles((centred @ directions[:, wanted]).double().numpy() / np.exp(layout.log_sigma))
     combs = [fit_comb(projections[:, i].copy(), int(layout.counts[k])) for i, k in enumerate(wanted)]
-    return CombStart(mean, directions[:, wanted], sigma, combs, layout)
+    return CombStart(mean, directions[:, wanted], combs, layout)
 
 
 def start_from_combs(
@@ -61,16 +53,10 @@ def start_from_combs(
     """A GRBM whose hidden units are combs along the data's principal directions.
 
     The directions are orthogonal, so the density factorises: a probabilistic principal component analysis (Tipping,
-    Bishop 1999) whose factors have mixtures for densities, before any learning. Units to spare get small weights.
-
-    Args:
-        data: What to be like.
-        n_hidden: Number of hidden units.
-        seed: Key of the random weights.
-        log_sigma_floor: No sigma starts below it.
+    Bishop 1999) whose factors have mixtures for densities. Units to spare get small random weights.
     """
     start = lay_combs(data, n_hidden, log_sigma_floor)
-    sigma, mean = start.sigma, start.mean.double()
+    sigma, mean = float(np.exp(start.layout.log_sigma)), start.mean.double()
     machine = GaussianBernoulliRBM(data.shape[1], n_hidden)
     noise = torch.randn(machine.W.shape, generator=generator(seed, "weights"))
     W = (noise * (0.1 * sigma / data.shape[1] ** 0.5)).double()
@@ -83,23 +69,16 @@ def start_from_combs(
         c[mine] = torch.from_numpy(one.biases) - weights * (direction @ mean) / sigma
         b += sigma * float(one.teeth[0]) * direction
         first = mine.stop
-    values = {"W": W, "b": b, "c": c, "log_sigma": torch.full_like(mean, start.layout.log_sigma)}
-    for name, value in values.items():
-        getattr(machine, name).data.copy_(value)
+    for parameter, value in ((machine.W, W), (machine.b, b), (machine.c, c)):
+        parameter.copy_(value)
+    machine.log_sigma.fill_(start.layout.log_sigma)
     return machine
 
 
 def start_small(
     data: Float[Tensor, "batch visible"], n_hidden: int, seed: int, share_on: float = 0.1
 ) -> GaussianBernoulliRBM:
-    """A new GRBM that is a diagonal Gaussian of the data but for small random weights; see its `begin`.
-
-    Args:
-        data: What to be like.
-        n_hidden: Number of hidden units.
-        seed: Key of the random weights.
-        share_on: P(h_j = 1) at the start.
-    """
+    """A new GRBM that is a diagonal Gaussian of the data but for small random weights; see its `begin`."""
     machine = GaussianBernoulliRBM(data.shape[1], n_hidden)
     machine.begin(data, seed, share_on)
     return machine

@@ -6,9 +6,8 @@ starts with small random weights would have to learn it, and costs hundreds of n
 gets, for a group of n units, n - 1 hidden units of weight a at kinks l = 1 .. n - 1, so that with N units on
     log p*(h) = sum_j b_j h_j + S(N),   S(N) = sum_l softplus(a (N - l)),
 and S is convex: two states of the same N differ by b alone, and b falls steeply enough that the ordered one wins by
-e^a. The biases b_j = log P(level j) - log P(level j - 1) - S(j) + S(j - 1) give every level its share of the data. (For
-the first layer's own prior S(N) would be w^2 N^2 / 2; a need not be so large to keep the order, and a smaller one
-mixes. That a second layer should start as the first one's prior is the idea of Hinton, Osindero, Teh 2006.)
+e^a. The biases b_j = log P(level j) - log P(level j - 1) - S(j) + S(j - 1) give every level its share of the data. (The
+first layer's own prior, the start of Hinton, Osindero, Teh 2006, has S(N) = w^2 N^2 / 2; a smaller a mixes.)
 """
 
 import torch
@@ -20,18 +19,13 @@ from foveate.boltzmann.bernoulli import BernoulliRBM
 from foveate.boltzmann.dbn import FirstLayer
 from foveate.runtime.random import generator
 
-ORDER = 6.0
-"""a: neighbours change places with probability e^-6, which costs a few nats in 2,000 units and still mixes."""
+ORDER = 6.0  # a: neighbours change places with probability e^-6, which costs a few nats in 2,000 units and still mixes
 
 
 def thermometers(first: FirstLayer, similarity: float = 0.7) -> list[slice]:
     """Runs of two or more hidden units, neighbours by index, that share a direction, thresholds rising.
 
-    Mean units share one where their weights do; the precision units of a band do.
-
-    Args:
-        first: The first layer.
-        similarity: Least cosine of neighbours' weights, in units of sigma.
+    Mean units do where the cosine of their weights, in units of sigma, is above `similarity`; those of a band do.
     """
     W = first.W / first.log_sigma.exp()[:, None]
     W = W / W.norm(dim=0).clamp(min=1e-12)
@@ -51,42 +45,34 @@ def start_from_prior(
 ) -> BernoulliRBM:
     """A second layer that keeps the first one's thermometers in order; its other units are independent.
 
-    Args:
-        grbm: The first layer.
-        hidden: E[h1 | v] on data.
-        n_hidden: Hidden units; those that no thermometer needs start with small random weights. Where they are too few,
-            the longest thermometers come first.
-        seed: Key of the random weights.
-        order: a of the module's formula.
+    `hidden` is E[h1 | v] on data, `order` a of the module's formula. Hidden units that no thermometer needs start with
+    small random weights; where they are too few, the longest thermometers come first.
     """
     machine = BernoulliRBM(grbm.n_hidden, n_hidden)
     mean = hidden.mean(0, dtype=torch.float64)
     least = 0.5 / (len(hidden) + 1)
     mean = mean.clamp(least, 1 - least)
     b = torch.log(mean) - torch.log1p(-mean)
-    noise = torch.randn(machine.W.shape, generator=generator(seed, "weights"))
-    machine.W.data.copy_(0.01 * noise)
-    machine.c.data.fill_(-1.0)
+    machine.W.copy_(0.01 * torch.randn(machine.W.shape, generator=generator(seed, "weights")))
+    machine.c.fill_(-1.0)
     used = 0
     for run in sorted(thermometers(grbm), key=lambda run: run.start - run.stop):
         kinks = run.stop - run.start - 1
         if used + kinks > n_hidden:
             continue
         mine = slice(used, used + kinks)
-        machine.W.data[:, mine] = 0
-        machine.W.data[run, mine] = order
-        machine.c.data[mine] = -order * torch.arange(1, kinks + 1)
+        machine.W[:, mine] = 0
+        machine.W[run, mine] = order
+        machine.c[mine] = -order * torch.arange(1, kinks + 1)
         b[run] = _level_biases(mean[run], least, order)
         used += kinks
-    machine.b.data.copy_(b)
+    machine.b.copy_(b)
     return machine
 
 
 def _level_biases(mean: Float[Tensor, " units"], least: float, order: float) -> Float[Tensor, " units"]:
     """b_j of a thermometer from the units' means on data: P(level i) = E[h_i] - E[h_(i+1)], each at least `least`."""
-    ends = torch.ones(1, dtype=mean.dtype), torch.zeros(1, dtype=mean.dtype)
-    steps = torch.cat((ends[0], mean, ends[1]))
-    level = (steps[:-1] - steps[1:]).clamp(min=least)
+    level = -torch.cat((mean.new_ones(1), mean, mean.new_zeros(1))).diff().clamp(max=-least)
     count = torch.arange(len(mean) + 1, dtype=mean.dtype)
     convex = softplus(order * (count[:, None] - torch.arange(1, len(mean), dtype=mean.dtype))).sum(1)
     return (level.log() - convex).diff()

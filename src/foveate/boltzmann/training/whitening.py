@@ -9,12 +9,9 @@ photographs as dimensions, C is what decides about it (`Moments.whitening`):
 
 - where mirror images are as likely as patches, C is the mean of itself and its mirror image;
 - its eigenvectors are those of (1 - a) C + a T, T its stationary part: of each two channels, the average over all pairs
-  of places that lie the same way from each other (of data that are no pictures, a = 0);
-- l_i is the variance that the i-th eigenvector of other photographs has: photographs are dealt into folds, and each
-  fold is measured along the eigenvectors of the rest. (On its own patches a covariance of many dimensions makes large
-  variances larger and small ones smaller than they are: Stein 1956; by folds, Abadir, Distaso, Zikes 2014.)
-
-a is the one that gives other photographs the highest density.
+  of places that lie the same way from each other; a gives other photographs the highest density (no pictures: a = 0);
+- l_i is the variance along the i-th eigenvector of other photographs, which are dealt into folds. (On its own patches a
+  covariance makes large variances larger and small ones smaller: Stein 1956; by folds, Abadir, Distaso, Zikes 2014.)
 """
 
 from collections.abc import Sequence
@@ -29,11 +26,8 @@ from torch import Tensor
 
 from foveate.errors import BadInput
 
-SHARES = (0.03, 0.1, 0.2, 0.4)
-"""a of the module's formula, of which the best is taken."""
-
-_SMALLEST = 1e-9
-"""Of variances, beside their mean: what never varies buys no infinite likelihood."""
+SHARES = (0.03, 0.1, 0.2, 0.4)  # a of the module's formula, of which the best is taken
+_SMALLEST = 1e-9  # Of variances, beside their mean: what never varies buys no infinite likelihood
 
 
 @dataclass(frozen=True)
@@ -101,8 +95,7 @@ class Moments:
         self._squares = [(fold.T @ fold).double().numpy() for fold in folds]
 
     def whitening(self, fold: int | None = None) -> Whitening:
-        """That of all patches, or of all but a fold's; both have the same variances, those of the folds held out, and
-        axes that point the same way."""
+        """That of all patches, or of all but a fold's, with the same variances, and axes that point the same way."""
         mean, vectors = self._axes(self.share, fold)
         along = np.einsum("ij,ij->j", vectors, self._axes(self.share, None)[1])
         vectors = np.where(along < 0, -vectors, vectors)
