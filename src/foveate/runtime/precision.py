@@ -24,11 +24,7 @@ _BACKENDS = (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul"
 
 
 def look_dtype(device: torch.device) -> torch.dtype:
-    """The type of a look's products on `device`.
-
-    Raises:
-        BadInput: The environment asks for a type that there is not.
-    """
+    """The type of a look's products on `device`; `BadInput` where the environment asks for one that there is not."""
     asked = os.environ.get(VARIABLE, "auto")
     if asked not in ("auto", "float32", "bfloat16"):
         raise BadInput(f"{VARIABLE}={asked}: expected auto, float32 or bfloat16")
@@ -58,10 +54,8 @@ def _fast(kind: str) -> bool:
 
 
 class Recast:
-    """A tensor in another type, converted again only when it has changed.
-
-    A layer of 8 million weights takes longer to convert than a batch takes to go through it.
-    """
+    """A tensor in another type, converted again only when it has changed: a layer of 8 million weights takes longer to
+    convert than a batch takes to go through it."""
 
     def __init__(self) -> None:
         self._of: tuple[int, int, torch.dtype] | None = None

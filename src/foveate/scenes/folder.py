@@ -61,21 +61,19 @@ def read_scenes(
     """Reads a SCENES folder.
 
     Args:
-        folder: The folder, in any of the layouts that `foveate.scenes.layouts` reads, or without annotations.
+        folder: In any of the layouts that `foveate.scenes.layouts` reads, or without annotations.
         select: Which of its pictures, sorted by name.
         category: Name of the kind of object to use, if several are annotated.
-        canonical: Where named keypoints lie in the canonical window, {name: (x, y)}; overrides what an annotation file
-            says, which overrides `FACE_POINTS`.
+        canonical: Where named keypoints lie in the canonical window; goes before what the files say and `FACE_POINTS`.
         annotated: False takes every picture of the folder and looks at no annotations.
         tick: Called with the number of pictures whose headers are read.
         usual: Name of the kind to use where several are annotated, this one among them, and `category` names none.
-        unannotated: What pictures that nobody annotated are, where others are annotated: known to be empty, or left
-            out. By default they are taken as empty, with a warning.
+        unannotated: What pictures that nobody annotated are, where others are: empty (with a warning by default), or
+            left out.
         rule: What belongs together when scenes are held out: "folder", or a regular expression (`groups.group`).
 
     Raises:
-        BadInput: The folder, or its annotations as a whole, can't be used; most of the pictures are missing or
-            unreadable; the selection is empty.
+        BadInput: The folder, its annotations, or most of its pictures can't be used; the selection is empty.
     """
     folder = os.fspath(folder)
     if not os.path.isdir(folder):

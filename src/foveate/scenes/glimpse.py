@@ -12,8 +12,7 @@ Outside the image lies its mean colour. Every step is continuous in u and differ
     dx_p/du = [(1 - f) grad B_k / 2^k + f grad B_(k+1) / 2^(k+1)] dw/du + (B_(k+1) - B_k) dlambda/du,
     dw/d(a, b, tx, ty) = [[px, -py, 1, 0], [py, px, 0, 1]],    dlambda/d(a, b) = (a, b) / (s^2 ln 2).
 
-The fused loops are in `glimpse_loops`; `plain_glimpses` is the same in plain torch, for autograd, for GPUs and for
-the tests.
+The fused loops are in `glimpse_loops`; `plain_glimpses` is the same in plain torch, for autograd and for GPUs.
 Williams (1983) describes interpolation between pyramid levels.
 """
 
@@ -24,6 +23,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from foveate.scenes import gaze
 from foveate.scenes.glimpse_loops import glimpse_loop, jacobian_loop
 from foveate.scenes.pyramid import Pyramids
 
@@ -57,8 +57,8 @@ def glimpses(
         size: Samples along a side.
         extent: Half-side of the window in canonical units.
         pyramid: False samples level 0 alone, as the paper does.
-        out: Where to write, contiguous float32; made here by default.
-        where: Which cells to sample; the others of `out` stay as they are. All by default.
+        out: Where to write, contiguous float32.
+        where: Which cells to sample; the others of `out` stay as they are.
     """
     out = torch.empty(len(gazes), 3, size, size) if out is None else out
     wanted = np.zeros((0, 0, 0), np.bool_) if where is None else where.contiguous().numpy()
@@ -98,11 +98,8 @@ def share_outside(
 ) -> Float[Tensor, "n"]:
     """Share of each glimpse's 24 x 24 sample points that lies outside its image."""
     index = torch.as_tensor(index).numpy()
-    a, b, tx, ty = gazes.double().unsqueeze(1).unbind(-1)
-    x, y = grid(PATCH_SIZE, extent).unbind(-1)
-    column, row = a * x - b * y + tx, b * x + a * y + ty
-    width = torch.from_numpy(pyramids.width[index, 0].astype(np.float64)).unsqueeze(1)
-    height = torch.from_numpy(pyramids.height[index, 0].astype(np.float64)).unsqueeze(1)
+    column, row = gaze.apply(gazes.double(), grid(PATCH_SIZE, extent)).unbind(-1)
+    width, height = (torch.from_numpy(side[index, :1].astype(np.float64)) for side in (pyramids.width, pyramids.height))
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     return (1 - inside.double().mean(1)).to(gazes.dtype)
 
@@ -115,15 +112,12 @@ def plain_glimpses(
     extent: float = PATCH_EXTENT,
     pyramid: bool = True,
 ) -> Callable[[Tensor], Tensor]:
-    """`glimpses` as a function of the gazes, in plain torch: differentiable, as precise and on the device as `like` is.
-
-    The images go to that device once.
-    """
+    """`glimpses` as a function of the gazes, in plain torch: differentiable, as precise as `like` is and on its device,
+    where the images go once."""
     index = torch.as_tensor(index, dtype=torch.int64)
-    tables = (pyramids.offset, pyramids.height, pyramids.width)
-    offset, height, width = (torch.from_numpy(t.astype(np.int64))[index].to(like.device) for t in tables)
+    tables = (pyramids.offset, pyramids.height, pyramids.width, pyramids.levels - 1)
+    offset, height, width, top = (torch.from_numpy(t.astype(np.int64))[index].to(like.device) for t in tables)
     buffer = torch.from_numpy(pyramids.store.values.view(np.int16)).to(like.device)
-    top = torch.from_numpy(pyramids.levels.astype(np.int64))[index].to(like.device) - 1
     fill, points = torch.from_numpy(pyramids.fill)[index].to(like), grid(size, extent).to(like)
 
     def seen_at(gazes: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 side side"]:
@@ -131,9 +125,7 @@ def plain_glimpses(
         level = torch.log2(spacing).clamp(min=0).minimum(top.to(gazes)) if pyramid else torch.zeros_like(spacing)
         low = level.detach().floor().long().minimum(top)
         share = (level - low).view(-1, 1, 1)
-        x, y = points.unbind(-1)
-        a, b, tx, ty = gazes.unsqueeze(1).unbind(-1)
-        column, row = a * x - b * y + tx, b * x + a * y + ty
+        column, row = gaze.apply(gazes, points).unbind(-1)
 
         def bilinear(k: Tensor) -> Tensor:
             """The bilinear interpolant of level k[n] at all points: [n, points, 3]."""

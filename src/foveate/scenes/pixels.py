@@ -59,11 +59,7 @@ def narrowed(values: UInt16[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shape
 
 
 def content_key(pixels: Shaped[np.ndarray, "h w 3"]) -> str:
-    """A name for an image that depends on what it shows alone: BLAKE2 of its shape and values in the common form.
-
-    Raises:
-        BadInput: As `as_uint16`.
-    """
+    """A name for an image that depends on what it shows alone: BLAKE2 of its shape and values in the common form."""
     common = pixels if pixels.dtype == np.uint8 else narrowed(as_uint16(pixels))
     digest = hashlib.blake2b(f"{common.dtype.str}{common.shape}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(common).data)
@@ -91,11 +87,7 @@ class Reduction(NamedTuple):
 
 
 def to_rgb(image: Any, kind: Kind, reduction: Reduction | None = None) -> Shaped[np.ndarray, "height width 3"]:
-    """The pixels of an opened Pillow image, uint8 or, for sources of more than 8 bits, uint16.
-
-    Raises:
-        UnknownRange: Floating-point or integer pixels without a known range.
-    """
+    """The pixels of a Pillow image, uint8, or uint16 for sources of more than 8 bits; may raise UnknownRange."""
     image.load()
     if image.mode == "F" or image.mode.startswith("I"):
         return _deep(image, kind, reduction)

@@ -24,14 +24,8 @@ def warp(
 ) -> Shaped[ndarray, "new_height new_width 3"]:
     """The picture whose point q shows the point linear q + shift of `image`; outside lies the picture's mean colour.
 
-    Coordinates are (x, y) in pixels with (0, 0) the outer corner of the first pixel, on both sides.
-
-    Args:
-        image: uint8, uint16 or floating; the result has the same type, and no value outside the picture's own range.
-        linear: Pixels of `image` per pixel of the result.
-        shift: Where the result's outer corner lies in `image`.
-        width: Of the result, pixels.
-        height: Of the result, pixels.
+    Coordinates are (x, y) in pixels with (0, 0) the outer corner of the first pixel, on both sides. The result has the
+    type of the image (uint8, uint16 or floating), this width and height, and no value outside the picture's own range.
 
     Raises:
         BadInput: The map is not finite.

@@ -44,8 +44,7 @@ FORMAT = 2
 def settings(kind: Kind) -> Kind:
     """A class of settings: a frozen dataclass whose values are checked whenever one is made, by `replace` too.
 
-    Raises:
-        BadInput: From the constructor, for a value that its field's type or bounds don't take; named by its field.
+    `BadInput` names the field whose type or bounds don't take the value.
     """
     config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     made: Any = pydantic.dataclasses.dataclass(frozen=True, config=config)(kind)
@@ -67,11 +66,7 @@ def settings(kind: Kind) -> Kind:
 
 
 def read_toml(path: str | os.PathLike) -> dict[str, Any]:
-    """A TOML file; a byte-order mark, as editors of Windows leave it, is no fault.
-
-    Raises:
-        BadInput: It can't be read, or is not valid TOML.
-    """
+    """A valid TOML file, or `BadInput`; a byte-order mark, as editors of Windows leave it, is no fault."""
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -81,11 +76,7 @@ def read_toml(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def read_config(path: str | os.PathLike) -> dict[str, Any]:
-    """A config.toml of this version or of an earlier one; see `read_toml`.
-
-    Raises:
-        BadInput: A later version has written it.
-    """
+    """A config.toml of this version or of an earlier one; `BadInput` also where a later one wrote it."""
     table = read_toml(path)
     if isinstance(made := table.get("format", 1), int) and made > FORMAT:
         raise BadInput(f"{path}: format = {made} is of a later version of foveate, this one reads up to {FORMAT}")
@@ -116,9 +107,8 @@ def without_none(value: Any) -> Any:
 def name_of(path: str) -> str:
     """The name of a setting in every command, of where it lies in the settings of one: "train.attend.search.angles".
 
-    Training's settings lie within those of learning under `train`, attending's within training's under `attend`, a
-    plan's rates in its `rule`. The names leave out `train` and `rule`, and `attend` where a table follows. Names that
-    earlier versions wrote become those of today.
+    Names leave out `train` (training's settings within those of learning), a plan's `rule`, and `attend` where a table
+    follows. Names that earlier versions wrote become those of today.
     """
     name = path.removeprefix("train.").replace(".rule.", ".")
     name = name.removeprefix("attend.") if name.startswith(("attend.search.", "attend.posterior.")) else name
@@ -146,8 +136,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 def recorded(command: str, scenes: str | os.PathLike, settings: Any, **more: Any) -> dict[str, Any]:
     """The table of config.toml: with it as `--config`, the same command does the same again.
 
-    The folder of scenes is kept as an absolute path, so that it is found from wherever the run is used; `more` is what
-    else the command's work depends on, and what it found.
+    The folder of scenes is kept as an absolute path; `more` is what else the work depends on, and what it found.
     """
     made = {"format": FORMAT, "command": command, "version": __version__, "scenes": os.path.abspath(scenes)}
     return without_none({**made, **more, "settings": to_table(settings)})
@@ -162,12 +151,9 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
-    """`NAME=VALUE` words as a table: "gdbn.n_hidden1=500" is {"gdbn.n_hidden1": 500}.
+    """`NAME=VALUE` words as a table: "gdbn.n_hidden1=500" is {"gdbn.n_hidden1": 500}; `BadInput` where there is no "=".
 
     Values are TOML; what is not valid TOML is taken as text, so that `attend.starts=one` needs no quotes.
-
-    Raises:
-        BadInput: A word has no "=", or names a seed.
     """
     table: dict[str, Any] = {}
     for word in words:
@@ -184,13 +170,10 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
 
 
 def override(settings: Settings, table: Mapping[str, Any], source: str, under: str = "") -> Settings:
-    """The settings with some of them replaced.
+    """The settings with some of them replaced, by name, nested or dotted.
 
-    Args:
-        settings: A dataclass, whose fields may be dataclasses.
-        table: Values by name, nested or dotted.
-        source: Where they come from, for messages ("--set", a file's name).
-        under: Where the settings lie within larger ones; names may leave that out.
+    `source` is where the values come from, for messages ("--set", a file's name); `under` where the settings lie within
+    larger ones, which names may leave out.
 
     Raises:
         BadInput: There is no setting of that name, or it doesn't take the value. What is no setting any more is taken

@@ -29,12 +29,9 @@ class Results:
 
     Args:
         path: A file, `-` or `/dev/stdout`, or any pipe or device.
-        resume: Keep the whole lines that are there.
+        resume: Keep the whole lines that are there; `done` holds the `image` of each.
         overwrite: Replace the file, at the end.
         made_by: What makes the lines, as JSON has it: "run", "hash", "settings" and what else decides about them.
-
-    Attributes:
-        done: The `image` of every line that was kept.
 
     Raises:
         BadInput: The file is there and neither was asked for, it holds something else or was started by something else,
@@ -48,10 +45,12 @@ class Results:
         self.done: set[str] = set()
         self._made_by, self._begun = made_by, False
         self.streaming = path in STDOUT or (os.path.exists(path) and not os.path.isfile(path))
-        self.target = Path(path)
-        self.path = self.target
+        self.target = self.path = Path(path)
         try:
-            self._handle = self._stream(path) if self.streaming else self._file(resume, overwrite)
+            if self.streaming:
+                self._handle = sys.stdout.buffer if path in STDOUT else open(path, "wb", buffering=0)
+            else:
+                self._handle = self._file(resume, overwrite)
         except OSError as error:
             raise CannotWrite(f"can't write {path}: {reason(error)}") from error
 
@@ -119,9 +118,6 @@ class Results:
         if failed is not None and not self.streaming and os.fstat(self._handle.fileno()).st_size == 0:
             self.path.unlink(missing_ok=True)  # nothing has been done yet
         self.close()
-
-    def _stream(self, path: str) -> IO[bytes]:
-        return sys.stdout.buffer if path in STDOUT else open(path, "wb", buffering=0)
 
     def _file(self, resume: bool, overwrite: bool) -> IO[bytes]:
         beside = self.target.with_name(f"{self.target.name}.new")

@@ -118,7 +118,7 @@ class Run:
 
     @property
     def begun(self) -> bool:
-        """Whether an earlier process has written its configuration."""
+        """Whether its configuration has been written."""
         return (self.path / CONFIG).exists()
 
     @property
@@ -141,10 +141,9 @@ class Run:
         write_toml(self.path / CONFIG, config)
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Append a record to metrics.jsonl.
+        """Append a record to metrics.jsonl; one of an earlier process that comes again word for word is not doubled.
 
-        Records written after the last checkpoint are dropped when the run is resumed, since they will be written again;
-        a record of an earlier process that comes again word for word is not doubled.
+        Records written after the last checkpoint are dropped when the run is resumed: they will be written again.
         """
         line = to_json(record)
         if self._before[line] > 0:
@@ -158,11 +157,7 @@ class Run:
         append_line(self._metrics, record)
 
     def begin(self, config: Mapping[str, Any]) -> None:
-        """Write the configuration of a new run; a resumed one must go on with the same folders, images and objects.
-
-        Raises:
-            BadInput: Other folders are named now, or the scenes have changed since.
-        """
+        """Write a new run's configuration; `BadInput` unless one that is resumed has the same folders and scenes."""
         if not self.begun:
             self.write_config(config)
         kept = self.config

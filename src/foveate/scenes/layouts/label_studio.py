@@ -48,12 +48,10 @@ def is_export(document: Any) -> bool:
 
 def is_tasks(document: Any) -> bool:
     """Whether a JSON document looks like a list of tasks."""
-    return (
-        isinstance(document, list)
-        and len(document) > 0
-        and all(isinstance(task, dict) and isinstance(task.get("data"), dict) for task in document)
-        and any({"annotations", "completions", "predictions", "result"} & task.keys() for task in document)
-    )
+    listed = isinstance(document, list) and all(isinstance(task, dict) for task in document)
+    if not listed or not all(isinstance(task.get("data"), dict) for task in document):
+        return False
+    return any({"annotations", "completions", "predictions", "result"} & task.keys() for task in document)
 
 
 def is_min(document: Any) -> bool:
@@ -136,7 +134,7 @@ def _entry(name: str, below: str, results: list[Fields], annotated: bool) -> Ent
                 raise Unusable("the image was rotated in the tool")
             if kind == "keypoint":
                 owner = str(region.get("parentID"))[:40]
-                points.setdefault(owner, {})[label] = _at(region, size)
+                points.setdefault(owner, {})[label] = _shares(region, size)
                 continue
             shape.outline, shape.period = _outline(kind, region, size)
         except Unusable as reason:
@@ -149,10 +147,10 @@ def _entry(name: str, below: str, results: list[Fields], annotated: bool) -> Ent
 def _local(name: str) -> str:
     """The path within a name: of `/data/local-files/?d=path` and of addresses with the path as a parameter."""
     try:
-        told = parse_qs(urlsplit(name).query).get("d") or parse_qs(urlsplit(name).query).get("fileuri")
+        told = parse_qs(urlsplit(name).query)
     except ValueError:
         return name
-    return told[0] if told and told[0] else name
+    return (told.get("d") or told.get("fileuri") or [name])[0]
 
 
 _KINDS = ("rectangle", "ellipse", "polygon", "brush", "keypoint")
@@ -176,9 +174,8 @@ def _outline(kind: str, region: Fields, size: Size) -> tuple[Outline, int]:
         if region.get("format", "rle") != "rle":
             raise Unusable(f"its mask is in the form {short(region.get('format'))}")
         return _of_brush(region.get("rle"), int(size[1]), int(size[0]))
-    x, y = _at(region, size)
-    names = ("radiusX", "radiusY") if kind == "ellipse" else ("width", "height")
-    width, height = (number(region.get(name), name) * side / 100 for name, side in zip(names, size, strict=True))
+    x, y = _shares(region, size)
+    width, height = _shares(region, size, ("radiusX", "radiusY") if kind == "ellipse" else ("width", "height"))
     if kind == "ellipse":
         return outline_of_ellipse(x, y, width, height, turn)
     cosine, sine = math.cos(turn), math.sin(turn)
@@ -186,8 +183,9 @@ def _outline(kind: str, region: Fields, size: Size) -> tuple[Outline, int]:
     return Outline(x, y, width, height, cosine, sine).with_area("its rectangle"), FULL
 
 
-def _at(region: Fields, size: Size) -> tuple[float, float]:
-    x, y = (number(region.get(name), name) * side / 100 for name, side in zip(("x", "y"), size, strict=True))
+def _shares(region: Fields, size: Size, names: tuple[str, str] = ("x", "y")) -> tuple[float, float]:
+    """Two numbers, percent of the picture's sides, in pixels."""
+    x, y = (number(region.get(name), name) * side / 100 for name, side in zip(names, size, strict=True))
     return x, y
 
 
@@ -208,10 +206,7 @@ def unpack(data: bytes, most: int) -> np.ndarray:
 
     How many (32 bits), bits a value less one (5), four sizes of run lengths less one (4 each); then runs, each with a
     bit that says whether one value is repeated or several follow, two bits that say which size its length less one has,
-    the length, and the value or the values.
-
-    Raises:
-        Unusable: The data end too early, or there are more values than `most`.
+    the length, and the value or the values. `Unusable` where the data end too early, or hold more values than `most`.
     """
     at = 0
 
