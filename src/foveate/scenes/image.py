@@ -76,7 +76,7 @@ class Header:
 def read_image(
     path: str | os.PathLike, max_side: int | None = None, page: int = 0
 ) -> Shaped[np.ndarray, "height width 3"]:
-    """The pixels of an image file; see the module's text for what is promised.
+    """The pixels of an image file: uint8, or uint16 for sources of more than 8 bits; see the module's text.
 
     Args:
         path: A regular file.

@@ -110,8 +110,9 @@ def _moved(each: Listed, header: Header, frames: Chosen, doubts: Doubts, total: 
             raise BadImage(f"{true}, but its annotations are for {width:g} x {height:g}")
         frame = image.frame(*chosen)
         if difference not in (SAME, STORED):
-            beyond = "taken as they are, since they lie outside the stated size"
-            taken = "rescaled to the file's" if chosen[1] else beyond
+            taken = (
+                "rescaled to the file's" if chosen[1] else "taken as they are, since they lie outside the stated size"
+            )
             doubts.add("size", each.name, total=total, taken=taken)
         if header.orientation != 1 and (size is None or difference != SAME or chosen[0] or header.orientation < 5):
             taken = "as it is stored, and rotated with it" if chosen[0] else "as a viewer shows it"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from foveate.errors import BadInput
+from foveate.storage.config import differences, flat
 from foveate.storage.files import CannotWrite, append_line, reason, scan_lines, sync_folder, to_json, write_atomic
 from foveate.storage.locks import hold
 
@@ -157,21 +158,9 @@ class Results:
         """Checks that what began the file is what goes on with it; files of older versions do not state it."""
         if self._made_by is None or not isinstance(begun_by, dict):
             return
-        now = json.loads(to_json(self._made_by))
-        for name in ("hash", *now):
-            if begun_by.get(name) == now.get(name):
-                continue
-            if name in ("hash", "run"):
-                was, is_now = (f"the RUN {each.get('run')} ({each.get('hash')})" for each in (begun_by, now))
-            else:
-                was, is_now = _first_difference(name, begun_by.get(name), now[name])
-            raise BadInput(f"{self.target} was started with {was}, not {is_now}: --overwrite begins anew")
-
-
-def _first_difference(name: str, was: Any, now: Any) -> tuple[str, str]:
-    """Two values that differ, or the first pair of values in them that do, each with its dotted name."""
-    if isinstance(was, dict) and isinstance(now, dict):
-        for key in sorted(was.keys() | now.keys()):
-            if was.get(key) != now.get(key):
-                return _first_difference(f"{name}.{key}", was.get(key), now.get(key))
-    return f"{name} = {was!r}", repr(now)
+        now = flat(json.loads(to_json(self._made_by)))
+        was = flat({name: begun_by.get(name) for name in self._made_by})
+        runs = [f"the RUN {each.get('run')} ({each.get('hash')})" for each in (was, now)]
+        for line in differences(was, now):
+            differs = line if runs[0] == runs[1] else f"{runs[0]}, not {runs[1]}"
+            raise BadInput(f"{self.target} was started with {differs}: --overwrite begins anew")

@@ -64,7 +64,7 @@ class Resolver:
         return [place for place in places if place is not None]
 
     def _below(self, place: str) -> str | None:
-        """A relative, normal path below the folder, or None if the place is outside it."""
+        """A relative, normal path below the folder; None if the place is outside it."""
         if os.path.isabs(place):
             place = os.path.relpath(os.path.normpath(place), os.path.abspath(self._folder))
         normal = os.path.normpath(place).replace(os.sep, "/")
