@@ -33,7 +33,7 @@ from jaxtyping import Shaped
 
 from foveate.errors import BadInput
 from foveate.scenes.formats import HEAD, RAW, Kind, kind_of, other_kind, png_has_late_exif, tiff_pages
-from foveate.scenes.pixels import UPRIGHT, Reduction, UnknownRange, orientation_of, to_rgb
+from foveate.scenes.pixels import Reduction, UnknownRange, orientation_of, to_rgb, upright_rows
 
 MAX_PIXELS = 2**27
 """Pictures of more pixels than this (134 million) are refused as decompression bombs."""
@@ -111,7 +111,7 @@ def upright(image: Any, kind: Kind, max_side: int | None, name: str) -> Picture:
     pixels = to_rgb(image, kind, reduction)
     orientation = orientation_of(image, kind)
     width, height = full[::-1] if orientation >= 5 else full
-    return Picture(np.ascontiguousarray(UPRIGHT[orientation](pixels)), width, height, scale)
+    return Picture(np.ascontiguousarray(upright_rows(pixels, orientation)), width, height, scale)
 
 
 def read_header(path: str | os.PathLike, page: int = 0) -> Header:

@@ -17,7 +17,6 @@ Arrays of pixels have one common form too, whatever numbers they came in: what a
 """
 
 import hashlib
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -176,16 +175,10 @@ def orientation_of(image: Any, kind: Kind) -> int:
         found = exif.get(_ORIENTATION)
     except Exception:  # any garbage may stand there; the picture itself is fine
         return 1
-    return found if isinstance(found, int) and found in UPRIGHT else 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
-UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    1: lambda stored: stored,
-    2: lambda stored: stored[:, ::-1],
-    3: lambda stored: stored[::-1, ::-1],
-    4: lambda stored: stored[::-1],
-    5: lambda stored: stored.transpose(1, 0, 2),
-    6: lambda stored: np.rot90(stored, -1),
-    7: lambda stored: stored[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda stored: np.rot90(stored, 1),
-}
+def upright_rows(stored: Shaped[np.ndarray, "rows columns 3"], orientation: int) -> Shaped[np.ndarray, "h w 3"]:
+    """Stored rows as a person sees the picture, by its EXIF orientation."""
+    turned = stored.transpose(1, 0, 2) if orientation >= 5 else stored
+    return turned[:: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1]

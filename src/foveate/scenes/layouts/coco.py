@@ -78,11 +78,8 @@ def understand(document: Any, path: str, below: str = "") -> Document:
 
 
 def outline(annotation: Annotation) -> tuple[Outline, int]:
-    """The rectangle of an annotation and how far its angle is known; see the module's text.
-
-    Raises:
-        Unusable: There is none that is whole, finite and of positive size.
-    """
+    """The rectangle of an annotation and how far its angle is known; see the module's text. `Unusable` where there is
+    none that is whole, finite and of positive size."""
     box, segmentation = annotation.get("bbox"), annotation.get("segmentation")
     if box is None and not segmentation:
         keypoints = "" if annotation.get("keypoints") else "keypoints, "

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from foveate.errors import BadInput, one_line
@@ -15,12 +17,8 @@ MAX_YAML_BYTES = 2**20
 def load_json(path: str) -> Any:
     """What a JSON file holds."""
     content = read(path)
-    try:
+    with _as(path, "JSON"):
         return json.loads(content)
-    except RecursionError:
-        raise BadInput(f"{path}: nested too deeply") from None
-    except ValueError as error:  # also what is not UTF-8, and numbers of thousands of digits
-        raise BadInput(f"{path}: not JSON ({str(error).splitlines()[0][:200]})") from None
 
 
 def load_xml(path: str) -> Any:
@@ -29,12 +27,11 @@ def load_xml(path: str) -> Any:
     from defusedxml.ElementTree import ParseError, fromstring
 
     content = read(path)
-    try:
-        return fromstring(content)
-    except DefusedXmlException:
-        raise BadInput(f"{path}: it declares XML entities, which are not read") from None
-    except (ParseError, ValueError, LookupError, RecursionError) as error:
-        raise BadInput(f"{path}: not XML ({one_line(error)[:200]})") from None
+    with _as(path, "XML", ParseError, LookupError):
+        try:
+            return fromstring(content)
+        except DefusedXmlException:
+            raise BadInput(f"{path}: it declares XML entities, which are not read") from None
 
 
 def load_yaml(path: str) -> Any:
@@ -50,19 +47,28 @@ def load_yaml(path: str) -> Any:
             return super().compose_node(parent, index)
 
     content = read(path, MAX_YAML_BYTES)
-    try:
+    with _as(path, "YAML", yaml.YAMLError, TypeError, OverflowError):
         return yaml.load(content, Plain)
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError, OverflowError) as error:
-        raise BadInput(f"{path}: not YAML ({one_line(error)[:200]})") from None
 
 
 def load_lines(path: str) -> list[str]:
     """The lines of a text file, in UTF-8, with or without a mark of byte order."""
     content = read(path)
-    try:
+    with _as(path, "text in UTF-8"):
         return content.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise BadInput(f"{path}: not text in UTF-8") from None
+
+
+@contextmanager
+def _as(path: str, form: str, *errors: type[Exception]) -> Iterator[None]:
+    """What goes wrong in understanding a file as BadInput."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except RecursionError:
+        raise BadInput(f"{path}: nested too deeply") from None
+    except (ValueError, *errors) as error:  # also numbers of thousands of digits
+        raise BadInput(f"{path}: not {form} ({one_line(error)[:200]})") from None
 
 
 def read(path: str, most: int = MAX_BYTES) -> bytes:

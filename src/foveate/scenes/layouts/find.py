@@ -35,11 +35,7 @@ Load = Callable[[Callable[[str], Any], str], Any]
 
 
 def read_document(survey: Survey) -> Document | None:
-    """What the annotation files of a folder contain; None where there are none.
-
-    Raises:
-        BadInput: They can't be used, or are of no layout that is read.
-    """
+    """What the annotation files of a folder contain; None where there are none, `BadInput` where they can't be used."""
     place = survey.path(ANNOTATIONS)
     if os.path.lexists(place):
         loaded = load_json(place)

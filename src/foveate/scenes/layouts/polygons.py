@@ -1,4 +1,4 @@
-"""Polygons and masks as outlines: a rectangle around them, and how far its angle is known.
+"""Polygons and masks as outlines: a rectangle around them, and how far its angle is known; `Unusable` without area.
 
 - Four points that make a rectangle are that rectangle. Which of its sides is the object's upper one is unknown, so its
   angle is known up to quarter turns; the one within 45 degrees of upright is taken.
@@ -30,11 +30,7 @@ Points = Float[np.ndarray, "points 2"]
 
 
 def outline_of_polygons(polygons: Sequence[Points]) -> tuple[Outline, int]:
-    """The outline of one region that is made of polygons, and the period of its angle in degrees.
-
-    Raises:
-        Unusable: They have no area.
-    """
+    """The outline of one region that is made of polygons, and the period of its angle in degrees."""
     rings = [_open(ring) for ring in polygons]
     if len(rings) == 1 and (rectangle := rectangle_of(rings[0])) is not None:
         return upright_most(rectangle), QUARTER_TURN
@@ -81,9 +77,6 @@ def outline_of_runs(
 
     Lengths of runs of cells outside and inside take turns, the first is outside; they go down the columns (as COCO's)
     or along the rows. (left, top) is where the mask lies in its picture.
-
-    Raises:
-        Unusable: The lengths are not those of a mask of this size, or it is empty.
     """
     lines, length = (width, height) if columns else (height, width)
     if not (0 < lines * length <= MAX_CELLS) or len(runs) == 0 or runs.min() < 0 or runs.max() > MAX_CELLS:
@@ -173,9 +166,6 @@ def decode_counts(counts: Any) -> Int[np.ndarray, "runs"]:
 
     In the text each number is written in characters of five bits and one that says whether more follow, lowest first,
     signed, from the third on as a difference to the number two before (pycocotools' maskApi.c, rleFrString).
-
-    Raises:
-        Unusable: It is neither.
     """
     found: list[Any] = counts if isinstance(counts, list) else []
     value, shift = 0, 0
