@@ -65,10 +65,9 @@ def _as(path: str, form: str, *errors: type[Exception]) -> Iterator[None]:
         yield
     except BadInput:
         raise
-    except RecursionError:
-        raise BadInput(f"{path}: nested too deeply") from None
-    except (ValueError, *errors) as error:  # also numbers of thousands of digits
-        raise BadInput(f"{path}: not {form} ({one_line(error)[:200]})") from None
+    except (ValueError, RecursionError, *errors) as error:  # also numbers of thousands of digits
+        told = "nested too deeply" if isinstance(error, RecursionError) else one_line(error)[:200]
+        raise BadInput(f"{path}: not {form} ({told})") from None
 
 
 def read(path: str, most: int = MAX_BYTES) -> bytes:
