@@ -49,6 +49,18 @@ def tap(buffer, begin, h, w, i, j, c, fill):
     return fill * 65535.0
 
 
+@njit(cache=True, nogil=True, inline="always")
+@no_type_check
+def between(buffer, p, q, r, s, w00, w01, w10, w11):
+    """One channel inside the image: the weighted sum of four values. Unsigned places are not wrapped around."""
+    return (
+        w00 * np.float32(buffer[p])
+        + w01 * np.float32(buffer[q])
+        + w10 * np.float32(buffer[r])
+        + w11 * np.float32(buffer[s])
+    )
+
+
 @njit(cache=True, nogil=True)
 @no_type_check
 def along_border(buffer, begin, h, w, x, y, c, fill, weight):
@@ -67,6 +79,7 @@ def glimpse_loop(buffer, offset, height, width, levels, fill, index, gazes, size
     """Writes each gaze's glimpse into `out` [n, 3, size, size], at the cells of `where`, or at all if it is empty."""
     step = 2.0 * extent / size
     everywhere = where.size == 0
+    one = np.uint64(1)
     for row in prange(len(gazes)):
         n = np.int64(row)
         m, u = index[n], gazes[n]
@@ -78,6 +91,7 @@ def glimpse_loop(buffer, offset, height, width, levels, fill, index, gazes, size
             begin, h, w = offset[m, k], height[m, k], width[m, k]
             a, b = u[0] * shrink, u[1] * shrink
             beyond = weight * np.float32(65535.0)
+            red, green, blue = beyond * fill[m, 0], beyond * fill[m, 1], beyond * fill[m, 2]
             for r in range(size):
                 py = (r + 0.5) * step - extent
                 x0, y0 = u[2] * shrink - b * py - 0.5, u[3] * shrink + a * py - 0.5
@@ -86,8 +100,7 @@ def glimpse_loop(buffer, offset, height, width, levels, fill, index, gazes, size
                         continue
                     px = (q + 0.5) * step - extent
                     x, y = a * px + x0, b * px + y0
-                    inside = x >= 0.0 and y >= 0.0 and x < w - 1.0 and y < h - 1.0
-                    if inside:
+                    if x >= 0.0 and y >= 0.0 and x < w - 1.0 and y < h - 1.0:
                         j, i = np.int64(x), np.int64(y)
                         fx, fy = np.float32(x - j), np.float32(y - i)
                         w11 = fx * fy * weight
@@ -95,17 +108,23 @@ def glimpse_loop(buffer, offset, height, width, levels, fill, index, gazes, size
                         w00 = weight - fx * weight - w10
                         p = np.uint64(begin + 3 * (i * w + j))
                         s = p + np.uint64(3 * w)
-                    for c in range(3):
-                        if inside:
-                            d, e = np.uint64(c), np.uint64(c + 3)  # unsigned places are not wrapped around
-                            value = w00 * np.float32(buffer[p + d]) + w01 * np.float32(buffer[p + e])
-                            value += w10 * np.float32(buffer[s + d])
-                            value += w11 * np.float32(buffer[s + e])
-                        elif x > -1.0 and y > -1.0 and x < w and y < h:
-                            value = along_border(buffer, begin, h, w, x, y, c, fill[m, c], weight)
-                        else:  # NaN too
-                            value = beyond * fill[m, c]
-                        out[n, c, r, q] = value if rank == 0 else out[n, c, r, q] + value
+                        p1, s1 = p + np.uint64(3), s + np.uint64(3)
+                        v0 = between(buffer, p, p1, s, s1, w00, w01, w10, w11)
+                        p, p1, s, s1 = p + one, p1 + one, s + one, s1 + one
+                        v1 = between(buffer, p, p1, s, s1, w00, w01, w10, w11)
+                        v2 = between(buffer, p + one, p1 + one, s + one, s1 + one, w00, w01, w10, w11)
+                    elif x > -1.0 and y > -1.0 and x < w and y < h:
+                        v0 = along_border(buffer, begin, h, w, x, y, 0, fill[m, 0], weight)
+                        v1 = along_border(buffer, begin, h, w, x, y, 1, fill[m, 1], weight)
+                        v2 = along_border(buffer, begin, h, w, x, y, 2, fill[m, 2], weight)
+                    else:  # NaN too
+                        v0, v1, v2 = red, green, blue
+                    if rank == 0:
+                        out[n, 0, r, q], out[n, 1, r, q], out[n, 2, r, q] = v0, v1, v2
+                    else:
+                        out[n, 0, r, q] += v0
+                        out[n, 1, r, q] += v1
+                        out[n, 2, r, q] += v2
 
 
 @njit(cache=True, parallel=True, nogil=True, fastmath={"contract"}, error_model="numpy")
