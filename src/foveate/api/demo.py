@@ -18,11 +18,6 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foveate"
 
 
-def demo_folder() -> Path:
-    """The demo's folder of this version: `scenes/` and `run/` are in it."""
-    return cache_folder() / f"demo-{__version__}"
-
-
 def demo_run(progress: bool | Progress = True) -> Path:
     """The RUN that has learned the demo's known digits; made at the first call, and taken up if that was interrupted.
 
@@ -30,7 +25,7 @@ def demo_run(progress: bool | Progress = True) -> Path:
         MissingExtra: The photographs that scenes are made from are not installed.
         CannotWrite: The cache can't be written.
     """
-    folder = demo_folder()
+    folder = cache_folder() / f"demo-{__version__}"
     if not (folder / "run" / "report.html").exists():
         bundled()  # what is missing is said before anything is begun
         from foveate.demo.story import train_digits

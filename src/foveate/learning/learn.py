@@ -60,9 +60,8 @@ def learn(
 ) -> tuple[Models, Gallery, list[Round]]:
     """Learns from scenes, most of which hold the object; their annotations, if any, are not looked at.
 
-    Args:
-        source: The models to start from; new ones are trained on their device, and written into the claimed `run`.
-        replay: Annotated scenes to mix in.
+    Models start from `source`, on its device, and are written into the claimed `run`; those of `replay`, annotated, are
+    mixed in.
 
     Returns:
         The models learned, the scenes as they were kept, and what happened in each round.

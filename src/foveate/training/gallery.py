@@ -18,10 +18,10 @@ from foveate.runtime.random import key
 from foveate.runtime.workers import map_images
 from foveate.scenes.folder import Scene, open_picture
 from foveate.scenes.pyramid import Pyramids, Store
-from foveate.training.labels import Objects
+from foveate.training.labels import NOWHERE, Objects
 
 BYTES_A_PIXEL = 8.0  # three channels of two bytes, and a third more for the levels above
-NONE = torch.zeros(0, 4, dtype=torch.float64)  # gazes or boxes
+NONE = NOWHERE.gaze  # gazes or boxes
 NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
@@ -53,8 +53,7 @@ class Gallery(NamedTuple):
 
     def without_objects(self) -> "Gallery":
         """The same scenes with nothing annotated, neither objects nor what to ignore."""
-        nothing = Objects(torch.zeros(0, dtype=torch.int64), NONE)
-        return self._replace(objects=nothing, ignore=[NONE] * len(self.names))
+        return self._replace(objects=NOWHERE, ignore=[NONE] * len(self.names))
 
     def subset(self, images: Sequence[int]) -> Objects:
         """The objects that are in some of the images."""
@@ -74,10 +73,8 @@ class Shown(NamedTuple):
 
 
 def gather(shown: Iterable[Shown], store: Store | None = None) -> Gallery:
-    """A gallery of scenes, taken one by one, so that no more than one lies outside the pyramids' store.
-
-    `angle_period` (see `Objects`) is known of all or of none.
-    """
+    """A gallery of scenes, taken one by one, so that no more than one lies outside the pyramids' store; `angle_period`
+    (see `Objects`) is known of all or of none."""
     kept: list[Shown] = []
 
     def pixels() -> Iterator[Shaped[np.ndarray, "h w 3"]]:

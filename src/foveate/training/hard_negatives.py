@@ -19,13 +19,12 @@ from foveate.runtime.workers import map_images
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import glimpses
 from foveate.training.gallery import Gallery
-from foveate.training.labels import ELSEWHERE, Objects, label
+from foveate.training.labels import ELSEWHERE, NOWHERE, Objects, label
 
 DISTINCT = 0.6  # overlap from which two hard negatives of one image are the same
 WINDOWS = 6  # random windows of each scene, for the background model
 MOST = 6000  # hard negatives that make the background model
 FOLDS = 5  # of images, by which it is whitened
-NOWHERE = Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))
 
 
 def hard_negatives(

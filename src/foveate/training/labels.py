@@ -36,6 +36,7 @@ def sizes_of(pyramids: Pyramids, image: Int[Tensor, "*n"]) -> tuple[Float[Tensor
     return width, height
 
 
+NOWHERE = Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))
 OBJECT, ELSEWHERE, UNCLEAR = 1, 0, -1
 ANGLE = 0.6  # radians by which a gaze may be turned against the object that it is said to have found
 

@@ -113,10 +113,7 @@ def train_network(
     """Trains a network in place, and returns the averaged one; goes on from a checkpoint where there is one.
 
     Args:
-        net: The network with the weights that it begins with, on the device where it is trained.
         draw: The minibatch of a step, keyed on the step's number and on `memory`.
-        loss: Of the network on a minibatch.
-        recipe, books: How it is optimised, and where its course is kept.
         memory: Tensors that `draw` and `loss` carry from step to step, by replacing what lies under a name.
         validate: Averaged network -> figures to log, a few times in all.
 

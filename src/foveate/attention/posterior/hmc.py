@@ -94,15 +94,11 @@ def step(
     """One transition of every chain.
 
     Args:
-        randomness: Keys and the transition's number.
-        state: Where the chains are.
         logdensity_and_grad: The targets; row n of its argument belongs to chain n.
         step_size: eps of each chain, in units of `scale`.
         scale: Standard deviation of each coordinate as the kinetic energy assumes it (not a variance).
-        n_leapfrog: Leapfrog steps.
         jitter: The step size is multiplied by a uniform number in [1 - jitter, 1 + jitter], drawn anew for each
             transition and chain, which breaks the resonance of trajectories with periodic orbits.
-        box: Hard bounds, kept by reflection.
     """
     momentum, uniform, wobble = randomness.draw(state.position.shape[1])
     momentum = momentum.to(state.position)

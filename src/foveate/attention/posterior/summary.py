@@ -34,8 +34,7 @@ class Posterior:
 def mean_gaze(
     draws: Float[Tensor, "*batch draw 4"], weight: Float[Tensor, "*batch draw"] | None = None
 ) -> Float[Tensor, "*batch 4"]:
-    """Geometric mean scale, circular mean angle (the direction of the mean unit vector), mean centre; by weights with a
-    sum of one, if given."""
+    """Geometric mean scale, circular mean angle (of the mean unit vector), mean centre; by weights that sum to 1."""
     turn = angle(draws)
     middle = torch.atan2(_mean(torch.sin(turn), weight), _mean(torch.cos(turn), weight))
     x, y = (_mean(draws[..., k], weight) for k in (2, 3))

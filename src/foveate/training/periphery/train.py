@@ -28,7 +28,7 @@ from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 from foveate.training.gallery import Gallery
-from foveate.training.labels import ELSEWHERE, OBJECT, Objects, label
+from foveate.training.labels import ELSEWHERE, NOWHERE, OBJECT, Objects, label
 from foveate.training.networks import Books, Memory, Recipe, train_network
 from foveate.training.periphery.loss import periphery_loss, targets
 from foveate.training.periphery.patches import Patches, make_patches
@@ -69,8 +69,7 @@ def train_periphery(
     from a checkpoint. See `networks.train_network`."""
     progress, device, how, seed = progress or Quiet(), torch.device(device), settings.periphery, settings.seed
     pools: dict[int, Patches] = {}
-    nothing = torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64)
-    mined = dict(zip(("hard.image", "hard.gaze", "likely.image", "likely.gaze"), 2 * nothing, strict=True))
+    mined = {f"{kind}.{name}": getattr(NOWHERE, name) for kind in ("hard", "likely") for name in ("image", "gaze")}
     memory = {"pool": torch.tensor(0 if start is None else -1), **mined}
 
     def draw(step: int) -> Batch:

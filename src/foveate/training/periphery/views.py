@@ -60,10 +60,8 @@ class Source:
 
 
 class Plan:
-    """What is seen in one patch: layers, later ones over earlier ones, and where objects are.
-
-    `turn` is by how much scenes are turned at most, degrees.
-    """
+    """What is seen in one patch: layers, later ones over earlier ones, and where objects are; scenes are turned by
+    `turn` degrees at most."""
 
     def __init__(self, sources: Sequence[Source], rng: np.random.Generator, turn: float = 180.0):
         self.sources, self.rng, self.turn = sources, rng, turn
@@ -135,10 +133,8 @@ class Plan:
         return True
 
     def _enlarge(self, cell: Cell, beneath: bool = False) -> None:
-        """A part of a scene in which objects are too large, or of one without.
-
-        Where it lies beneath something else it shows as little of an object as a few tries allow.
-        """
+        """A part of a scene in which objects are too large, or of one without; beneath something else, with as little
+        of an object as a few tries allow."""
         if not beneath and self.rng.random() < HARD and self._mislead(cell):
             return
         picked = self._pick(False)

@@ -39,10 +39,7 @@ def clutter(
     store: Store | None = None,
 ) -> Gallery:
     """`count` pictures without an object, the four kinds in turn, in colours and spectra of some of a gallery's scenes.
-
-    Picture k depends on the seed, k and the scenes alone. Nothing is annotated in them and nothing ignored; their
-    pixels are put into `store`, or into one of their own.
-    """
+    Picture k depends on the seed, k and the scenes alone."""
     how = settings or ClutterSettings()
 
     def picture(k: int) -> Shown:

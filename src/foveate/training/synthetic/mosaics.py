@@ -38,11 +38,8 @@ def mosaics(
     progress: Progress | None = None,
     store: Store | None = None,
 ) -> Gallery:
-    """`count` mosaics of some of a gallery's scenes; mosaic k depends on the seed, k and the scenes alone.
-
-    Objects that a cell's edge cuts are ignored regions, as are those that were ignored. The pixels are put into
-    `store`, or into one of their own.
-    """
+    """`count` mosaics of some of a gallery's scenes; mosaic k depends on the seed, k and the scenes alone. Objects
+    that a cell's edge cuts are ignored regions, as are those that were ignored."""
 
     def mosaic(k: int) -> Shown:
         rng = np.random.default_rng(key(seed, "mosaic", k))

@@ -44,9 +44,7 @@ def sideways(
     store: Store | None = None,
 ) -> Gallery:
     """Copies of some of a gallery's scenes, turned about one of their objects each; those without one are passed over.
-
-    A scene's copy depends on the seed and its name alone. The pixels are put into `store`, or into one of their own.
-    """
+    A scene's copy depends on the seed and its name alone."""
 
     def turned(number: int) -> Shown | None:
         turn = _turn(gallery, number, settings, seed)
