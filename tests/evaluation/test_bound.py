@@ -108,10 +108,11 @@ def test_one_patch_and_one_chain_have_no_error_bar_but_a_figure():
 def test_shards_merge_to_the_figures_of_one_run_to_the_last_bit(tmp_path, parts):
     gdbn = make()
     v = patches_of(gdbn)
-    whole = evaluate_bound(gdbn, v, **QUICK, grbm=True)
+    others = patches_of(gdbn, 40, 2)
+    whole = evaluate_bound(gdbn, v, **QUICK, grbm=True, baselines=others)
     files = [tmp_path / f"{part}.safetensors" for part in range(1, parts + 1)]
     for part, file in enumerate(files, start=1):
-        shard = evaluate_bound(gdbn, v, **QUICK, grbm=True, shard=(part, parts), state_file=file)
+        shard = evaluate_bound(gdbn, v, **QUICK, grbm=True, baselines=others, shard=(part, parts), state_file=file)
         assert shard["shard"] == [part, parts]
     merged = merge_bounds(files[::-1])
     assert without_time(merged) == without_time(whole)

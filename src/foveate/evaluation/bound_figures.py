@@ -44,7 +44,7 @@ def figures_of(states: list[EvaluationState], progress: Progress) -> dict[str, A
         measured, ours = _set(states[0], "baselines")[0], weighted - log_z
         figures["baselines"] = {name: float(nats.mean()) for name, nats in measured.items()}
         figures["baselines_stderr"] = {name: _stderr(nats, None) for name, nats in measured.items()}
-        above = {name: ours - nats for name, nats in measured.items()}
+        above = {name: ours - nats for name, nats in measured.items() if len(ours) == context["n"]}  # not of one shard
         figures["baselines_diff"] = {name: [float(gain.mean()), _stderr(gain, None)] for name, gain in above.items()}
     for line in doubts:
         progress.say(f"warning: {line}")
