@@ -8,8 +8,7 @@ from PIL import Image
 
 from foveate.demo.photographs import luminance
 
-FRAME = 0.75
-"""A digit's 8x8 cells fill [-FRAME, FRAME]^2 of its canonical window [-1, 1]^2."""
+FRAME = 0.75  # a digit's 8x8 cells fill [-FRAME, FRAME]^2 of its canonical window [-1, 1]^2
 
 _PAD = 2  # cells of paper around a digit
 _FINE = 10  # points a cell in the outline that is drawn from

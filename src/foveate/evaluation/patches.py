@@ -19,8 +19,7 @@ from foveate.training.labels import Objects
 from foveate.training.patches import jittered_patches
 from foveate.training.settings import PatchSettings
 
-FOLDS = 5
-"""Into which scenes are dealt whose patches baselines are fitted on."""
+FOLDS = 5  # into which scenes are dealt whose patches baselines are fitted on
 
 
 def load_patches(path: str | os.PathLike) -> np.ndarray:

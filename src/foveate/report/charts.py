@@ -18,8 +18,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 36
 MINUS = "\N{MINUS SIGN}"
 
 Number = float | int
-Mark = tuple[float, str]
-"""A tick: a figure, and what stands beside it."""
+Mark = tuple[float, str]  # a tick: a figure, and what stands beside it
 
 
 @dataclass

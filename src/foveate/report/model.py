@@ -64,12 +64,13 @@ def _pictures(gdbn: GaussianDBN, h1: Tensor, data: Tensor | None, side: int) -> 
 
     weights, samples = filters(gdbn), gdbn.grbm.visible_mean(h1)
     chosen = distinct(weights)
+    strong = weights[:, chosen].T  # grey is zero, each is scaled by its own largest weight
     shown = data[np.linspace(0, len(data) - 1, min(CHAINS, len(data))).astype(int)] if data is not None else None
     return {
         "samples": tiles(gdbn.to_pixels(samples)),
         "data": tiles(gdbn.to_pixels(shown)) if shown is not None else None,
         "reconstructions": tiles(gdbn.to_pixels(gdbn.reconstruct(shown))) if shown is not None else None,
-        "filters": tiles(_around_grey(weights[:, chosen].T), FILTER_COLUMNS),
+        "filters": tiles(0.5 + 0.5 * strong / strong.abs().amax(dim=1, keepdim=True).clamp_min(1e-12), FILTER_COLUMNS),
         "shown": f"{len(chosen)} of {number(weights.shape[1])}",
         "sigma": tiles(_stretched(gdbn.grbm.visible_deviation())),
         "mean": tiles(gdbn.to_pixels(samples.mean(dim=0, keepdim=True))),
@@ -96,11 +97,6 @@ def distinct(weights: Float[Tensor, "visible hidden"], most: int = FILTERS, alik
         if not chosen or float((units[chosen] @ units[column]).abs().max()) <= alike:
             chosen.append(column)
     return chosen
-
-
-def _around_grey(filters: Float[Tensor, "n visible"]) -> Float[Tensor, "n visible"]:
-    """Grey is zero, each filter scaled by its own largest weight."""
-    return 0.5 + 0.5 * filters / filters.abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
 
 
 def _stretched(values: Float[Tensor, " visible"]) -> Float[Tensor, " visible"]:

@@ -33,8 +33,7 @@ from foveate.storage.config import read_config, to_toml
 from foveate.storage.files import read_lines, write_atomic
 from foveate.storage.run import CONFIG, METRICS, STORY
 
-LIMIT = 9_500_000
-"""Bytes the page stays under, by showing fewer scenes if it must."""
+LIMIT = 9_500_000  # bytes the page stays under, by showing fewer scenes if it must
 
 SHOWN = (24, 12, 6, 3, 1)
 KINDS: dict[str, type[StoryFile]] = {

@@ -7,11 +7,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-Picture = np.ndarray | torch.Tensor
-"""A picture, or a stack of them, in the forms that `as_picture` takes."""
+Picture = np.ndarray | torch.Tensor  # a picture, or a stack of them, in the forms that `as_picture` takes
 
-THUMBNAIL_SIDE = 360
-"""Longest side, in pixels, of a photograph kept in a story."""
+THUMBNAIL_SIDE = 360  # longest side, in pixels, of a photograph kept in a story
 
 
 def as_picture(pixels: Picture) -> np.ndarray:

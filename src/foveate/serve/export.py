@@ -19,8 +19,7 @@ from foveate.runtime.precision import float32_looks
 from foveate.runtime.random import generator
 from foveate.storage.files import write_atomic
 
-CLOSE = 1e-3
-"""How far ONNX Runtime may be from torch, as a share of the largest output: float32, sums in another order."""
+CLOSE = 1e-3  # how far ONNX Runtime may be from torch, as a share of the largest output: float32, sums in another order
 OPSET = 17
 
 
