@@ -96,7 +96,8 @@ class Numbered(_Hashed):
         self.key, self.first = key, first
 
     def numbers(self, like: Tensor, second: bool = False) -> Tensor:
-        key = self.key[::-1] if second else self.key
+        low, high = self.key
+        key = (high, low) if second else (low, high)
         if like.device.type != "cpu":
             return uniform_array(tuple(like.shape), key, like.device, self.first)
         made, origin = torch.empty(like.shape), self.first * like.shape[1]

@@ -143,7 +143,8 @@ class Chains:
     def go_on(self, state: AISState) -> int:
         parts = [value.to(self.path.device).split(self.size) for value in (state.v.float(), *state[1:3])]
         for block, mine in zip(self.blocks, zip(*parts, strict=True), strict=True):
-            block.put(AISState(*(value.clone() for value in mine), int(state.step)))
+            v, slope, log_weight = (value.clone() for value in mine)
+            block.put(AISState(v, slope, log_weight, int(state.step)))
         return int(state.step)
 
     def advance(self, step: int, until: int) -> None:
@@ -183,7 +184,8 @@ class _Captured(_Block):
     def put(self, state: AISState) -> None:
         step = torch.full((), state.step, dtype=torch.int64, device=self.path.device)
         self.there = torch.tensor(self.betas, dtype=torch.float64).to(self.path.device)
-        self.state = AISState(*(value.contiguous().clone() for value in state[:3]), step)
+        v, slope, log_weight = (value.contiguous().clone() for value in state[:3])
+        self.state = AISState(v, slope, log_weight, step)
 
     def advance(self, step: int, until: int) -> None:
         if self.graph is None:

@@ -49,8 +49,9 @@ class FusedPath(Path):
         biases = (_padded(visible[0], 0), _padded(b.double() - visible[0], 0))
         if precision is not None:
             biases += (_padded(visible[1], 0, 1.0), _padded(precision.double() - visible[1], 0))
+        parts = _plain(path) | {"base_visible": visible, "base_hidden": hidden}
         return cls(
-            **_plain(path) | {"base_visible": visible, "base_hidden": hidden},
+            **parts,
             W=couplings,
             transposed=couplings.T.contiguous(),
             b=biases,
@@ -105,9 +106,9 @@ class FusedPath(Path):
         return strongest(self.W, count)
 
     @cached_property
-    def _arrays(self) -> tuple[Any, Any]:
+    def _arrays(self) -> tuple[Any, tuple[Any, Any]]:
         """The parameters of the visible and of the hidden units, as the passes take them."""
-        return [value.numpy() for value in self.b], [value.numpy() for value in self.c]
+        return [value.numpy() for value in self.b], (self.c[0].numpy(), self.c[1].numpy())
 
 
 def _draw(product: Tensor, given: Any, beta: Tensor, random: Counted, slope: Tensor) -> None:
@@ -116,7 +117,7 @@ def _draw(product: Tensor, given: Any, beta: Tensor, random: Counted, slope: Ten
     one_pass(product.numpy(), *given, beta.numpy(), random.counter, random.keys.numpy(), slope.numpy())
 
 
-def _plain(path: Path) -> dict:
+def _plain(path: Path) -> dict[str, Any]:
     return {field.name: getattr(path, field.name) for field in fields(Path)}
 
 

@@ -180,7 +180,7 @@ def _sweeps(machine: Machine, h: Tensor, count: int, state: CDState, first: int)
 def _learn(state: CDState, samples: Samples, hidden: Tensor, rule: Rule, processes: Processes) -> Stepped:
     """A step up from samples of (v, E[h | v]) under data and model."""
     offsets, learned = state.machine.ascent.learn(state, samples, rule, processes)
-    info = CDInfo(*learned, _failed(state, learned.change))
+    info = CDInfo(learned.change, learned.motion, learned.hidden_data, _failed(state, learned.change))
     return state._replace(offsets=offsets, hidden=hidden, step=state.step + 1), info
 
 

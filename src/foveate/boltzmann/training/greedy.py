@@ -151,7 +151,8 @@ class _Layer(NamedTuple):
         if not kept:
             record(machine, 0)
         with self.progress.phase(self.title, total=plan.epochs * steps) as bar:
-            fit(machine, rows, plan, seed, lambda step, figures: bar(step, **figures), after_epoch, resume, self.phase)
+            show: Any = bar
+            fit(machine, rows, plan, seed, lambda step, figures: show(step, **figures), after_epoch, resume, self.phase)
         selection.keep(machine)
         self.checkpoints.finish(self.phase, dict(machine.state_dict()))
         return machine
