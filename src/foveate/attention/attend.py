@@ -91,9 +91,7 @@ def attend(
     """
 
     def look_over(image: int) -> Seen:
-        only = pyramids.only(image)
-        seen = rank(models, search(models, only, settings), settings)
-        return seen._replace(figures=models.trained_evidence.figures(only, seen.places, seen.scores))
+        return rank(models, search(models, pyramids.only(image), settings), settings)
 
     progress, seen = progress or Quiet(), []
     with progress.phase(phase, len(names)) as tick:
@@ -292,9 +290,11 @@ class Attention:
             name: Its random numbers are keyed on it.
             settings: How.
         """
-        return self.see(image, name, settings).founds
+        (seen,) = attend(self.models, Pyramids.from_images([image]), {0: name}, settings)
+        return seen.founds
 
     def see(self, image: Shaped[np.ndarray, "h w 3"], name: str, settings: AttendSettings) -> Seen:
-        """As `attend_one`, with the places at which there is likely no object."""
-        (seen,) = attend(self.models, Pyramids.from_images([image]), {0: name}, settings)
-        return seen
+        """As `attend_one`, with the places at which there is likely no object, and the figures of `familiarity`."""
+        pyramids = Pyramids.from_images([image])
+        (seen,) = attend(self.models, pyramids, {0: name}, settings)
+        return seen._replace(figures=self.models.trained_evidence.figures(pyramids, seen.places, seen.scores))

@@ -49,10 +49,10 @@ def figures_of(
         size = float(torch.log(gaze.scale(u)[0] / longest))
         out[:5] = scores[best], size, grey.mean(), *_contrast_and_sharpness(grey)
     pixels = pyramids.level(0, _level(pyramids)).astype(np.float32) / 65535
-    grey, some = pixels.mean(2), pixels[::4, ::4]
+    grey, some = pixels @ np.full(3, 1 / 3, np.float32), pixels[::4, ::4]
     detail = np.abs(_laplacian(grey)[::2, ::2])
     fine = float(np.log(np.median(detail) + 1e-4)) if detail.size else np.nan
-    colour = float(np.log(np.ptp(some, 2).mean() + 1e-3))
+    colour = float(np.log((some.max(2) - some.min(2)).mean() + 1e-3))
     balance = float((some[..., 0] - some[..., 2]).mean())
     out[5:] = grey.mean(), *_contrast_and_sharpness(grey), fine, colour, balance
     return out
@@ -96,8 +96,8 @@ def _level(pyramids: Pyramids) -> int:
 
 def _contrast_and_sharpness(grey: Float[ndarray, "h w"]) -> tuple[float, float]:
     """Logs of the standard deviation, and of that of the Laplacian beside it."""
-    contrast, edges = np.log(grey.std() + 1e-3), _laplacian(grey)
-    sharp = np.log(np.sqrt(np.square(edges).mean()) + 1e-4) - contrast if edges.size else np.nan
+    contrast, edges = np.log(grey.std() + 1e-3), _laplacian(grey).ravel()
+    sharp = np.log(np.sqrt(edges @ edges / edges.size) + 1e-4) - contrast if edges.size else np.nan
     return float(contrast), float(sharp)
 
 

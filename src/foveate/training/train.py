@@ -78,7 +78,7 @@ def always_upright(objects: Objects, start: Periphery | None) -> bool:
     """Whether no object is to be looked for at an angle: none has one, or the network before knew of none."""
     if start is not None:
         return start.harmonic == 0
-    return bool(((gaze.angle(objects.gaze) == 0) | (objects.periods() == 0)).all())
+    return bool(((gaze.angle(objects.gaze).abs() < UPRIGHT) | (objects.periods() == 0)).all())
 
 
 def patch_model(

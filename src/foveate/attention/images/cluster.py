@@ -69,16 +69,8 @@ def attend_batch(
     return {"image": batch["image"], "line": np.array(lines, dtype=object)}
 
 
-def attending(
-    run: str,
-    settings: AttendSettings,
-    device: str = "cpu",
-    look: Callable[[Attended], None] | None = None,
-    tiles: bool = False,
-    like: str | None = None,
-) -> Function:
+def attending(run: str, **given: Any) -> Function:
     """`attend_batch` with all but the batch given."""
-    given = {"settings": settings, "device": device, "look": look, "tiles": tiles, "like": like}
     return partial(attend_batch, run=os.path.abspath(run), **given)
 
 
