@@ -4,10 +4,11 @@ import math
 import time
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveate.attention.nms import non_maximum_suppression
+from foveate.attention.nms import modes, non_maximum_suppression
 
 
 def crowd(n, seed=0, span=300.0):
@@ -92,3 +93,17 @@ def test_no_more_are_kept_than_asked_for():
     every = non_maximum_suppression(gazes, scores)
     for most in (0, 1, 5, 1000):
         np.testing.assert_array_equal(non_maximum_suppression(gazes, scores, most=most), every[:most])
+
+
+def test_modes_are_the_angles_at_one_place_weighed_by_their_odds():
+    def at(degrees, x=50.0):
+        turn = math.radians(degrees)
+        return [20 * math.cos(turn), 20 * math.sin(turn), x, 40.0]
+
+    gazes = torch.tensor([at(10), at(-175), at(20), at(170), at(100, x=300.0)], dtype=torch.float64)
+    scores = np.array([2.0, 1.0, 1.5, 0.5, 5.0])
+    first, second = modes(gazes[0].numpy(), gazes, scores)
+    assert (round(first.angle), round(second.angle)) == (10, -175)  # 20 and 170 are the same two, 100 is elsewhere
+    assert math.isclose(first.weight / second.weight, math.e) and math.isclose(first.weight + second.weight, 1)
+    assert modes(gazes[0].numpy(), gazes[[0, 2, 4]], scores[[0, 2, 4]]) == ()
+    assert modes(gazes[0].numpy(), gazes, scores + np.array([9, 0, 0, 0, 0.0])) == ()  # too improbable to be told

@@ -175,7 +175,7 @@ def test_what_the_run_held_out_stays_held_out_whoever_teaches_beside_it():
     pyramids = Pyramids.from_images([blobs(0)] * 40, new.pyramids.store)
     old = Gallery(pyramids, names, annotated, [torch.zeros(0, 4).double()] * 40, [])
     u, expected = torch.full((9, 4), 22.0, dtype=torch.float64), {k for k in hold_out(names, 0.2, 3)[1] if k % 2 == 0}
-    sources = LearningScenes(new, old, torch.ones(4).double(), 3)
+    sources = LearningScenes(new, old, torch.ones(4).double(), old_seed=3)
     for teaches in ([0, 1, 2, 3, 4, 5, 6, 7, 8], [0, 3, 8]):
         data = sources.pseudo_labelled(u, teaches, settings)
         assert {k - 9 for k in data.held_out if k >= 9} == expected and expected

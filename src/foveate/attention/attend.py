@@ -23,7 +23,7 @@ from torch import Tensor
 from foveate.attention.found import Found
 from foveate.attention.mind import Like
 from foveate.attention.models import Models
-from foveate.attention.nms import non_maximum_suppression
+from foveate.attention.nms import modes, non_maximum_suppression
 from foveate.attention.posterior.conformal import region
 from foveate.attention.posterior.refine import Resting, refine
 from foveate.attention.proposals import look_again, prior_ratio, support
@@ -50,12 +50,14 @@ class Candidates(NamedTuple):
         trails: The way of each.
         measured: The figures of `evidence.MEASURED` where it came to rest.
         prior: log p(u) - log p0(u) there, nats; see `prior_ratio`.
+        log_ratio: log p_object(x) - log p_background(x) there, nats.
         likeness: Nats that speak for the one in mind there; None where none is.
     """
 
     trails: Float[Tensor, "steps n 4"]
     measured: Float[np.ndarray, "n measured"]
     prior: Float[np.ndarray, "n"]
+    log_ratio: Float[np.ndarray, "n"]
     likeness: Float[np.ndarray, "n"] | None = None
 
 
@@ -118,7 +120,8 @@ def search(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Cand
     measured = models.trained_evidence.measure(models.gdbn, glimpse, support(answers, gazes), again, outside)
     prior = prior_ratio(settings.posterior.prior, pyramids, gazes)
     likeness = None if models.mind is None else models.mind.likeness(glimpse)
-    return Candidates(trails, measured, prior.numpy(), likeness)
+    log_ratio = models.trained_evidence.log_ratio(models.gdbn, measured)
+    return Candidates(trails, measured, prior.numpy(), log_ratio, likeness)
 
 
 def rank(models: Models, candidates: Candidates, settings: AttendSettings) -> Seen:
@@ -129,10 +132,17 @@ def rank(models: Models, candidates: Candidates, settings: AttendSettings) -> Se
     scores = scores + candidates.prior
     likeness = None if candidates.likeness is None else candidates.likeness + np.log(np.maximum(probabilities, 1e-300))
     order = non_maximum_suppression(trails[-1], scores if likeness is None else likeness)
-    alike = [None] * len(scores) if likeness is None else likeness.tolist()
-    figures = list(zip(scores.tolist(), probabilities.tolist(), alike, strict=True))
-    found = [Found.at_rest(trails[:, k].numpy().copy(), *figures[k]) for k in order]
-    return Seen(*reported(found, settings), trails[-1].clone(), scores)
+    gazes, steps = trails.transpose(0, 1).numpy(), len(trails) - 1
+    found = [
+        Found(
+            gazes[k, -1].copy(), float(scores[k]), float(probabilities[k]), gazes[k].copy(), steps,
+            float(candidates.log_ratio[k]), likeness=None if likeness is None else float(likeness[k]),
+        )
+        for k in order
+    ]  # fmt: skip
+    founds, others = reported(found, settings)
+    founds = [replace(each, modes=modes(each.u, trails[-1], scores)) for each in founds]
+    return Seen(founds, others, trails[-1].clone(), scores)
 
 
 def reported(found: list[Found], settings: AttendSettings) -> tuple[list[Found], list[Found]]:

@@ -133,6 +133,10 @@ class Evidence:
         ratio = log_ratio(gdbn, self.object_log_z, self.background, glimpse) / gdbn.grbm.b.numel()
         return torch.stack((proposal.float(), again.float(), torch.asinh(ratio), outside.float()), 1).double().numpy()
 
+    def log_ratio(self, gdbn: GaussianDBN, measured: Float[np.ndarray, "n measured"]) -> Float[np.ndarray, "n"]:
+        """log p_object(x) - log p_background(x), nats, of what `measure` gave."""
+        return np.sinh(measured[:, MEASURED.index("log_ratio")]) * gdbn.grbm.b.numel()
+
     def figures(
         self, pyramids: Pyramids, gazes: Float[Tensor, "n 4"], scores: Float[np.ndarray, "n"]
     ) -> Float[np.ndarray, "figures"] | None:

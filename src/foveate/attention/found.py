@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from foveate.attention.nms import Mode
 from foveate.attention.overlay import crop, draw_overlay
 from foveate.attention.posterior.conformal import Region
 from foveate.scenes.inputs import AnyImage, as_picture
@@ -95,6 +96,9 @@ class Found:
         probability: P(object | score).
         trail: Every gaze on the way, the start first.
         network_steps: How many of the trail's steps are the networks'; the rest are Monte Carlo's.
+        log_ratio: log p_object(x) - log p_background(x) of what it saw where the networks left it, nats.
+        modes: Angles at which an object may stand here, itself first, where gazes that are turned otherwise came to
+            rest at the same place.
         posterior: What the chains found, None where they were not run.
         likeness: Nats that speak for the one in mind, and its log probability; None where none is in mind.
         region: What holds the true gaze with a stated probability, where that was asked for.
@@ -106,6 +110,8 @@ class Found:
     probability: float
     trail: Float[np.ndarray, "steps 4"]
     network_steps: int
+    log_ratio: float = math.nan
+    modes: tuple[Mode, ...] = ()
     posterior: Refined | None = None
     likeness: float | None = None
     region: Region | None = None
@@ -142,13 +148,6 @@ class Found:
         """Posterior standard deviations of x, y, scale (pixels) and angle (degrees)."""
         log_s, angle, x, y = self.spread.tolist()
         return x, y, log_s * self.scale, math.degrees(angle)
-
-    @classmethod
-    def at_rest(
-        cls, trail: Float[np.ndarray, "steps 4"], score: float, probability: float, likeness: float | None = None
-    ) -> "Found":
-        """Where the network left a gaze, before any chain has run."""
-        return cls(trail[-1], score, probability, trail, len(trail) - 1, likeness=likeness)
 
     @property
     def rank(self) -> float:

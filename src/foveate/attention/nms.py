@@ -10,13 +10,25 @@ The rule, stated once:
   neighbouring faces each other by less than 0.1.)
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
-from jaxtyping import Int, Real
+from jaxtyping import Float, Int, Real
 from numpy import ndarray
 from torch import Tensor
 
 from foveate.scenes import gaze
+
+APART = np.deg2rad(45)  # angle between two gazes at one object from which they are two modes
+LEAST = 0.01  # weight of a mode that is told
+
+
+class Mode(NamedTuple):
+    """An angle at which an object may stand."""
+
+    angle: float  # degrees in (-180, 180]
+    weight: float  # its probability, given that there is an object
 
 
 def non_maximum_suppression(
@@ -48,3 +60,20 @@ def non_maximum_suppression(
             overlap, share = common / (area[i] + area - common), common / torch.minimum(area[i], area)
             free &= ~((overlap >= iou) | (share >= inside)).numpy()
     return order[kept].astype(np.int64)
+
+
+def modes(u: Float[ndarray, "4"], gazes: Float[Tensor, "n 4"], scores: Float[ndarray, "n"]) -> tuple[Mode, ...]:
+    """Angles of the object that `u` came to rest at, most probable first: none where there is no second one.
+
+    Of gazes that rest at the same place (IoU 0.5) the most confident of each angle stands for it, and scores are
+    log-odds, so weights are proportional to exp(score).
+    """
+    at = torch.from_numpy(u)[None]
+    there = (gaze.iou(gaze.to_boxes(at), gaze.to_boxes(gazes))[0] >= 0.5).numpy()
+    angles, found = gaze.angle(gazes).numpy(), []
+    for k in sorted(np.flatnonzero(there), key=lambda k: -scores[k]):
+        if all(abs((angles[k] - other + np.pi) % (2 * np.pi) - np.pi) > APART for other, _ in found):
+            found.append((angles[k], scores[k]))
+    weights = np.exp([score - found[0][1] for _, score in found])
+    told = [Mode(float(np.rad2deg(a)), float(w)) for (a, _), w in zip(found, weights / weights.sum(), strict=True)]
+    return tuple(told) if len(told) > 1 and told[1].weight >= LEAST else ()

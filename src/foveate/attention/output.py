@@ -17,7 +17,8 @@ def to_json(found: Found, width: int, height: int) -> dict[str, Any]:
     """A gaze as the lines of `attend` write it: strict JSON, null for what is not finite.
 
     Besides u, box, scale, angle, score, probability, std and trail: `inside`, the share of the box that lies in the
-    image, the diagnostics of the posterior where there was one, and the likeness where one is in mind.
+    image, the diagnostics of the posterior where there was one, the likeness where one is in mind, and `modes` where
+    the angle may be another.
 
     Args:
         found: In pixels of the image in full.
@@ -30,6 +31,7 @@ def to_json(found: Found, width: int, height: int) -> dict[str, Any]:
         "scale": found.scale,
         "angle": found.angle,
         "score": found.score,
+        "log_ratio": found.log_ratio,
         "probability": found.probability,
         "std": found.std,
         "trail": found.trail,
@@ -40,7 +42,8 @@ def to_json(found: Found, width: int, height: int) -> dict[str, Any]:
     if found.likeness is not None:
         gaze["likeness"] = found.likeness
     region = {} if found.region is None else {"region": found.region._asdict()}
-    return strict(gaze | {"flags": found.flags} | region)
+    modes = {"modes": [mode._asdict() for mode in found.modes]} if found.modes else {}
+    return strict(gaze | modes | {"flags": found.flags} | region)
 
 
 def output_name(image_name: str) -> str:

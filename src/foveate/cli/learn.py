@@ -82,7 +82,7 @@ def learn_run(
             return None
         where = device_of(learned, device)
         read = read_scenes(scenes, begun_with, annotated=False)
-        old, told = replaying.read(mixed_in, read, source.config.get("canonical"))
+        old, told = replaying.read(mixed_in, read, source.config)
         told |= {"run": os.path.abspath(run), "category": source.config.get("category"), "images": len(read.scenes)}
         learned.begin(configuration("learn", scenes, begun_with, settings, device=str(where), **told))
         models = Models.load(run).to(where)

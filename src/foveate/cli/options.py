@@ -10,6 +10,7 @@ from cyclopts.validators import Number
 
 from foveate.errors import BadInput
 from foveate.runtime.progress import Progress, shown, tell
+from foveate.scenes.layouts.shapes import Symmetry
 from foveate.storage.files import to_json
 
 if TYPE_CHECKING:
@@ -62,6 +63,14 @@ Category = Annotated[str | None, Parameter(help="Kind of object to use, where se
 Unannotated = Annotated[
     Literal["empty", "ignore"] | None,
     Parameter(help="What images without annotations are, where others have some. [default: empty, with a warning]"),
+]
+Turns = Annotated[
+    Symmetry | None,
+    Parameter(
+        name="--symmetry",
+        help="What leaves an object as it looks: 2 or 4: turns by 180 or 90 degrees; any: all turns; mirror: its "
+        "mirror image; none: neither. [default: mirror, and what the annotations say of its angle]",
+    ),
 ]
 Group = Annotated[
     str | None,

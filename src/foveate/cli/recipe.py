@@ -9,6 +9,7 @@ from pydantic import Field
 from foveate.attention.settings import AttendSettings, run_settings
 from foveate.cli.options import Common, Unannotated, note, progress
 from foveate.errors import BadInput
+from foveate.scenes.layouts.shapes import Symmetry
 from foveate.storage.config import (
     AtLeast0,
     differences,
@@ -22,6 +23,7 @@ from foveate.storage.config import (
     without_none,
 )
 from foveate.storage.run import CONFIG, Run
+from foveate.training.settings import TrainSettings, without_mirroring
 
 if TYPE_CHECKING:
     import torch
@@ -48,12 +50,13 @@ class Recipe:
     canonical: dict[str, Point] | None = None  # canonical positions of named keypoints, name -> [x, y]
     unannotated: Literal["empty", "ignore"] | None = None  # what images without annotation are, where others have some
     group: str | None = None  # what is held out together
+    symmetry: Symmetry | None = None  # what makes an object look as before
     # settings that override the preset's, by name, each with its source
     layers: tuple[tuple[dict[str, Any], str], ...] = ()
     stated: frozenset[str] = frozenset()  # which of the above the user gave, in a file or on the command line
 
 
-_ENTRIES = ("preset", "seed", "select", "category", "canonical", "unannotated", "group")
+_ENTRIES = ("preset", "seed", "select", "category", "canonical", "unannotated", "group", "symmetry")
 
 
 def gather(
@@ -91,6 +94,8 @@ def settings_of(recipe: Recipe, presets: Mapping[str, Any]) -> Any:
     if recipe.preset not in presets:
         raise BadInput(f"preset {recipe.preset!r}: there are {', '.join(presets)}")
     found = presets[recipe.preset]
+    if recipe.symmetry == "none" and isinstance(found, TrainSettings):
+        found = without_mirroring(found)
     for table, source in recipe.layers:
         found = override(found, table, source)
     return dataclasses.replace(found, seed=recipe.seed)
@@ -185,7 +190,8 @@ def annotated_scenes(
     """Annotated scenes, read with the canonical points that the run was trained with; of several kinds, its own."""
     config = Run.open(run, needs=()).config
     known = config.get("category")
-    recipe = Recipe(select=select, category=category, canonical=config.get("canonical"), unannotated=unannotated)
+    known_of = {"canonical": config.get("canonical"), "symmetry": config.get("symmetry")}
+    recipe = dataclasses.replace(Recipe(select=select, category=category, unannotated=unannotated), **known_of)
     read = read_scenes(folder, recipe, usual=known)
     if read.layout == "images":
         raise BadInput(f"{folder}: no annotations to evaluate against")
@@ -204,4 +210,4 @@ def read_quietly(folder: str, recipe: Recipe, annotated: bool = True, usual: str
         return scenes.read_scenes(
             folder, select, recipe.category, canonical, annotated, lambda done: tick(done), usual, recipe.unannotated,
             recipe.group,
-        )  # fmt: skip
+        ).of_symmetry(recipe.symmetry)  # fmt: skip

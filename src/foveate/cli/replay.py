@@ -50,7 +50,7 @@ def choose(run: Run, named: str | None, off: bool, source: Mapping[str, Any]) ->
     return own
 
 
-def read(replay: Replay | None, new: "Scenes", canonical: Any) -> tuple["Scenes | None", dict[str, Any]]:
+def read(replay: Replay | None, new: "Scenes", source: Mapping[str, Any]) -> tuple["Scenes | None", dict[str, Any]]:
     """The annotated scenes to mix in, and the entries of config.toml on them; None where there are none.
 
     An image that is among the new ones is left out: its annotations must not be used.
@@ -58,7 +58,7 @@ def read(replay: Replay | None, new: "Scenes", canonical: Any) -> tuple["Scenes 
     if replay is None:
         return None, {}
     try:
-        scenes = _annotated(replay, new, canonical)
+        scenes = _annotated(replay, new, source)
     except BadInput as error:
         if replay.required:
             raise
@@ -69,8 +69,9 @@ def read(replay: Replay | None, new: "Scenes", canonical: Any) -> tuple["Scenes 
     return scenes, {**where, "replay_images": len(scenes.scenes)}
 
 
-def _annotated(replay: Replay, new: "Scenes", canonical: Any) -> "Scenes":
-    found = read_scenes(replay.folder, Recipe(select=replay.select, canonical=canonical), usual=replay.category)
+def _annotated(replay: Replay, new: "Scenes", source: Mapping[str, Any]) -> "Scenes":
+    recipe = Recipe(select=replay.select, canonical=source.get("canonical"), symmetry=source.get("symmetry"))
+    found = read_scenes(replay.folder, recipe, usual=replay.category)
     if not replay.required and replay.category not in (None, found.category):
         raise BadInput(f"{replay.folder}: annotations are of {found.category!r}, RUN knows {replay.category!r}")
     unknown = {os.path.realpath(scene.path) for scene in new.scenes}

@@ -29,6 +29,7 @@ def train(
     category: options.Category = None,
     unannotated: options.Unannotated = None,
     group: options.Group = None,
+    symmetry: options.Turns = None,
     config: options.ConfigFile = None,
     set_: options.Overrides = None,
     resume: options.Resume = False,
@@ -48,7 +49,8 @@ def train(
         scenes: A folder of images with annotations: COCO, Pascal VOC, YOLO, labelme, Label Studio or CVAT.
         out: RUN folder to write.
     """
-    recipe = gather(config, preset, select, category, set_, common, unannotated=unannotated, group=group)
+    more = {"unannotated": unannotated, "group": group, "symmetry": symmetry}
+    recipe = gather(config, preset, select, category, set_, common, **more)
     settings = settings_of(recipe, PRESETS)  # what is wrong is refused before anything is read
     if print_config:
         device, found = common.torch_device(), _found(read_scenes(scenes, recipe))

@@ -75,7 +75,8 @@ def learn(
         old = load_gallery(replay.scenes, progress, largest, fewest=1, store=new.pyramids.store)
     law = source.trained_evidence.law
     usual = torch.zeros(4, dtype=torch.float64) if law is None else torch.from_numpy(law.usual)
-    sources = LearningScenes(new, old, usual, settings.train.seed)
+    period = 360 if source.periphery is None else source.periphery.period
+    sources = LearningScenes(new, old, usual, period, settings.train.seed)
     models, rounds = source, []
     for number in range(1, settings.rounds + 1):
         done = _round(number, models, sources, run, settings, progress)

@@ -23,6 +23,7 @@ class LearningScenes(NamedTuple):
     new: Gallery  # scenes in which nobody has said where the object is
     old: Gallery | None  # annotated ones that teach beside them, if any
     spread: Float[Tensor, "4"]  # how far inferred gazes are off: standard deviations of (log s, angle, x / s, y / s)
+    period: int = 360  # of the angles of what is inferred; see `Objects`
     old_seed: int = 0  # of the training that the old ones come from: what it held out stays held out
 
     def pseudo_labelled(self, u: Float[Tensor, "n 4"], teaches: Sequence[int], settings: TrainSettings) -> TrainingData:
@@ -32,7 +33,8 @@ class LearningScenes(NamedTuple):
         a network in one round, or the models that learning began with, calibrates and checks nothing in another.
         """
         chosen = torch.tensor(teaches, dtype=torch.int64)
-        gallery, images = self.new._replace(objects=Objects(chosen, u[chosen])), list(teaches)
+        periods = torch.full_like(chosen, self.period)
+        gallery, images = self.new._replace(objects=Objects(chosen, u[chosen], periods)), list(teaches)
         held_out = self._new_held_out(teaches, settings)
         if self.old is not None:
             count, annotated = len(self.new.names), torch.unique(self.old.objects.image).tolist()

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from foveate.scenes.annotations import Annotation
 from foveate.scenes.doubts import Doubts
-from foveate.scenes.layouts.shapes import Frame
+from foveate.scenes.layouts.shapes import FULL, PERIODS, Frame, Symmetry
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,22 @@ class Scenes:
     layout: str = "images"  # name of the layout of its annotation files, "images" without any
     doubts: Doubts = field(default_factory=Doubts)  # what is doubtful about them
     grouping: str | None = None  # what belongs together when scenes are held out, in words; None where each is alone
+
+    def of_symmetry(self, symmetry: Symmetry | None) -> "Scenes":
+        """The same, of objects whose angles are known no further than a symmetry tells them apart."""
+        period = PERIODS.get(symmetry or "none", FULL)
+        if period == FULL:
+            return self
+        scenes = [
+            replace(
+                scene,
+                annotations=tuple(
+                    replace(each, angle_period=min(period, each.angle_period)) for each in scene.annotations
+                ),
+            )
+            for scene in self.scenes
+        ]
+        return replace(self, scenes=scenes)
 
     @property
     def problems(self) -> list[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from foveate.errors import BadInput, FoveateError
@@ -18,7 +18,7 @@ from foveate.runtime.random import key
 from foveate.runtime.workers import map_images
 from foveate.scenes.folder import Scene, open_picture
 from foveate.scenes.pyramid import Pyramids, Store
-from foveate.training.labels import NOWHERE, Objects
+from foveate.training.labels import NOWHERE, Objects, label
 
 BYTES_A_PIXEL = 8.0  # three channels of two bytes, and a third more for the levels above
 NONE = NOWHERE.gaze  # gazes or boxes
@@ -50,6 +50,11 @@ class Gallery(NamedTuple):
     def of(self, image: int) -> Float[Tensor, "k 4"]:
         """The gazes of one image's objects."""
         return self.objects.gaze[self.objects.image == image]
+
+    def label(self, image: int, gazes: Float[Tensor, "n 4"]) -> Int[Tensor, "n"]:
+        """Which of gazes at an image are at its objects; see `label`."""
+        objects = self.subset([image])
+        return label(gazes, objects.gaze, self.ignore[image], objects.periods())
 
     def without_objects(self) -> "Gallery":
         """The same scenes with nothing annotated, neither objects nor what to ignore."""

@@ -19,7 +19,7 @@ from foveate.runtime.workers import map_images
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import glimpses
 from foveate.training.gallery import Gallery
-from foveate.training.labels import ELSEWHERE, NOWHERE, Objects, label
+from foveate.training.labels import ELSEWHERE, NOWHERE, Objects
 
 DISTINCT = 0.6  # overlap from which two hard negatives of one image are the same
 WINDOWS = 6  # random windows of each scene, for the background model
@@ -35,7 +35,7 @@ def hard_negatives(
 
     def ends(image: int) -> Float[Tensor, "n 4"]:
         last = lead(models, gallery.pyramids.only(image), many)[0][-1]
-        last = last[label(last, gallery.of(image), gallery.ignore[image]) == ELSEWHERE]
+        last = last[gallery.label(image, last) == ELSEWHERE]
         return last[non_maximum_suppression(last, torch.zeros(len(last)), iou=DISTINCT, inside=2.0)]
 
     found = list(progress.over("hard negatives", map_images(ends, images), len(images)))
@@ -71,7 +71,7 @@ def _random_windows(gallery: Gallery, images: Sequence[int], count: int, seed: i
         width, height = float(pyramids.width[image, 0]), float(pyramids.height[image, 0])
         s = 8.0 * (max(min(width, height) / 2, 9.0) / 8.0) ** uniform[0]
         u = gaze.from_scale_angle(s, (uniform[1] - 0.5) * 6.28, uniform[2] * width, uniform[3] * height)
-        clear = label(u, gallery.of(image), gallery.ignore[image]) == ELSEWHERE
+        clear = gallery.label(image, u) == ELSEWHERE
         if len(objects := gallery.of(image)):
             distance = torch.linalg.vector_norm(u[:, None, 2:] - objects[None, :, 2:], dim=-1)
             clear &= (distance > 0.5 * gaze.scale(objects)).all(1)

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -42,16 +41,26 @@ ANGLE = 0.6  # radians by which a gaze may be turned against the object that it 
 
 
 def label(
-    gazes: Float[Tensor, "n 4"], objects: Float[Tensor, "k 4"], ignore: Float[Tensor, "regions 4"]
+    gazes: Float[Tensor, "n 4"],
+    objects: Float[Tensor, "k 4"],
+    ignore: Float[Tensor, "regions 4"],
+    periods: Int[Tensor, "k"] | None = None,
 ) -> Int[Tensor, "n"]:
     """OBJECT where an object overlaps by IoU 0.5 or more and is turned alike, ELSEWHERE below 0.3, else UNCLEAR.
 
-    Gazes centred in an ignored region are unclear.
+    Gazes centred in an ignored region are unclear. `periods` is `Objects.periods`, 360 by default.
     """
-    overlap = gaze.iou(gaze.to_boxes(gazes), gaze.to_boxes(objects))
-    best = F.pad(overlap, (1, 0)).amax(1)
-    alike = gaze.angle_difference(gaze.angle(gazes)[:, None], gaze.angle(objects)).abs() <= ANGLE
-    found = ((overlap >= 0.5) & (overlap == best[:, None]) & alike).any(1)
+    labels = torch.full((len(gazes),), ELSEWHERE)
+    if len(objects):
+        periods = torch.full((len(objects),), 360) if periods is None else periods
+        overlap = gaze.iou(gaze.to_boxes(gazes), gaze.to_boxes(objects))
+        best = overlap.amax(1)
+        every, each = torch.broadcast_tensors(gazes[:, None], objects)
+        seen = gaze.nearest_turn(every, each, periods.expand(len(gazes), -1))
+        alike = gaze.angle_difference(gaze.angle(gazes)[:, None], gaze.angle(seen)).abs() <= ANGLE
+        found = ((overlap >= 0.5) & (overlap == best[:, None]) & alike).any(1)
+        labels = torch.where(found, OBJECT, torch.where(best >= 0.3, UNCLEAR, ELSEWHERE))
     centre = gazes[:, None, 2:]
     ignored = ((centre >= ignore[:, :2]) & (centre <= ignore[:, 2:])).all(2).any(1)
-    return torch.where(found, OBJECT, torch.where((best >= 0.3) | ignored, UNCLEAR, ELSEWHERE))
+    labels[ignored & (labels == ELSEWHERE)] = UNCLEAR
+    return labels

@@ -39,7 +39,7 @@ class Pairs(NamedTuple):
     v: Float[Tensor, "n 3 24 24"]  # the canonical image as inference would have it, standardised
     delta: Float[Tensor, "n 4"]  # the change (log scale, angle, x / s, y / s) that leads to the object
     start: Float[Tensor, "n 4"]  # the gaze looked from, in pixels; not mirrored
-    target: Float[Tensor, "n 4"]  # the object's gaze, in pixels; not mirrored
+    target: Float[Tensor, "n 4"]  # the object's gaze, turned as is nearest to `start`, in pixels; not mirrored
     object: Int[Tensor, "n"]  # which object
     mirrored: Float[Tensor, "n"]  # whether context, v and delta are mirror images of the photograph's
 
@@ -71,7 +71,7 @@ def draw_pairs(
     which = torch.randint(len(objects.image), (count,), generator=rng)
     origin = torch.rand(count, generator=rng)
     bounds = np.cumsum([settings.near, settings.search, settings.whole])
-    target = objects.gaze[which]
+    target = as_seen = objects.gaze[which]
     near = gaze.compose(target, gaze.invert(shiftnet.to_gaze(_near_changes(settings, count, rng))))
     search = _search_starts(target, settings.turn > 0, rng)
     whole = _whole_starts(pyramids, objects.image[which], settings.turn > 0, rng)
@@ -79,11 +79,12 @@ def draw_pairs(
     if fed_back is not None and len(fed_back.object):
         again = torch.nonzero(origin >= bounds[2])[:, 0][: len(fed_back.object)]
         which[again], start[again] = fed_back.object[: len(again)], fed_back.gaze[: len(again)]
-        target = objects.gaze[which]
+        as_seen = objects.gaze[which]
+    target = gaze.nearest_turn(start, as_seen, objects.periods()[which])
 
     image = objects.image[which]
     window, how = shiftnet.window(start, settings.closer), settings.appearance
-    context = recolour(composite(pyramids, objects, image, window, target, how, rng).to(device), how, rng)
+    context = recolour(composite(pyramids, objects, image, window, as_seen, how, rng).to(device), how, rng)
     delta = shiftnet.change_between(start, target).float().to(device)
     context, delta, mirrored = mirror(context, delta, how, rng)
     v = canonical(shiftnet.middle(context, settings.closer))

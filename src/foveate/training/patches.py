@@ -21,6 +21,17 @@ from foveate.training.labels import Objects
 from foveate.training.settings import PatchSettings
 
 
+def turned(objects: Objects, seed: int, epoch: int = 0) -> Objects:
+    """Objects whose angle is known up to turns by 90 or 180 degrees only, each turned by some of these."""
+    periods = objects.periods()
+    turns = torch.rand(len(periods), generator=generator(seed, "turns", epoch), dtype=torch.float64)
+    whole = torch.deg2rad(torch.where(periods > 0, periods, 360).double())
+    by = whole * torch.floor(turns * 2 * torch.pi / whole)
+    none = torch.zeros_like(by)
+    moved = gaze.compose(objects.gaze, to_gaze(torch.stack((none, by, none, none), -1)))
+    return objects._replace(gaze=torch.where((periods == 360)[:, None], objects.gaze, moved))
+
+
 def aligned_patches(pyramids: Pyramids, objects: Objects) -> Float[Tensor, "n 3 24 24"]:
     """The glimpse at each object's gaze, in [0, 1]."""
     return glimpses(pyramids, objects.image, objects.gaze)
@@ -45,7 +56,8 @@ def jittered_patches(
     if unsure is not None:
         spread = torch.hypot(spread, unsure[order])
     jitter = to_gaze(spread * torch.randn(count, 4, generator=rng, dtype=torch.float64))
-    patches = glimpses(pyramids, objects.image[order], gaze.compose(objects.gaze[order], jitter))
+    gazes = turned(objects, seed, epoch).gaze[order]
+    patches = glimpses(pyramids, objects.image[order], gaze.compose(gazes, jitter))
     flip = torch.rand(count, generator=rng) < (0.5 if settings.mirror else 0.0)
     patches[flip] = patches[flip].flip(-1)
     return patches

@@ -18,7 +18,7 @@ from foveate.attention.settings import AttendSettings
 from foveate.runtime.progress import Progress
 from foveate.runtime.workers import map_images
 from foveate.training.gallery import Gallery
-from foveate.training.labels import ELSEWHERE, OBJECT, UNCLEAR, label
+from foveate.training.labels import ELSEWHERE, OBJECT, UNCLEAR
 
 COUNTED = (("calibration_objects", OBJECT), ("calibration_elsewhere", ELSEWHERE))
 
@@ -40,7 +40,7 @@ def search_scenes(
     def searched(image: int) -> Searched:
         candidates = search(models, gallery.pyramids.only(image), attend)
         gazes = candidates.trails[-1]
-        answer = label(gazes, gallery.of(image), gallery.ignore[image]).numpy()
+        answer = gallery.label(image, gazes).numpy()
         return Searched(image, gazes, candidates.measured, answer)
 
     return list(progress.over("searching held-out scenes", map_images(searched, images), len(images)))

@@ -120,7 +120,7 @@ def deviation(errors: Float[np.ndarray, "n"]) -> float:
     Errors have longer tails than a normal density; this is a compromise between the middle and the tails.
     """
     inner, outer = np.quantile(np.abs(errors), (0.6827, 0.9545))
-    return float(np.sqrt(inner * outer / 2))
+    return max(float(np.sqrt(inner * outer / 2)), 1e-3)  # objects without an angle have no error of it
 
 
 def standardised_errors(refined: Sequence[Refined], truth: Float[Tensor, "n 4"]) -> Float[np.ndarray, "n 4"]:
@@ -151,10 +151,10 @@ def hits_of(models: Models, gallery: Gallery, searches: Sequence[Searched]) -> H
             continue
         best = int(np.argmax(evidence.score(search.measured)))
         if search.answer[best] == OBJECT:
-            at, objects = search.gazes[best : best + 1], gallery.of(search.image)
-            nearest = gaze.iou(gaze.to_boxes(at), gaze.to_boxes(objects))[0].argmax()
+            at, objects = search.gazes[best : best + 1], gallery.subset([search.image])
+            nearest = gaze.iou(gaze.to_boxes(at), gaze.to_boxes(objects.gaze))[0].argmax()[None]
             image.append(search.image)
             found.append(at)
-            truth.append(objects[nearest][None])
+            truth.append(gaze.nearest_turn(at, objects.gaze[nearest], objects.periods()[nearest]))
     features = pushed_gazes(models, gallery.pyramids, image, torch.cat(found))
     return Hits(torch.tensor(image, dtype=torch.int64), torch.cat(found), torch.cat(truth), features)

@@ -29,7 +29,7 @@ from foveate.training.data import TrainingData, load_data, with_sideways
 from foveate.training.evidence import train_evidence
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects, sizes_of
-from foveate.training.patches import aligned_patches, jittered_patches
+from foveate.training.patches import aligned_patches, jittered_patches, turned
 from foveate.training.periphery.train import train_periphery
 from foveate.training.settings import ShiftNetSettings, TrainSettings, without_turning
 from foveate.training.shiftnet import Validate, train_shiftnet
@@ -37,6 +37,7 @@ from foveate.training.shiftnet import Validate, train_shiftnet
 Device = str | torch.device
 """Where models are trained; images are sampled on the CPU."""
 
+UPRIGHT = 0.01  # radians: what tools that round leave of an angle of 0
 MOST_PATCHES = 40_000
 """From which a first layer over whitened pixels starts: 280 MB, and more add nothing."""
 
@@ -100,7 +101,8 @@ def patch_model(
         drawn = jittered_patches(pyramids, objects, settings.patches, settings.seed, number, data.unsure)
         return scale.standardise(drawn).to(device)
 
-    held_out = scale.standardise(aligned_patches(pyramids, data.held_out_objects)).to(device)
+    seen = aligned_patches(pyramids, turned(data.held_out_objects, settings.seed))
+    held_out = scale.standardise(seen).to(device)
     gdbn = train_gdbn(
         epoch, held_out, settings.gdbn, seed=settings.seed, mean=scale.mean, std=scale.std, progress=progress,
         checkpoints=run.checkpoints, log=run.log, layout=Layout(3, PATCH_SIZE, PATCH_SIZE, settings.patches.mirror),

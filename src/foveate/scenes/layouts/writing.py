@@ -34,7 +34,7 @@ def coco(
 
     `bbox` is the gaze's box, `segmentation` the turned square, `rotation` its clockwise turn in degrees in [0, 360), as
     CVAT turns a box around its centre (it reads it among the `attributes`). `score` is the probability, as such files
-    have it; the log-odds that order gazes are `log_ratio`.
+    have it; `log_ratio` is the object's density beside the background's, nats.
 
     Args:
         lines: Of `attend`.
@@ -72,7 +72,7 @@ def _annotation(gaze: Mapping[str, Any]) -> dict[str, Any]:
         "area": (x1 - x0) * (y1 - y0),
         "iscrowd": 0,
         "score": gaze["probability"],
-        "log_ratio": gaze["score"],
+        "log_ratio": gaze.get("log_ratio"),
         "rotation": rotation,
         "attributes": {"rotation": rotation},
         "u": list(gaze["u"]),

@@ -28,7 +28,7 @@ from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 from foveate.training.gallery import Gallery
-from foveate.training.labels import ELSEWHERE, NOWHERE, OBJECT, Objects, label
+from foveate.training.labels import ELSEWHERE, NOWHERE, OBJECT, Objects
 from foveate.training.networks import Books, Memory, Recipe, train_network
 from foveate.training.periphery.loss import periphery_loss, targets
 from foveate.training.periphery.patches import Patches, make_patches
@@ -117,7 +117,7 @@ def mine(net: Periphery, gallery: Gallery, images: Sequence[int], progress: Prog
     at_objects, elsewhere = [torch.zeros(0)], []
     for image in progress.over("periphery: hard negatives", images, len(images)):
         found = propose(glance(looking, gallery.pyramids, image), MINED)
-        labels = label(found.gazes, gallery.of(image), gallery.ignore[image])
+        labels = gallery.label(image, found.gazes)
         at_objects.append(found.logit[labels == OBJECT])
         away = labels == ELSEWHERE
         elsewhere.append((torch.full((int(away.sum()),), image), found.gazes[away], found.logit[away]))
