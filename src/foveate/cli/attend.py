@@ -147,7 +147,7 @@ def _looking(
         from foveate.attention.images.cluster import attending, over_ray
 
         def far(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
-            function = attending(run, settings, device, look, tiles, like)
+            function = attending(run, settings, device=device, look=look, tiles=tiles, like=like)
             found = over_ray(function, images, ray, workers, gpus=int(device != "cpu"))
             for done, line in enumerate(found, start=1):
                 yield line

@@ -69,9 +69,9 @@ def attend_batch(
     return {"image": batch["image"], "line": np.array(lines, dtype=object)}
 
 
-def attending(run: str, **given: Any) -> Function:
+def attending(run: str, settings: AttendSettings, **given: Any) -> Function:
     """`attend_batch` with all but the batch given."""
-    return partial(attend_batch, run=os.path.abspath(run), **given)
+    return partial(attend_batch, run=os.path.abspath(run), settings=settings, **given)
 
 
 def over_ray(
