@@ -50,14 +50,12 @@ class Candidates(NamedTuple):
         trails: The way of each.
         measured: The figures of `evidence.MEASURED` where it came to rest.
         prior: log p(u) - log p0(u) there, nats; see `prior_ratio`.
-        log_ratio: log p_object(x) - log p_background(x) there, nats.
         likeness: Nats that speak for the one in mind there; None where none is.
     """
 
     trails: Float[Tensor, "steps n 4"]
     measured: Float[np.ndarray, "n measured"]
     prior: Float[np.ndarray, "n"]
-    log_ratio: Float[np.ndarray, "n"]
     likeness: Float[np.ndarray, "n"] | None = None
 
 
@@ -120,8 +118,7 @@ def search(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Cand
     measured = models.trained_evidence.measure(models.gdbn, glimpse, support(answers, gazes), again, outside)
     prior = prior_ratio(settings.posterior.prior, pyramids, gazes)
     likeness = None if models.mind is None else models.mind.likeness(glimpse)
-    log_ratio = models.trained_evidence.log_ratio(models.gdbn, measured)
-    return Candidates(trails, measured, prior.numpy(), log_ratio, likeness)
+    return Candidates(trails, measured, prior.numpy(), likeness)
 
 
 def rank(models: Models, candidates: Candidates, settings: AttendSettings) -> Seen:
@@ -132,15 +129,10 @@ def rank(models: Models, candidates: Candidates, settings: AttendSettings) -> Se
     scores = scores + candidates.prior
     likeness = None if candidates.likeness is None else candidates.likeness + np.log(np.maximum(probabilities, 1e-300))
     order = non_maximum_suppression(trails[-1], scores if likeness is None else likeness)
-    gazes, steps = trails.transpose(0, 1).numpy(), len(trails) - 1
-    found = [
-        Found(
-            gazes[k, -1].copy(), float(scores[k]), float(probabilities[k]), gazes[k].copy(), steps,
-            float(candidates.log_ratio[k]), likeness=None if likeness is None else float(likeness[k]),
-        )
-        for k in order
-    ]  # fmt: skip
-    founds, others = reported(found, settings)
+    alike = [None] * len(scores) if likeness is None else likeness.tolist()
+    ratios = evidence.log_ratio(models.gdbn, candidates.measured).tolist()
+    figures = list(zip(scores.tolist(), probabilities.tolist(), ratios, alike, strict=True))
+    founds, others = reported([Found.at_rest(trails[:, k].numpy().copy(), *figures[k]) for k in order], settings)
     founds = [replace(each, modes=modes(each.u, trails[-1], scores)) for each in founds]
     return Seen(founds, others, trails[-1].clone(), scores)
 
@@ -293,13 +285,8 @@ class Attention:
         return founds if picture.scale == 1.0 else [found.moved(1.0 / picture.scale) for found in founds]
 
     def attend_one(self, image: Shaped[np.ndarray, "h w 3"], name: str, settings: AttendSettings) -> list[Found]:
-        """The objects of one image of at most the size that is attended at once.
-
-        Args:
-            image: uint8, uint16 or float in [0, 1].
-            name: Its random numbers are keyed on it.
-            settings: How.
-        """
+        """The objects of one image (uint8, uint16 or float in [0, 1]) of at most the size that is attended at once;
+        its random numbers are keyed on `name`."""
         (seen,) = attend(self.models, Pyramids.from_images([image]), {0: name}, settings)
         return seen.founds
 

@@ -149,6 +149,14 @@ class Found:
         log_s, angle, x, y = self.spread.tolist()
         return x, y, log_s * self.scale, math.degrees(angle)
 
+    @classmethod
+    def at_rest(
+        cls, trail: Float[np.ndarray, "steps 4"], score: float, probability: float, log_ratio: float = math.nan,
+        likeness: float | None = None,
+    ) -> "Found":  # fmt: skip
+        """Where the network left a gaze, before any chain has run."""
+        return cls(trail[-1], score, probability, trail, len(trail) - 1, log_ratio, likeness=likeness)
+
     @property
     def rank(self) -> float:
         """What gazes are ordered by: the likeness where one is in mind, else the score."""
