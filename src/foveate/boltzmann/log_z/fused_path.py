@@ -49,7 +49,7 @@ class FusedPath(Path):
         biases = (_padded(visible[0], 0), _padded(b.double() - visible[0], 0))
         if precision is not None:
             biases += (_padded(visible[1], 0, 1.0), _padded(precision.double() - visible[1], 0))
-        parts = _plain(path) | {"base_visible": visible, "base_hidden": hidden}
+        parts: dict[str, Any] = _plain(path) | {"base_visible": visible, "base_hidden": hidden}
         return cls(
             **parts,
             W=couplings,
