@@ -11,10 +11,7 @@ from pictures import blob_image
 from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.posterior.importance import (
     POINTS,
-    TRUSTED,
-    Normal,
     Weighed,
-    adapted,
     law_of_error,
     smooth,
     weigh,
@@ -46,11 +43,13 @@ def likeness(glimpse: torch.Tensor, sigma: float = 0.1) -> torch.Tensor:
     return -0.5 * ((glimpse - SEEN) / sigma).square().sum((1, 2, 3))
 
 
-def posterior(gazes, temperature, proposal=None, prior=None, names=None, log_density=likeness) -> Weighed:
+TRUSTED = 1 - 1 / math.log10(POINTS)
+
+
+def posterior(gazes, temperature, before=None, prior=None, names=None, log_density=likeness) -> Weighed:
     targets = gaze_targets(PYRAMIDS, np.zeros(len(gazes), np.int64), gazes, SIZE, prior, flat=False)
     law = law_of_error(targets, gazes, SPREAD.expand(len(gazes), 4))
-    given = None if proposal is None else proposal(law)
-    return weigh(log_density, targets, law, names or [str(k) for k in range(len(gazes))], temperature, 0, given)
+    return weigh(log_density, targets, law, names or [str(k) for k in range(len(gazes))], temperature, 0, before)
 
 
 def moments(weighed: Weighed, k: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,14 +93,11 @@ def test_where_the_patch_says_nothing_the_posterior_is_the_law_of_error():
         assert weighed.ess[k] == pytest.approx(POINTS) and weighed.k[k] <= TRUSTED
 
 
-def test_another_proposal_gives_the_same_posterior():
+def test_points_of_several_proposals_give_the_same_posterior():
     left = at(20.4, 21.5, 80.4, 79.7)[None]
-
-    def wider(law):
-        return Normal(law.middle + 0.2 * law.spread, 1.4 * law.spread)
-
-    mean, spread = moments(posterior(left, 8.0))
-    other, also = moments(posterior(left, 8.0, wider))
+    first = posterior(left, 8.0)
+    mean, spread = moments(first)
+    other, also = moments(posterior(left, 8.0, posterior(left, 8.0, first)))
     assert torch.allclose(spread, also, rtol=0.3)
     assert (torch.log(scale(mean) / scale(other)).abs() < 0.35 * spread[0]) and (
         (mean - other)[2:].abs() < 0.35 * spread[2:]
@@ -139,15 +135,29 @@ def test_a_density_far_sharper_than_the_law_of_error_is_not_trusted():
 def test_a_proposal_adapted_to_points_that_are_not_trusted_gives_points_that_are():
     """A likelihood as narrow as a sixth of the law, off its middle: few of the first points weigh anything."""
     left = at(21.2, 23.5, 81, 79)[None]
-    targets = gaze_targets(PYRAMIDS, np.zeros(1, np.int64), left, SIZE, flat=False)
-    law = law_of_error(targets, left, SPREAD.expand(len(left), 4))
-    first = weigh(likeness, targets, law, ["a"], 0.5, 0)
-    second = weigh(likeness, targets, law, ["a"], 0.5, 0, adapted(first, targets, law))
-    third = weigh(likeness, targets, law, ["a"], 0.5, 0, adapted(second, targets, law))
-    assert first.k[0] > TRUSTED and first.ess[0] < 12
-    assert second.k[0] <= TRUSTED and second.ess[0] > 40 and third.ess[0] > 40
+    first = posterior(left, 0.5)
+    second = posterior(left, 0.5, first)
+    third = posterior(left, 0.5, second)
+    assert not first.trusted[0] and first.k[0] > TRUSTED and first.ess[0] < 12
+    assert second.trusted[0] and second.ess[0] > 40 and third.ess[0] > second.ess[0]
     assert torch.allclose(moments(second)[1], moments(third)[1], rtol=0.1)
     assert ((moments(second)[0] - moments(third)[0])[2:].abs() < 0.2 * moments(third)[1][2:]).all()
+
+
+def test_weights_of_several_proposals_are_those_of_their_mixture():
+    """By hand, with normalised densities: w = target / mean of the proposals; no tail is smoothed where it is light."""
+    left = at(20.4, 21.5, 80.4, 79.7)[None]
+    both = posterior(left, 50.0, posterior(left, 50.0))
+    assert len(both.proposals) == 2 and both.weight.shape == (1, 2 * POINTS)
+    density = torch.zeros(2 * POINTS, dtype=torch.float64)
+    for middle, spread in both.proposals:
+        normal = torch.distributions.Normal(middle[0], spread[0])
+        density += normal.log_prob(both.position[0]).sum(-1).exp() / 2
+    weight = both.log_target[0].exp() / density
+    weight /= weight.sum()
+    light = weight.argsort()[: int(1.5 * POINTS)]
+    ratio = both.weight[0, light] / weight[light]
+    assert torch.allclose(ratio, ratio[:1].expand_as(ratio), rtol=1e-6) and ratio[0] == pytest.approx(1, abs=0.05)
 
 
 def test_what_the_prior_rules_out_weighs_nothing():

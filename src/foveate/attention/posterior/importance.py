@@ -14,8 +14,10 @@ of each gaze's own (Cranley & Patterson 1976), through the normal quantile funct
 Whether the weights can be believed is asked of themselves. The largest M = min(S / 5, 3 sqrt S) of S are fitted by a
 generalised Pareto distribution of shape k (Zhang & Stephens 2009, "A new and efficient estimation method for the
 generalized Pareto distribution"), and replaced by its quantiles: Vehtari, Simpson, Gelman, Yao & Gabry (2024), "Pareto
-smoothed importance sampling". Above k = min(1 - 1 / log10 S, 0.7) the estimate isn't to be trusted; points from a
-proposal that is fitted to the first ones (`adapted`) mostly are.
+smoothed importance sampling". Above k = min(1 - 1 / log10 S, 0.7) the estimate can't be trusted. Then more points are
+drawn, from a proposal fitted to those so far (`adapted`), and all of them are weighed by the mixture of all proposals,
+g = mean_t g_t: Cornuet, Marin, Mira & Robert (2012), "Adaptive multiple importance sampling". The law stays in the
+mixture, so no weight grows beyond the number of proposals times the likelihood.
 """
 
 import math
@@ -25,17 +27,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from foveate.attention.posterior.prior import log_prior
 from foveate.attention.posterior.target import GazeTargets, GlimpseDensity
 from foveate.runtime.random import key, uniforms
-from foveate.scenes.gaze import angle_difference, from_chart, to_chart
+from foveate.scenes.gaze import from_chart, to_chart
 from foveate.scenes.glimpse import glimpses
 
-POINTS = 128  # a gaze: of the law of error about 90 of them count (effective sample size)
-TRUSTED = min(1 - 1 / math.log10(POINTS), 0.7)  # largest k
+POINTS = 128  # of a proposal; of the law of error about 90 of them count (effective sample size)
 
 
 class Normal(NamedTuple):
@@ -61,11 +62,19 @@ class Weighed(NamedTuple):
     weight: Float[Tensor, "n points"]  # their weights, which sum to one; 0 outside the prior's bounds
     ess: Float[np.ndarray, "n"]  # effective sample size, 1 / sum w^2
     k: Float[np.ndarray, "n"]  # shape of the weights' tail; infinite where no point weighs anything
+    position: Float[Tensor, "n points 4"]  # of each point in its chart; angles are not wrapped
+    log_target: Float[Tensor, "n points"]  # log density of the posterior there, up to a constant; nats
+    proposals: tuple[Normal, ...]  # as many points, in their order, are of each
 
-    def take(self, rows: Sequence[int]) -> "Weighed":
-        """Those of some gazes."""
-        some = list(rows)
-        return Weighed(self.gazes[some], self.weight[some], self.ess[some], self.k[some])
+    def take(self, row: int) -> "Weighed":
+        """Those of one gaze."""
+        some, proposals = slice(row, row + 1), [Normal(m[[row]], s[[row]]) for m, s in self.proposals]
+        return Weighed(*(part[some] for part in self[:-1]), tuple(proposals))
+
+    @property
+    def trusted(self) -> Bool[np.ndarray, "n"]:
+        """Whether estimates of each gaze can be."""
+        return self.k <= min(1 - 1 / math.log10(self.weight.shape[1]), 0.7)
 
 
 def weigh(
@@ -75,29 +84,36 @@ def weigh(
     names: Sequence[str],
     temperature: float,
     seed: int,
-    proposal: Normal | None = None,
+    before: Weighed | None = None,
 ) -> Weighed:
-    """Draws points for each gaze, and weighs them.
+    """Draws points for each gaze, and weighs them, together with those from `before`.
 
     The law of error about each resting gaze is part of the posterior, beside which the targets have no flat prior; the
-    points are drawn from it, or from `proposal`. A unique name a gaze keys, with the seed, its shift.
+    first points are drawn from it. A unique name a gaze keys, with the seed, its shift.
     """
-    drawn = law if proposal is None else proposal
-    shift = uniforms(torch.tensor([key(seed, "importance", name) for name in names], dtype=torch.int64), 0, 4)
+    drawn = law if before is None else adapted(before, law)
+    proposals = (drawn,) if before is None else (*before.proposals, drawn)
+    keys = torch.tensor([key(seed, "importance", name) for name in names], dtype=torch.int64)
+    shift = uniforms(keys, len(proposals) - 1, 4)
     position = drawn.at(torch.remainder(_sobol() + shift[:, None].double(), 1.0).clamp(1e-9, 1 - 1e-9))
     flat = position.flatten(0, 1)
     owner = np.repeat(np.arange(len(names)), POINTS)
     u = from_chart(flat, targets.length[owner])
     seen = glimpses(targets.pyramids, targets.index[owner], u, targets.size, pyramid=targets.pyramid)
     fit = log_density(seen).double() / temperature
-    log_weight = (fit + log_prior(flat, targets.prior[owner])[0]).view(len(names), POINTS)
-    log_weight += law.log_density(position) - drawn.log_density(position)
+    log_target = (fit + log_prior(flat, targets.prior[owner])[0]).view(len(names), POINTS) + law.log_density(position)
     low, high = (bound[:, None] for bound in targets.box)
-    log_weight[((position < low) | (position > high)).any(-1)] = -torch.inf
+    log_target[((position < low) | (position > high)).any(-1)] = -torch.inf
+    u = u.view(*position.shape)
+    if before is not None:
+        position, log_target = torch.cat((before.position, position), 1), torch.cat((before.log_target, log_target), 1)
+        u = torch.cat((before.gazes, u), 1)
+    log_weight = log_target - torch.stack([each.log_density(position) for each in proposals]).logsumexp(0)
     smoothed = [smooth(each) for each in torch.where(torch.isfinite(log_weight), log_weight, -torch.inf).numpy()]
     weight = np.stack([each for each, _ in smoothed])
     ess = 1.0 / np.maximum(np.square(weight).sum(1), 1e-300)
-    return Weighed(u.view(*position.shape), torch.from_numpy(weight), ess, np.array([k for _, k in smoothed]))
+    k = np.array([k for _, k in smoothed])
+    return Weighed(u, torch.from_numpy(weight), ess, k, position, log_target, proposals)
 
 
 @cache
@@ -148,16 +164,15 @@ def fit_tail(excess: Float[np.ndarray, "n"]) -> tuple[float, float]:
     return (n * shape + 5.0) / (n + 10.0), -shape / best
 
 
-def adapted(weighed: Weighed, targets: GazeTargets, law: Normal) -> Normal:
+def adapted(weighed: Weighed, law: Normal) -> Normal:
     """A proposal that fits weighed points better than the law they were drawn from: their mean and their deviations.
 
     It is half as wide again as they are, since a proposal must not be narrower than its target, and no narrower than a
     quarter of the law.
     """
-    position = to_chart(weighed.gazes, targets.length[:, None])
-    position[..., 1] = law.middle[:, None, 1] + angle_difference(position[..., 1], law.middle[:, None, 1])
-    middle = torch.einsum("np,npd->nd", weighed.weight, position)
-    spread = torch.einsum("np,npd->nd", weighed.weight, (position - middle[:, None]).square()).sqrt()
+    middle = torch.einsum("np,npd->nd", weighed.weight, weighed.position)
+    away = (weighed.position - middle[:, None]).square()
+    spread = torch.einsum("np,npd->nd", weighed.weight, away).sqrt()
     return Normal(middle, torch.maximum(1.5 * spread, 0.25 * law.spread))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from foveate.attention.found import DISAGREEING, Refined
 from foveate.attention.models import Models
-from foveate.attention.posterior.importance import TRUSTED, Weighed, adapted, law_of_error, weigh
+from foveate.attention.posterior.importance import Weighed, law_of_error, weigh
 from foveate.attention.posterior.law import Law, pushed
 from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import Posterior, circular_std, mean_gaze
@@ -25,7 +25,7 @@ from foveate.scenes.pyramid import Pyramids
 
 TOGETHER = 16  # gazes of many images sampled at a time: the patch model's weights are then read once for many chains
 TRAIL = 8  # gazes of the sampler on the trail
-ADAPTED = 2  # times that a proposal is adapted before chains are run
+ADAPTED = 4  # times that a proposal is adapted before chains are run
 
 
 class Resting(NamedTuple):
@@ -92,7 +92,7 @@ def _refine(
     refined = []
     for k, points in enumerate(_by_weights(models, pyramids, resting, settings, seed)):
         found = _of_points(points, resting.gazes[k])
-        if not found.pareto_k <= TRUSTED:
+        if not points.trusted[0]:
             (chains,) = _by_chains(models, pyramids, resting.take([k]), settings, seed)
             found = replace(chains, pareto_k=found.pareto_k)
         refined.append(found)
@@ -123,7 +123,7 @@ def _by_chains(
 def _by_weights(
     models: Models, pyramids: Pyramids, resting: Resting, settings: PosteriorSettings, seed: int
 ) -> list[Weighed]:
-    """Points of the law of error; of a gaze at which they can't be trusted, points of proposals adapted to them.
+    """Points of the law of error; of a gaze at which they can't be trusted, more of proposals adapted to them.
 
     What is done again is done for each gaze alone, so that what is found of it doesn't depend on how many more there
     are.
@@ -136,17 +136,16 @@ def _by_weights(
             pyramids, np.asarray(index), gazes, patch.size, settings.prior, settings.pyramid, flat=False
         )
         law = law_of_error(targets, gazes, present(around, "the law of error"))
-        proposal = None if before is None else adapted(before, targets, law)
-        return weigh(log_density, targets, law, names, settings.temperature, seed, proposal)
+        return weigh(log_density, targets, law, names, settings.temperature, seed, before)
 
     def log_density(glimpse: Float[Tensor, "looks 3 size size"]) -> Float[Tensor, "looks"]:
         return -models.gdbn.grbm.free_energy(models.gdbn.standardise(glimpse)).cpu()
 
     first, found = weighed(resting), []
     for k in range(len(resting.names)):
-        points = first.take([k])
+        points = first.take(k)
         for _ in range(ADAPTED):
-            if points.k[0] <= TRUSTED or not points.weight.any():
+            if points.trusted[0] or not points.weight.any():
                 break
             points = weighed(resting.take([k]), points)
         found.append(points)
