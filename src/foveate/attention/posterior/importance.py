@@ -69,7 +69,7 @@ class Weighed(NamedTuple):
     def take(self, row: int) -> "Weighed":
         """Those of one gaze."""
         some, proposals = slice(row, row + 1), [Normal(m[[row]], s[[row]]) for m, s in self.proposals]
-        return Weighed(*(part[some] for part in self[:-1]), tuple(proposals))
+        return Weighed._make((*(part[some] for part in self[:-1]), tuple(proposals)))
 
     @property
     def trusted(self) -> Bool[np.ndarray, "n"]:
