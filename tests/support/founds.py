@@ -18,7 +18,7 @@ def found(
 ) -> Found:
     """An object whose trail, all of it the network's, is `u` alone where none is given."""
     steps = np.array([u] if trail is None else trail, dtype=np.float64)
-    return Found(np.array(u, dtype=np.float64), score, probability, steps, len(steps) - 1, posterior)
+    return Found(np.array(u, dtype=np.float64), score, probability, steps, len(steps) - 1, posterior=posterior)
 
 
 def seen(found: Sequence[Found], others: Sequence[Found] = ()) -> Seen:

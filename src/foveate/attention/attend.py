@@ -24,6 +24,7 @@ from foveate.attention.found import Found
 from foveate.attention.mind import Like
 from foveate.attention.models import Models
 from foveate.attention.nms import modes, non_maximum_suppression
+from foveate.attention.occlusion import explained
 from foveate.attention.posterior.conformal import region
 from foveate.attention.posterior.refine import Resting, refine
 from foveate.attention.proposals import look_again, prior_ratio, support
@@ -106,6 +107,9 @@ def attend(
             if settings.coverage is not None:
                 errors = models.trained_evidence.errors.numpy()
                 founds[k] = replace(founds[k], region=region(posterior.spread, errors, settings.coverage))
+    if settings.visible:
+        for image, each in zip(names, seen, strict=True):
+            each.founds[:] = explained(models.occlusion, models.gdbn, pyramids, image, each.founds)
     return seen
 
 
@@ -285,8 +289,7 @@ class Attention:
         return founds if picture.scale == 1.0 else [found.moved(1.0 / picture.scale) for found in founds]
 
     def attend_one(self, image: Shaped[np.ndarray, "h w 3"], name: str, settings: AttendSettings) -> list[Found]:
-        """The objects of one image (uint8, uint16 or float in [0, 1]) of at most the size that is attended at once;
-        its random numbers are keyed on `name`."""
+        """The objects of one image (uint8, uint16 or in [0, 1]); random numbers are keyed on `name`."""
         (seen,) = attend(self.models, Pyramids.from_images([image]), {0: name}, settings)
         return seen.founds
 

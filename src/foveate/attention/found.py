@@ -102,6 +102,7 @@ class Found:
         posterior: What the chains found, None where they were not run.
         likeness: Nats that speak for the one in mind, and its log probability; None where none is in mind.
         region: What holds the true gaze with a stated probability, where that was asked for.
+        explained: P(it shows the object, not what covers it) of each pixel of the patch, where that was asked for.
         thumbnail: A small JPEG of what it looks at; None where it was not kept.
     """
 
@@ -115,6 +116,7 @@ class Found:
     posterior: Refined | None = None
     likeness: float | None = None
     region: Region | None = None
+    explained: Float[np.ndarray, "24 24"] | None = field(default=None, compare=False)
     thumbnail: bytes | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
@@ -135,6 +137,8 @@ class Found:
         ]
         if self.likeness is not None:
             rows.insert(1, ("likeness", f"{self.likeness:.1f} nats"))
+        if self.visible is not None:
+            rows.append(("visible", f"{self.visible:.0%}"))
         if self.flags:
             rows.append(("flags", ", ".join(self.flags)))
         cells = "".join(f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in rows)
@@ -156,6 +160,11 @@ class Found:
     ) -> "Found":  # fmt: skip
         """Where the network left a gaze, before any chain has run."""
         return cls(trail[-1], score, probability, trail, len(trail) - 1, log_ratio, likeness=likeness)
+
+    @property
+    def visible(self) -> float | None:
+        """Share of the patch that shows the object; None where that was not asked for."""
+        return None if self.explained is None else float(self.explained.mean())
 
     @property
     def rank(self) -> float:

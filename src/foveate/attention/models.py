@@ -11,6 +11,7 @@ from torch import Tensor
 
 from foveate.attention.evidence import Evidence
 from foveate.attention.mind import Like, Mind, bring_to_mind, sampled
+from foveate.attention.occlusion import Occlusion
 from foveate.attention.periphery import FoldedPeriphery, Periphery
 from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.settings import CLOSER
@@ -72,6 +73,11 @@ class Models:
     def others(self) -> Float[Tensor, "others 3 24 24"]:
         """Objects that the patch model makes up."""
         return sampled(self.gdbn)
+
+    @cached_property
+    def occlusion(self) -> Occlusion:
+        """What tells which pixels show the object."""
+        return Occlusion.of(self.gdbn, self.trained_evidence.background)
 
     @cached_property
     def conditionals(self) -> PatchConditionals:

@@ -17,8 +17,8 @@ def to_json(found: Found, width: int, height: int) -> dict[str, Any]:
     """A gaze as the lines of `attend` write it: strict JSON, null for what is not finite.
 
     Besides u, box, scale, angle, score, probability, std and trail: `inside`, the share of the box that lies in the
-    image, the diagnostics of the posterior where there was one, the likeness where one is in mind, and `modes` where
-    the angle may be another.
+    image, the diagnostics of the posterior where there was one, the likeness where one is in mind, `modes` where the
+    angle may be another, and the visible share where it was asked for.
 
     Args:
         found: In pixels of the image in full.
@@ -41,6 +41,8 @@ def to_json(found: Found, width: int, height: int) -> dict[str, Any]:
         gaze |= {name: getattr(found.posterior, name) for name in DIAGNOSTICS}
     if found.likeness is not None:
         gaze["likeness"] = found.likeness
+    if found.visible is not None:
+        gaze["visible"] = round(found.visible, 3)
     region = {} if found.region is None else {"region": found.region._asdict()}
     modes = {"modes": [mode._asdict() for mode in found.modes]} if found.modes else {}
     return strict(gaze | modes | {"flags": found.flags} | region)

@@ -110,6 +110,7 @@ class AttendSettings:
     one_steps: Annotated[AtLeast1, Unlisted] = 10  # steps of the network from the single start
     sample_above: Annotated[Share, Unlisted] = 0.1  # posteriors of less probable gazes, but the best, are not sampled
     coverage: Annotated[float | None, Field(gt=0, lt=1), Unlisted] = None  # of a region about each gaze
+    visible: Annotated[bool, Unlisted] = False  # whether to say which pixels show the object, and which a cover
     search: SearchSettings = field(default_factory=SearchSettings)
     posterior: PosteriorSettings = POSTERIOR
     largest: AtLeast1 = 1600  # longest side at which image files are attended, pixels; larger ones are reduced

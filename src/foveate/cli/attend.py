@@ -32,6 +32,7 @@ def attend(
     min_probability: options.MinProbability = None,
     like: str | None = None,
     coverage: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
+    visible: Annotated[bool, Parameter(show_default=False)] = False,
     page: options.Count | None = None,
     shard: str | None = None,
     workers: Annotated[int | None, options.ONE_OR_MORE] = None,
@@ -55,6 +56,7 @@ def attend(
         out: JSON Lines file to write; - or /dev/stdout for standard output.
         like: Look for this one: an aligned crop, or IMAGE:a,b,tx,ty. Gazes are ordered by `likeness`, in nats.
         coverage: Also give a region for each gaze that holds the true one of this share of the objects that are found.
+        visible: Also give the share of each object that nothing covers.
         page: Which page of files that have several. [default: 1]
         shard: I/N processes the I-th of N equal shares of the images.
         workers: Images processed in parallel. [default: one per core]
@@ -66,7 +68,7 @@ def attend(
 
     started, arguments = time.monotonic(), [first, *more]
     settings = attend_settings(run, set_, common, starts, max_gazes, min_probability)
-    settings = dataclasses.replace(settings, page=page or 1, coverage=coverage)
+    settings = dataclasses.replace(settings, page=page or 1, coverage=coverage, visible=visible)
     listing = scan_all(arguments)
     number, count = parse_shard(shard)
     images = listing.images[number - 1 :: count]

@@ -97,11 +97,17 @@ def share_outside(
     pyramids: Pyramids, index: Int[np.ndarray | Tensor, "n"], gazes: Float[Tensor, "n 4"], extent: float = PATCH_EXTENT
 ) -> Float[Tensor, "n"]:
     """Share of each glimpse's 24 x 24 sample points that lies outside its image."""
+    return (1 - inside(pyramids, index, gazes, extent).double().mean(1)).to(gazes.dtype)
+
+
+def inside(
+    pyramids: Pyramids, index: Int[np.ndarray | Tensor, "n"], gazes: Float[Tensor, "n 4"], extent: float = PATCH_EXTENT
+) -> Bool[Tensor, "n points"]:
+    """Which of each glimpse's 24 x 24 sample points lie in its image."""
     index = torch.as_tensor(index).numpy()
     column, row = gaze.apply(gazes.double(), grid(PATCH_SIZE, extent)).unbind(-1)
     width, height = (torch.from_numpy(side[index, :1].astype(np.float64)) for side in (pyramids.width, pyramids.height))
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    return (1 - inside.double().mean(1)).to(gazes.dtype)
+    return (column >= 0) & (column < width) & (row >= 0) & (row < height)
 
 
 def plain_glimpses(
