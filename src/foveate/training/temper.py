@@ -39,6 +39,7 @@ START = 100.0  # a first guess: what photographs of faces were found to need
 LARGEST = 1e5
 FEWEST = 4  # gazes
 SPOILT = 1000  # copies of scenes that are harder to see, about
+TOGETHER_SPOILT = 5 * len(WAYS)  # scenes whose copies are in memory at a time; of each the ways follow one another
 
 
 class Hits(NamedTuple):
@@ -137,10 +138,14 @@ def standardised_errors(refined: Sequence[Refined], truth: Float[Tensor, "n 4"])
 def spoilt_hits(
     models: Models, gallery: Gallery, images: Sequence[int], attend: AttendSettings, seed: int, progress: Progress
 ) -> Hits:
-    """Hits in copies of some scenes that are harder to see, put beside them in the gallery's store."""
-    copies = min(max(SPOILT // max(len(images), 1), 1), len(WAYS))
-    made = degraded(gallery, images[:SPOILT], copies, seed, progress, gallery.pyramids.store)
-    return hits_of(models, made, search_scenes(models, made, range(len(made.names)), attend, progress))
+    """Hits in copies of some scenes that are harder to see; a few scenes' at a time lie in the gallery's store."""
+    copies, store, found = min(max(SPOILT // max(len(images), 1), 1), len(WAYS)), gallery.pyramids.store, []
+    for first in range(0, min(len(images), SPOILT), TOGETHER_SPOILT):
+        with store.scratch():
+            made = degraded(gallery, images[first : first + TOGETHER_SPOILT], copies, seed, progress, store)
+            found.append(hits_of(models, made, search_scenes(models, made, range(len(made.names)), attend, progress)))
+    image, u, truth = (torch.cat(parts) for parts in zip(*(each[:3] for each in found), strict=True))
+    return Hits(image, u, truth, np.concatenate([each.features for each in found]))
 
 
 def hits_of(models: Models, gallery: Gallery, searches: Sequence[Searched]) -> Hits:
