@@ -14,13 +14,14 @@ from foveate.attention.mind import Like, Mind, bring_to_mind, sampled
 from foveate.attention.occlusion import Occlusion
 from foveate.attention.periphery import FoldedPeriphery, Periphery
 from foveate.attention.posterior.conditionals import PatchConditionals
+from foveate.attention.posterior.paper import PaperStart
 from foveate.attention.settings import CLOSER
 from foveate.attention.shiftnet import Canonical, ShiftNet, canonical_image
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput, present
 from foveate.runtime.precision import look_dtype
 from foveate.storage.files import load_tensors, save_tensors
-from foveate.storage.run import PERIPHERY
+from foveate.storage.run import PAPER, PERIPHERY
 
 FINE = "fine."  # what the names of its tensors begin with
 
@@ -36,6 +37,7 @@ class Models:
         fine: Moves gazes that have come near by small steps, looking closer; None while it isn't trained.
         periphery: Says at one glance where an object may be; None while it isn't trained, and of older versions.
         mind: The one object that is looked for; None where any will do.
+        paper: Where the paper's inference sets out; None of other runs.
     """
 
     gdbn: GaussianDBN
@@ -44,6 +46,7 @@ class Models:
     fine: ShiftNet | None = None
     periphery: Periphery | None = None
     mind: Mind | None = None
+    paper: PaperStart | None = None
 
     @cached_property
     def folded(self) -> FoldedPeriphery:
@@ -102,7 +105,9 @@ class Models:
         """The same models on another device; it moves these."""
         fine = None if self.fine is None else self.fine.to(device)
         periphery = None if self.periphery is None else self.periphery.to(device)
-        return Models(self.gdbn.to(device), self.shiftnet.to(device), self.evidence, fine, periphery, self.mind)
+        return replace(
+            self, gdbn=self.gdbn.to(device), shiftnet=self.shiftnet.to(device), fine=fine, periphery=periphery
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is made of the models again when it is needed, and can't be pickled."""
@@ -114,6 +119,8 @@ class Models:
         self.save_networks(run / "shiftnet.safetensors")
         if self.periphery is not None:
             self.periphery.save(run / PERIPHERY)
+        if self.paper is not None:
+            self.paper.save(run / PAPER)
         save_tensors(run / "background.safetensors", self.trained_evidence.tensors())
 
     def save_networks(self, path: str | Path) -> None:
@@ -138,8 +145,10 @@ class Models:
         except KeyError as missing:
             raise BadInput(f"{run / 'background.safetensors'}: tensor {missing.args[0]} is missing") from None
         shiftnet, fine = load_networks(run / "shiftnet.safetensors")
-        path = run / PERIPHERY
-        return cls(gdbn, shiftnet, evidence, fine, Periphery.load(path) if path.exists() else None)
+        path, start = run / PERIPHERY, run / PAPER
+        periphery = Periphery.load(path) if path.exists() else None
+        paper = PaperStart.load(start) if start.exists() else None
+        return cls(gdbn, shiftnet, evidence, fine, periphery, paper=paper)
 
 
 def load_networks(path: Path) -> tuple[ShiftNet, ShiftNet | None]:

@@ -24,8 +24,9 @@ from foveate.storage.config import (
 )
 from foveate.storage.run import CONFIG, Run
 
-StartStrategy = Literal["many", "one"]
-"""Where gazes set out (`starts`): from the periphery's proposals, or the paper's single one."""
+StartStrategy = Literal["many", "one", "paper"]
+"""Where gazes set out (`starts`): from the periphery's proposals, one that covers the image, or the mean gaze as in the
+paper, with all of its inference (`paper`)."""
 CLOSER = 0.5  # the share by which a network that looks closer shrinks its gaze
 
 

@@ -1,6 +1,7 @@
 """Where gazes set out, a strategy for each value of the setting `starts`, and where they are led.
 
-A strategy is one function of the models, one image and the settings. To add one: the function and its line in
+A strategy is one function of the models, one image and the settings; the paper's inference stands apart, since its
+gazes are not led as others are. To add one: the function and its line in
 `STRATEGIES` here, its name in `settings.StartStrategy`.
 """
 
@@ -12,9 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from foveate.attention.models import Models
+from foveate.attention.posterior.paper import infer
 from foveate.attention.proposals import Answers, glance, propose, searched
-from foveate.attention.settings import AttendSettings, StartStrategy
+from foveate.attention.settings import AttendSettings
 from foveate.attention.shiftnet import follow, sound
+from foveate.errors import BadInput
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 
@@ -45,7 +48,21 @@ def many(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Starts
     return Starts(propose(likely, settings.search).gazes, answers, settings.search.coarse)
 
 
-STRATEGIES: dict[StartStrategy, Callable[[Models, Pyramids, AttendSettings], Starts]] = {"one": one, "many": many}
+STRATEGIES: dict[str, Callable[[Models, Pyramids, AttendSettings], Starts]] = {"one": one, "many": many}
+
+
+def as_in_the_paper(
+    models: Models, pyramids: Pyramids, settings: AttendSettings
+) -> tuple[Float[Tensor, "steps n 4"], Answers]:
+    """The paper's own inference, of models that were trained for it.
+
+    Raises:
+        BadInput: They were not.
+    """
+    if models.paper is None:
+        raise BadInput("the paper's inference needs a RUN of foveate train --paper")
+    trails = infer(models.paper, models.shiftnet, models.conditionals, pyramids, settings)
+    return trails[:, sound(trails[-1], pyramids)], Answers.none()
 
 
 def lead(models: Models, pyramids: Pyramids, settings: AttendSettings) -> tuple[Float[Tensor, "steps n 4"], Answers]:
@@ -53,6 +70,8 @@ def lead(models: Models, pyramids: Pyramids, settings: AttendSettings) -> tuple[
 
     With one in mind every gaze is led twice: with v held at that one, and with the v of its glimpses as ever.
     """
+    if settings.starts == "paper":
+        return as_in_the_paper(models, pyramids, settings)
     gazes, answers, steps = STRATEGIES[settings.starts](models, pyramids, settings)
     here, held = torch.zeros(len(gazes), dtype=torch.int64), [] if models.mind is None else [models.mind.canonical]
     ways = []

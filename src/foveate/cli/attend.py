@@ -17,7 +17,7 @@ from foveate.cli.recipe import attend_settings
 from foveate.errors import BadInput
 from foveate.runtime.progress import Tick
 from foveate.storage.results import STDOUT, Results
-from foveate.storage.run import Run
+from foveate.storage.run import PAPER, Run
 
 
 def attend(
@@ -32,6 +32,7 @@ def attend(
     min_probability: options.MinProbability = None,
     like: str | None = None,
     coverage: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
+    paper: Annotated[bool, Parameter(show_default=False)] = False,
     visible: Annotated[bool, Parameter(show_default=False)] = False,
     page: options.Count | None = None,
     shard: str | None = None,
@@ -56,6 +57,7 @@ def attend(
         out: JSON Lines file to write; - or /dev/stdout for standard output.
         like: Look for this one: an aligned crop, or IMAGE:a,b,tx,ty. Gazes are ordered by `likeness`, in nats.
         coverage: Also give a region for each gaze that holds the true one of this share of the objects that are found.
+        paper: Infer as the paper does, with a RUN of train --paper: one gaze an image, by ConvNet and HMC.
         visible: Also give the share of each object that nothing covers.
         page: Which page of files that have several. [default: 1]
         shard: I/N processes the I-th of N equal shares of the images.
@@ -69,6 +71,8 @@ def attend(
     started, arguments = time.monotonic(), [first, *more]
     settings = attend_settings(run, set_, common, starts, max_gazes, min_probability)
     settings = dataclasses.replace(settings, page=page or 1, coverage=coverage, visible=visible)
+    if paper:
+        settings = in_the_paper(run, settings)
     listing = scan_all(arguments)
     number, count = parse_shard(shard)
     images = listing.images[number - 1 :: count]
@@ -108,6 +112,17 @@ def attend(
         note(", ".join(f"{value} {name}" for name, value in figures.items() if name != "strange"))
     if counts["errors"] and counts["errors"] == counts["images"] and not begun:
         raise BadInput(f"none of the {counts['errors']} images can be used")
+
+
+def in_the_paper(run: str, settings: Any) -> Any:
+    """The settings with the paper's inference, whose last gaze no posterior moves.
+
+    Raises:
+        BadInput: The RUN was not trained for it.
+    """
+    if not (Path(run) / PAPER).exists():
+        raise BadInput(f"--paper: {run} was not trained by foveate train --paper")
+    return dataclasses.replace(settings, starts="paper", posterior=dataclasses.replace(settings.posterior, chains=0))
 
 
 def _say_if_unbounded(run: str, coverage: float) -> None:

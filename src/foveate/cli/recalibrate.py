@@ -10,7 +10,7 @@ from foveate.cli import options
 from foveate.cli.options import note, print_figures, progress
 from foveate.cli.recipe import annotated_scenes, attend_settings
 from foveate.errors import BadInput
-from foveate.storage.run import METRICS, MODELS, PERIPHERY, STORY, Run
+from foveate.storage.run import METRICS, MODELS, PAPER, PERIPHERY, STORY, Run
 
 BACKGROUND = "background.safetensors"
 
@@ -71,7 +71,7 @@ def recalibrate(
 
 def _copy(source: Path, target: Path) -> None:
     """Everything that stays as it is: models, log, and what the page is made from."""
-    for name in (*MODELS, PERIPHERY, METRICS):
+    for name in (*MODELS, PERIPHERY, PAPER, METRICS):
         if name != BACKGROUND and (source / name).exists():
             shutil.copyfile(source / name, target / name)
     if (source / STORY).is_dir():

@@ -15,6 +15,8 @@ from foveate.storage.config import to_toml
 from foveate.storage.run import Run
 from foveate.training.settings import PRESETS
 
+PAPER_PRESETS: dict[str, Any] = {"standard": "paper", "quick": "paper-quick"}
+
 if TYPE_CHECKING:
     from foveate.scenes.folder import Scenes
 
@@ -30,6 +32,7 @@ def train(
     unannotated: options.Unannotated = None,
     group: options.Group = None,
     symmetry: options.Turns = None,
+    paper: Annotated[bool, Parameter(show_default=False)] = False,
     config: options.ConfigFile = None,
     set_: options.Overrides = None,
     resume: options.Resume = False,
@@ -48,7 +51,10 @@ def train(
     Args:
         scenes: A folder of images with annotations: COCO, Pascal VOC, YOLO, labelme, Label Studio or CVAT.
         out: RUN folder to write.
+        paper: The paper's models by the paper's algorithms, and nothing else: for attend --paper.
     """
+    if paper:
+        preset = PAPER_PRESETS[preset or "standard"]
     more = {"unannotated": unannotated, "group": group, "symmetry": symmetry}
     recipe = gather(config, preset, select, category, set_, common, **more)
     settings = settings_of(recipe, PRESETS)  # what is wrong is refused before anything is read

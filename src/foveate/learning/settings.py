@@ -1,7 +1,7 @@
 """How a new kind is learned where nobody has said where it is, and the presets of `foveate learn`. Imports no torch."""
 
 import math
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated
 
 from pydantic import Field
@@ -45,4 +45,6 @@ class LearnSettings:
 PRESETS = {
     "quick": LearnSettings(rounds=1, shiftnet_steps=60, fine_steps=40, periphery_steps=60, train=TRAINING["quick"]),
     "standard": LearnSettings(),
+    "paper": LearnSettings(train=TRAINING["paper"]),
 }
+PRESETS["paper-quick"] = replace(PRESETS["quick"], train=TRAINING["paper-quick"])

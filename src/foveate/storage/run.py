@@ -35,8 +35,10 @@ WHOLE = "whole"
 """The checkpoint that says that the run has ended well."""
 MODELS = ("gdbn.safetensors", "shiftnet.safetensors", "background.safetensors")
 PERIPHERY = "periphery.safetensors"
+PAPER = "paper.safetensors"
+"""Of a RUN of `train --paper`: where the paper's inference sets out."""
 """Of the models too, but runs of older versions are whole without it."""
-_OURS = {PERIPHERY, CONFIG, METRICS, CHECKPOINT, STORY, "report.html", "README.md", *MODELS}
+_OURS = {PERIPHERY, PAPER, CONFIG, METRICS, CHECKPOINT, STORY, "report.html", "README.md", *MODELS}
 
 
 class Run:

@@ -31,7 +31,9 @@ def hard_negatives(
     models: Models, gallery: Gallery, images: Sequence[int], attend: AttendSettings, progress: Progress
 ) -> Objects:
     """Distinct gazes of searches that ended where no object is: more than are followed otherwise."""
-    many = replace(attend, starts="many", search=replace(attend.search, floor=FLOOR))
+    many = replace(
+        attend, starts="one" if models.periphery is None else "many", search=replace(attend.search, floor=FLOOR)
+    )
 
     def ends(image: int) -> Float[Tensor, "n 4"]:
         last = lead(models, gallery.pyramids.only(image), many)[0][-1]

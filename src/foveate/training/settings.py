@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from foveate.attention.settings import CLOSER, POSTERIOR, AttendSettings
-from foveate.boltzmann.training.settings import QUICK, GDBNSettings
+from foveate.boltzmann.training.settings import QUICK, GDBNSettings, Rule
 from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, Unlisted, settings
 
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
@@ -160,6 +160,7 @@ class TrainSettings:
     sideways: SidewaysSettings = field(default_factory=SidewaysSettings)  # copies of scenes, for the networks
     ranking: RankingSettings = field(default_factory=RankingSettings)
     attend: AttendSettings = field(default_factory=AttendSettings)
+    paper: Annotated[bool, Unlisted] = False  # nothing beyond the paper: no periphery, and v in training as it needs it
 
 
 def without_mirroring(settings: TrainSettings) -> TrainSettings:
@@ -198,4 +199,22 @@ QUICK_SETTINGS = TrainSettings(
     ),
     attend=AttendSettings(posterior=replace(POSTERIOR, chains=4, warm_up=8, draws=12)),
 )  # fmt: skip
+
+
+def as_in_the_paper(settings: TrainSettings, units: int, epochs: int) -> TrainSettings:
+    """The paper's models by the paper's algorithms: a plain GDBN from small weights, its first layer by contrastive
+    divergence with every sigma learned, its second by fast PCD; one ShiftNet; no periphery, no side views."""
+    rule = Rule(rate=1e-3, rate_log_sigma=1e-3, momentum=0.9, average=0.99, log_sigma_floor=-4.0)
+    first = replace(settings.gdbn.first, rule=rule, method="cd", epochs=epochs)
+    gdbn = replace(settings.gdbn, start="small", n_hidden1=units, n_hidden2=units, first=first, start_epochs=4)
+    return replace(
+        settings, paper=True, gdbn=gdbn, fine=replace(settings.fine, steps=0),
+        sideways=replace(settings.sideways, share=0.0), attend=replace(settings.attend, starts="paper"),
+    )  # fmt: skip
+
+
 PRESETS = {"quick": QUICK_SETTINGS, "standard": TrainSettings()}
+PRESETS |= {
+    "paper-quick": as_in_the_paper(QUICK_SETTINGS, 500, 100),
+    "paper": as_in_the_paper(TrainSettings(), 2000, 200),
+}

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from foveate.attention.models import Models, load_networks
 from foveate.attention.periphery import Periphery
-from foveate.attention.shiftnet import ShiftNet, canonical_image, follow
+from foveate.attention.posterior.paper import PaperStart
+from foveate.attention.shiftnet import Canonical, ShiftNet, canonical_image, follow
 from foveate.boltzmann.dbn import GaussianDBN, PatchScale
 from foveate.boltzmann.training.greedy import FOLDS, train_gdbn
 from foveate.boltzmann.training.whitening import Layout
@@ -24,7 +25,7 @@ from foveate.runtime.progress import Progress
 from foveate.scenes import gaze
 from foveate.scenes.folder import Scenes
 from foveate.scenes.glimpse import PATCH_SIZE
-from foveate.storage.run import PERIPHERY, Run
+from foveate.storage.run import PAPER, PERIPHERY, Run
 from foveate.training.data import TrainingData, load_data, with_sideways
 from foveate.training.evidence import train_evidence
 from foveate.training.gallery import Gallery
@@ -67,12 +68,24 @@ def train_models(
     if always_upright(data.gallery.objects, start and start.periphery):
         settings = without_turning(settings)
     gdbn = patch_model(data, run, settings, progress, start and start.gdbn, device)
-    periphery = periphery_network(data, run, settings, progress, start and start.periphery, device)
+    paper, periphery = None, None
+    if settings.paper:
+        paper = (start and start.paper) or paper_start(data, gdbn)
+        paper.save(run.path / PAPER)
+    else:
+        periphery = periphery_network(data, run, settings, progress, start and start.periphery, device)
     if not run.checkpoints.done("evidence"):  # the last phase that looks at them
         data = with_sideways(data, settings, progress)
-    shiftnet, fine = networks(data, gdbn, run, settings, progress, start)
-    models = Models(gdbn, shiftnet, None, fine, periphery)
+    shiftnet, fine = networks(data, gdbn, run, settings, progress, start, paper)
+    models = Models(gdbn, shiftnet, None, fine, periphery, paper=paper)
     return replace(models, evidence=train_evidence(models, data, run, settings, progress))
+
+
+def paper_start(data: TrainingData, gdbn: GaussianDBN) -> PaperStart:
+    """The mean aligned patch and the mean gaze of the objects that train."""
+    objects, pyramids = data.objects, data.gallery.pyramids
+    v = gdbn.standardise(aligned_patches(pyramids, objects))
+    return PaperStart.of(v, pyramids, objects.image.numpy(), objects.gaze)
 
 
 def always_upright(objects: Objects, start: Periphery | None) -> bool:
@@ -156,13 +169,17 @@ def networks(
     settings: TrainSettings,
     progress: Progress,
     start: Models | None = None,
+    paper: PaperStart | None = None,
 ) -> tuple[ShiftNet, ShiftNet | None]:
     """The ShiftNet, then the one that looks closer, with v as the patch model gives it; both in one file.
 
-    They begin with the weights of those of `start`, if given; else the second with the first's. Without steps the
+    With `paper` every other v is the mean patch, with which the paper's inference sets out. They begin with the weights
+    of those of `start`, if given; else the second with the first's. Without steps the
     second is that of `start`, or none.
     """
     path, device, canonical = run.path / "shiftnet.safetensors", gdbn.grbm.W.device, canonical_image(gdbn)
+    if paper is not None:
+        canonical = half_mean(canonical, paper)
 
     def trained(how: ShiftNetSettings, begin: ShiftNet | None, validate: Validate | None = None) -> ShiftNet:
         return train_shiftnet(
@@ -184,6 +201,17 @@ def networks(
         run.checkpoints.finish("fine trained", {})
     shiftnet, fine = load_networks(path)
     return shiftnet.to(device), fine and fine.to(device)
+
+
+def half_mean(canonical: Canonical, paper: PaperStart) -> Canonical:
+    """v as `canonical` gives it, of every other glimpse the mean patch."""
+
+    def mixed(glimpse: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n 3 24 24"]:
+        v = canonical(glimpse)
+        v[::2] = paper.v.to(v)
+        return v
+
+    return mixed
 
 
 @torch.inference_mode()
