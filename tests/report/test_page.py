@@ -226,6 +226,7 @@ def several(story: Path) -> None:
     """Two models on the same images and patches, saved in the order that is not theirs."""
     for order, name, top1 in ((2, "after", 0.9), (1, "before", 0.4)):
         figures = {"photos": 50, "photos_with_objects": 50, "top1": {"0.5": top1, "0.7": top1 / 2}}
+        figures["constant_box"] = {"0.5": 0.2}
         reliability = [[0.2, 0.3, 9], [0.9, 0.8, 41]]
         LocalizationStory(figures | {"calibration": {"reliability": reliability}}, name, order).save(story)
         BoundStory({"iw_bound": 100.0 * order, "iw_stderr": 7.0, "n": 50}, name, order).save(story)
@@ -240,8 +241,10 @@ def test_runs_stand_side_by_side_on_one_axis_before_before_after(tmp_path):
     ]
     assert labels[0].startswith("Top-1 accuracy: before (n = 50) 40.0") and "; after (n = 50) 90.0" in labels[0]
     assert "before 100 ±\N{NO-BREAK SPACE}7; after 200 ±\N{NO-BREAK SPACE}7" in labels[-1]
+    assert "before: constant box 20.0" in labels[0]
     words = " ".join(page.words)
-    assert "n = 50; 95\u202f% interval 78.6\u202f% to 95.7\u202f%" in words  # Wilson's of 45 in 50
+    # Wilson's of 45 in 50
+    assert "n = 50; 95\u202f% interval 78.6\u202f% to 95.7\u202f%; a constant box: 20.0\u202f%" in words
 
 
 def test_a_found_gaze_with_a_low_probability_comes_with_its_reason(tmp_path):

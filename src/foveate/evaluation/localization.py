@@ -15,6 +15,7 @@ from numpy import ndarray
 from foveate.attention.attend import Attention
 from foveate.attention.counting import count
 from foveate.attention.settings import AttendSettings
+from foveate.evaluation.constant_box import constant_box
 from foveate.evaluation.detections import Detections
 from foveate.evaluation.groups import conditions, correlation, in_groups, intervals, seen_at
 from foveate.evaluation.matching import ignored, match, overlaps
@@ -38,14 +39,17 @@ NOTHING = Detections.of("", [], np.zeros((0, 4)))
 def localize(
     attention: Attention, scenes: Sequence[Scene], settings: AttendSettings, progress: Progress, turn: float | int = 0.0
 ) -> dict[str, Any]:
-    """The figures of `evaluate localization --json`: of `measure`, with the `max_gazes` that were asked for, and time.
+    """The figures of `evaluate localization --json`: of `measure`, with the `max_gazes` that were asked for, time,
+    and `constant_box`, top1 of a box that is the same in all images.
 
     Photographs and annotations are turned by `turn` degrees first, clockwise. One that can't be read is in no figure.
     """
     began, detections = time.perf_counter(), detect(attention, scenes, settings, progress, turn)
     seconds = (time.perf_counter() - began) / len(detections) if detections else None
-    figures = measure(detections, settings.min_probability)
-    return figures | {"seconds_per_photo": seconds, "max_gazes": settings.max_gazes}
+    figures, seen = measure(detections, settings.min_probability), {one.name for one in detections}
+    same = [turn_scene(scene, turn) if turn % 360 else scene for scene in scenes if scene.name in seen]
+    figures |= {"seconds_per_photo": seconds, "constant_box": constant_box(same, THRESHOLDS)}
+    return figures | {"max_gazes": settings.max_gazes}
 
 
 def detect(

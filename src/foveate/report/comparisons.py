@@ -68,11 +68,17 @@ def _top1(stories: Sequence[LocalizationStory]) -> Plot | None:
     for story in stories:
         if (known := interval(story)) is not None:
             value, n, low, high = known
-            rows.append(Row(f"{story.name or 'images'} (n = {number(n)})", value, low, high, strong=True))
+            name = story.name or "images"
+            rows.append(Row(f"{name} (n = {number(n)})", value, low, high, strong=True))
+            if (floor := figure_at(story.figures, "constant_box", "0.5")) is not None:
+                rows.append(Row(f"{name}: constant box", floor))
     if not rows:
         return None
     svg = ranking(rows, "of the images", "Top-1 accuracy", shares=True)
-    return Plot("Top-1 accuracy", svg, "The best gaze has IoU > 0.5 with an object; 95 % intervals.", mark="top1")
+    text = (
+        "The best gaze has IoU > 0.5 with an object; 95 % intervals. A constant box is the median one, without looking."
+    )
+    return Plot("Top-1 accuracy", svg, text, mark="top1")
 
 
 def _plot(
@@ -110,6 +116,7 @@ def _localization_rows(figures: Figures) -> list[tuple[str, str]]:
         ("Images", number(figures.get("photos"))),
         ("Annotated objects", number(figures.get("objects"))),
         ("Top-1 accuracy (IoU > 0.5)", percent(figure_at(figures, "top1", "0.5"), 1)),
+        ("The same of a constant box", percent(figure_at(figures, "constant_box", "0.5"), 1)),
         ("Recall (IoU > 0.5)", percent(figure_at(figures, "recall", "0.5"), 1)),
         ("False positives per image", number(figures.get("false_positives_per_photo"))),
         ("Calibration error of P", number(figure_at(figures, "calibration", "ece"), 2)),

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from foveate.report.charts import Bins, Plot, Series, lines, number, percent, stacks
 from foveate.report.comparisons import TONES, interval
 from foveate.report.gallery import Photographs, by_trouble, card, player_scene, two_stages, unlikely
+from foveate.report.model_card import figure_at
 from foveate.report.pictures import data_uri, jpeg, picture_uri, wall
 from foveate.report.results import BoundStory, LearnStory, LocalizationStory, TableStory, TrainingStory
 from foveate.report.story import WALL_SHOWN, PatchStory, ScenesStory, mixed, thin
@@ -107,6 +108,8 @@ def headline(
         if (known := interval(story)) is not None:
             top1, n, low, high = known
             sure = f"n = {number(n)}; 95\u202f% interval {percent(low, 1)} to {percent(high, 1)}"
+            if (floor := figure_at(story.figures, "constant_box", "0.5")) is not None:
+                sure += f"; a constant box: {percent(floor, 1)}"
             found.append((percent(top1, 1), f"top-1 accuracy{', ' + story.name if story.name else ''}", sure))
     closed = next((story for story in learns if story.gap_closed is not None), None)
     if closed is not None and closed.bounds is not None:
