@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from foveate import __version__
 from foveate.errors import FoveateError, Interrupted, one_line
@@ -28,6 +28,7 @@ COMMANDS = {
     "train": ("train:train", "Train on annotated scenes of one kind of object."),
     "attend": ("attend:attend", "Find objects in images, with probabilities and posteriors."),
     "learn": ("learn:learn", "Learn from scenes without annotations."),
+    "suggest": ("suggest:suggest", "Which images to annotate next, and why."),
     "recalibrate": ("recalibrate:recalibrate", "Probabilities and spreads anew, from a few annotated scenes."),
     "evaluate bound": ("evaluate:bound", "Log density of patches: bounds in nats, log Z bracketed."),
     "evaluate ambiguity": ("evaluate:ambiguity", "Two objects side by side, one in mind: which is attended to."),
@@ -40,7 +41,7 @@ COMMANDS = {
     "report": ("report:report", "Write the HTML page of a run."),
     "export": ("export:export", "Write the networks as ONNX files, compared with torch's."),
     "serve": ("serve:serve", "A page on this machine to try a run on your own images."),
-    "completion": ("completion:completion", "Print a script that completes commands and options in a shell."),
+    "completion": ("main:completion", "Print a script that completes commands and options in a shell."),
 }
 
 GENERAL_HELP = """Usage: foveate COMMAND [OPTIONS]
@@ -164,6 +165,18 @@ def general_help(prefix: str = "") -> str:
     shown = {name: summary for name, (_, summary) in COMMANDS.items() if name.startswith(prefix)}
     width = max(map(len, shown))
     return GENERAL_HELP.format(commands="\n".join(f"  {name:{width}}  {summary}" for name, summary in shown.items()))
+
+
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+    """Print a script that completes commands and options in a shell.
+
+    In bash, `eval "$(foveate completion bash)"` in ~/.bashrc. In zsh, `foveate completion zsh > _foveate` into a folder
+    of $fpath. In fish, `foveate completion fish > ~/.config/fish/completions/foveate.fish`.
+
+    Args:
+        shell: Which shell.
+    """
+    print(everything().generate_completion(prog_name="foveate", shell=shell))
 
 
 def _stopped(number: int) -> int:

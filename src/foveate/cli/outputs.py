@@ -89,10 +89,15 @@ def check(outputs: Outputs, out: str, arguments: Sequence[str], images: Iterable
         if os.path.realpath(path) in existing:
             raise BadInput(f"{name} is one of the images, and would be overwritten")
     for option, folder in outputs.folders().items():
-        if os.path.exists(folder) and not os.path.isdir(folder):
-            raise CannotWrite(f"can't write {option} {folder}: not a folder")
-        if _holds_others(folder) and any(_lies_in(folder, argument) for argument in arguments):
-            raise BadInput(f"{option} {folder}: lies among the images and holds other files; name a folder of its own")
+        _refuse_folder(option, folder, arguments)
+
+
+def claim_folder(option: str, folder: str, arguments: Sequence[str]) -> Path:
+    """A folder of outputs, checked as `check` does it, and made."""
+    _refuse_folder(option, folder, arguments)
+    made = _make(folder)
+    assert made is not None
+    return made
 
 
 class Pictures:
@@ -250,6 +255,13 @@ def _lies_in(folder: str, argument: str) -> bool:
     """Whether a folder is, or lies below, a folder of images."""
     inside, outside = os.path.realpath(folder), os.path.realpath(argument)
     return os.path.isdir(argument) and (inside == outside or inside.startswith(outside + os.sep))
+
+
+def _refuse_folder(option: str, folder: str, arguments: Sequence[str]) -> None:
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise CannotWrite(f"can't write {option} {folder}: not a folder")
+    if _holds_others(folder) and any(_lies_in(folder, argument) for argument in arguments):
+        raise BadInput(f"{option} {folder}: lies among the images and holds other files; name a folder of its own")
 
 
 def _refuse_unwritable(option: str, path: str) -> None:
