@@ -245,6 +245,11 @@ def test_scenes_in_which_nothing_can_be_trusted_end_learning_in_one_line(folder,
     read = read_scenes(folder / "scenes", annotated=False)
     with pytest.raises(BadInput, match="seem to hold the object"), Run.claim(folder / "never") as learned:
         learn(Models.load(run), read, learned, LearnSettings(trust=nothing, train=SETTINGS), Quiet())
+    with Run.claim(folder / "kept") as learned:
+        settings = LearnSettings(trust=nothing, train=SETTINGS)
+        models, _, rounds = learn(Models.load(run), read, learned, settings, Quiet(), keep=True)
+        assert not rounds and torch.equal(models.gdbn.grbm.W, Models.load(folder / "kept").gdbn.grbm.W)
+        assert torch.equal(models.gdbn.grbm.W, Models.load(run).gdbn.grbm.W)
 
 
 def test_too_few_annotated_scenes_are_refused(folder, tmp_path):

@@ -39,7 +39,7 @@ def heard(monkeypatch):
     """Learning that writes down what it is given; its weights depend on all of it, and it stops where `stop` is set."""
     calls = []
 
-    def learn(source, scenes, run, settings, progress, replay):
+    def learn(source, scenes, run, settings, progress, replay, keep):
         calls.append((scenes, settings, replay))
         run.checkpoints.save("begun", {}, {})
         if stop:
@@ -231,3 +231,27 @@ def test_resuming_goes_on_with_the_same_run_and_scenes(heard, run, new, known, t
         assert f"was started with {said}" in capfd.readouterr().err.splitlines()[-1]
     assert config(tmp_path / "out") == begun
     assert learn(run, new, "--out", tmp_path / "out", "--resume") == 0
+
+
+def test_training_learns_also_from_the_images_that_are_not_annotated(heard, run, known, tmp_path, capfd, monkeypatch):
+    import foveate.cli.train as command
+
+    def train_run(scenes, out, *how):
+        shutil.copytree(run, out)
+        return {"run": out}
+
+    monkeypatch.setattr(command, "train_run", train_run)
+    out = tmp_path / "out"
+    words = ["train", str(known), "--category", "disc", "--also", str(known), "--json"]
+    assert cli.run([*words, "--select", "1:4", "--out", str(out)]) == 0
+    scenes, _, _ = heard.calls[-1]
+    assert [scene.name for scene in scenes.scenes] == ["0.png", "4.png", "5.png"]
+    assert replayed(heard) == ["known/1.png", "known/2.png", "known/3.png"]
+    figures = json.loads(capfd.readouterr().out)
+    assert figures["images"] == 3 and figures["marks"]["run"] == f"{out}-marks" == config(out)["run"]
+    for more, said in (
+        (["--out", str(out)], f"{out} exists: --resume continues it"),
+        (["--out", str(tmp_path / "all")], "0 images beside the 6 annotated ones, 2 are needed"),
+    ):
+        assert cli.run([*words, *more]) == 2 and said in capfd.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "all-marks").exists()

@@ -10,7 +10,7 @@ from foveate.attention.attend import Attention
 from foveate.cli.learn import learn_run
 from foveate.cli.options import Common
 from foveate.cli.recipe import Recipe, gather
-from foveate.cli.train import train_run
+from foveate.cli.train import train_also, train_run
 from foveate.runtime.progress import Progress, shown
 from foveate.storage.config import flat
 
@@ -28,6 +28,7 @@ def train(
     category: str | None = None,
     unannotated: Literal["empty", "ignore"] | None = None,
     group: str | None = None,
+    also: str | os.PathLike[str] | None = None,
     config: str | os.PathLike[str] | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -46,6 +47,7 @@ def train(
         category: Kind of object, where several are annotated.
         unannotated: What images without annotations are, where others have some: "empty" or "ignore".
         group: What to hold out together: "folder", or a regular expression whose first group in the name is the group.
+        also: A folder of images without annotations, to learn from afterwards (`learn`); annotated ones are left out.
         config: A TOML file of settings, such as a RUN's config.toml.
         device: "auto", "cpu" or "cuda".
         resume: Continue what an interrupted training left.
@@ -61,7 +63,11 @@ def train(
     common = Common(seed=seed)
     held = None if config is None else os.fspath(config)
     recipe = gather(held, preset, select, category, None, common, unannotated=unannotated, group=group)
-    train_run(os.fspath(scenes), os.fspath(out), _with(recipe, settings), device, resume, overwrite, shown(progress))
+    recipe, how = _with(recipe, settings), (device, resume, overwrite, shown(progress))
+    if also is None:
+        train_run(os.fspath(scenes), os.fspath(out), recipe, *how)
+    else:
+        train_also(os.fspath(scenes), os.fspath(also), os.fspath(out), recipe, *how)
     return load(out, device)
 
 

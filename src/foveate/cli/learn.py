@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -56,11 +58,13 @@ def learn(
 
 def learn_run(
     run: str, scenes: str, out: str, recipe: Recipe, device: str, mixing: tuple[str | None, bool], resume: bool,
-    overwrite: bool, progress: Progress,
+    overwrite: bool, progress: Progress, beside: Collection[str] | None = None,
 ) -> dict[str, Any] | None:  # fmt: skip
     """Learns as a recipe says, to a whole RUN with its page; None where an earlier run has done it all.
 
     `mixing` is the folder to replay, and whether nothing is replayed; see `replay.choose`.
+    `beside` are real paths of annotated images, which are left out of `scenes`; with them, where too few of the scenes can
+    be trusted, the models stay as they are, while without it is `BadInput`.
     """
     source = Run.open(run)
     begun_with = after(recipe, source, PRESETS["standard"])
@@ -82,12 +86,14 @@ def learn_run(
             return None
         where = device_of(learned, device)
         read = read_scenes(scenes, begun_with, annotated=False)
+        if beside is not None:
+            read = replace(read, scenes=[each for each in read.scenes if os.path.realpath(each.path) not in beside])
         old, told = replaying.read(mixed_in, read, source.config)
         told |= {"run": os.path.abspath(run), "category": source.config.get("category"), "images": len(read.scenes)}
         learned.begin(configuration("learn", scenes, begun_with, settings, device=str(where), **told))
         models = Models.load(run).to(where)
         _, gallery, done = learned.complete(
-            lambda run: learn_models(models, read, run, settings, progress, old),
+            lambda run: learn_models(models, read, run, settings, progress, old, beside is not None),
             lambda story, made: save_learning_story(story, models, *made, progress),
             lambda path: note(f"page: {write_report(path)}"),
         )

@@ -1,5 +1,6 @@
 """`foveate train`: from annotated scenes to a RUN."""
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from foveate.cli import options
+from foveate.cli.learn import learn_run
 from foveate.cli.options import note, print_figures, progress
-from foveate.cli.recipe import Recipe, agree, configuration, device_of, gather, read_scenes, settings_of
+from foveate.cli.recipe import Recipe, agree, configuration, device_of, gather, read_quietly, read_scenes, settings_of
+from foveate.errors import BadInput
 from foveate.runtime.devices import resolve
 from foveate.runtime.progress import Progress
 from foveate.storage.config import to_toml
@@ -16,6 +19,8 @@ from foveate.storage.run import Run
 from foveate.training.settings import PRESETS
 
 PAPER_PRESETS: dict[str, Any] = {"standard": "paper", "quick": "paper-quick"}
+FEWEST = 2
+"""Images without annotations that are learned from."""
 
 if TYPE_CHECKING:
     from foveate.scenes.folder import Scenes
@@ -33,6 +38,7 @@ def train(
     group: options.Group = None,
     symmetry: options.Turns = None,
     paper: Annotated[bool, Parameter(show_default=False)] = False,
+    also: str | None = None,
     config: options.ConfigFile = None,
     set_: options.Overrides = None,
     resume: options.Resume = False,
@@ -52,6 +58,9 @@ def train(
         scenes: A folder of images with annotations: COCO, Pascal VOC, YOLO, labelme, Label Studio or CVAT.
         out: RUN folder to write.
         paper: The paper's models by the paper's algorithms, and nothing else: for attend --paper.
+        also: A folder of images of the same kind without annotations, to learn from afterwards as `foveate learn` does;
+            annotated ones in it are left out. A round of learning that lowers the density of held-out objects is
+            undone. The run before learning is OUT-marks.
     """
     if paper:
         preset = PAPER_PRESETS[preset or "standard"]
@@ -62,7 +71,10 @@ def train(
         device, found = common.torch_device(), _found(read_scenes(scenes, recipe))
         sys.stdout.write(to_toml(configuration("train", scenes, recipe, settings, device=str(device), **found)))
         return
-    figures = train_run(scenes, out, recipe, common.device, resume, overwrite, progress())
+    if also is not None:
+        figures = train_also(scenes, also, out, recipe, common.device, resume, overwrite, progress())
+    else:
+        figures = train_run(scenes, out, recipe, common.device, resume, overwrite, progress())
     if figures is not None:
         print_figures(figures, common.json)
 
@@ -96,6 +108,28 @@ def train_run(
             lambda path: note(f"page: {write_report(path)}"),
         )
     return {"run": str(run.path), **found, "seconds": round(time.monotonic() - started, 1)}
+
+
+def train_also(
+    scenes: str, also: str, out: str, recipe: Recipe, device: str, resume: bool, overwrite: bool, progress: Progress
+) -> dict[str, Any] | None:
+    """`train_run` to OUT-marks, then `learn_run` from there on the images of `also` that are not annotated, to OUT.
+
+    Raises:
+        BadInput: As of these two, and if there is no image beside the annotated ones.
+    """
+    before, unlabelled = f"{out.rstrip(os.sep)}-marks", Recipe(seed=recipe.seed, stated=recipe.stated & {"seed"})
+    if not (resume or overwrite) and os.path.isdir(out) and os.listdir(out):
+        raise BadInput(f"{out} exists: --resume continues it, --overwrite replaces it")
+    marked = {os.path.realpath(each.path) for each in read_quietly(scenes, recipe).scenes if each.annotated}
+    others = {os.path.realpath(each.path) for each in read_quietly(also, unlabelled, annotated=False).scenes}
+    if (unseen := len(others - marked)) < FEWEST:
+        raise BadInput(f"--also {also}: {unseen} images beside the {len(marked)} annotated ones, {FEWEST} are needed")
+    trained = train_run(scenes, before, recipe, device, resume, overwrite, progress)
+    learned = learn_run(
+        before, also, out, unlabelled, device, (None, False), resume, overwrite, progress, beside=marked
+    )
+    return learned and {**learned, "marks": trained or {"run": before}}
 
 
 def _found(read: "Scenes") -> dict[str, Any]:

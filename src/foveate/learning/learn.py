@@ -39,6 +39,10 @@ SLOWER = 0.25  # learning rate of a periphery that has learned before, beside th
 SAVED = ("u", "score", "probability", "spread")  # of `Attended`, beside places and doubts
 
 
+class TooFew(BadInput):
+    """Too few scenes seem to hold the object."""
+
+
 @dataclass(frozen=True)
 class Round:
     """One round."""
@@ -56,12 +60,18 @@ class Round:
 
 
 def learn(
-    source: Models, scenes: Scenes, run: Run, settings: LearnSettings, progress: Progress, replay: Scenes | None = None
+    source: Models,
+    scenes: Scenes,
+    run: Run,
+    settings: LearnSettings,
+    progress: Progress,
+    replay: Scenes | None = None,
+    keep: bool = False,
 ) -> tuple[Models, Gallery, list[Round]]:
     """Learns from scenes, most of which hold the object; their annotations, if any, are not looked at.
 
     Models start from `source`, on its device, and are written into the claimed `run`; those of `replay`, annotated, are
-    mixed in.
+    mixed in. With `keep`, where too few scenes can be trusted, the models stay as they are, and it is said.
 
     Returns:
         The models learned, the scenes as they were kept, and what happened in each round.
@@ -79,8 +89,12 @@ def learn(
     sources = LearningScenes(new, old, usual, period, settings.train.seed)
     models, rounds = source, []
     for number in range(1, settings.rounds + 1):
-        done = _round(number, models, sources, run, settings, progress)
-        if done is None:
+        try:
+            done = _round(number, models, sources, run, settings, progress)
+        except TooFew as error:
+            if number == 1 and not keep:
+                raise
+            progress.say(f"nothing learned in round {number}: {error}")
             break
         rounds.append(done)
         models, rejected = done.models, dict(Counter(filter(None, done.verdict.reasons)))
@@ -97,16 +111,14 @@ def learn(
 
 def _round(
     number: int, models: Models, scenes: LearningScenes, run: Run, settings: LearnSettings, progress: Progress
-) -> Round | None:
-    """One round; None where a later round trusts too few scenes to go on."""
+) -> Round:
+    """One round; `TooFew` where too few scenes can be trusted."""
     new, inner = scenes.new, RoundRun.begin(run, number)
     attended = _attended(models, new, inner, settings, progress)
     verdict = judge(attended, settings.trust, number == 1)
     if len(verdict.teaches) < settings.trust.fewest:
-        if number > 1:
-            return None
         common = Counter(filter(None, verdict.reasons)).most_common(3)
-        raise BadInput(
+        raise TooFew(
             f"{len(verdict.teaches)} of {len(new.names)} scenes seem to hold the object, {settings.trust.fewest} are "
             f"needed: {'; '.join(f'{reason}: {count}' for reason, count in common)}"
         )
