@@ -223,3 +223,25 @@ def test_what_is_written_for_annotation_tools_is_read_again(fakes, run_path, ima
         truth = np.array([gaze["u"] for gaze in line["gazes"]])
         inside = (truth[:, 2:] >= 0).all(1) & (truth[:, 2:] <= (30, 20)).all(1)
         np.testing.assert_allclose(scene.gazes, truth[inside], atol=0.01)
+
+
+def test_two_kinds_in_one_picture_are_told_apart_in_every_file(fakes, run_path, images, tmp_path, capfd):
+    ring = tmp_path / "ring"
+    ring.mkdir()
+    for name in run_path.iterdir():
+        (ring / name.name).write_bytes(name.read_bytes())
+    (ring / "config.toml").write_text('category = "ring"\n[settings.attend]\nseed = 3\n')
+    out, coco, cvat, yolo = (tmp_path / name for name in ("o", "c.json", "c.xml", "y"))
+    words = (run_path, images / "00.png", "--out", out, "--with", ring)
+    assert attend(*words, "--coco", coco, "--cvat", cvat, "--yolo-obb", yolo, "--csv", tmp_path / "t.csv") == 0
+    first = json.loads(out.read_text())
+    assert first["counts"].keys() == {"disc", "ring"}
+    (gaze,) = first["gazes"]  # all four of them are at one place
+    assert gaze["category"] == "disc" and first["foveate"]["with"][0]["run"] == "ring"
+    named = {each["name"]: each["id"] for each in json.loads(coco.read_text())["categories"]}
+    assert json.loads(coco.read_text())["annotations"][0]["category_id"] == named["disc"]
+    assert cvat.read_text().count("<label>") == 2 and 'label="disc"' in cvat.read_text()
+    assert 'names: ["disc", "ring"]' in (yolo / "data.yaml").read_text().replace('","', '", "')
+    assert next(csv.DictReader((tmp_path / "t.csv").open()))["category"] == "disc"
+    for more, said in ((["--like", "x.png"], "--with can't be combined"), (["--with", run_path], "names that differ")):
+        assert attend(*words[:-2], "--with", ring, *more, "--overwrite") == 2 and said in last_line(capfd)

@@ -16,12 +16,15 @@ from foveate.errors import BadInput
 import torch
 from foveate.attention.attend import Attention, Seen, reported
 from foveate.attention.found import Found
+from foveate.attention.settings import AttendSettings
+from foveate.storage.run import Run
+from pathlib import Path
 
 PAUSE = 0.0
 
 class Fake(Attention):
-    def __init__(self):
-        pass
+    def __init__(self, run):
+        self.config, self.settings = Run(Path(run)).config, AttendSettings()
 
     def see(self, image, name, settings):
         time.sleep(PAUSE)
@@ -36,7 +39,7 @@ class Fake(Attention):
             founds.append(Found(u, 3.5 - k, probability, trail, network_steps=1))
         return Seen(*reported(founds, settings), torch.zeros(0, 4, dtype=torch.float64), np.zeros(0))
 
-Attention.load = classmethod(lambda cls, run, device="cpu": Fake())
+Attention.load = classmethod(lambda cls, run, device="cpu": Fake(run))
 """
 
 

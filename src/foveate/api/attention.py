@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 DEMO = "demo"
-UNKNOWN = ("inside", "crop")  # columns of the CSV that need the image, or what only a command writes
+UNKNOWN = ("inside", "crop", "category")  # columns of the CSV that need the image, or what only a command writes
 MISSING = "pandas is not installed: pip install 'foveate[tables]'"
 
 

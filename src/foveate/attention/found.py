@@ -104,6 +104,7 @@ class Found:
         region: What holds the true gaze with a stated probability, where that was asked for.
         explained: P(it shows the object, not what covers it) of each pixel of the patch, where that was asked for.
         thumbnail: A small JPEG of what it looks at; None where it was not kept.
+        category: Its kind, where several kinds are looked for (`kinds`).
     """
 
     u: Float[np.ndarray, "4"]
@@ -118,6 +119,7 @@ class Found:
     region: Region | None = None
     explained: Float[np.ndarray, "24 24"] | None = field(default=None, compare=False)
     thumbnail: bytes | None = field(default=None, compare=False)
+    category: str | None = None
 
     def __repr__(self) -> str:
         x, y = self.u[2:].tolist()

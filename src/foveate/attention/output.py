@@ -19,6 +19,7 @@ def to_json(found: Found, width: int, height: int) -> dict[str, Any]:
     Besides u, box, scale, angle, score, probability, std and trail: `inside`, the share of the box that lies in the
     image, the diagnostics of the posterior where there was one, the likeness where one is in mind, `modes` where the
     angle may be another, and the visible share where it was asked for.
+    angle may be another, and the category where several kinds are looked for.
 
     Args:
         found: In pixels of the image in full.
@@ -43,6 +44,8 @@ def to_json(found: Found, width: int, height: int) -> dict[str, Any]:
         gaze["likeness"] = found.likeness
     if found.visible is not None:
         gaze["visible"] = round(found.visible, 3)
+    if found.category is not None:
+        gaze["category"] = found.category
     region = {} if found.region is None else {"region": found.region._asdict()}
     modes = {"modes": [mode._asdict() for mode in found.modes]} if found.modes else {}
     return strict(gaze | modes | {"flags": found.flags} | region)

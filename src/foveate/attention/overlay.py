@@ -45,6 +45,8 @@ class Drawn(Protocol):
     @property
     def likeness(self) -> float | None: ...
     @property
+    def category(self) -> str | None: ...
+    @property
     def posterior(self) -> Any: ...
     @property
     def scale(self) -> float: ...
@@ -197,6 +199,7 @@ def _write_probability(
     """Above the square's highest corner, kept within the picture."""
     probability = float(found.probability)
     text = ">0.99" if probability > 0.995 else f"{probability:.2f}"
+    text = text if found.category is None else f"{found.category} {text}"
     text += "" if found.likeness is None else f", likeness {found.likeness:.1f}"
     font = ImageFont.load_default(size=max(12.0, 7.0 * line))
     square = np.array(corners(found.u)) * factor

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +31,7 @@ def attend(
     max_gazes: options.MaxGazes = None,
     min_probability: options.MinProbability = None,
     like: str | None = None,
+    with_: Annotated[list[str] | None, Parameter(name="--with")] = None,
     coverage: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
     paper: Annotated[bool, Parameter(show_default=False)] = False,
     visible: Annotated[bool, Parameter(show_default=False)] = False,
@@ -56,6 +57,8 @@ def attend(
         more: More images or folders.
         out: JSON Lines file to write; - or /dev/stdout for standard output.
         like: Look for this one: an aligned crop, or IMAGE:a,b,tx,ty. Gazes are ordered by `likeness`, in nats.
+        with_: A RUN of another kind of object, to find both kinds; may be repeated. Of gazes at one place the most
+            probable stays, whatever its kind. Each has its `category`, each image `counts` by kind.
         coverage: Also give a region for each gaze that holds the true one of this share of the objects that are found.
         paper: Infer as the paper does, with a RUN of train --paper: one gaze an image, by ConvNet and HMC.
         visible: Also give the share of each object that nothing covers.
@@ -86,10 +89,13 @@ def attend(
     check(outputs, out, arguments, images)
     if coverage is not None:
         _say_if_unbounded(run, coverage)
-    opened, name = Run.open(run), os.path.basename(os.path.realpath(run))
-    made_by = {"run": name, "hash": opened.weights_hash(), "settings": dataclasses.asdict(settings), "tiles": tiles}
-    made_by |= {} if like is None else {"like": like}
-    lines = _looking(run, settings, common, workers, tiles, like, ray)
+    made_by = {**made_with(run, settings), "tiles": tiles, **({} if like is None else {"like": like})}
+    several = {other: attend_settings(other, set_, common, starts, max_gazes, min_probability) for other in with_ or ()}
+    if several and (like is not None or ray is not None):
+        raise BadInput("--with can't be combined with --like or --ray")
+    if several:
+        made_by["with"] = [made_with(other, its) for other, its in several.items()]
+    lines = _looking(run, settings, common, workers, tiles, like, ray, several)
     with Results(out, resume, overwrite, made_by) as results:
         begun = len(results.done)
         if begun:
@@ -103,7 +109,8 @@ def attend(
             results.arrange(name for name, _ in images)
         results.finish()
         everything = (lambda: iter(kept)) if results.streaming else results.records
-        write_all(outputs, everything, arguments, opened.config.get("category") or "object")
+        kinds = [Run.open(each).config.get("category") or "object" for each in (run, *several)]
+        write_all(outputs, everything, arguments, *kinds)
     counts |= _strangeness(run, pictures.figures)
     figures = {**counts, "seconds": round(time.monotonic() - started, 3)}
     if common.json:
@@ -151,14 +158,24 @@ def _strangeness(run: str, seen: list[Any]) -> dict[str, Any]:
     return {"strange": None if strange is None else strange._asdict()}
 
 
+def made_with(run: str, settings: Any) -> dict[str, Any]:
+    """What made the results, for their first line: the RUN, by its name and a hash of its weights, and the settings."""
+    name = os.path.basename(os.path.realpath(run))
+    return {"run": name, "hash": Run.open(run).weights_hash(), "settings": dataclasses.asdict(settings)}
+
+
 Look = Callable[[Any], None]
 Lines = Callable[[list[tuple[str, str]], Tick, Look], Iterator[dict[str, Any]]]
 
 
 def _looking(
-    run: str, settings: Any, common: options.Common, workers: int | None, tiles: bool, like: str | None, ray: str | None
-) -> Lines:
-    """The lines of images: of this machine in their order, of a cluster in the order in which they are done."""
+    run: str, settings: Any, common: options.Common, workers: int | None, tiles: bool, like: str | None,
+    ray: str | None, several: Mapping[str, Any],
+) -> Lines:  # fmt: skip
+    """The lines of images: of this machine in their order, of a cluster in the order in which they are done.
+
+    `several` are further RUNs, each with its settings.
+    """
     device = str(common.torch_device())
     if ray:
         from foveate.attention.images.cluster import attending, over_ray
@@ -173,9 +190,12 @@ def _looking(
         return far
     from foveate.attention.attend import Attention
     from foveate.attention.images.image_files import attend_images
+    from foveate.attention.kinds import Kinds
 
     attention = Attention.load(run, device=device)
     minded = attention if like is None else attention.looking_for(like)
+    if several:
+        minded = Kinds([minded, *(Attention.load(other, device=device) for other in several)], several.values())
 
     def here(images: list[tuple[str, str]], tick: Tick, look: Look) -> Iterator[dict[str, Any]]:
         for attended in attend_images(minded, images, settings, tick, workers, tiles):

@@ -63,8 +63,8 @@ def learn_run(
     """Learns as a recipe says, to a whole RUN with its page; None where an earlier run has done it all.
 
     `mixing` is the folder to replay, and whether nothing is replayed; see `replay.choose`.
-    `beside` are real paths of annotated images, which are left out of `scenes`; with them, where too few of the scenes can
-    be trusted, the models stay as they are, while without it is `BadInput`.
+    `beside` are real paths of annotated images, which are left out of `scenes`; with them, where too few of the scenes
+    can be trusted, the models stay as they are, while without it is `BadInput`.
     """
     source = Run.open(run)
     begun_with = after(recipe, source, PRESETS["standard"])

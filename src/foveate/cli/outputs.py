@@ -95,9 +95,7 @@ def check(outputs: Outputs, out: str, arguments: Sequence[str], images: Iterable
 def claim_folder(option: str, folder: str, arguments: Sequence[str]) -> Path:
     """A folder of outputs, checked as `check` does it, and made."""
     _refuse_folder(option, folder, arguments)
-    made = _make(folder)
-    assert made is not None
-    return made
+    return _make(folder) or Path(folder)
 
 
 class Pictures:
@@ -152,8 +150,10 @@ class Pictures:
         return {**line, "gazes": [{**gaze, "crop": crop} for gaze, crop in zip(line["gazes"], crops, strict=True)]}
 
 
-def write_all(outputs: Outputs, lines: Callable[[], Iterable[Line]], arguments: Sequence[str], category: str) -> None:
-    """Write what is made of all lines, which `lines` gives each time it is called."""
+def write_all(
+    outputs: Outputs, lines: Callable[[], Iterable[Line]], arguments: Sequence[str], category: str, *others: str
+) -> None:
+    """Write what is made of all lines, which `lines` gives each time it is called; `others` are further kinds."""
     from foveate.scenes.layouts import writing
 
     if outputs.coco is not None:
@@ -165,12 +165,14 @@ def write_all(outputs: Outputs, lines: Callable[[], Iterable[Line]], arguments: 
         _write_table(images_table(outputs.csv), writing.IMAGE_COLUMNS, map(writing.image_row, lines()))
     below = partial(_below, arguments=arguments)
     if outputs.cvat is not None:
-        parts = (part.encode("utf-8", "backslashreplace") for part in writing.cvat(map(below, lines()), category))
+        parts = (
+            part.encode("utf-8", "backslashreplace") for part in writing.cvat(map(below, lines()), category, others)
+        )
         write_atomic(outputs.cvat, lambda handle: handle.writelines(parts))
     if outputs.label_studio is not None:
         write_json(outputs.label_studio, list(writing.label_studio(map(below, lines()), category)))
     if outputs.yolo_obb is not None:
-        _write_yolo(Path(outputs.yolo_obb), map(below, lines()), category)
+        _write_yolo(Path(outputs.yolo_obb), map(below, lines()), [category, *others])
 
 
 def images_table(path: str) -> str:
@@ -209,7 +211,7 @@ def _write_table(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, 
     write_atomic(path, write)
 
 
-def _write_yolo(folder: Path, lines: Iterable[Line], category: str) -> None:
+def _write_yolo(folder: Path, lines: Iterable[Line], kinds: list[str]) -> None:
     """labels/NAME.txt for each image, and data.yaml; names of images in folders keep those."""
     from foveate.scenes.layouts.writing import yolo_obb
 
@@ -221,8 +223,8 @@ def _write_yolo(folder: Path, lines: Iterable[Line], category: str) -> None:
         name = os.path.normpath(line["image"].lstrip("/")).replace("../", "")
         path = root / "labels" / Path(name).with_suffix(".txt")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, yolo_obb(line))
-    write_atomic(root / "data.yaml", f"path: .\ntrain: images\nval: images\nnames: {to_json([category])}\n")
+        write_atomic(path, yolo_obb(line, kinds))
+    write_atomic(root / "data.yaml", f"path: .\ntrain: images\nval: images\nnames: {to_json(kinds)}\n")
 
 
 def _make(name: str | None) -> Path | None:

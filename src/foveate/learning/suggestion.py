@@ -54,7 +54,7 @@ class Looked(NamedTuple):
         """Of an image that could be read."""
         assert attended.pixels is not None
         small = Image.fromarray(as_bytes(attended.pixels)).resize((SIDE, SIDE), Image.Resampling.BOX)
-        probabilities = [*(found.probability for found in attended.founds), *attended.others]
+        probabilities = [found.probability for found in (*attended.founds, *attended.others)]
         return cls(attended.name, probabilities, attended.figures, np.asarray(small, np.float64).ravel())
 
 

@@ -20,6 +20,7 @@ from foveate.attention.attend import Attention, Seen, reported
 from foveate.attention.counting import count
 from foveate.attention.found import Found
 from foveate.attention.images.tiles import Tile, cut, scales, together
+from foveate.attention.kinds import Kinds, exclusive
 from foveate.attention.output import to_json
 from foveate.attention.periphery import LEAST
 from foveate.attention.settings import AttendSettings
@@ -38,7 +39,7 @@ class Attended:
     # [height, width, 3], reduced if it is larger than attended to, or None with an error
     pixels: np.ndarray | None = None
     founds: Sequence[Found] = ()  # the objects in it, best first, in pixels of `pixels`
-    others: Sequence[float] = ()  # probabilities of distinct places that are not reported
+    others: Sequence[Found] = ()  # distinct places that are not reported
     width: int = 0  # of the image in full
     height: int = 0  # of the image in full
     scale: float = 1.0  # pixels of `pixels` per pixel of the image
@@ -47,15 +48,20 @@ class Attended:
     figures: np.ndarray | None = None  # see `familiarity`; None where they were not measured
     page: int = 0  # which of its pages it is, from 0
     pages: int = 1  # how many it has
+    kinds: Sequence[str] = ()  # that were looked for, where there are several
 
     def line(self) -> dict[str, Any]:
         """The line of the results."""
         if self.pixels is None:
             return {"image": self.name, "error": self.error}
         gazes = [to_json(found, self.width, self.height) for found in self.in_full()]
-        how_many = count([*(found.probability for found in self.founds), *self.others])
+        places = [*self.founds, *self.others]
+        how_many = count(found.probability for found in places)
         line = {"image": self.name, "width": self.width, "height": self.height, "gazes": gazes}
-        return line | {"p_none": how_many.none, "count": [how_many.mean, how_many.low, how_many.high]}
+        line |= {"p_none": how_many.none, "count": [how_many.mean, how_many.low, how_many.high]}
+        each = {kind: count(one.probability for one in places if one.category == kind) for kind in self.kinds}
+        counts = {kind: [one.mean, one.low, one.high] for kind, one in each.items()}
+        return line | ({"counts": counts} if counts else {})
 
     def detail(self) -> tuple[np.ndarray | None, Sequence[Found]]:
         """Pixels as fine as those that were attended, to cut crops from, and the gazes in them."""
@@ -69,7 +75,7 @@ class Attended:
 
 
 def attend_images(
-    attention: Attention,
+    attention: Attention | Kinds,
     images: Sequence[tuple[str, str]],
     settings: AttendSettings,
     tick: Tick,
@@ -91,13 +97,14 @@ def attend_images(
     """
     tick(0)
     found = _tiled(attention, images, settings, workers) if tiles else _whole(attention, images, settings, workers)
+    kinds = attention.names if isinstance(attention, Kinds) else ()
     for done, attended in enumerate(found, start=1):
-        yield attended
+        yield replace(attended, kinds=kinds) if kinds else attended
         tick(done)
 
 
 def _whole(
-    attention: Attention, images: Sequence[tuple[str, str]], settings: AttendSettings, workers: int | None
+    attention: Attention | Kinds, images: Sequence[tuple[str, str]], settings: AttendSettings, workers: int | None
 ) -> Iterator[Attended]:
     """Each image at once, reduced where it is larger than `settings.largest`."""
 
@@ -114,7 +121,7 @@ def _whole(
 
 
 def _tiled(
-    attention: Attention, images: Sequence[tuple[str, str]], settings: AttendSettings, workers: int | None
+    attention: Attention | Kinds, images: Sequence[tuple[str, str]], settings: AttendSettings, workers: int | None
 ) -> Iterator[Attended]:
     """Each image whole as `_whole` does, and larger ones in tiles of that size too."""
 
@@ -148,7 +155,8 @@ def _tiled(
         if why is not None or whole is None:
             yield Attended(name, error=why)
         else:
-            founds, others = reported(together(found), settings)
+            distinct = exclusive(found) if isinstance(attention, Kinds) else together(found)
+            founds, others = reported(distinct, settings)
             attended = _attended(name, whole, [each.moved(whole.scale) for each in founds], others)
             yield attended if whole.scale == 1.0 else replace(attended, path=path, page=settings.page - 1)
 
@@ -164,13 +172,13 @@ def _pieces(path: str, settings: AttendSettings) -> Iterator[Picture | Tile]:
         yield from cut(level.pixels, settings.largest, level.scale)
 
 
-def _see(attention: Attention, pixels: np.ndarray, settings: AttendSettings) -> Seen:
+def _see(attention: Attention | Kinds, pixels: np.ndarray, settings: AttendSettings) -> Seen:
     return attention.see(pixels, content_key(pixels), settings)
 
 
 def _attended(name: str, picture: Picture, founds: Sequence[Found], others: Sequence[Found]) -> Attended:
     size = (picture.width, picture.height, picture.scale)
-    return Attended(name, picture.pixels, founds, [each.probability for each in others], *size, pages=picture.pages)
+    return Attended(name, picture.pixels, founds, others, *size, pages=picture.pages)
 
 
 def _why(error: BadInput, path: str) -> str:

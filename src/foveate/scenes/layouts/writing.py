@@ -6,7 +6,7 @@ gazes. Lines are those of `attend`; images that couldn't be read are left out of
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 from urllib.parse import quote
@@ -52,7 +52,10 @@ def coco(
         identity, name = known.get(line["image"]) or (next(numbers), line["image"])
         images.append({"id": identity, "file_name": name, "width": line["width"], "height": line["height"]})
         for gaze in line["gazes"]:
-            fields = {"id": len(annotations) + 1, "image_id": identity, "category_id": categories[category]}
+            kind = gaze.get("category", category)
+            if kind not in categories:
+                categories[kind] = next(_free(set(categories.values())))
+            fields = {"id": len(annotations) + 1, "image_id": identity, "category_id": categories[kind]}
             annotations.append({**fields, **_annotation(gaze)})
     return {
         "info": {"description": f"{category}: gazes found by foveate"},
@@ -87,7 +90,7 @@ def _free(taken: set[int | str]) -> Iterator[int]:
 
 GAZE_COLUMNS = (
     "image", "rank", "x", "y", "scale", "angle", "x0", "y0", "x1", "y1", "probability", "score", "log_ratio",
-    "likeness", "std_a", "std_b", "std_x", "std_y", "inside", "crop",
+    "likeness", "std_a", "std_b", "std_x", "std_y", "inside", "crop", "category",
 )  # fmt: skip
 IMAGE_COLUMNS = (
     "image", "width", "height", "gazes", "probability", "p_none", "count", "count_low", "count_high", "error"
@@ -114,10 +117,14 @@ def image_row(line: Line) -> dict[str, Any]:
     return row | dict(zip(("count", "count_low", "count_high"), line.get("count", ()), strict=False))
 
 
-def cvat(lines: Iterable[Line], category: str) -> Iterator[str]:
-    """CVAT's XML 1.1 for images, in parts: to be imported into a task that holds the same images and has the label."""
+def cvat(lines: Iterable[Line], category: str, others: Sequence[str] = ()) -> Iterator[str]:
+    """CVAT's XML 1.1 for images, in parts: to be imported into a task that holds the same images and has the labels.
+
+    `others` are further kinds, of gazes that name theirs.
+    """
+    labels = "".join(f"<label><name>{escape(name)}</name></label>" for name in (category, *others))
     yield '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n'
-    yield f"  <meta><task><labels><label><name>{escape(category)}</name></label></labels></task></meta>\n"
+    yield f"  <meta><task><labels>{labels}</labels></task></meta>\n"
     for number, line in enumerate(_read(lines)):
         size = f'width="{line["width"]}" height="{line["height"]}"'
         yield f'  <image id="{number}" name={quoteattr(line["image"])} {size}>\n'
@@ -125,7 +132,8 @@ def cvat(lines: Iterable[Line], category: str) -> Iterator[str]:
             a, b, x, y = gaze["u"]
             s, turn = math.hypot(a, b), math.degrees(math.atan2(b, a)) % 360
             sides = f'xtl="{x - s:.3f}" ytl="{y - s:.3f}" xbr="{x + s:.3f}" ybr="{y + s:.3f}" rotation="{turn:.3f}"'
-            yield f'    <box label={quoteattr(category)} source="auto" occluded="0" z_order="0" {sides}></box>\n'
+            label = quoteattr(gaze.get("category", category))
+            yield f'    <box label={label} source="auto" occluded="0" z_order="0" {sides}></box>\n'
         yield "  </image>\n"
     yield "</annotations>\n"
 
@@ -144,7 +152,8 @@ def label_studio(lines: Iterable[Line], category: str) -> Iterator[dict[str, Any
             value = {
                 "x": 100 * left / width, "y": 100 * top / height,
                 "width": 100 * side / width, "height": 100 * side / height,
-                "rotation": math.degrees(math.atan2(b, a)) % 360, "rectanglelabels": [category],
+                "rotation": math.degrees(math.atan2(b, a)) % 360,
+                "rectanglelabels": [gaze.get("category", category)],
             }  # fmt: skip
             results.append({
                 "id": f"{number}-{place}", "type": "rectanglelabels", "from_name": "label", "to_name": "image",
@@ -156,12 +165,16 @@ def label_studio(lines: Iterable[Line], category: str) -> Iterator[dict[str, Any
         yield {"id": number, "data": {"image": address}, "predictions": [prediction]}
 
 
-def yolo_obb(line: Line) -> str:
-    """The text of an image's label file: kind 0 and the four corners of each box, in shares of the picture."""
+def yolo_obb(line: Line, kinds: Sequence[str] = ()) -> str:
+    """The text of an image's label file: the kind's number and the four corners of each box, in shares of the picture.
+
+    `kinds` are the names of several, from number 0 on; else all are 0.
+    """
     rows = []
     for gaze in line["gazes"]:
         shares = (share for x, y in corners(gaze["u"]) for share in (x / line["width"], y / line["height"]))
-        rows.append("0 " + " ".join(f"{share:.7f}" for share in shares))
+        kind = kinds.index(gaze["category"]) if "category" in gaze else 0
+        rows.append(f"{kind} " + " ".join(f"{share:.7f}" for share in shares))
     return "".join(f"{row}\n" for row in rows)
 
 
