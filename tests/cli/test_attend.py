@@ -22,7 +22,9 @@ def without_crops(found):
 def test_a_line_an_image_in_order_with_all_that_is_promised(fakes, run_path, images, tmp_path, capfd):
     assert attend(run_path, images, "--out", tmp_path / "o.jsonl", "--json") == 0
     counts = json.loads(capfd.readouterr().out)
-    assert (counts["images"], counts["gazes"], counts["errors"]) == (12, 24, 0)
+    assert (counts["images"], counts["gazes"], counts["errors"], counts["full"]) == (12, 24, 0, 0)
+    assert attend(run_path, images, "--out", tmp_path / "full.jsonl", "--max-gazes", "2") == 0
+    assert "12 images have 2 gazes, and may hold more objects: raise --max-gazes" in capfd.readouterr().err
     found = lines(tmp_path / "o.jsonl")
     assert [record["image"] for record in found] == [str(images / f"{number:02d}.png") for number in range(12)]
     record = found[0]

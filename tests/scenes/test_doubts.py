@@ -166,6 +166,13 @@ def test_specks_are_dropped_and_tiny_and_huge_objects_told(tmp_path):
     assert len(read.scenes[1].gazes) == 0 and len(read.scenes[2].gazes) == 1
 
 
+def test_objects_far_smaller_than_the_rest_are_told(tmp_path):
+    images = one_each(spread(12))
+    assert "small" not in doubts_of(read_scenes(coco_folder(tmp_path / "alike", images)))
+    images[4][1][:] = [[20, 20, 9, 9]]
+    assert doubts_of(read_scenes(coco_folder(tmp_path / "scenes", images)))["small"].examples == ["004.png, id 5"]
+
+
 def test_sides_at_which_the_picture_cuts_an_object_are_recorded(tmp_path):
     images = one_each([[0, 50, 60, 60], [240, 150, 60, 50], [100, 50, 60, 60], [50, 0, 60, 200], *spread(3)])
     read = read_scenes(coco_folder(tmp_path / "scenes", images))

@@ -103,7 +103,7 @@ def attend(
             if outputs.draws is not None:
                 raise BadInput(f"--draws {outputs.draws}: the draws of what an earlier run did are gone; start anew")
         pictures = Pictures(outputs, None if page else note)
-        counts, kept = _attend_all(lines, images, results, pictures, outputs.wants_lines())
+        counts, kept = _attend_all(lines, images, results, pictures, outputs.wants_lines(), settings.max_gazes)
         pictures.finish()
         if ray or begun:
             results.arrange(name for name, _ in images)
@@ -111,12 +111,14 @@ def attend(
         everything = (lambda: iter(kept)) if results.streaming else results.records
         kinds = [Run.open(each).config.get("category") or "object" for each in (run, *several)]
         write_all(outputs, everything, arguments, *kinds)
+    if counts["full"]:
+        note(f"{counts['full']} images have {settings.max_gazes} gazes, and may hold more objects: raise --max-gazes")
     counts |= _strangeness(run, pictures.figures)
     figures = {**counts, "seconds": round(time.monotonic() - started, 3)}
     if common.json:
         print_figures(figures, as_json=True)
     else:
-        note(", ".join(f"{value} {name}" for name, value in figures.items() if name != "strange"))
+        note(", ".join(f"{value} {name}" for name, value in figures.items() if name not in ("strange", "full")))
     if counts["errors"] and counts["errors"] == counts["images"] and not begun:
         raise BadInput(f"none of the {counts['errors']} images can be used")
 
@@ -206,16 +208,18 @@ def _looking(
 
 
 def _attend_all(
-    lines: Lines, images: list[tuple[str, str]], results: Results, pictures: Pictures, keep: bool
+    lines: Lines, images: list[tuple[str, str]], results: Results, pictures: Pictures, keep: bool, most: int
 ) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """Writes every line; counts, and the lines where they are wanted again and can't be read back."""
+    """Writes every line; counts, those with as many as `most` gazes too, and the lines where they are wanted again and
+    can't be read back."""
     todo = [(name, path) for name, path in images if name not in results.done]
-    counts, kept = {"images": 0, "gazes": 0, "errors": 0}, []
+    counts, kept = {"images": 0, "gazes": 0, "errors": 0, "full": 0}, []
     with progress().phase("attend", total=len(todo)) as tick:
         for line in map(pictures.tell, lines(todo, tick, pictures.write)):
             results.append(line)
             counts["images"] += 1
             counts["gazes"] += len(line.get("gazes", []))
+            counts["full"] += len(line.get("gazes", [])) >= most
             if "error" in line:
                 counts["errors"] += 1
                 note(f"{line['image']}: {line['error']}")

@@ -55,6 +55,8 @@ SENTENCES = {
     "specks": "{count} of {total} objects are less than 2 pixels wide and are left out",
     "elongated": "{count} of {total} boxes are over {ratio:g} times as long as wide: the window is the square inside",
     "tiny": "{count} of {total} objects are less than {pixels:g} pixels wide",
+    "small": "{count} of {total} objects are far smaller than the rest (less than {pixels:.0f} pixels wide): are they "
+    "whole, and of this kind?",
     "huge": "{count} of {total} objects fill their image",
     "angles": "all {count} objects have the same angle, {degrees:g} degrees: rotated objects will not be found",
     "few": "only {count} images have an object: {least} are needed, a hundred are a start",

@@ -16,6 +16,8 @@ FEW = 30
 ELONGATED = 4.0
 TINY = 8.0
 """Pixels across a window below which it shows little."""
+SMALL = 1 / 3
+"""Share of the side that nine in ten objects exceed, below which one is far smaller than the rest."""
 HUGE = 0.95
 """Share of the picture's shorter side from which on a window fills it."""
 _LEAVES_OUT = (
@@ -66,9 +68,23 @@ def examine(scenes: Sequence[Scene], doubts: Doubts) -> None:
             known = known and annotation.angle_period == 360
     if len(angles) >= 10 and known and max(angles) - min(angles) < 0.5:
         doubts.add("angles", None, total, degrees=round(angles[0]) % 360)
+    _tell_small(scenes, doubts)
     with_objects = sum(scene.state == "objects" for scene in scenes)
     if total and with_objects < FEW:
         doubts.add("few", None, with_objects, least=FEWEST)
+
+
+def _tell_small(scenes: Sequence[Scene], doubts: Doubts) -> None:
+    """Objects that are far smaller than the rest."""
+    sides = [2 * math.hypot(*annotation.gaze[:2]) for s in scenes for annotation in s.objects if annotation.gaze]
+    if len(sides) < 10:
+        return
+    least = SMALL * float(np.quantile(sides, 0.1))
+    for scene in scenes:
+        for annotation in scene.objects:
+            if annotation.gaze and 2 * math.hypot(*annotation.gaze[:2]) < least:
+                where = f"{scene.name}, {annotation.source}"
+                doubts.add("small", where, total=len(sides), pixels=least)
 
 
 def require_objects(scenes: Sequence[Scene], doubts: Doubts, place: str) -> None:
