@@ -10,7 +10,7 @@ from foveate.attention.attend import Attention
 from foveate.cli.learn import learn_run
 from foveate.cli.options import Common
 from foveate.cli.recipe import Recipe, gather
-from foveate.cli.train import train_also, train_run
+from foveate.cli.train import in_minutes, train_also, train_run
 from foveate.runtime.progress import Progress, shown
 from foveate.storage.config import flat
 
@@ -29,6 +29,7 @@ def train(
     unannotated: Literal["empty", "ignore"] | None = None,
     group: str | None = None,
     also: str | os.PathLike[str] | None = None,
+    minutes: float | None = None,
     config: str | os.PathLike[str] | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -48,6 +49,7 @@ def train(
         unannotated: What images without annotations are, where others have some: "empty" or "ignore".
         group: What to hold out together: "folder", or a regular expression whose first group in the name is the group.
         also: A folder of images without annotations, to learn from afterwards (`learn`); annotated ones are left out.
+        minutes: Choose numbers of steps so that training takes so many minutes of one core, between the presets'.
         config: A TOML file of settings, such as a RUN's config.toml.
         device: "auto", "cpu" or "cuda".
         resume: Continue what an interrupted training left.
@@ -63,6 +65,7 @@ def train(
     common = Common(seed=seed)
     held = None if config is None else os.fspath(config)
     recipe = gather(held, preset, select, category, None, common, unannotated=unannotated, group=group)
+    recipe = recipe if minutes is None else in_minutes(recipe, os.fspath(scenes), minutes)
     recipe, how = _with(recipe, settings), (device, resume, overwrite, shown(progress))
     if also is None:
         train_run(os.fspath(scenes), os.fspath(out), recipe, *how)

@@ -1,11 +1,13 @@
 """`foveate train`: from annotated scenes to a RUN."""
 
+import dataclasses
 import os
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from foveate.cli import options
 from foveate.cli.learn import learn_run
@@ -39,6 +41,7 @@ def train(
     symmetry: options.Turns = None,
     paper: Annotated[bool, Parameter(show_default=False)] = False,
     also: str | None = None,
+    minutes: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
     config: options.ConfigFile = None,
     set_: options.Overrides = None,
     resume: options.Resume = False,
@@ -61,12 +64,17 @@ def train(
         also: A folder of images of the same kind without annotations, to learn from afterwards as `foveate learn` does;
             annotated ones in it are left out. A round of learning that lowers the density of held-out objects is
             undone. The run before learning is OUT-marks.
+        minutes: Choose the numbers of steps so that training takes so many minutes of one core of an average machine,
+            between those of the presets; they are written to config.toml, and --set and --config override them.
     """
     if paper:
         preset = PAPER_PRESETS[preset or "standard"]
     more = {"unannotated": unannotated, "group": group, "symmetry": symmetry}
     recipe = gather(config, preset, select, category, set_, common, **more)
     settings = settings_of(recipe, PRESETS)  # what is wrong is refused before anything is read
+    if minutes is not None:
+        recipe = in_minutes(recipe, scenes, minutes)
+        settings = settings_of(recipe, PRESETS)
     if print_config:
         device, found = common.torch_device(), _found(read_scenes(scenes, recipe))
         sys.stdout.write(to_toml(configuration("train", scenes, recipe, settings, device=str(device), **found)))
@@ -77,6 +85,16 @@ def train(
         figures = train_run(scenes, out, recipe, common.device, resume, overwrite, progress())
     if figures is not None:
         print_figures(figures, common.json)
+
+
+def in_minutes(recipe: Recipe, scenes: str, minutes: float) -> Recipe:
+    """The recipe with the numbers of steps that fill so many minutes on these scenes; what it states itself stays."""
+    from foveate.training.costs import counts_for
+
+    found = _found(read_quietly(scenes, recipe))
+    counts, spent = counts_for(minutes, found["images"], found["objects"], recipe.preset)
+    note(f"about {spent:.1f} minutes of one core; --minutes {minutes:g} is asked for")
+    return dataclasses.replace(recipe, layers=((counts, "--minutes"), *recipe.layers))
 
 
 def train_run(
