@@ -6,9 +6,8 @@ from typing import Any
 from urllib.parse import quote
 
 from foveate.report.charts import Bins, Plot, Series, lines, number, percent, stacks
-from foveate.report.comparisons import TONES, interval
+from foveate.report.comparisons import TONES, figure_at, interval
 from foveate.report.gallery import Photographs, by_trouble, card, player_scene, two_stages, unlikely
-from foveate.report.model_card import figure_at
 from foveate.report.pictures import data_uri, jpeg, picture_uri, wall
 from foveate.report.results import BoundStory, LearnStory, LocalizationStory, TableStory, TrainingStory
 from foveate.report.story import WALL_SHOWN, PatchStory, ScenesStory, mixed, thin
