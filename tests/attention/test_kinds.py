@@ -6,7 +6,7 @@ from founds import found, seen
 
 from foveate.attention.attend import Attention
 from foveate.attention.images.image_files import attend_images
-from foveate.attention.kinds import Kinds, exclusive
+from foveate.attention.images.kinds import Kinds, exclusive
 from foveate.attention.settings import AttendSettings
 from foveate.errors import BadInput
 

@@ -104,7 +104,7 @@ class Found:
         region: What holds the true gaze with a stated probability, where that was asked for.
         explained: P(it shows the object, not what covers it) of each pixel of the patch, where that was asked for.
         thumbnail: A small JPEG of what it looks at; None where it was not kept.
-        category: Its kind, where several kinds are looked for (`kinds`).
+        category: Its kind, where several kinds are looked for (`images.kinds`).
     """
 
     u: Float[np.ndarray, "4"]

@@ -192,7 +192,7 @@ def _looking(
         return far
     from foveate.attention.attend import Attention
     from foveate.attention.images.image_files import attend_images
-    from foveate.attention.kinds import Kinds
+    from foveate.attention.images.kinds import Kinds
 
     attention = Attention.load(run, device=device)
     minded = attention if like is None else attention.looking_for(like)

@@ -19,8 +19,8 @@ import numpy as np
 from foveate.attention.attend import Attention, Seen, reported
 from foveate.attention.counting import count
 from foveate.attention.found import Found
+from foveate.attention.images.kinds import Kinds, exclusive
 from foveate.attention.images.tiles import Tile, cut, scales, together
-from foveate.attention.kinds import Kinds, exclusive
 from foveate.attention.output import to_json
 from foveate.attention.periphery import LEAST
 from foveate.attention.settings import AttendSettings
