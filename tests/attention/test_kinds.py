@@ -9,6 +9,7 @@ from foveate.attention.images.image_files import attend_images
 from foveate.attention.images.kinds import Kinds, exclusive
 from foveate.attention.settings import AttendSettings
 from foveate.errors import BadInput
+from foveate.runtime.progress import Quiet
 
 HERE, BESIDE, FAR = ([10.0, 0.0, x, 50.0] for x in (50.0, 54.0, 150.0))
 
@@ -44,9 +45,9 @@ def test_each_image_has_counts_by_kind(tmp_path):
     Image.new("RGB", (300, 100)).save(tmp_path / "a.png")
     kinds = Kinds([Sees("white", found(HERE, 9.0, 1.0)), Sees("red"), Sees("none")], [AttendSettings()] * 2)
     for tiles in (False, True):
-        (attended,) = attend_images(
-            kinds, [("a", str(tmp_path / "a.png"))], AttendSettings(), lambda done: None, 1, tiles
-        )
+        with Quiet().phase("attend", 1) as tick:
+            images = [("a", str(tmp_path / "a.png"))]
+            (attended,) = attend_images(kinds, images, AttendSettings(), tick, 1, tiles)
         line = attended.line()
         assert [each["category"] for each in line["gazes"]] == ["white"]
         assert line["counts"] == {"white": [1.0, 1, 1], "red": [0.0, 0, 0], "none": [0.0, 0, 0]}
