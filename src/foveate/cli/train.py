@@ -67,6 +67,8 @@ def train(
         minutes: Choose the numbers of steps so that training takes so many minutes of one core of an average machine,
             between those of the presets; they are written to config.toml, and --set and --config override them.
     """
+    if paper and (also is not None or minutes is not None):
+        raise BadInput("--paper can't be combined with --also or --minutes")
     if paper:
         preset = PAPER_PRESETS[preset or "standard"]
     more = {"unannotated": unannotated, "group": group, "symmetry": symmetry}
