@@ -16,7 +16,7 @@ def test_the_table_gives_the_time_of_the_training_that_it_is_from():
 
 
 def test_the_presets_are_two_rows_of_the_counts():
-    for share, preset in ((0, "quick"), (1, "standard")):
+    for share, preset in ((0.0, "quick"), (1.0, "standard")):
         table = counts(share)
         assert list(table) == list(COUNTS)
         assert with_counts(PRESETS[preset], table) == PRESETS[preset]
@@ -24,7 +24,7 @@ def test_the_presets_are_two_rows_of_the_counts():
 
 def test_counts_fill_the_time_and_stay_between_the_presets():
     (few, least), (some, spent), (all_, most) = (counts_for(m, 100, 100, "standard") for m in (0.1, 10.0, 500.0))
-    assert few == counts(0) and all_ == counts(1) and least < 10 < most
+    assert few == counts(0.0) and all_ == counts(1.0) and least < 10 < most
     assert spent == pytest.approx(10, rel=0.02) and spent <= 10
     assert all(few[name] < some[name] < all_[name] for name in COUNTS)
     settings = with_counts(PRESETS["standard"], some)

@@ -59,9 +59,9 @@ class Kinds:
 
 
 def exclusive(founds: Sequence[Found]) -> list[Found]:
-    """One gaze an object, most probable first."""
+    """One gaze an object, most probable first; of equal ones the earlier."""
     if not founds:
         return []
-    order = sorted(founds, key=lambda found: (found.probability, found.score))
+    order = sorted(reversed(founds), key=lambda found: (found.probability, found.score))
     gazes = np.stack([found.u for found in order])
     return [order[k] for k in non_maximum_suppression(gazes, np.arange(len(order), dtype=np.float64))]
