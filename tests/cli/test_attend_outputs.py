@@ -242,6 +242,6 @@ def test_two_kinds_in_one_picture_are_told_apart_in_every_file(fakes, run_path, 
     assert json.loads(coco.read_text())["annotations"][0]["category_id"] == named["disc"]
     assert cvat.read_text().count("<label>") == 2 and 'label="disc"' in cvat.read_text()
     assert 'names: ["disc", "ring"]' in (yolo / "data.yaml").read_text().replace('","', '", "')
-    assert next(csv.DictReader((tmp_path / "t.csv").open()))["category"] == "disc"
+    assert next(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))["category"] == "disc"
     for more, said in ((["--like", "x.png"], "--with can't be combined"), (["--with", run_path], "names that differ")):
         assert attend(*words[:-2], "--with", ring, *more, "--overwrite") == 2 and said in last_line(capfd)
