@@ -4,6 +4,7 @@
 # make test-all  those, and what is slow: notebooks, round trips with other tools, long fuzzing
 # make lint      style and types
 # make docs      the guide, as pages in site/
+# make paper     the paper's experiments on digits, as one page; FULL=1 with three seeds and the whole training
 # make bench     every benchmark, one table each; QUICK=1 with the smallest sizes
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: install demo test test-all lint docs bench
+.PHONY: install demo test test-all lint docs paper bench
 
 install: $(INSTALLED)
 
@@ -37,6 +38,9 @@ lint: install
 
 docs: install
 	$(BIN)/mkdocs build --strict --quiet
+
+paper: install
+	$(BIN)/python benchmarks/paper.py paper $(if $(FULL),--full)
 
 bench: install
 	$(BIN)/python benchmarks/collect.py $(if $(QUICK),--quick)

@@ -15,9 +15,11 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
 from foveate.attention.attend import Attention
+from foveate.attention.found import Found
 from foveate.attention.occlusion import explained
 from foveate.attention.overlay import as_bytes
 from foveate.attention.settings import run_settings
+from foveate.errors import present
 from foveate.evaluation.matching import overlaps
 from foveate.runtime.progress import Bars
 from foveate.scenes.folder import open_picture, parse_select, read_scenes
@@ -57,6 +59,10 @@ def truth(u: Float[ndarray, "4"], rectangle: tuple[int, int, int, int]) -> Bool[
     return ~((column >= x0) & (column < x1) & (row >= y0) & (row < y1)).reshape(PATCH_SIZE, PATCH_SIZE)
 
 
+def _mask(found: Found) -> Float[ndarray, "24 24"]:
+    return present(found.explained, "what is visible")
+
+
 def iou(first: ndarray, second: ndarray) -> float:
     """Of two masks."""
     return float((first & second).sum() / max((first | second).sum(), 1))
@@ -90,21 +96,20 @@ def main() -> None:
                 found.append(best)
             hit = [best is not None and overlaps(best.u[None], u[None])[0, 0] > 0.5 for best in found]
             hits.append(hit)
-            true = replace(found[1] or found[0], u=u)
-            for pyramids, kept in (
-                (Pyramids.from_images([hidden]), at_truth),
-                (Pyramids.from_images([pictures[k]]), whole),
-            ):
-                (each,) = explained(models.occlusion, models.gdbn, pyramids, 0, [true])
-                kept.append(each.explained)
-            share.append(truth(u, rectangle).mean())
-            at_truth[-1] = iou(at_truth[-1] > 0.5, truth(u, rectangle))
+            true, here = truth(u, rectangle), Found.at_rest(u[None], 0.0, 1.0)
+            under, plain = (
+                _mask(explained(models.occlusion, models.gdbn, Pyramids.from_images([picture]), 0, [here])[0])
+                for picture in (hidden, pictures[k])
+            )
+            at_truth.append(iou(under > 0.5, true))
+            whole.append(plain)
+            share.append(true.mean())
             if hit[1]:
-                at_found.append(iou(found[1].explained > 0.5, truth(found[1].u, rectangle)))
+                at_found.append(iou(_mask(found[1]) > 0.5, truth(found[1].u, rectangle)))
             tick(k + 1)
-    plain, under = np.mean(hits, 0)
+    top1, covered_top1 = np.mean(hits, 0)
     print(f"{len(scenes)} objects, a rectangle of another photograph over {1 - np.mean(share):.2f} of the patch")
-    print(f"top-1 accuracy: uncovered {plain:.3f}, covered {under:.3f} ({under / plain:.3f} of it)")
+    print(f"top-1 accuracy: uncovered {top1:.3f}, covered {covered_top1:.3f} ({covered_top1 / top1:.3f} of it)")
     for name, values in (("the true gaze", at_truth), ("gazes found", at_found)):
         print(f"IoU of the visible mask at {name}: mean {np.mean(values):.3f}, p10 {np.quantile(values, 0.1):.3f}")
     print(f"visible of uncovered objects: mean {np.mean(whole):.3f}")

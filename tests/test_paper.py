@@ -1,6 +1,8 @@
 """`train --paper` and `attend --paper`: the paper's models and its inference, and nothing beyond them."""
 
+import importlib
 import json
+import math
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.cli import main as cli
 from foveate.cli import train as command
 from foveate.demo.digits import KNOWN, write_digit_scenes
+from foveate.learning.settings import LearnSettings, Trust
 from foveate.scenes.gaze import from_scale_angle
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.settings import PRESETS, as_in_the_paper
@@ -84,3 +87,21 @@ def test_the_presets_of_the_paper_learn_every_sigma_by_contrastive_divergence():
             gdbn.start == "small" and gdbn.first.method == "cd" and gdbn.first.epochs and gdbn.first.rule.rate_log_sigma
         )
         assert gdbn.second.method == "fast_pcd" and PRESETS[name].fine.steps == 0
+
+
+@pytest.mark.slow
+def test_the_papers_experiments_make_one_page(tmp_path, monkeypatch):
+    benchmark = importlib.import_module("paper")
+    tiny = as_in_the_paper(SETTINGS, 40, 3)
+    trust = Trust(probability=0.0, centre=math.inf, log_scale=math.inf, angle=math.inf, fewest=2)
+    lessons = LearnSettings(rounds=1, shiftnet_steps=2, fine_steps=2, periphery_steps=2, train=tiny, trust=trust)
+    monkeypatch.setattr(benchmark, "PRESETS", {"paper-quick": tiny})
+    monkeypatch.setattr(benchmark, "LEARNING", {"paper-quick": lessons})
+    monkeypatch.setattr(benchmark, "COUNTS", {"quick": {"train": 20, "new": 16, "test-known": 12, "test-new": 8}})
+    monkeypatch.setattr(benchmark, "BOUND", {"quick": {"chains": 10, "temperatures": 50, "importance_samples": 5}})
+    monkeypatch.setattr("sys.argv", ["paper.py", str(tmp_path)])
+    benchmark.main()
+    page = (tmp_path / "paper.html").read_text()
+    for part in ("Table 1", "Figure 2", "Figure 3", "Two objects", "Convergence", "unknown", "Samples"):
+        assert part in page
+    assert page.count("What differs") >= 6 and "old validation" in page and "2,352" in page

@@ -215,6 +215,6 @@ def as_in_the_paper(settings: TrainSettings, units: int, epochs: int) -> TrainSe
 
 PRESETS = {"quick": QUICK_SETTINGS, "standard": TrainSettings()}
 PRESETS |= {
-    "paper-quick": as_in_the_paper(QUICK_SETTINGS, 500, 100),
+    "paper-quick": as_in_the_paper(QUICK_SETTINGS, 500, 500),
     "paper": as_in_the_paper(TrainSettings(), 2000, 200),
 }
