@@ -100,7 +100,7 @@ def _valued(looked: Looked, known: Float[ndarray, "n figures"] | None) -> Sugges
     between = int(((p > OPEN[0]) & (p < OPEN[1])).sum())
     best = f"the best place has P = {p.max():.2f}" if len(p) else "no place stands out"
     reasons = [
-        (uncertain, f"uncertain ({between} places with P between {OPEN[0]} and {OPEN[1]}, {best})", between > 0),
+        (uncertain, f"uncertain (places with P between {OPEN[0]} and {OPEN[1]}: {between}; {best})", between > 0),
         (unlike, f"unlike the images of training in {' and '.join(which)}", unlike > math.log2(10)),
         (crowded, f"crowded (about {objects.mean:.0f} objects, {objects.low} to {objects.high})", objects.mean >= 2.5),
         (0.0, best, not len(p) or p.max() <= OPEN[0]),
