@@ -38,7 +38,7 @@ from foveate.evaluation.convergence import SHOWN, convergence
 from foveate.evaluation.matching import overlaps
 from foveate.learning.learn import learn
 from foveate.learning.settings import PRESETS as LEARNING
-from foveate.report.pictures import data_uri, wall
+from foveate.report.pictures import data_uri, jpeg, wall
 from foveate.runtime.progress import Bars, Progress
 from foveate.runtime.random import generator
 from foveate.scenes.folder import Scenes, read_scenes
@@ -56,6 +56,7 @@ from foveate.training.train import patch_model, train
 SETS = {"old training": "train", "old validation": "test-known", "new training": "new", "new validation": "test-new"}
 MODELS: tuple[str, ...] = ("without new images", "with them, unlabelled", "with them, labelled")
 SHOWN_SCENES, PATCHES = 3, 16
+PHOTOGRAPH = 100  # rows of a picture that is more than patches
 STYLE = """
 :root { color-scheme: light dark; --line: light-dark(#d5dae1, #3a414c); --quiet: light-dark(#5a6472, #9aa5b4); }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
@@ -248,8 +249,8 @@ def curves(attention: Attention, out: Path, progress: Progress) -> str:
     axes[2].plot(x, accuracy, marker="o", label="share with IoU above 0.5")
     axes[2].plot(x, mean, marker="o", label="mean IoU")
     axes[2].set(xlabel="step of the ConvNet", ylim=(0, 1.03))
-    for axis in axes[1:]:
-        axis.legend(fontsize=8, frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    axes[2].legend(fontsize=8, frameon=False)
     held = io.BytesIO()
     figure.savefig(held, dpi=120)
     plt().close(figure)
@@ -344,8 +345,12 @@ def patches(shown: Float[Tensor, "n 3 24 24"]) -> str:
 
 
 def image_of(shown: Image.Image, width: int) -> str:
-    """A picture in the page."""
-    return f'<img alt="" width="{width}" src="{data_uri(shown.convert("RGB"))}">'
+    """A picture in the page, no finer than twice as fine as it is shown; photographs as JPEG."""
+    shown = shown.convert("RGB")
+    if shown.width > 2 * width:
+        shown = shown.resize((2 * width, round(2 * width * shown.height / shown.width)), Image.Resampling.LANCZOS)
+    content = jpeg(shown, 88) if shown.height > PHOTOGRAPH else shown
+    return f'<img alt="" width="{width}" src="{data_uri(content)}">'
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
