@@ -15,6 +15,7 @@ from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.cli import main as cli
 from foveate.cli import train as command
 from foveate.demo.digits import KNOWN, write_digit_scenes
+from foveate.errors import present
 from foveate.learning.settings import LearnSettings, Trust
 from foveate.scenes.gaze import from_scale_angle
 from foveate.scenes.pyramid import Pyramids
@@ -53,7 +54,7 @@ def test_its_inference_sets_out_from_the_mean_gaze_takes_the_steps_and_then_the_
         assert foveate("attend", folder / "run", folder / "scenes" / "images", "--out", out, *words) == 0
         words = words[:3]
     lines = [json.loads(line) for line in (tmp_path / "first.jsonl").read_text().splitlines()]
-    start = Models.load(folder / "run").paper
+    start = present(Models.load(folder / "run").paper, "the paper's start")
     assert (tmp_path / "first.jsonl").read_text() == (tmp_path / "again.jsonl").read_text()
     seen = [(line, gaze) for line in lines for gaze in line["gazes"]]
     assert seen and all(len(line["gazes"]) <= 1 for line in lines)
