@@ -17,7 +17,7 @@ from figures import Claim, Figures, parser
 from torch import Tensor
 
 from foveate.attention.shiftnet import ShiftNet
-from foveate.runtime.memory import keep_large_blocks
+from foveate.runtime.devices import keep_large_blocks
 from foveate.runtime.precision import look_dtype
 from foveate.training.networks import Recipe, init, train_step
 from foveate.training.settings import ShiftNetSettings

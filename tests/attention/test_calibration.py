@@ -40,10 +40,9 @@ def test_scores_separated_by_tens_of_thousands_of_nats_give_probabilities_near_z
         (np.zeros(0), np.zeros(0, int), 0.5),
     ],
 )
-def test_one_class_or_equal_scores_fall_back_on_the_smoothed_share_and_say_so(scores, labels, constant):
+def test_one_class_or_equal_scores_fall_back_on_the_smoothed_share(scores, labels, constant):
     calibration = fit_calibration(scores, labels)
     np.testing.assert_allclose(calibration.probability(np.array([-1e6, 0.0, 1e6])), constant, rtol=1e-12)
-    assert "whatever the score" in calibration.note
 
 
 def test_the_logistic_calibration_is_the_optimum_of_its_objective():
@@ -79,7 +78,7 @@ def test_the_logistic_calibration_recovers_the_probabilities_that_made_the_label
 def test_scores_that_fall_with_the_object_never_give_a_falling_probability():
     scores = np.linspace(-1, 1, 50)
     calibration = fit_calibration(scores, scores < 0)
-    assert calibration.slope == 0.0 and "no likelier" in calibration.note
+    assert calibration.slope == 0.0
     assert np.ptp(calibration.probability(scores)) == 0.0
 
 

@@ -33,7 +33,7 @@ from foveate.attention.shiftnet import ShiftNet
 from foveate.attention.starts import lead
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput
-from foveate.runtime.memory import keep_large_blocks
+from foveate.runtime.devices import keep_large_blocks
 from foveate.runtime.progress import Progress, Quiet, shown
 from foveate.runtime.workers import map_images
 from foveate.scenes.glimpse import glimpses, share_outside

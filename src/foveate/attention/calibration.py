@@ -8,8 +8,7 @@ often perfectly separated, and easy negatives have a tail as long as one likes. 
 there: scores are standardised by median and interquartile range, Platt's prior counts as observations at the edge
 between the classes, and the sigmoid never sees an exponent that overflows.
 
-Sources: Platt (1999), "Probabilistic outputs for support vector machines"; Lin, Lin and Weng (2007), "A note on Platt's
-probabilistic outputs" (Newton's method with a line search); Zadrozny and Elkan (2002) (isotonic).
+Source: Platt (1999), "Probabilistic outputs for support vector machines".
 """
 
 from collections.abc import Mapping
@@ -22,8 +21,11 @@ from numpy import ndarray
 from torch import Tensor
 
 from foveate.errors import BadInput
+from foveate.storage.files import checked
 
 NAME, RANKING = "calibration.logistic", "ranking."  # of tensors
+Labels = Bool[ndarray, " n"] | Int[ndarray, " n"]
+"""True or 1 where a gaze is on an object."""
 
 
 @dataclass(frozen=True)
@@ -39,24 +41,16 @@ class Calibration:
     intercept: float  # logit at `location`
     positives: int = 0  # how many objects it was fitted on
     negatives: int = 0  # how many gazes without an object it was fitted on
-    note: str = ""  # why the fit is a fallback, empty where it is none
 
     def probability(
         self, scores: Real[ndarray, "*shape"] | Real[Tensor, "*shape"], more: float | Float[ndarray, "*#shape"] = 0.0
     ) -> Float[ndarray, "*shape"]:
-        """P(object | score) in (0, 1), non-decreasing in the score.
+        """P(object | score) in (0, 1), non-decreasing in the score in nats; `more` are log-odds known besides.
 
         A score of -inf or +inf takes the limit; one that is not a number has probability 0, since a gaze that can't be
         scored is not reported as an object.
-
-        Args:
-            scores: Log-ratios in nats, any shape.
-            more: Log-odds that are known besides, such as those of a prior.
-
-        Returns:
-            Probabilities, float64, of the same shape.
         """
-        scores = _as_float64(scores)
+        scores = np.asarray(scores, dtype=np.float64)
         unknown = np.isnan(scores)
         finite = np.clip(np.where(unknown, 0.0, scores), -1e300, 1e300)
         if self.slope > 0.0:
@@ -65,8 +59,7 @@ class Calibration:
             log_odds = self.intercept + self.slope * standard
         else:
             log_odds = np.full(scores.shape, self.intercept)
-        probability = sigmoid(log_odds + more)
-        return np.where(unknown, 0.0, probability)
+        return np.where(unknown, 0.0, sigmoid(log_odds + more))
 
     def tensors(self) -> dict[str, Tensor]:
         """A plain float64 tensor, "calibration.logistic", that `from_tensors` reads back exactly."""
@@ -78,24 +71,16 @@ class Calibration:
         """The calibration among these tensors; others are ignored.
 
         Raises:
-            BadInput: A tensor is missing, has another shape, is not finite, or would make the map decrease.
+            BadInput: The tensor is missing, has another shape, is not finite, or would make the map decrease.
         """
-        if NAME not in tensors:
-            raise BadInput(f"no tensor {NAME}: the model was saved without a calibration")
-        numbers = tensors[NAME].detach().cpu().to(torch.float64).numpy()
-        if numbers.shape != (6,):
-            raise BadInput(f"a calibration tensor of shape {numbers.shape} doesn't fit")
-        if not np.isfinite(numbers).all():
-            raise BadInput("a calibration tensor holds a value that is not finite")
-        location, scale, slope, intercept, positives, negatives = numbers.tolist()
+        location, scale, slope, intercept, positives, negatives = checked(tensors, NAME, (6,), "calibration").tolist()
         if scale <= 0.0 or slope < 0.0:
             raise BadInput("the calibration's probability would fall as the score rises")
         return cls(location, scale, slope, intercept, int(positives), int(negatives))
 
 
 def fit_calibration(
-    scores: Real[ndarray, " n"] | Real[Tensor, " n"],
-    labels: Bool[ndarray, " n"] | Int[ndarray, " n"] | Bool[Tensor, " n"] | Int[Tensor, " n"],
+    scores: Real[ndarray, " n"] | Real[Tensor, " n"], labels: Labels | Bool[Tensor, " n"] | Int[Tensor, " n"]
 ) -> Calibration:
     """Fit P(object | score) on gazes of photographs that trained nothing.
 
@@ -106,24 +91,14 @@ def fit_calibration(
     other class; scores farther out than four spreads count as four (a wrong label there would outweigh all others).
 
     Where scores would fall with the object's probability, the optimum under slope >= 0 is slope 0. With one class only,
-    or scores that are all equal, nothing can be learnt from the score: the probability is the constant
-    (N+ + 1) / (N + 2), and `note` says so.
-
-    Args:
-        scores: Log-ratios in nats, finite.
-        labels: True or 1 where the gaze is on an object.
+    or scores that are all equal, nothing can be learnt from the score: the probability is (N+ + 1) / (N + 2).
 
     Raises:
-        BadInput: A score is not finite, a label is neither 0 nor 1, or the lengths differ.
+        BadInput: A score, in nats, is not finite.
     """
-    scores = _as_float64(scores)
-    labels = _as_float64(labels)
-    if scores.shape != labels.shape:
-        raise BadInput(f"{len(scores)} scores but {len(labels)} labels to calibrate on")
+    scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if not np.isfinite(scores).all():
         raise BadInput(f"score {scores[~np.isfinite(scores)][0]} can't be calibrated on: scores must be finite")
-    if not np.isin(labels, (0.0, 1.0)).all():
-        raise BadInput("labels to calibrate on must be 0 or 1")
     # Content decides, not the order of the photographs: sums of floats then come out the same however work was split.
     order = np.lexsort((labels, scores))
     scores, labels = scores[order], labels[order]
@@ -131,15 +106,11 @@ def fit_calibration(
     location, scale = _median_and_spread(scores)
     if positives == 0 or negatives == 0 or scores[0] == scores[-1]:
         share = (positives + 1.0) / (positives + negatives + 2.0)
-        note = "all scores equal" if positives and negatives else "one class only"
-        note += f": the probability is {share:.3f} whatever the score"
-        return Calibration(location, scale, 0.0, _logit(share), positives=positives, negatives=negatives, note=note)
+        return Calibration(location, scale, 0.0, _logit(share), positives, negatives)
     slope, intercept, targets = _fit_near_edge(scores / scale - location / scale, labels)
     if slope <= 0.0:
-        share = float(targets.mean())
-        note = f"higher scores were no likelier to be objects: the probability is {share:.3f} whatever the score"
-        return Calibration(location, scale, 0.0, _logit(share), positives=positives, negatives=negatives, note=note)
-    return Calibration(location, scale, slope, intercept, positives=positives, negatives=negatives)
+        return Calibration(location, scale, 0.0, _logit(float(targets.mean())), positives, negatives)
+    return Calibration(location, scale, slope, intercept, positives, negatives)
 
 
 def _median_and_spread(scores: ndarray) -> tuple[float, float]:
@@ -168,16 +139,12 @@ def _fit_near_edge(standard: ndarray, labels: ndarray) -> tuple[float, float, nd
     points = np.concatenate([held, [low, low, high, high]]) - middle
     targets = np.concatenate([labels, [0, 1, 0, 1]]).astype(np.int64)
     unit = float(np.abs(points).max())  # the optimum is found in numbers of order one
-    (slope,), intercept = minimise_logistic(points[:, None] / unit, targets, 0.0)
+    (slope,), intercept = _minimise(points[:, None] / unit, targets, 0.0)
     return slope / unit, intercept - slope * middle / unit, targets
 
 
 def _logit(probability: float) -> float:
     return float(np.log(probability) - np.log1p(-probability))
-
-
-def _as_float64(values: ndarray | Tensor) -> ndarray:
-    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -208,39 +175,26 @@ class Logistic:
         """The regression among these tensors; others are ignored.
 
         Raises:
-            BadInput: A tensor is missing or of a shape that doesn't fit, or a scale is not positive.
+            BadInput: A tensor is missing, of a shape that doesn't fit or not finite, or a scale is not positive.
         """
-        try:
-            mean, scale, weight, bias = (
-                tensors[RANKING + name].detach().cpu().to(torch.float64).numpy().copy()
-                for name in ("mean", "scale", "weight", "bias")
-            )
-        except KeyError as missing:
-            raise BadInput(f"no tensor {missing.args[0]}: the model was saved without a ranking") from None
-        if mean.ndim != 1 or not mean.shape == scale.shape == weight.shape or bias.shape != (1,):
-            shapes = [part.shape for part in (mean, scale, weight, bias)]
-            raise BadInput(f"ranking tensors of shapes {shapes} don't fit together")
-        if not all(np.isfinite(part).all() for part in (mean, scale, weight, bias)) or (scale <= 0.0).any():
-            raise BadInput("a ranking tensor is not finite, or a scale in it is not positive")
+        features = tensors[RANKING + "weight"].shape
+        shapes = {"mean": features, "scale": features, "weight": features, "bias": (1,)}
+        found = (checked(tensors, RANKING + name, shape, "ranking") for name, shape in shapes.items())
+        mean, scale, weight, bias = (part.double().numpy() for part in found)
+        if (scale <= 0.0).any():
+            raise BadInput(f"tensor {RANKING}scale must be positive")
         return cls(mean, scale, weight, float(bias[0]))
 
 
-def fit_logistic(
-    features: Real[ndarray, "n features"], labels: Bool[ndarray, " n"] | Int[ndarray, " n"], l2: float = 1.0
-) -> Logistic:
+def fit_logistic(features: Real[ndarray, "n features"], labels: Labels, l2: float = 1.0) -> Logistic:
     """Minimise sum_n [log(1 + exp f_n) - y_n f_n] + l2 / 2 |weight|^2 over weight and bias.
 
     Features are standardised first (mean and standard deviation), so one l2 suits nats, votes and angles alike; the
     bias is not penalised. With one class only the optimum lies at infinity: the weights are then 0 and the bias is the
     logit of (N+ + 1) / (N + 2).
 
-    Args:
-        features: One row a gaze, finite.
-        labels: 1 where the gaze is on an object, else 0.
-        l2: Penalty, > 0.
-
     Raises:
-        BadInput: A feature is not finite, there are none, or a label is neither 0 nor 1.
+        BadInput: A feature is not finite, or there are none.
     """
     features, labels = np.asarray(features, dtype=np.float64), np.asarray(labels).astype(np.int64)
     if not np.isfinite(features).all():
@@ -248,8 +202,6 @@ def fit_logistic(
         raise BadInput(f"feature {column} of gaze {row} is {features[row, column]}: features must be finite")
     if not len(features):
         raise BadInput("no gaze to fit the ranking on")
-    if len(features) != len(labels) or not np.isin(labels, (0, 1)).all():
-        raise BadInput("labels must be 0 or 1, one for each row of features")
     total, positive = len(labels), labels.sum()
     mean = features.sum(axis=0) / total
     centred = features - mean
@@ -258,10 +210,8 @@ def fit_logistic(
     # What is left of a constant after subtracting its mean is rounding, not a feature.
     scale = np.where(scale > 1e-12 * np.maximum(np.abs(mean), 1e-290), scale, 1.0)
     if positive in (0, total):
-        share = (positive + 1.0) / (total + 2.0)
-        return Logistic(mean, scale, np.zeros(features.shape[1]), float(np.log(share) - np.log1p(-share)))
-    weight, bias = minimise_logistic(centred / scale, labels, l2)
-    return Logistic(mean, scale, weight, bias)
+        return Logistic(mean, scale, np.zeros(features.shape[1]), _logit((positive + 1.0) / (total + 2.0)))
+    return Logistic(mean, scale, *_minimise(centred / scale, labels, l2))
 
 
 def sigmoid(logits: Float[ndarray, "*shape"]) -> Float[ndarray, "*shape"]:
@@ -270,9 +220,7 @@ def sigmoid(logits: Float[ndarray, "*shape"]) -> Float[ndarray, "*shape"]:
     return np.asarray(np.where(logits >= 0.0, 1.0, small) / (1.0 + small))
 
 
-def minimise_logistic(
-    features: Float[ndarray, "n features"], labels: Int[ndarray, " n"], l2: float
-) -> tuple[Float[ndarray, " features"], float]:
+def _minimise(features: ndarray, labels: Int[ndarray, " n"], l2: float) -> tuple[Float[ndarray, " features"], float]:
     """Coefficients and bias at the optimum of `fit_logistic`'s objective, features taken as they are."""
     from sklearn.linear_model import LogisticRegression
 

@@ -126,7 +126,7 @@ class Models:
     def save_networks(self, path: str | Path) -> None:
         """Writes the weights of both networks, those of the fine one under "fine."."""
         fine = {} if self.fine is None else self.fine.tensors(FINE)
-        save_tensors(path, self.shiftnet.tensors() | fine, {})
+        save_tensors(path, self.shiftnet.tensors() | fine)
 
     @classmethod
     def load(cls, run: str | Path) -> "Models":
@@ -159,5 +159,5 @@ def load_networks(path: Path) -> tuple[ShiftNet, ShiftNet | None]:
     """
     tensors = load_tensors(path)
     there = any(name.startswith(FINE) for name in tensors)
-    fine = ShiftNet.from_tensors(tensors, f"{path}, fine", FINE, CLOSER) if there else None
+    fine = ShiftNet(CLOSER).filled(tensors, str(path), FINE) if there else None
     return ShiftNet.from_tensors(tensors, str(path)), fine

@@ -17,7 +17,6 @@ what they are given. Looking, both are folded into the convolution itself: with 
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -25,8 +24,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from foveate.attention.network import Network
 from foveate.errors import BadInput
-from foveate.storage.files import load_tensors, save_tensors
+from foveate.storage.files import checked
 
 STRIDE = 8  # pixels between cells
 LEAST, MOST = 8.0, 18.0  # half-sides that a level answers for, pixels: a ratio of more than two between levels
@@ -76,7 +76,7 @@ class Folded(NamedTuple):
         return F.conv2d(x, self.weight, self.bias, self.stride, self.weight.shape[-1] // 2)
 
 
-class Periphery(nn.Module):
+class Periphery(Network):
     """The network; `forward` gives the outputs of every cell.
 
     Attributes:
@@ -137,40 +137,14 @@ class Periphery(nn.Module):
             self.harmonic,
         )
 
-    def channels_last(self) -> "Periphery":
-        """Itself, its kernels laid out as products of many places want them."""
-        return self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stubs lack it
-
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self, prefix: str = "") -> dict[str, Tensor]:
         """The weights by name, and the angle's period."""
-        state = {name: value.contiguous() for name, value in self.state_dict().items() if "num_batches" not in name}
-        return state | {"period": torch.tensor(self.period)}
-
-    def save(self, path: str | Path) -> None:
-        """Writes the weights as safetensors."""
-        save_tensors(path, self.tensors(), {})
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Periphery":
-        """Reads weights written by `save`.
-
-        Raises:
-            BadInput: A tensor is missing, of the wrong shape, or not finite.
-        """
-        return cls.from_tensors(load_tensors(path), str(path))
+        return super().tensors(prefix) | {f"{prefix}period": torch.tensor(self.period)}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], source: str) -> "Periphery":
-        """A network that is not trained further, from what `tensors` gave; `source` is what an error names.
-
-        Raises:
-            BadInput: A tensor is missing, of the wrong shape, or not finite.
-        """
-        net = cls(int(_checked(tensors, "period", torch.zeros(()), source)))
-        for name, own in net.state_dict().items():
-            if "num_batches" not in name:
-                own.copy_(_checked(tensors, name, own, source))
-        return net.requires_grad_(False).channels_last().eval()
+        """As `Network.from_tensors`."""
+        return cls(int(checked(tensors, "period", (), source))).filled(tensors, source)
 
 
 class FoldedPeriphery(NamedTuple):
@@ -188,11 +162,3 @@ class FoldedPeriphery(NamedTuple):
 def standard(pixels: Shaped[Tensor, "*shape"], dtype: torch.dtype) -> Float[Tensor, "*shape"]:
     """Pixels of 0 to 255 as the network takes them."""
     return pixels.to(dtype).sub_(GREY).mul_(1 / CONTRAST)
-
-
-def _checked(tensors: Mapping[str, Tensor], name: str, own: Tensor, source: str) -> Tensor:
-    found = tensors.get(name)
-    if found is None or found.shape != own.shape or not torch.isfinite(found).all():
-        shape = None if found is None else list(found.shape)
-        raise BadInput(f"{source}: tensor {name} must be finite, of shape {list(own.shape)}; found {shape}")
-    return found

@@ -21,8 +21,7 @@ what it sees of the object is as many times finer. The glimpse, from which v com
 of such a context, averaged down. Two networks of the table make a coarse and a fine stage.
 """
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -30,6 +29,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from foveate.attention.network import Network
 from foveate.attention.settings import CLOSER
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput
@@ -37,7 +37,6 @@ from foveate.runtime.precision import Recast, look_dtype
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import CONTEXT_SIZE, PATCH_SIZE, contexts
 from foveate.scenes.pyramid import Pyramids
-from foveate.storage.files import load_tensors, save_tensors
 
 # One unit of each output: a change of scale by 1.35, a turn by 17 degrees, a shift by half a half-side.
 UNIT = (0.3, 0.3, 0.5, 0.5)
@@ -49,7 +48,7 @@ Canonical = Callable[[Float[Tensor, "n 3 24 24"]], Float[Tensor, "n 3 24 24"]]
 """From what gazes see, in [0, 1], to the canonical images v."""
 
 
-class ShiftNet(nn.Module):
+class ShiftNet(Network):
     """The network of the table; `forward` gives delta in natural units.
 
     Attributes:
@@ -99,45 +98,6 @@ class ShiftNet(nn.Module):
     def forward(self, context: Float[Tensor, "n 3 72 72"], v: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n 4"]:
         """The predicted change (log scale, angle, x / s, y / s) of each gaze."""
         return self.shift(self.features(context, v)) * self.unit
-
-    def channels_last(self) -> "ShiftNet":
-        """Itself, its kernels laid out as the products of a look want them."""
-        return self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stubs lack it
-
-    def save(self, path: str | Path) -> None:
-        """Writes the weights as safetensors."""
-        save_tensors(path, self.tensors(), {})
-
-    def tensors(self, prefix: str = "") -> dict[str, Tensor]:
-        """The weights by name, each name after `prefix`."""
-        return {prefix + name: value.contiguous() for name, value in self.state_dict().items()}
-
-    @classmethod
-    def load(cls, path: str | Path) -> "ShiftNet":
-        """Reads weights written by `save`.
-
-        Raises:
-            BadInput: A tensor is missing, of the wrong shape, or not finite.
-        """
-        return cls.from_tensors(load_tensors(path), str(path))
-
-    @classmethod
-    def from_tensors(
-        cls, tensors: Mapping[str, Tensor], source: str, prefix: str = "", closer: float = 1.0
-    ) -> "ShiftNet":
-        """A network that is not trained further, from what `tensors` gave; `source` is what an error names.
-
-        Raises:
-            BadInput: A tensor is missing, of the wrong shape, or not finite.
-        """
-        net = cls(closer)
-        for name, own in net.state_dict().items():
-            found = tensors.get(prefix + name)
-            if found is None or found.shape != own.shape or not torch.isfinite(found).all():
-                shape = None if found is None else list(found.shape)
-                raise BadInput(f"{source}: tensor {name} must be finite, of shape {list(own.shape)}; found {shape}")
-            own.copy_(found)
-        return net.requires_grad_(False).channels_last()
 
 
 def _convolved(layer: nn.Conv2d, planes: Float[Tensor, "n i h w"], padding: int = 0) -> Float[Tensor, "n o y x"]:

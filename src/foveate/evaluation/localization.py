@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 from numpy import ndarray
 
 from foveate.attention.attend import Attention
-from foveate.attention.counting import count
+from foveate.attention.images.counting import count
 from foveate.attention.settings import AttendSettings
 from foveate.evaluation.constant_box import constant_box
 from foveate.evaluation.detections import Detections

@@ -22,8 +22,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image
 
-from foveate.attention.counting import count as count_objects
 from foveate.attention.familiarity import FEWEST, FIGURES
+from foveate.attention.images.counting import count as count_objects
 from foveate.attention.images.image_files import Attended
 from foveate.attention.overlay import as_bytes
 

@@ -58,24 +58,17 @@ class Contents:
     tables: list[TableStory] = field(default_factory=list)
     training: list[TrainingStory] = field(default_factory=list)
     about: list[AboutStory] = field(default_factory=list)
-    others: list[tuple[str, str]] = field(default_factory=list)  # (name, address) of what lies beside the page
 
 
-def write_report(
-    run_path: Path | str, out: Path | str | None = None, reload: int | None = None, pictures: bool = True
-) -> Path:
+def write_report(path: Path, reload: int | None = None, pictures: bool = True) -> Path:
     """Writes the page of a run, and beside it the model's card; gives its path.
 
-    `out` is another place for the page, without a card; `reload` the seconds after which it loads itself again; without
-    `pictures` it holds figures and names only. A folder that is no RUN, with a `story` in it, gets no card.
+    `reload` are the seconds after which it loads itself again; without `pictures` it holds figures and names only. A
+    folder that is no RUN, with a `story` in it, gets no card.
     """
-    path = Path(run_path)
-    target = Path(out) if out is not None else path / "report.html"
-    contents = gather(path)
-    if target.resolve().parent == path.resolve():
-        contents.others = beside(path)
+    target, contents = path / "report.html", gather(path)
     write_atomic(target, render(contents if pictures else without_pictures(contents), reload, pictures))
-    if out is None and contents.config:
+    if contents.config:
         found, bounds = ({one.name: one.figures for one in kind} for kind in (contents.localization, contents.bounds))
         write_atomic(path / "README.md", model_card(contents.config, found, bounds))
     return target
@@ -140,7 +133,7 @@ def render(contents: Contents, reload: int | None = None, pictures: bool = True)
             verdict=[line for story in contents.training for line in story.verdict],
             headline=sections.headline(contents.localization, contents.bounds, contents.learned, contents.training),
             about=contents.about,
-            others=contents.others,
+            others=beside(contents.path),
             warnings=sections.warnings(model, density, contents.learned),
             averages=sections.averages(patches) if pictures else None,
             facts=sections.facts(contents.training, contents.config),

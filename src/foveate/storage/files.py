@@ -201,6 +201,19 @@ def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
         return json.loads((handle.metadata() or {}).get(METADATA_KEY, "{}"))
 
 
+def checked(tensors: Mapping[str, "Tensor"], name: str, shape: Sequence[int], source: object) -> "Tensor":
+    """The tensor `name`; `source` is what an error names.
+
+    Raises:
+        BadInput: It is missing, of another shape, or not finite.
+    """
+    found = tensors.get(name)
+    if found is None or found.shape != tuple(shape) or not found.isfinite().all():
+        shown = None if found is None else list(found.shape)
+        raise BadInput(f"{source}: tensor {name} must be finite, of shape {list(shape)}; found {shown}")
+    return found
+
+
 @contextmanager
 def _reading(path: str | os.PathLike) -> Iterator[None]:
     """What goes wrong with a safetensors file as BadInput."""

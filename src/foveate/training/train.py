@@ -20,7 +20,7 @@ from foveate.attention.shiftnet import Canonical, ShiftNet, canonical_image, fol
 from foveate.boltzmann.dbn import GaussianDBN, PatchScale
 from foveate.boltzmann.training.greedy import FOLDS, train_gdbn
 from foveate.boltzmann.training.whitening import Layout
-from foveate.runtime.memory import keep_large_blocks
+from foveate.runtime.devices import keep_large_blocks
 from foveate.runtime.progress import Progress
 from foveate.scenes import gaze
 from foveate.scenes.folder import Scenes

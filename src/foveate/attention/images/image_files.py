@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from foveate.attention.attend import Attention, Seen, reported
-from foveate.attention.counting import count
 from foveate.attention.found import Found
+from foveate.attention.images.counting import count
 from foveate.attention.images.kinds import Kinds, exclusive
 from foveate.attention.images.tiles import Tile, cut, scales, together
 from foveate.attention.output import to_json

@@ -34,6 +34,7 @@ from torch import Tensor
 from foveate.attention.shiftnet import Canonical, ShiftNet, change_between, look, move
 from foveate.errors import BadInput
 from foveate.scenes.pyramid import Pyramids
+from foveate.storage.files import checked
 
 FEATURES = 6
 PUSH = 0.1  # of log scale, radians, half-sides
@@ -85,13 +86,9 @@ class Law:
         if PREFIX + "weight" not in tensors:
             spread = tensors.get("spread", torch.zeros(4)).double().numpy()
             return cls.constant(spread[:COORDINATES]) if (spread > 0).all() else None
-        parts = {}
-        for name, like in vars(cls.constant(np.ones(COORDINATES))).items():
-            found = tensors.get(PREFIX + name)
-            if found is None or found.shape != like.shape or not bool(torch.isfinite(found).all()):
-                shown = None if found is None else list(found.shape)
-                raise BadInput(f"tensor {PREFIX}{name} must be finite, of shape {list(like.shape)}; found {shown}")
-            parts[name] = found.double().numpy()
+        likes = vars(cls.constant(np.ones(COORDINATES))).items()
+        found = {name: checked(tensors, PREFIX + name, like.shape, PREFIX[:-1]) for name, like in likes}
+        parts = {name: part.double().numpy() for name, part in found.items()}
         if not (parts["scale"] > 0).all():
             raise BadInput(f"tensor {PREFIX}scale must be positive")
         return cls(**parts)

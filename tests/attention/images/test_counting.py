@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from foveate.attention.counting import SHARE, count
+from foveate.attention.images.counting import SHARE, count
 
 
 def test_counts_are_those_of_every_case_added_up():
