@@ -81,14 +81,8 @@ def attend(
 ) -> list[Seen]:
     """Searches images, ranks what was found, refines the best of it: whoever attends does it here.
 
-    Args:
-        models: What looks.
-        pyramids: The images.
-        names: Of each image to attend, by its number in `pyramids`; its random numbers are keyed on the name.
-        settings: How.
-        progress: Shows how far it is, and may stop it.
-        phase: What it is called there.
-        together: Gazes, of several images perhaps, whose posteriors are sampled at a time; see `refine`.
+    `names` are of each image to attend, by its number in `pyramids`; random numbers are keyed on them. `phase` is what
+    it is called in `progress`, which may stop it; `together` gazes' posteriors are sampled at a time (`refine`).
     """
 
     def look_over(image: int) -> Seen:
@@ -207,19 +201,12 @@ class Attention:
         return self
 
     def looking_for(self, like: Like) -> "Attention":
-        """The same with one object in mind: of an aligned crop, or at a gaze ("one.jpg:a,b,tx,ty", or both in a tuple).
-
-        Raises:
-            BadInput: It is no image, there is no such gaze in it, or nothing to see.
-        """
+        """The same with one object in mind: of an aligned crop, or at a gaze ("one.jpg:a,b,tx,ty", or both in a tuple);
+        BadInput where it is no image, there is no such gaze in it, or nothing to see."""
         return Attention(self.models.looking_for(like), self.settings, self.config)
 
     def save(self, run: str | Path) -> Path:
-        """Writes a RUN folder that `foveate.load` and every command read.
-
-        Raises:
-            BadInput: There is something already.
-        """
+        """Writes a RUN folder that `foveate.load` and every command read; BadInput where there is something already."""
         run = Path(run)
         if run.exists() and (not run.is_dir() or any(run.iterdir())):
             raise BadInput(f"{run} exists: name a folder that is not there yet")

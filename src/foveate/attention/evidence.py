@@ -144,32 +144,23 @@ class Evidence:
         return figures_of(pyramids, gazes, scores) if len(self.known) else None
 
     def score(self, measured: Float[np.ndarray, "n measured"]) -> Float[np.ndarray, "n"]:
-        """Log-odds of an object, from what `measure` gives.
-
-        Raises:
-            FoveateError: The ranking has not been fitted.
-        """
+        """Log-odds of an object, from what `measure` gives; FoveateError where the ranking has not been fitted."""
         return present(self.ranking, "the ranking").logit(measured)
 
     def probability(
         self, score: Float[np.ndarray, "n"], more: float | Float[np.ndarray, "n"] = 0.0
     ) -> Float[np.ndarray, "n"]:
-        """P(object | score), with log-odds that are known besides.
-
-        Raises:
-            FoveateError: The calibration has not been fitted.
-        """
+        """P(object | score), with log-odds known besides; FoveateError where the calibration has not been fitted."""
         return present(self.calibration, "the calibration").probability(score, more)
 
     def tensors(self) -> dict[str, Tensor]:
         """Plain tensors, for background.safetensors."""
-        out = self.background.tensors()
-        out["object_log_z"] = torch.tensor(self.object_log_z, dtype=torch.float64)
-        out["temper"] = torch.tensor(self.temper, dtype=torch.float64)
-        out |= self.law.tensors() if self.law is not None else {}
-        out["errors"], out["known"] = self.errors, self.known
-        out |= self.ranking.tensors() if self.ranking is not None else {}
-        return out | (self.calibration.tensors() if self.calibration is not None else {})
+        out = self.background.tensors() | {"errors": self.errors, "known": self.known}
+        for name in ("object_log_z", "temper"):
+            out[name] = torch.tensor(getattr(self, name), dtype=torch.float64)
+        for part in (self.law, self.ranking, self.calibration):
+            out |= {} if part is None else part.tensors()
+        return out
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> "Evidence":

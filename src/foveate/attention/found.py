@@ -58,7 +58,7 @@ class Refined:
     def __repr__(self) -> str:
         how = "importance sampling" if len(self.acceptance) == 0 else f"{len(self.acceptance)} chains"
         said = f", {', '.join(self.flags)}" if self.flags else ""
-        return f"Refined({how}, effective draws {_least(self.ess):.0f}{said})"
+        return f"Refined({how}, effective draws {np.fmin.reduce(self.ess):.0f}{said})"
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -206,12 +206,9 @@ class Found:
         return np.array(corners(self.u.tolist()))
 
     def crop(self, image: AnyImage, size: int = 192, margin: float | int = 0.0) -> "Image":
-        """What it looks at in its image, upright, as a PIL image.
+        """What it looks at in its image, however that is held, upright, as a PIL image of `size` pixels across.
 
-        Args:
-            image: The image that was attended, however it is held.
-            size: Side of the crop, pixels.
-            margin: Around the window on each side, as a share of the window's side.
+        `margin` is what it has around the window on each side, as a share of the window's side.
         """
         u = self.u * np.array([1.0 + 2.0 * margin, 1.0 + 2.0 * margin, 1.0, 1.0])
         return crop(as_picture(image).pixels, u, size)
@@ -251,11 +248,6 @@ class Found:
     def flags(self) -> tuple[str, ...]:
         """What is wrong with the posterior's chains, in words."""
         return () if self.posterior is None else self.posterior.flags
-
-
-def _least(values: Float[np.ndarray, "*n"]) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.min()) if known.size else math.nan
 
 
 def _moved(

@@ -50,11 +50,7 @@ class Models:
 
     @cached_property
     def folded(self) -> FoldedPeriphery:
-        """The periphery as it looks.
-
-        Raises:
-            BadInput: There is none.
-        """
+        """The periphery as it looks; BadInput where there is none."""
         if self.periphery is None:
             raise BadInput("the run has no periphery, which searches images: made by an older version, train again")
         return self.periphery.folded(look_dtype(self.device))
@@ -65,11 +61,7 @@ class Models:
         return canonical_image(self.gdbn)
 
     def looking_for(self, like: Like) -> "Models":
-        """The same models with one object in mind.
-
-        Raises:
-            BadInput: `like` shows none; see `bring_to_mind`.
-        """
+        """The same models with one object in mind; raises as `bring_to_mind`."""
         return replace(self, mind=bring_to_mind(self.canonical, like, self.others))
 
     @cached_property
@@ -89,11 +81,7 @@ class Models:
 
     @property
     def trained_evidence(self) -> Evidence:
-        """The evidence, where training has come to it.
-
-        Raises:
-            FoveateError: It has not.
-        """
+        """The evidence; FoveateError where training has not come to it."""
         return present(self.evidence, "what counts as evidence")
 
     @property
@@ -152,11 +140,7 @@ class Models:
 
 
 def load_networks(path: Path) -> tuple[ShiftNet, ShiftNet | None]:
-    """The networks of a file that `save_networks` wrote: the ShiftNet, and the one that looks closer, if there is one.
-
-    Raises:
-        BadInput: A tensor is missing, of the wrong shape, or not finite.
-    """
+    """The networks of a file that `save_networks` wrote: the ShiftNet, and the one that looks closer, if any."""
     tensors = load_tensors(path)
     there = any(name.startswith(FINE) for name in tensors)
     fine = ShiftNet(CLOSER).filled(tensors, str(path), FINE) if there else None

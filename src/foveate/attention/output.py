@@ -10,6 +10,7 @@ from foveate.storage.files import strict
 
 __all__ = ["crop", "draw_overlay", "output_name", "to_json"]
 
+FIGURES = ("u", "box", "scale", "angle", "score", "log_ratio", "probability", "std", "trail")
 DIAGNOSTICS = ("pareto_k", "rhat", "ess", "acceptance")  # of `Refined`
 
 
@@ -18,26 +19,11 @@ def to_json(found: Found, width: int, height: int) -> dict[str, Any]:
 
     Besides u, box, scale, angle, score, probability, std and trail: `inside`, the share of the box that lies in the
     image, the diagnostics of the posterior where there was one, the likeness where one is in mind, `modes` where the
-    angle may be another, and the visible share where it was asked for.
-    angle may be another, and the category where several kinds are looked for.
-
-    Args:
-        found: In pixels of the image in full.
-        width: Of the image, pixels.
-        height: Of the image, pixels.
+    angle may be another, the visible share where it was asked for, and the category where several kinds are looked for.
+    All is in pixels of the image in full.
     """
-    gaze = {
-        "u": found.u,
-        "box": found.box,
-        "scale": found.scale,
-        "angle": found.angle,
-        "score": found.score,
-        "log_ratio": found.log_ratio,
-        "probability": found.probability,
-        "std": found.std,
-        "trail": found.trail,
-        "inside": _share_inside(found.box, width, height),
-    }
+    gaze: dict[str, Any] = {name: getattr(found, name) for name in FIGURES}
+    gaze["inside"] = _share_inside(found.box, width, height)
     if found.posterior is not None:
         gaze |= {name: getattr(found.posterior, name) for name in DIAGNOSTICS}
     if found.likeness is not None:

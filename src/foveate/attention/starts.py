@@ -38,11 +38,7 @@ def one(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Starts:
 
 
 def many(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Starts:
-    """The periphery's proposals.
-
-    Raises:
-        BadInput: The models have no periphery.
-    """
+    """The periphery's proposals; BadInput where the models have none."""
     answers = glance(models.folded, pyramids)
     likely = searched(answers, pyramids, settings.posterior.prior)
     return Starts(propose(likely, settings.search).gazes, answers, settings.search.coarse)

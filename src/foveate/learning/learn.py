@@ -73,8 +73,7 @@ def learn(
     Models start from `source`, on its device, and are written into the claimed `run`; those of `replay`, annotated, are
     mixed in. With `keep`, where too few scenes can be trusted, the models stay as they are, and it is said.
 
-    Returns:
-        The models learned, the scenes as they were kept, and what happened in each round.
+    Given are the models learned, the scenes as they were kept, and what happened in each round.
 
     Raises:
         BadInput: Too few scenes can be trusted to hold the object: nothing is learned.

@@ -21,14 +21,10 @@ FEWEST = 4  # objects found
 def recalibrate(
     models: Models, gallery: Gallery, attend: AttendSettings, progress: Progress
 ) -> tuple[Evidence, dict[str, Any]]:
-    """Probabilities, spreads and regions from searches of all scenes of a gallery, which trained nothing.
+    """Probabilities, spreads and regions from searches of all scenes of a gallery, which trained nothing; and figures.
 
-    Returns:
-        The evidence, and figures about it: objects, found and missed; expected calibration error before and after (the
-        latter on the same gazes, so it is too small); the temper.
-
-    Raises:
-        BadInput: Too few objects were found to say anything.
+    The expected calibration error after it is on the same gazes, so it is too small. BadInput where too few objects
+    were found to say anything.
     """
     before = models.trained_evidence
     searches = search_scenes(models, gallery, range(len(gallery.names)), attend, progress)

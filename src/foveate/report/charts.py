@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT = 340, 216
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 36
+STRICT: Any = {"autoescape": True, "undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
 MINUS = "\N{MINUS SIGN}"
 
 Number = float | int
@@ -139,19 +140,11 @@ def drawn(kind: str, words: str, width: int = WIDTH, height: int = HEIGHT, **par
 
 @cache
 def _charts() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(part("charts.svg"))
+    return jinja2.Environment(**STRICT).from_string(part("charts.svg"))
 
 
 def lines(
-    series: Sequence[Series],
-    x_label: str,
-    shares: bool = False,
-    dots: bool = False,
-    words: str = "",
-    whole: bool = True,
+    series: Sequence[Series], x_label: str, words: str, shares: bool = False, dots: bool = False, whole: bool = True
 ) -> Markup:
     """Lines over a common horizontal axis; with `shares` the vertical one is 0 to 100 %.
 
@@ -174,7 +167,7 @@ def lines(
         f"to {form(one.y[-1])} at {number(one.x[-1])}"
         for one in series
     )
-    words, y_marks = f"{words + ': ' if words else ''}{ends}.", marks(low, high, shares=shares)
+    words, y_marks = f"{words}: {ends}.", marks(low, high, shares=shares)
     return drawn("lines", words, plane=plane, x_marks=x_marks, y_marks=y_marks, name=x_label, curves=curves, dots=dots)
 
 

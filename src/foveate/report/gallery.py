@@ -7,20 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from foveate.report import drawing
 from foveate.report.charts import Bins, number, percent
-from foveate.report.drawing import (
-    close_up,
-    colours,
-    finite,
-    gaze_path,
-    hex_colour,
-    photograph,
-    posterior_marks,
-    scale,
-    stroke,
-    trail_marks,
-    truth_marks,
-)
+from foveate.report.drawing import finite, gaze_path, photograph, posterior_marks, trail_marks, truth_marks
 from foveate.report.pictures import data_uri, jpeg
 from foveate.report.story import Numbers, SceneStory, Step
 from foveate.storage.files import strict
@@ -106,12 +95,10 @@ def unlikely(scene: SceneStory, bins: Bins) -> str:
         return ""
     stated = scene.found[0].probability
     alike = min(bins, key=lambda row: abs(row[0] - stated), default=None)
-    told = (
-        f"of {number(alike[2])} gazes stated at about {percent(alike[0])}, {percent(alike[1])} were right"
-        if alike
-        else ""
-    )
-    return f"P {percent(stated)} though found" + (f": {told}" if told else "")
+    told = f"P {percent(stated)} though found"
+    if alike is None:
+        return told
+    return f"{told}: of {number(alike[2])} gazes stated at about {percent(alike[0])}, {percent(alike[1])} were right"
 
 
 def where(u: Numbers) -> str:
@@ -121,7 +108,7 @@ def where(u: Numbers) -> str:
     a, b, x, y = u
     turn = math.degrees(math.atan2(b, a))
     return (
-        f"centre ({number(round(x))}, {number(round(y))}), half-side {number(round(scale(u), 1))}, "
+        f"centre ({number(round(x))}, {number(round(y))}), half-side {number(round(drawing.scale(u), 1))}, "
         f"angle {number(round(turn, 1))}{DEGREE}"
     )
 
@@ -139,7 +126,7 @@ def card(scene: SceneStory, photo: str, key: int | None) -> dict[str, Any]:
     chosen = [index for index, step in enumerate(scene.steps) if step.kind != "hmc" or index == len(scene.steps) - 1]
     marks = truth_marks(scene) + trail_marks(scene.steps, chosen)
     if not scene.steps and scene.found:
-        marks += stroke(gaze_path(scene.found[0].u), "last", hex_colour(1))
+        marks += drawing.stroke(gaze_path(scene.found[0].u), "last", drawing.hex_colour(1))
     return {
         "name": scene.name, "svg": photograph(photo, (0, 0, scene.width, scene.height), marks, description(scene)),
         "verdict": verdict(scene), "success": scene.success, "note": scene.note, "key": key, "link": ""
@@ -156,7 +143,7 @@ def two_stages(scene: SceneStory, photo: str) -> dict[str, Any] | None:
     arrived = steps[quick[-1]].u
     moved = math.dist(steps[quick[0]].u[2:], arrived[2:])
     adjusted = max(math.dist(arrived[2:], steps[index].u[2:]) for index in slow)
-    view = close_up([arrived, *(steps[index].u for index in slow)], scene.width, scene.height)
+    view = drawing.close_up([arrived, *(steps[index].u for index in slow)], scene.width, scene.height)
     sure = "".join(f" {name}: {text}." for name, text in certainty(scene))
     whole, truth = (0, 0, scene.width, scene.height), truth_marks(scene)
     quick_words, slow_words = f"ShiftNet steps on {description(scene)}", f"HMC on {scene.name}, close up.{sure}"
@@ -186,16 +173,9 @@ def player_scene(scene: SceneStory, photo: str) -> dict[str, Any]:
     """What the player needs of a scene, as strict JSON."""
     small, rows = sprite(scene.steps)
     steps = [
-        {
-            "name": name,
-            "kind": step.kind,
-            "path": gaze_path(step.u),
-            "colour": colour,
-            "score": step.score,
-            "words": where(step.u),
-            "has": [getattr(step, row) is not None for row in rows],
-        }
-        for step, name, colour in zip(scene.steps, step_names(scene.steps), colours(scene.steps), strict=True)
+        {"name": name, "kind": step.kind, "path": gaze_path(step.u), "colour": colour, "score": step.score}
+        | {"words": where(step.u), "has": [getattr(step, row) is not None for row in rows]}
+        for step, name, colour in zip(scene.steps, step_names(scene.steps), drawing.colours(scene.steps), strict=True)
     ]
     return strict(
         {

@@ -40,13 +40,9 @@ def examined_model(
     if patches is not None:
         data, held_out = as_vectors(gdbn, patches.patches), as_vectors(gdbn, patches.validation)
     d, h1 = gdbn.grbm.W.shape
-    section: dict[str, Any] = {
-        "size": f"{d} pixels, {h1} and {gdbn.rbm.W.shape[1]} hidden units",
-        "findings": examine(gdbn, chains, data, held_out),
-        "sweeps": 2 * chains[2],
-        "samples": None,
-    }
-    side = round((d / 3) ** 0.5)
+    size, side = f"{d} pixels, {h1} and {gdbn.rbm.W.shape[1]} hidden units", round((d / 3) ** 0.5)
+    findings = examine(gdbn, chains, data, held_out)
+    section = {"size": size, "findings": findings, "sweeps": 2 * chains[2], "samples": None}
     drawn = pictures and 3 * side * side == d and side >= 4
     return section | (_pictures(gdbn, chains[1], data, side) if drawn else {})
 

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from foveate.errors import BadInput
 from foveate.report import comparisons, sections
-from foveate.report.charts import number, part, percent
+from foveate.report.charts import STRICT, number, part, percent
 from foveate.report.comparisons import figure_at
 from foveate.report.curves import phases, readable
 from foveate.report.gallery import Photographs
@@ -163,13 +163,7 @@ def _title(contents: Contents) -> str:
 
 
 def _fill(**context: Any) -> bytes:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(part),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = jinja2.Environment(loader=jinja2.FunctionLoader(part), **STRICT)
     environment.filters.update(number=number, percent=percent, readable=readable, cell=_cell)
     script, style = part("player.js"), part("page.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -15,9 +15,7 @@ THUMBNAIL_SIDE = 360  # longest side, in pixels, of a photograph kept in a story
 def as_picture(pixels: Picture) -> np.ndarray:
     """One picture or a stack of them as uint8, channels last: [..., height, width, 3].
 
-    Args:
-        pixels: [..., 3, height, width] or [..., height, width, 3] (if both could be channels, the last one is): floats
-            with 0 black and 1 white, uint8, or uint16.
+    They are given so, or [..., 3, height, width]: floats with 0 black and 1 white, uint8, or uint16.
     """
     array = pixels.detach().cpu().numpy() if isinstance(pixels, torch.Tensor) else pixels
     if array.ndim < 3 or 3 not in (array.shape[-1], array.shape[-3]):
@@ -43,11 +41,7 @@ def thumbnail(image: Picture | bytes) -> bytes:
 def wall(patches: Picture, columns: int, gap: int = 1, scale: int = 1) -> Image.Image:
     """A grid of patches, row by row: RGB where it is full, else RGBA, transparent where there is no patch.
 
-    Args:
-        patches: At least one, [N, 3, h, w] in [0, 1] or uint8 [N, h, w, 3].
-        columns: Patches in a row.
-        gap: Pixels between patches.
-        scale: Each pixel becomes scale x scale of them.
+    Between patches are `gap` pixels, and each pixel becomes `scale` x `scale` of them.
     """
     pictures = as_picture(patches).repeat(scale, axis=1).repeat(scale, axis=2)
     count, height, width, _ = pictures.shape

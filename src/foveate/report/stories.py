@@ -54,12 +54,8 @@ def save_training_story(
     The category is in it where no config.toml beside the story has it.
     """
     patch_story(data.gallery, data.objects, data.held_out_objects).save(folder)
-    facts = {
-        **({"category": category} if category else {}),
-        "scenes": len(data.fit),
-        "objects": len(data.objects.image),
-        "scenes held out": len(data.held_out),
-    }
+    facts = {"category": category} if category else {}
+    facts |= {"scenes": len(data.fit), "objects": len(data.objects.image), "scenes held out": len(data.held_out)}
     rejected = [(name, why) for name, _, why in (line.partition(": ") for line in data.gallery.problems)]
     told = save_scenes_story(folder, models, data.gallery, data.held_out[:DETAILED], settings, progress, "held out")
     regions = len(models.trained_evidence.errors)

@@ -45,22 +45,13 @@ def attend_batch(
     tiles: bool = False,
     like: str | None = None,
 ) -> dict[str, np.ndarray]:
-    """The lines of `attend` for a batch of images.
+    """The lines of `attend` for a batch of images: "image" as given, and "line", strict JSON.
 
-    Args:
-        batch: "image", what the results call it, and "path"; text, or bytes as the file system has them.
-        run: A RUN folder; its models are read once a process.
-        settings: How.
-        device: Where to compute.
-        look: Called with every image and what was found in it, pixels and all: to draw it, for instance.
-        tiles: Attend large images in tiles as well.
-        like: The one that is looked for, as `attend --like` has it.
-
-    Returns:
-        "image" as given, and "line", strict JSON.
+    The batch has "image", what the results call it, and "path"; text, or bytes as the file system has them. Models are
+    read once a process. `look` is called with every image and what was found in it, pixels and all; `tiles` and `like`
+    are as `attend` has them.
     """
-    images = names_of(batch)
-    lines = []
+    images, lines = names_of(batch), []
     with Quiet().phase("attend") as tick:
         for attended in attend_images(attention_of(run, device, like), images, settings, tick, 1, tiles):
             if look is not None:

@@ -82,18 +82,10 @@ def attend_images(
     workers: int | None = None,
     tiles: bool = False,
 ) -> Iterator[Attended]:
-    """Attend to image files in their order; one that can't be read, or used, gives an error and no end to the others.
+    """Attend to image files, (name, path) each, in their order; one that can't be read gives an error.
 
-    Args:
-        attention: What looks.
-        images: (name, path) each.
-        settings: How.
-        tick: Called with the number of images done.
-        workers: Images (or tiles) at a time; one a core if nothing is said. Results don't depend on it.
-        tiles: Attend images larger than `settings.largest` in tiles as well.
-
-    Raises:
-        Interrupted: From the tick.
+    `tick` is called with the number of images done. `workers` images (or tiles) are worked on at a time, one a core if
+    nothing is said. With `tiles` those larger than `settings.largest` are attended in tiles as well.
     """
     tick(0)
     found = _tiled(attention, images, settings, workers) if tiles else _whole(attention, images, settings, workers)

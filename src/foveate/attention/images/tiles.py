@@ -47,12 +47,8 @@ class Tile(NamedTuple):
 def scales(longest: int, side: int, smallest: float) -> list[float]:
     """Levels of a picture, from the one that one tile covers to full resolution.
 
-    A tile shows every half-side from `smallest` to half of what neighbours share; levels lie no further apart.
-
-    Args:
-        longest: Side of the picture.
-        side: Of a tile.
-        smallest: Half-side looked for, pixels of a tile.
+    A tile shows every half-side from `smallest`, in its pixels, to half of what neighbours share; levels lie no further
+    apart. `longest` is the side of the picture, `side` that of a tile.
     """
     if longest <= side:
         return [1.0]
