@@ -54,5 +54,6 @@ def keep_large_blocks() -> None:
     still goes back to the system.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
-    for which in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD) if mallopt else ():
-        mallopt(which, ctypes.c_int(1 << 27))
+    if mallopt is not None:
+        for which in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            mallopt(which, ctypes.c_int(1 << 27))
