@@ -217,7 +217,7 @@ def test_the_example_of_a_line_has_the_fields_that_attend_writes():
 
     (gaze,) = json.loads(blocks(ROOT / "docs" / "formats.md", "json")[0][1])["gazes"]
     weighed = replace(chains([5.0, 0.0, 40.0, 20.0]), pareto_k=0.2)
-    written = to_json(found([5.0, 0.0, 40.0, 20.0], posterior=weighed), 64, 48)
+    written = to_json(replace(found([5.0, 0.0, 40.0, 20.0], posterior=weighed), log_ratio=3.5), 64, 48)
     assert gaze.keys() == written.keys()
     assert {name: type(value) for name, value in gaze.items()} == {name: type(value) for name, value in written.items()}
 

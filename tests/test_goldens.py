@@ -13,9 +13,10 @@ GOLDEN = ROOT / "tests" / "golden" / "golden.json"
 RELATIVE, ABSOLUTE = 2e-3, 2e-3
 LOOSER = {"bound": 0.5, "attend": 0.05}  # nats; of gazes, probabilities and spreads, which Monte Carlo moves amplify
 EXACT = ("config", "shape")
-# Networks of a few steps find nothing, so near ties decide which places teach and which of seven truths lie within a
-# spread. Last bits tip these: their numbers are compared on one machine (benchmarks/goldens.py), here their form alone.
-CHAOTIC = ("learned.log", "learned.tensors", "localization.calibration")
+# Networks of a few steps find nothing, so near ties decide which places teach, which make the background, and which of
+# seven truths lie within a spread. Last bits tip these: their numbers are compared on one machine
+# (benchmarks/goldens.py), here their form alone.
+CHAOTIC = ("learned.log", "learned.tensors", "localization.calibration", "run.tensors.background")
 
 
 def comparable(name: str) -> bool:
@@ -31,7 +32,7 @@ def test_commands_give_the_figures_that_are_kept(tmp_path):
         if not comparable(name):
             continue
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (before, now))
-        if numbers and name.startswith(CHAOTIC) and math.isfinite(now):
+        if numbers and (name.startswith(CHAOTIC) or name.endswith("log_ratio")) and math.isfinite(now):
             continue
         if numbers and not any(word in name for word in EXACT):
             slack = LOOSER.get(name.partition(".")[0].partition("[")[0], ABSOLUTE)

@@ -44,7 +44,7 @@ def test_every_phase_ends_with_all_of_its_steps_done(tmp_path):
 
 
 def test_every_name_of_starts_has_a_strategy():
-    assert STRATEGIES.keys() == set(get_args(StartStrategy))
+    assert STRATEGIES.keys() == set(get_args(StartStrategy)) - {"paper"}  # which has an inference of its own
 
 
 def test_a_strategy_says_where_gazes_set_out_and_attention_leads_them_on(tmp_path, monkeypatch):

@@ -60,7 +60,7 @@ def test_other_commands_say_the_same_first(scenes, capfd, command, tmp_path):
         from foveate.cli import replay
         from foveate.scenes.folder import Scenes
 
-        replay.read(replay.Replay(str(scenes), required=True), Scenes([]), None)
+        replay.read(replay.Replay(str(scenes), required=True), Scenes([]), {})
     else:
         cli.run([str(word) for word in words])
     said = capfd.readouterr().err

@@ -93,7 +93,8 @@ def glimpse_log_density(
         value = density(seen.requires_grad_())
         (by_pixel,) = torch.autograd.grad(value.sum(), seen)
     by_gaze = (jacobian.flatten(2).double() * by_pixel.double().flatten(1)[:, None]).sum(2)
-    return value.detach().double(), by_gaze
+    seen_at_all = torch.isfinite(gazes).all(1)  # a scale that overflows is nowhere
+    return torch.where(seen_at_all, value.detach().double(), -torch.inf), by_gaze
 
 
 def normal_around(
