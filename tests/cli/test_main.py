@@ -102,6 +102,16 @@ def test_the_general_help_lists_every_command_and_needs_no_torch(foveate, enviro
     assert not {"torch", "numpy", "cyclopts", "rich", "PIL"} & set(eval(ended.stderr))
 
 
+@pytest.mark.parametrize("name", ["train", "attend", "learn", "evaluate localization"])
+def test_a_command_reads_its_words_without_what_only_its_work_needs(foveate, environment, name):
+    script = (
+        f"import sys; from foveate.cli import main as cli; cli.run([*{name.split()}, '--help']); "
+        "print(sorted(sys.modules), file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert not {"torch", "numpy", "PIL", "jaxtyping"} & set(eval(ended.stderr))
+
+
 def test_help_takes_under_three_tenths_of_a_second_of_processor_time(foveate):
     def spent():
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 
 from foveate.errors import BadInput
 from foveate.runtime.progress import Progress, shown, tell
-from foveate.scenes.layouts.shapes import Symmetry
+from foveate.scenes.layouts.periods import Symmetry
 from foveate.storage.files import to_json
 
 if TYPE_CHECKING:

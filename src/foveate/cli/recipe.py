@@ -9,7 +9,7 @@ from pydantic import Field
 from foveate.attention.settings import AttendSettings, run_settings
 from foveate.cli.options import Common, Unannotated, note, progress
 from foveate.errors import BadInput
-from foveate.scenes.layouts.shapes import Symmetry
+from foveate.scenes.layouts.periods import Symmetry
 from foveate.storage.config import (
     AtLeast0,
     differences,

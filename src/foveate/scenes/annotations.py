@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 
 from foveate.errors import BadInput
 from foveate.scenes.layouts.keypoints import Points, fit
-from foveate.scenes.layouts.shapes import FULL, HALF_TURN, Document, Frame, Kind, Outline, Shape
+from foveate.scenes.layouts.periods import FULL, HALF_TURN
+from foveate.scenes.layouts.shapes import Document, Frame, Kind, Outline, Shape
 
 FACE_POINTS: dict[str, tuple[float, float]] = {
     "eye_left_of_image": (-0.42, -0.38),

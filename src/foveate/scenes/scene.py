@@ -9,7 +9,8 @@ from jaxtyping import Float
 
 from foveate.scenes.annotations import Annotation
 from foveate.scenes.doubts import Doubts
-from foveate.scenes.layouts.shapes import FULL, PERIODS, Frame, Symmetry
+from foveate.scenes.layouts.periods import FULL, PERIODS, Symmetry
+from foveate.scenes.layouts.shapes import Frame
 
 
 @dataclass(frozen=True)

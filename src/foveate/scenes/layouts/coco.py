@@ -18,19 +18,9 @@ from typing import Any
 
 from foveate.errors import BadInput
 from foveate.scenes.layouts.keypoints import check_canonical
+from foveate.scenes.layouts.periods import FULL, QUARTER_TURN
 from foveate.scenes.layouts.polygons import of_segmentation, turned_rectangle
-from foveate.scenes.layouts.shapes import (
-    FULL,
-    QUARTER_TURN,
-    Document,
-    Entry,
-    Outline,
-    Unusable,
-    number,
-    shape_of,
-    short,
-    size_of,
-)
+from foveate.scenes.layouts.shapes import Document, Entry, Outline, Unusable, number, shape_of, short, size_of
 
 Annotation = Mapping[str, Any]
 Identity = int | str

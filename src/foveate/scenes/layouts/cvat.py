@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from foveate.errors import BadInput
+from foveate.scenes.layouts.periods import FULL
 from foveate.scenes.layouts.polygons import outline_of_ellipse, outline_of_polygons, outline_of_runs, ring_of_numbers
-from foveate.scenes.layouts.shapes import FULL, Document, Entry, Outline, Shape, Unusable, parsed, shape_of, size_of
+from foveate.scenes.layouts.shapes import Document, Entry, Outline, Shape, Unusable, parsed, shape_of, size_of
 
 _NO_WINDOW = {"polyline": "a polyline", "points": "points without names", "cuboid": "a cuboid"}
 

@@ -18,19 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from foveate.errors import BadInput
+from foveate.scenes.layouts.periods import FULL
 from foveate.scenes.layouts.polygons import outline_of_cells, outline_of_ellipse, outline_of_polygons, ring_of_pairs
-from foveate.scenes.layouts.shapes import (
-    FULL,
-    Document,
-    Entry,
-    Outline,
-    Shape,
-    Unusable,
-    number,
-    short,
-    size_of,
-    with_points,
-)
+from foveate.scenes.layouts.shapes import Document, Entry, Outline, Shape, Unusable, number, short, size_of, with_points
 
 _SUFFIX = re.compile(r"\.(jpe?g|png|gif|webp|tiff?|bmp|avif|heic|jp2|ppm)([?#].*)?$", re.IGNORECASE)
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")

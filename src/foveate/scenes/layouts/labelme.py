@@ -15,8 +15,9 @@ import numpy as np
 
 from foveate.errors import BadInput
 from foveate.scenes.layouts.documents import load_json
+from foveate.scenes.layouts.periods import ANY, FULL
 from foveate.scenes.layouts.polygons import outline_of_cells, outline_of_oriented, outline_of_polygons, ring_of_pairs
-from foveate.scenes.layouts.shapes import ANY, FULL, Entry, Outline, Shape, Unusable, short, size_of, with_points
+from foveate.scenes.layouts.shapes import Entry, Outline, Shape, Unusable, short, size_of, with_points
 
 ORIENTED = ("rotation", "oriented_rectangle", "rotated_rectangle", "rotated_box")
 """Names that labelme and its kin have for oriented rectangles."""

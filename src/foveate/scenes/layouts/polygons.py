@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from foveate.scenes.layouts.shapes import ANY, FULL, HALF_TURN, QUARTER_TURN, Outline, Unusable, number, short
+from foveate.scenes.layouts.periods import ANY, FULL, HALF_TURN, QUARTER_TURN
+from foveate.scenes.layouts.shapes import Outline, Unusable, number, short
 
 ROUND = 1.15
 """Axes (standard deviations along them) whose ratio is below this are taken as equal."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from foveate.scenes.doubts import Doubts
 from foveate.scenes.image import Header
+from foveate.scenes.layouts.periods import FULL
 
 Frame = tuple[float, float, float, float]
 """A gaze (a, b, tx, ty) read as a map of pixels: (x, y) -> (a x - b y + tx, b x + a y + ty)."""
@@ -18,13 +19,6 @@ Kind = Literal["object", "crowd", "unsure"]
 
 MAX_COORDINATE = 1e6
 """Coordinates beyond this many pixels belong to no picture."""
-
-FULL, HALF_TURN, QUARTER_TURN, ANY = 360, 180, 90, 0
-"""How far an angle is known: in full, up to half turns, up to quarter turns, not at all (degrees; 0 for not at all)."""
-
-Symmetry = Literal["2", "4", "any", "mirror", "none"]
-PERIODS = {"2": HALF_TURN, "4": QUARTER_TURN, "any": ANY}
-"""How far angles are known of objects with a symmetry under turns."""
 
 
 class Unusable(ValueError):

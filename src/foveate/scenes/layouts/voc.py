@@ -11,8 +11,9 @@ from typing import Any
 
 from foveate.errors import BadInput
 from foveate.scenes.layouts.documents import load_xml
+from foveate.scenes.layouts.periods import FULL, HALF_TURN
 from foveate.scenes.layouts.polygons import outline_of_polygons, ring_of_numbers
-from foveate.scenes.layouts.shapes import FULL, HALF_TURN, Entry, Outline, Shape, Unusable, parsed, shape_of, size_of
+from foveate.scenes.layouts.shapes import Entry, Outline, Shape, Unusable, parsed, shape_of, size_of
 
 
 def read(path: str) -> Entry:

@@ -23,8 +23,9 @@ import numpy as np
 from foveate.scenes.image import BadImage, Header, read_header
 from foveate.scenes.layouts.documents import load_lines, load_yaml
 from foveate.scenes.layouts.pairing import Survey, read_pairs
+from foveate.scenes.layouts.periods import QUARTER_TURN
 from foveate.scenes.layouts.polygons import outline_of_oriented, outline_of_polygons, upright_most
-from foveate.scenes.layouts.shapes import QUARTER_TURN, Document, Entry, Outline, Shape, Unusable, parsed, short
+from foveate.scenes.layouts.shapes import Document, Entry, Outline, Shape, Unusable, parsed, short
 
 NAME_FILES = ("classes.txt", "obj.names", "predefined_classes.txt")
 _LARGEST = 2.0
