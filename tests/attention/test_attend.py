@@ -44,7 +44,7 @@ def test_every_phase_ends_with_all_of_its_steps_done(tmp_path):
 
 
 def test_every_name_of_starts_has_a_strategy():
-    assert STRATEGIES.keys() == set(get_args(StartStrategy)) - {"paper"}  # which has an inference of its own
+    assert STRATEGIES.keys() == set(get_args(StartStrategy))
 
 
 def test_a_strategy_says_where_gazes_set_out_and_attention_leads_them_on(tmp_path, monkeypatch):
@@ -52,7 +52,7 @@ def test_a_strategy_says_where_gazes_set_out_and_attention_leads_them_on(tmp_pat
     write_untrained(tmp_path / "run", 6, 4)
     at = torch.tensor([[8.0, 0.0, 20.0, 20.0], [8.0, 0.0, 20.0, -90.0]], dtype=torch.float64)
     answers = Answers(at, torch.tensor([7.0, 2.0]))
-    monkeypatch.setitem(STRATEGIES, "one", lambda models, pyramids, settings: Starts(at, answers, 0))
+    monkeypatch.setitem(STRATEGIES, "one", lambda models, pyramids, settings: Starts(at[None], answers, 0))
     picture = torch.rand(40, 50, 3, generator=torch.Generator().manual_seed(0)).numpy()
     posterior = PosteriorSettings(chains=2, warm_up=2, draws=4)
     settings = AttendSettings(starts="one", min_probability=0.0, posterior=posterior)

@@ -24,7 +24,6 @@ from foveate.training.periphery.loss import (
     TURN,
     cell_centres,
     errors,
-    nearest_turn,
     periphery_loss,
     quality_of,
     targets,
@@ -187,8 +186,10 @@ def test_errors_and_quality_are_those_of_the_formulas():
 
 def test_the_nearest_of_equal_angles_is_told():
     target = target_of(12, 170, 0, 0, 180)
-    assert nearest_turn(torch.tensor([0.1], dtype=torch.float64), target).item() == pytest.approx(math.radians(-10))
-    assert nearest_turn(torch.tensor([3.0], dtype=torch.float64), target).item() == pytest.approx(math.radians(170))
+    own, period = gaze.angle(target[:, :4]), target[:, 4]
+    for to, nearest in ((0.1, -10), (3.0, 170)):
+        told = gaze.nearest_angle(torch.tensor([to], dtype=torch.float64), own, period)
+        assert told.item() == pytest.approx(math.radians(nearest))
 
 
 def test_the_loss_is_its_formula_summed_by_hand_and_quality_is_no_lever():

@@ -1,7 +1,6 @@
 """Where gazes set out, a strategy for each value of the setting `starts`, and where they are led.
 
-A strategy is one function of the models, one image and the settings; the paper's inference stands apart, since its
-gazes are not led as others are. To add one: the function and its line in
+A strategy is one function of the models, one image and the settings. To add one: the function and its line in
 `STRATEGIES` here, its name in `settings.StartStrategy`.
 """
 
@@ -15,7 +14,7 @@ from torch import Tensor
 from foveate.attention.models import Models
 from foveate.attention.posterior.paper import infer
 from foveate.attention.proposals import Answers, glance, propose, searched
-from foveate.attention.settings import AttendSettings
+from foveate.attention.settings import AttendSettings, StartStrategy
 from foveate.attention.shiftnet import follow, sound
 from foveate.errors import BadInput
 from foveate.scenes import gaze
@@ -25,7 +24,7 @@ from foveate.scenes.pyramid import Pyramids
 class Starts(NamedTuple):
     """Gazes that set out over one image."""
 
-    gazes: Float[Tensor, "n 4"]  # where they do
+    trails: Float[Tensor, "steps n 4"]  # where they do, after the way there if they have come one
     answers: Answers  # what the periphery says of the image; none without one
     steps: int  # of the ShiftNet, that they are to take
 
@@ -34,31 +33,26 @@ def one(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Starts:
     """The paper's single start, whose context covers the image."""
     answers = Answers.none() if models.periphery is None else glance(models.folded, pyramids)
     start = gaze.covering(int(pyramids.width[0, 0]), int(pyramids.height[0, 0]))
-    return Starts(start, answers, settings.one_steps)
+    return Starts(start[None], answers, settings.one_steps)
 
 
 def many(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Starts:
     """The periphery's proposals; BadInput where the models have none."""
     answers = glance(models.folded, pyramids)
     likely = searched(answers, pyramids, settings.posterior.prior)
-    return Starts(propose(likely, settings.search).gazes, answers, settings.search.coarse)
+    return Starts(propose(likely, settings.search).gazes[None], answers, settings.search.coarse)
 
 
-STRATEGIES: dict[str, Callable[[Models, Pyramids, AttendSettings], Starts]] = {"one": one, "many": many}
-
-
-def as_in_the_paper(
-    models: Models, pyramids: Pyramids, settings: AttendSettings
-) -> tuple[Float[Tensor, "steps n 4"], Answers]:
-    """The paper's own inference, of models that were trained for it.
-
-    Raises:
-        BadInput: They were not.
-    """
+def paper(models: Models, pyramids: Pyramids, settings: AttendSettings) -> Starts:
+    """The paper's own inference, which leaves nothing to be led; BadInput where the models were not trained for it."""
     if models.paper is None:
         raise BadInput("the paper's inference needs a RUN of foveate train --paper")
-    trails = infer(models.paper, models.shiftnet, models.conditionals, pyramids, settings)
-    return trails[:, sound(trails[-1], pyramids)], Answers.none()
+    return Starts(infer(models.paper, models.shiftnet, models.conditionals, pyramids, settings), Answers.none(), 0)
+
+
+STRATEGIES: dict[StartStrategy, Callable[[Models, Pyramids, AttendSettings], Starts]] = {
+    "one": one, "many": many, "paper": paper,
+}  # fmt: skip
 
 
 def lead(models: Models, pyramids: Pyramids, settings: AttendSettings) -> tuple[Float[Tensor, "steps n 4"], Answers]:
@@ -66,13 +60,12 @@ def lead(models: Models, pyramids: Pyramids, settings: AttendSettings) -> tuple[
 
     With one in mind every gaze is led twice: with v held at that one, and with the v of its glimpses as ever.
     """
-    if settings.starts == "paper":
-        return as_in_the_paper(models, pyramids, settings)
-    gazes, answers, steps = STRATEGIES[settings.starts](models, pyramids, settings)
-    here, held = torch.zeros(len(gazes), dtype=torch.int64), [] if models.mind is None else [models.mind.canonical]
+    begun, answers, steps = STRATEGIES[settings.starts](models, pyramids, settings)
+    here = torch.zeros(begun.shape[1], dtype=torch.int64)
+    held = [] if models.mind is None else [models.mind.canonical]
     ways = []
     for canonical in (models.canonical, *held):
-        trails = gazes[None]
+        trails = begun
         for net, count in ((models.shiftnet, steps), (models.fine, settings.search.fine)):
             if net is not None:
                 trails = torch.cat((trails, follow(net, canonical, pyramids, here, trails[-1], count)[1:]))

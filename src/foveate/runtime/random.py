@@ -144,22 +144,6 @@ def word_at(key, counter):
 
 @no_type_check
 @njit(cache=True, inline="always", error_model="numpy")
-def uniform_at(key, counter):
-    """One of `uniforms`."""
-    return (np.float64(word_at(key, counter) >> _W(12)) + 0.5) * 2.0**-52
-
-
-@no_type_check
-@njit(cache=True, inline="always", error_model="numpy")
-def normal_pair_at(key, counter):
-    """Two of `normals`, from numbers `counter` and `counter + 1`."""
-    radius = math.sqrt(-2.0 * math.log(uniform_at(key, counter)))
-    turn = _TWO_PI * uniform_at(key, counter + 1)
-    return radius * math.cos(turn), radius * math.sin(turn)
-
-
-@no_type_check
-@njit(cache=True, inline="always", error_model="numpy")
 def halves_at(key, counter):
     """The lower and the upper 32 bits of one word."""
     word = word_at(key, counter)

@@ -15,7 +15,7 @@ import math
 from typing import TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 Batch: TypeAlias = Float[Tensor, "*#batch"]
@@ -115,17 +115,21 @@ def from_chart(q: Float[Tensor, "*batch 4"], length: Float[Tensor, "*#batch"]) -
     return from_scale_angle(torch.exp(q[..., 0]), q[..., 1], q[..., 2] * length, q[..., 3] * length)
 
 
+def nearest_angle(
+    to: Float[Tensor, "*batch"], own: Float[Tensor, "*batch"], period: Real[Tensor, "*batch"]
+) -> Float[Tensor, "*batch"]:
+    """Of the angles at which an object of angle `own` looks the same, turns by `period` degrees, the one nearest to
+    `to`, radians; `to` itself with a period of 0, of objects without an angle."""
+    whole = torch.where(period > 0, torch.deg2rad(period.to(own.dtype)), 2 * math.pi)
+    return torch.where(period > 0, own + whole * torch.round((to - own) / whole), to)
+
+
 def nearest_turn(
     u: Float[Tensor, "*batch 4"], target: Float[Tensor, "*batch 4"], period: Int[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch 4"]:
-    """Gazes at objects that look the same after turns by `period` degrees, turned so that they are nearest to `u`.
-
-    A period of 360 leaves them as they are; with one of 0, of objects without an angle, they are turned as `u` is.
-    """
-    away = angle_difference(angle(target), angle(u))
-    whole = torch.deg2rad(period.to(away.dtype))
-    turns = torch.where(period > 0, whole * torch.round(away / torch.where(period > 0, whole, 1.0)), away)
-    turned = from_scale_angle(scale(target), angle(target) - turns, target[..., 2], target[..., 3])
+    """Gazes at objects that look the same after turns by `period` degrees, turned so that they are nearest to `u`."""
+    turn = nearest_angle(angle(u), angle(target), period)
+    turned = from_scale_angle(scale(target), turn, target[..., 2], target[..., 3])
     return torch.where((period == 360).unsqueeze(-1), target, turned)
 
 

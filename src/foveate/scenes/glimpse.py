@@ -100,13 +100,21 @@ def share_outside(
     return (1 - inside(pyramids, index, gazes, extent).double().mean(1)).to(gazes.dtype)
 
 
+def sizes_of(
+    pyramids: Pyramids, image: Int[np.ndarray | Tensor, "*n"]
+) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
+    """Width and height of images, pixels."""
+    width, height = (torch.from_numpy(side[:, 0]).double()[image] for side in (pyramids.width, pyramids.height))
+    return width, height
+
+
 def inside(
     pyramids: Pyramids, index: Int[np.ndarray | Tensor, "n"], gazes: Float[Tensor, "n 4"], extent: float = PATCH_EXTENT
 ) -> Bool[Tensor, "n points"]:
     """Which of each glimpse's 24 x 24 sample points lie in its image."""
     index = torch.as_tensor(index).numpy()
     column, row = gaze.apply(gazes.double(), grid(PATCH_SIZE, extent)).unbind(-1)
-    width, height = (torch.from_numpy(side[index, :1].astype(np.float64)) for side in (pyramids.width, pyramids.height))
+    width, height = sizes_of(pyramids, index[:, None])
     return (column >= 0) & (column < width) & (row >= 0) & (row < height)
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from foveate.runtime.random import uniform_array
 from foveate.scenes import gaze
-from foveate.scenes.glimpse import CONTEXT_EXTENT, CONTEXT_SIZE, contexts
+from foveate.scenes.glimpse import CONTEXT_EXTENT, CONTEXT_SIZE, contexts, sizes_of
 from foveate.scenes.pyramid import Pyramids
-from foveate.training.labels import Objects, sizes_of
+from foveate.training.labels import Objects
 from foveate.training.settings import AppearanceSettings
 
 _EVERYTHING = torch.tensor([-torch.inf, -torch.inf, torch.inf, torch.inf], dtype=torch.float64)

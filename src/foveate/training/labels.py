@@ -7,7 +7,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveate.scenes import gaze
-from foveate.scenes.pyramid import Pyramids
 
 
 class Objects(NamedTuple):
@@ -27,12 +26,6 @@ class Objects(NamedTuple):
     def periods(self) -> Int[Tensor, "objects"]:
         """`angle_period` of each."""
         return torch.full_like(self.image, 360) if self.angle_period is None else self.angle_period
-
-
-def sizes_of(pyramids: Pyramids, image: Int[Tensor, "*n"]) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
-    """Width and height of images, pixels."""
-    width, height = (torch.from_numpy(side[:, 0]).double()[image] for side in (pyramids.width, pyramids.height))
-    return width, height
 
 
 NOWHERE = Objects(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.float64))

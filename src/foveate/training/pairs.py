@@ -22,9 +22,10 @@ from torch import Tensor
 from foveate.attention import shiftnet
 from foveate.runtime.random import generator
 from foveate.scenes import gaze
+from foveate.scenes.glimpse import sizes_of
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.appearance import composite, mirror, recolour
-from foveate.training.labels import Objects, sizes_of
+from foveate.training.labels import Objects
 from foveate.training.settings import PairSettings
 
 SEARCH_TURN = 1.1  # largest angle between a search pair's gaze and its object, radians; a start's is at most 0.8 off

@@ -24,12 +24,12 @@ from foveate.runtime.devices import keep_large_blocks
 from foveate.runtime.progress import Progress
 from foveate.scenes import gaze
 from foveate.scenes.folder import Scenes
-from foveate.scenes.glimpse import PATCH_SIZE
+from foveate.scenes.glimpse import PATCH_SIZE, sizes_of
 from foveate.storage.run import PAPER, PERIPHERY, Run
 from foveate.training.data import TrainingData, load_data, with_sideways
 from foveate.training.evidence import train_evidence
 from foveate.training.gallery import Gallery
-from foveate.training.labels import Objects, sizes_of
+from foveate.training.labels import Objects
 from foveate.training.patches import aligned_patches, jittered_patches, turned
 from foveate.training.periphery.train import train_periphery
 from foveate.training.settings import ShiftNetSettings, TrainSettings, without_turning

@@ -23,6 +23,7 @@ from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import mean_gaze
 from foveate.attention.settings import AttendSettings, PosteriorSettings
 from foveate.attention.shiftnet import ShiftNet, follow
+from foveate.scenes.glimpse import sizes_of
 from foveate.scenes.pyramid import Pyramids
 from foveate.storage.files import load_tensors, save_tensors
 
@@ -78,6 +79,6 @@ def infer(
 
 def _unit(pyramids: Pyramids, image: np.ndarray) -> Float[Tensor, "n 4"]:
     """What gazes are measured in, image by image."""
-    width, height = (torch.from_numpy(side[image, 0]).double() for side in (pyramids.width, pyramids.height))
+    width, height = sizes_of(pyramids, image)
     longest = torch.maximum(width, height)
     return torch.stack((longest, longest, width, height), 1)

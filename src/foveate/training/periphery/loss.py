@@ -19,7 +19,6 @@ degrees / the object's period; of an object that has no angle, q = IoU and the l
 network's own period is longer than the object's, the object is taken to be turned as is nearest to the answer.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -100,16 +99,10 @@ def errors(
     shift = torch.stack(((UNIT * x - dx) / s, (UNIT * y - dy) / s, log_s - torch.log(s / UNIT)))
     if not harmonic:
         return torch.cat((shift, torch.zeros_like(shift[:2])))
-    told = harmonic * nearest_turn(torch.atan2(sine, cosine).detach() / harmonic, target)
+    seen = torch.atan2(sine, cosine).detach() / harmonic
+    told = harmonic * gaze.nearest_angle(seen, gaze.angle(target[:, :4]), target[:, 4])
     turn = torch.stack((cosine - torch.cos(told), sine - torch.sin(told)))
     return torch.cat((shift, TURN * turn * (target[:, 4] > 0)))
-
-
-def nearest_turn(angle: Float[Tensor, "m"], target: Float[Tensor, "m 5"]) -> Float[Tensor, "m"]:
-    """Of the angles at which an object looks the same, the one nearest to `angle`, radians."""
-    period = torch.where(target[:, 4] > 0, torch.deg2rad(target[:, 4]), 2 * math.pi)
-    own = gaze.angle(target[:, :4])
-    return own + period * torch.round((angle - own) / period)
 
 
 def quality_of(
