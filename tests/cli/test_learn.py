@@ -219,6 +219,18 @@ def test_the_frame_of_the_run_is_handed_on_and_no_other_is_taken(heard, run, new
     assert "canonical" in said and str(run) in said and not (tmp_path / "other").exists()
 
 
+def test_the_symmetry_of_the_run_is_handed_on_and_no_other_is_taken(heard, run, new, tmp_path, capfd):
+    write_toml(run / "config.toml", {**config(run), "symmetry": "2"})
+    assert learn(run, new, "--out", tmp_path / "out") == 0
+    assert config(tmp_path / "out")["symmetry"] == "2"
+    assert learn(tmp_path / "out", new, "--out", tmp_path / "again") == 0
+    assert config(tmp_path / "again")["symmetry"] == "2"
+    write_toml(tmp_path / "own.toml", {"symmetry": "any"})
+    assert learn(run, new, "--out", tmp_path / "other", "--config", tmp_path / "own.toml") == 2
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert "symmetry = 'any'" in said and "'2'" in said and not (tmp_path / "other").exists()
+
+
 def test_resuming_goes_on_with_the_same_run_and_scenes(heard, run, new, known, tmp_path, capfd):
     heard.stop.append(True)
     assert learn(run, new, "--out", tmp_path / "out") == 143

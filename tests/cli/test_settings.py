@@ -151,6 +151,16 @@ def test_a_config_of_the_first_format_is_the_recipe_that_it_was():
     assert settings_of(recipe, LEARNING) == replace(LEARNING["quick"], seed=3, rounds=2, train=train)
 
 
+@pytest.mark.parametrize("presets", [TRAINING, LEARNING])
+def test_what_has_a_handedness_is_mirrored_nowhere_but_where_the_user_says_so(presets):
+    recipe = gather(None, None, None, None, ["fine.pairs.appearance.mirror=0.2"], Common(), symmetry="none")
+    settings = settings_of(recipe, presets)
+    train = settings if presets is TRAINING else settings.train
+    networks = train.shiftnet, train.fine
+    assert (train.patches.mirror, train.sideways.share) == (False, 0.0)
+    assert [network.pairs.appearance.mirror for network in networks] == [0.0, 0.2]
+
+
 @pytest.mark.parametrize("command", ["train", "learn"])
 def test_learning_and_attending_begin_with_a_run_of_the_first_format(command, run):
     text = (OLDER / f"{command}.toml").read_text()

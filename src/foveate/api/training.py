@@ -12,6 +12,7 @@ from foveate.cli.options import Common
 from foveate.cli.recipe import Recipe, gather
 from foveate.cli.train import in_minutes, train_also, train_run
 from foveate.runtime.progress import Progress, shown
+from foveate.scenes.layouts.periods import Symmetry
 from foveate.storage.config import flat
 
 Preset = Literal["quick", "standard"]
@@ -28,6 +29,7 @@ def train(
     category: str | None = None,
     unannotated: Literal["empty", "ignore"] | None = None,
     group: str | None = None,
+    symmetry: Symmetry | None = None,
     also: str | os.PathLike[str] | None = None,
     minutes: float | None = None,
     config: str | os.PathLike[str] | None = None,
@@ -48,6 +50,8 @@ def train(
         category: Kind of object, where several are annotated.
         unannotated: What images without annotations are, where others have some: "empty" or "ignore".
         group: What to hold out together: "folder", or a regular expression whose first group in the name is the group.
+        symmetry: What leaves an object as it looks: "2" or "4", turns by 180 or 90 degrees; "any", all turns; "mirror",
+            its mirror image; "none", neither.
         also: A folder of images without annotations, to learn from afterwards (`learn`); annotated ones are left out.
         minutes: Choose numbers of steps so that training takes so many minutes of one core, between the presets'.
         config: A TOML file of settings, such as a RUN's config.toml.
@@ -64,7 +68,8 @@ def train(
     """
     common = Common(seed=seed)
     held = None if config is None else os.fspath(config)
-    recipe = gather(held, preset, select, category, None, common, unannotated=unannotated, group=group)
+    more = {"unannotated": unannotated, "group": group, "symmetry": symmetry}
+    recipe = gather(held, preset, select, category, None, common, **more)
     recipe = recipe if minutes is None else in_minutes(recipe, os.fspath(scenes), minutes)
     recipe, how = _with(recipe, settings), (device, resume, overwrite, shown(progress))
     if also is None:

@@ -23,7 +23,7 @@ from foveate.storage.config import (
     without_none,
 )
 from foveate.storage.run import CONFIG, Run
-from foveate.training.settings import TrainSettings, without_mirroring
+from foveate.training.settings import HANDED
 
 if TYPE_CHECKING:
     import torch
@@ -94,8 +94,8 @@ def settings_of(recipe: Recipe, presets: Mapping[str, Any]) -> Any:
     if recipe.preset not in presets:
         raise BadInput(f"preset {recipe.preset!r}: there are {', '.join(presets)}")
     found = presets[recipe.preset]
-    if recipe.symmetry == "none" and isinstance(found, TrainSettings):
-        found = without_mirroring(found)
+    if recipe.symmetry == "none":
+        found = override(found, HANDED, "--symmetry")
     for table, source in recipe.layers:
         found = override(found, table, source)
     return dataclasses.replace(found, seed=recipe.seed)
@@ -132,10 +132,11 @@ def after(recipe: Recipe, source: Run, learning: Any) -> Recipe:
     preset = config.get("preset", recipe.preset)
     if "preset" in recipe.stated:
         own, preset = {name: own[name] for name in ("seed", "held_out") if name in own}, recipe.preset
-    points = config.get("canonical")
-    if recipe.canonical not in (None, points):
-        raise BadInput(f"canonical = {recipe.canonical!r}: the models of {file} were trained with {points!r}")
-    return dataclasses.replace(recipe, preset=preset, canonical=points, layers=((own, file), *recipe.layers))
+    known = {name: config.get(name) for name in ("canonical", "symmetry")}
+    for name, was in known.items():
+        if (now := getattr(recipe, name)) not in (None, was):
+            raise BadInput(f"{name} = {now!r}: the models of {file} were trained with {was!r}")
+    return dataclasses.replace(recipe, preset=preset, **known, layers=((own, file), *recipe.layers))
 
 
 def agree(run: Run, command: str, recipe: Recipe) -> Recipe:

@@ -1,6 +1,5 @@
 """All that decides about the models of a RUN but for its scenes, and the presets of `train`. Imports no torch."""
 
-from collections.abc import Callable
 from dataclasses import field, replace
 from typing import Annotated
 
@@ -8,7 +7,7 @@ from pydantic import Field
 
 from foveate.attention.settings import CLOSER, POSTERIOR, AttendSettings
 from foveate.boltzmann.training.settings import QUICK, GDBNSettings, Rule
-from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, Unlisted, settings
+from foveate.storage.config import AtLeast0, AtLeast1, NotNegative, Positive, Share, Unlisted, override, settings
 
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
@@ -163,23 +162,22 @@ class TrainSettings:
     paper: Annotated[bool, Unlisted] = False  # nothing beyond the paper: no periphery, and v in training as it needs it
 
 
+HANDED = {
+    "patches.mirror": False, "sideways.share": 0.0, "shiftnet.pairs.appearance.mirror": 0.0,
+    "fine.pairs.appearance.mirror": 0.0,
+}  # fmt: skip
+"""Of objects that must not be mirrored, nor turned out of the image plane, such as digits."""
+
+
 def without_mirroring(settings: TrainSettings) -> TrainSettings:
-    """The same for objects that must not be mirrored, nor turned out of the image plane, such as digits."""
-    patches, flat = replace(settings.patches, mirror=False), replace(settings.sideways, share=0.0)
-    settings = replace(settings, sideways=flat, patches=patches)
-    return _with_pairs(settings, lambda pairs: replace(pairs, appearance=replace(pairs.appearance, mirror=0.0)))
+    """The same for objects that are `HANDED`."""
+    return override(settings, HANDED, "handedness")
 
 
 def without_turning(settings: TrainSettings) -> TrainSettings:
     """The same for objects that all stand upright, or look alike at any angle: none is looked for at another."""
-    settings = replace(settings, periphery=replace(settings.periphery, turn=0.0))
-    return _with_pairs(settings, lambda pairs: replace(pairs, turn=0.0))
-
-
-def _with_pairs(settings: TrainSettings, changed: Callable[[PairSettings], PairSettings]) -> TrainSettings:
-    """With other pairs for both networks."""
-    shiftnet, fine = (replace(each, pairs=changed(each.pairs)) for each in (settings.shiftnet, settings.fine))
-    return replace(settings, shiftnet=shiftnet, fine=fine)
+    shiftnet, fine = (replace(each, pairs=replace(each.pairs, turn=0.0)) for each in (settings.shiftnet, settings.fine))
+    return replace(settings, shiftnet=shiftnet, fine=fine, periphery=replace(settings.periphery, turn=0.0))
 
 
 _PLAIN = AppearanceSettings(composite=0.3, coarse=0.1)
