@@ -243,6 +243,14 @@ def test_runs_stand_side_by_side_on_one_axis_before_before_after(tmp_path):
     words = " ".join(page.words)
     # Wilson's of 45 in 50
     assert "n = 50; 95\u202f% interval 78.6\u202f% to 95.7\u202f%; a constant box: 20.0\u202f%" in words
+    assert "A constant box is" in words
+
+
+def test_a_constant_box_is_explained_only_where_one_is_shown(tmp_path):
+    figures = {"photos": 50, "photos_with_objects": 50, "top1": {"0.5": 0.9}}
+    (tmp_path / "story").mkdir()
+    LocalizationStory(figures, "held out").save(tmp_path / "story")
+    assert "onstant box" not in " ".join(Reader(write_report(tmp_path)).words)
 
 
 def test_a_found_gaze_with_a_low_probability_comes_with_its_reason(tmp_path):

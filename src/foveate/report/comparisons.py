@@ -75,9 +75,8 @@ def _top1(stories: Sequence[LocalizationStory]) -> Plot | None:
     if not rows:
         return None
     svg = ranking(rows, "of the images", "Top-1 accuracy", shares=True)
-    text = (
-        "The best gaze has IoU > 0.5 with an object; 95 % intervals. A constant box is the median one, without looking."
-    )
+    text = "The best gaze has IoU > 0.5 with an object; 95 % intervals."
+    text += "" if all(row.strong for row in rows) else " A constant box is the median one, without looking."
     return Plot("Top-1 accuracy", svg, text, mark="top1")
 
 
