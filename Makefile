@@ -4,7 +4,8 @@
 # make test-all  those, and what is slow: notebooks, round trips with other tools, long fuzzing
 # make lint      style and types
 # make docs      the guide, as pages in site/
-# make paper     the paper's experiments on digits, as one page; FULL=1 with three seeds and the whole training
+# make paper     the paper's experiments on digits, as one page; FULL=1 with three seeds and the whole training,
+#                FACES=folder with a folder's annotated photographs too
 # make bench     every benchmark, one table each; QUICK=1 with the smallest sizes
 
 PYTHON ?= python3
@@ -40,7 +41,7 @@ docs: install
 	$(BIN)/mkdocs build --strict --quiet
 
 paper: install
-	$(BIN)/python benchmarks/paper.py paper $(if $(FULL),--full)
+	$(BIN)/python benchmarks/paper.py paper $(if $(FULL),--full) $(if $(FACES),--faces '$(FACES)')
 
 bench: install
 	$(BIN)/python benchmarks/collect.py $(if $(QUICK),--quick)

@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -100,9 +101,22 @@ def test_the_papers_experiments_make_one_page(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "LEARNING", {"paper-quick": lessons})
     monkeypatch.setattr(benchmark, "COUNTS", {"quick": {"train": 20, "new": 16, "test-known": 12, "test-new": 8}})
     monkeypatch.setattr(benchmark, "BOUND", {"quick": {"chains": 10, "temperatures": 50, "importance_samples": 5}})
-    monkeypatch.setattr("sys.argv", ["paper.py", str(tmp_path)])
+    monkeypatch.setattr(benchmark, "FACES", {"quick": (16, 5)})
+    monkeypatch.setattr(benchmark, "PAIRS", 4)
+    monkeypatch.setattr(benchmark, "CONVERGING", 4)
+    write_digit_scenes(tmp_path / "photographs", KNOWN, 24, seed=1)
+    out = tmp_path / "paper"
+    monkeypatch.setattr("sys.argv", ["paper.py", str(out), "--faces", str(tmp_path / "photographs")])
     benchmark.main()
-    page = (tmp_path / "paper.html").read_text()
+    page = (out / "paper.html").read_text()
     for part in ("Table 1", "Figure 2", "Figure 3", "Two objects", "Convergence", "unknown", "Samples"):
         assert part in page
-    assert page.count("What differs") >= 6 and "old validation" in page and "2,352" in page
+    for part in ("Figure 2", "Figure 3", "Convergence"):
+        assert re.search(f"<h2>{part}[^<]*, digits</h2>", page) and re.search(f"<h2>{part}[^<]*, faces</h2>", page)
+    assert page.count("What differs") >= 9 and "old validation" in page and "2,352" in page
+
+    made = {path: path.stat().st_mtime_ns for path in (out / "figures").iterdir()}
+    benchmark.main()
+    assert {path: path.stat().st_mtime_ns for path in (out / "figures").iterdir()} == made and len(made) == 9
+    parts = [text.split("<section><h2>What it took")[0] for text in (page, (out / "paper.html").read_text())]
+    assert parts[0] == parts[1]

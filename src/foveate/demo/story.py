@@ -95,7 +95,7 @@ def run_demo(out: str | Path, seed: int, preset: str, progress: Progress) -> dic
 def train_digits(out: Path, seed: int, preset: str, progress: Progress) -> tuple[Models, TrainSettings]:
     """The demo's scenes, and OUT/run, which has learned the known digits from them; what is there is not done again."""
     (out / "story").mkdir(parents=True, exist_ok=True)
-    _agree(out / "demo.toml", {"preset": preset, "seed": seed})
+    agree(out / "demo.toml", {"preset": preset, "seed": seed})
     make_scenes(out / "scenes", COUNTS[preset], seed, progress)
     of_digits = replace(PRESETS[preset].periphery, turn=30.0)  # none is turned by more, and they have a handedness
     settings = without_mirroring(replace(PRESETS[preset], periphery=of_digits, seed=seed))
@@ -113,7 +113,7 @@ def make_scenes(folder: Path, counts: dict[str, int], seed: int, progress: Progr
             done += count
 
 
-def _agree(path: Path, asked: dict[str, Any]) -> None:
+def agree(path: Path, asked: dict[str, Any]) -> None:
     """Keep what a demo is begun with; what is asked when it goes on must be the same."""
     begun = read_toml(path) if path.exists() else {}
     for line in differences(begun, asked) if begun else []:
