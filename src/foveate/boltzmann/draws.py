@@ -7,7 +7,7 @@ chain 0, wherever the chains lie: `first` is the number of the first one at hand
 """
 
 from abc import ABC, abstractmethod
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from jaxtyping import Int64
 from numba import njit
 from torch import Tensor
 
+from foveate.runtime.fastmath import cos_turn, log, sigmoid
 from foveate.runtime.random import halves, uniform_array, unit_at, units, words
 
 
@@ -28,6 +29,11 @@ class Random(ABC):
     @abstractmethod
     def normal(self, like: Tensor) -> Tensor:
         """Standard normal numbers of a tensor's shape, on its device."""
+
+    def binary(self, logits: Tensor) -> Tensor:
+        """Zeros and ones with P(1) = sigmoid(logits), in the logits' type."""
+        p = torch.sigmoid(logits)
+        return (self.uniform(p) < p).to(p.dtype)
 
 
 class Generated(Random):
@@ -90,23 +96,47 @@ class Counted(_Hashed):
 
 
 class Numbered(_Hashed):
-    """A whole array's numbers by the halves of one word (`draw_key`), elements by their number."""
+    """A whole array's numbers by the halves of one word (`draw_key`), elements by their number.
+
+    What learning draws in every step is compiled on a CPU: one pass, not a dozen in integers.
+    """
 
     def __init__(self, key: tuple[int, int], first: int = 0):
         self.key, self.first = key, first
 
     def numbers(self, like: Tensor, second: bool = False) -> Tensor:
         low, high = self.key
-        key = (high, low) if second else (low, high)
-        if like.device.type != "cpu":
-            return uniform_array(tuple(like.shape), key, like.device, self.first)
-        made, origin = torch.empty(like.shape), self.first * like.shape[1]
-        _fill(made.view(-1).numpy(), *(np.uint32(word & 0xFFFFFFFF) for word in (*key, origin)))
-        return made
+        return uniform_array(tuple(like.shape), (high, low) if second else (low, high), like.device, self.first)
+
+    def normal(self, like: Tensor) -> Tensor:
+        return super().normal(like) if like.device.type != "cpu" else self._compiled(_normal, torch.empty(like.shape))
+
+    def binary(self, logits: Tensor) -> Tensor:
+        if logits.device.type != "cpu" or logits.dtype != torch.float32:
+            return super().binary(logits)
+        return self._compiled(_binary, logits.clone(memory_format=torch.contiguous_format))
+
+    def _compiled(self, loop: Any, values: Tensor) -> Tensor:
+        words = (word & 0xFFFFFFFF for word in (*self.key, self.first * values.shape[1]))
+        loop(values.view(-1).numpy(), *(_U(word) for word in words))
+        return values
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+_U = np.uint32  # numba widens 32-bit integers: each is narrowed at once, or nothing here vectorises
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"}, nogil=True)
 @no_type_check
-def _fill(out, low, high, origin):
-    for i in range(len(out)):
-        out[i] = unit_at(np.uint32(origin + np.uint32(i)), low, high)  # narrowed at once, or it doesn't vectorise
+def _binary(values, low, high, origin):
+    """Draws in place of their logits."""
+    for i in range(len(values)):
+        values[i] = np.float32(unit_at(_U(origin + _U(i)), low, high) < sigmoid(values[i]))
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract", "nsz"}, nogil=True)
+@no_type_check
+def _normal(values, low, high, origin):
+    for i in range(len(values)):
+        n = _U(origin + _U(i))
+        radius = np.sqrt(np.float32(-2.0) * log(unit_at(n, low, high) + np.float32(2.0**-25)))
+        values[i] = radius * cos_turn(unit_at(n, high, low))

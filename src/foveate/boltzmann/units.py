@@ -86,8 +86,7 @@ class Binary(Units):
         return torch.sigmoid(eta[0])
 
     def draw(self, eta: Natural, random: Random) -> Float[Tensor, "n units"]:
-        p = torch.sigmoid(eta[0])
-        return (random.uniform(p) < p).to(p.dtype)
+        return random.binary(eta[0])
 
     def fitted(self, s: Float[Tensor, "m units"], smoothing: float) -> Natural:
         on = s.sum(0) + smoothing  # imaginary observations of either state (Laplace)

@@ -4,13 +4,15 @@ import itertools
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from foveate.boltzmann.bernoulli import BernoulliRBM
+from foveate.boltzmann.draws import Numbered, Random, _Hashed
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.boltzmann.training.ascent import Samples
-from foveate.boltzmann.training.centred import Parameters, Slopes, ascend, centred_slopes
+from foveate.boltzmann.training.centred import Parameters, Slopes, _climb, ascend, centred_slopes, climb
 from foveate.boltzmann.training.contrastive import (
     METHODS,
     contrastive_divergence,
@@ -24,7 +26,7 @@ from foveate.boltzmann.training.fit import train_rbm
 from foveate.boltzmann.training.parallel import ALONE
 from foveate.boltzmann.training.settings import Rule
 from foveate.errors import BadInput
-from foveate.runtime.random import generator
+from foveate.runtime.random import draw_key, generator
 
 PLAIN = Rule(rate=0.1, centre=0.0, average=0.0)
 
@@ -166,6 +168,20 @@ def test_the_centred_slope_is_that_of_centred_units():
     found, _, _ = centred_slopes(Samples(v, h, w, g, g, g, 9, 7), offsets, 0.1, False, ALONE)
     mu, lam = found.mu, found.offset_h
     assert torch.allclose(found.W, (v - mu).T @ (h - lam) / 9 - (w - mu).T @ (g - lam) / 7, atol=1e-6)
+
+
+def test_what_is_compiled_computes_what_plain_torch_does():
+    source = torch.Generator().manual_seed(16)
+    matrices, numbers = [torch.randn(7, 5, generator=source) for _ in range(4)], (0.3, 0.9, 0.01, 0.2)
+    vectors = [torch.randn(n, generator=source) for n in (7, 5, 5, 7, 7)]
+    compiled = [x.clone() for x in (*matrices, *vectors)]
+    total = _climb(*(x.numpy() for x in compiled), *(np.float32(x) for x in numbers))
+    assert total == pytest.approx(float(climb(tuple(matrices), tuple(vectors), numbers)), rel=1e-5)
+    for one, other in zip(compiled, (*matrices, *vectors), strict=True):
+        torch.testing.assert_close(one, other)
+    draws, logits = Numbered(draw_key(3, 1, 4), 5), 4 * torch.randn(40, 30, generator=source)
+    assert torch.equal(draws.binary(logits), Random.binary(draws, logits))
+    torch.testing.assert_close(draws.normal(logits), _Hashed.normal(draws, logits), rtol=1e-5, atol=1e-5)
 
 
 def test_fast_pcd_is_pcd_when_the_fast_rate_is_zero():

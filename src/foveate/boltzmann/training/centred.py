@@ -10,10 +10,12 @@ halved (the Fisher information of a log standard deviation is 2). Then b and c f
 mu = lambda = 0 this is the plain gradient, and a binary visible unit is one with sigma = 1 held fixed.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numba import njit
 from torch import Tensor
 
 from foveate.boltzmann.training.ascent import Ascent, Learned, Offsets, Samples, averaged
@@ -74,50 +76,85 @@ def centred_slopes(
 ) -> tuple[Slopes, Tensor, Tensor]:
     """The centred gradient from everyone's samples, the mean of h on the batch, and the share of units that flipped.
 
-    All means lie in one flat tensor, so that one all-reduce adds them up; neither v nor h is copied to be centred, as
-    dW~ = <v h>_data - <v h>_model - dv lambda - mu dh. The offsets follow the means as fast as `centre` says; 0 is the
-    plain gradient.
+    The means are added up first, so that products of centred samples are all that passes over dW~. The offsets follow
+    the means as fast as `centre` says; 0 is the plain gradient.
     """
     visible, hidden = s.v_data.shape[1], s.h_data.shape[1]
-    flat = s.v_data.new_zeros(visible * hidden + 3 * visible + 2 * hidden + 1)
-    parts = flat.split([visible * hidden, visible, hidden, visible, hidden, visible, 1])
-    W, v_data, h_data, v_model, h_model, v_squared, motion = parts
-    W = W.view(visible, hidden)
-    torch.mm(s.v_data.T, s.h_data, out=W)
-    torch.addmm(W, s.v_model.T, s.h_model, beta=1 / s.rows, alpha=-1 / s.chains, out=W)
-    for values, mean, count in ((s.v_data, v_data, s.rows), (s.h_data, h_data, s.rows),
-                                (s.v_model, v_model, s.chains), (s.h_model, h_model, s.chains)):  # fmt: skip
-        torch.sum(values, 0, out=mean).div_(count)
+    squares = s.v_data.new_zeros(visible)
     if scaled:
-        v_squared.copy_(s.v_data.square().sum(0) / s.rows - s.v_model.square().sum(0) / s.chains)
-    motion.copy_((s.before != s.after).sum() / (s.chains * hidden))
-    processes.total(flat)
-    (mu, offset_h), dv, dh = offsets, v_data - v_model, h_data - h_model
+        squares = s.v_data.square().sum(0) / s.rows - s.v_model.square().sum(0) / s.chains
+    sums = (
+        s.v_data.sum(0) / s.rows,
+        s.h_data.sum(0) / s.rows,
+        s.v_model.sum(0) / s.chains,
+        s.h_model.sum(0) / s.chains,
+    )
+    flips = (s.before != s.after).sum() / (s.chains * hidden)
+    means = torch.cat([*sums, squares, flips[None]])
+    processes.total(means)
+    v_data, h_data, v_model, h_model, squares, motion = means.split([visible, hidden, visible, hidden, visible, 1])
+    mu, offset_h = offsets
     if centre:
         mu, offset_h = mu.lerp(v_data, centre), offset_h.lerp((h_data + h_model) / 2, centre)
-        W.addr_(dv, offset_h, alpha=-1).addr_(mu, dh, alpha=-1)
     else:
         mu, offset_h = torch.zeros_like(mu), torch.zeros_like(offset_h)
-    return Slopes(W, dv, v_squared, dh, mu, offset_h), h_data.mean(), motion
+    W = (s.v_data - mu).T @ (s.h_data - offset_h).div_(s.rows)
+    W.addmm_((s.v_model - mu).T, s.h_model - offset_h, alpha=-1 / s.chains)
+    processes.total(W)
+    return Slopes(W, v_data - v_model, squares, h_data - h_model, mu, offset_h), h_data.mean(), motion
 
 
 def ascend(held: tuple[Parameters, ...], s: Slopes, rule: Rule, rate_log_sigma: float, weight: float) -> float:
     """Change parameters, velocity and average (which moves by `weight`) in place; the root mean square change of W."""
     (W, b, c, log_sigma), velocity, average = held
-    precision = torch.exp(-2 * log_sigma)
-    for speed, slope in ((velocity.b, s.v), (velocity.c, s.h), (velocity.W, s.W)):
-        speed.mul_(rule.momentum).add_(slope, alpha=rule.rate)
-    if rule.weight_decay:
-        velocity.W.sub_(W, alpha=rule.rate * rule.weight_decay)
+    drawn = s.mu * torch.exp(-2 * log_sigma)  # c~ - c = W^T of this, before and after
     if rate_log_sigma > 0:
-        slope = 0.5 * precision * (s.v_squared - 2 * (b + W @ s.offset_h) * s.v - 2 * (W * s.W).sum(1))
+        squares = s.v_squared - 2 * (b + W @ s.offset_h) * s.v - 2 * torch.einsum("ij,ij->i", W, s.W)
+        slope = 0.5 * torch.exp(-2 * log_sigma) * squares
         velocity.log_sigma.mul_(rule.momentum).add_(slope, alpha=rate_log_sigma).clamp_(-LONGEST, LONGEST)
         log_sigma.add_(velocity.log_sigma).clamp_(min=rule.log_sigma_floor)
-        before, precision = precision, torch.exp(-2 * log_sigma)
-        c.add_((s.mu * (before - precision)) @ W)
-    W.add_(velocity.W)
-    b.add_(velocity.b - velocity.W @ s.offset_h)
-    c.add_(velocity.c - (s.mu * precision) @ velocity.W)
-    for kept, now in zip(average, held[0], strict=True):
+    for value, speed, gained in ((b, velocity.b, s.v), (c, velocity.c, s.h)):
+        value.add_(speed.mul_(rule.momentum).add_(gained, alpha=rule.rate))
+    matrices, vectors = (W, velocity.W, average.W, s.W), (b, c, s.offset_h, drawn, s.mu * torch.exp(-2 * log_sigma))
+    numbers = rule.rate, rule.momentum, rule.rate * rule.weight_decay, weight
+    if W.device.type == "cpu":
+        total = _climb(*(x.numpy() for x in (*matrices, *vectors)), *(np.float32(x) for x in numbers))
+    else:
+        total = float(climb(matrices, vectors, numbers))
+    for kept, now in zip(average[1:], held[0][1:], strict=True):
         kept.lerp_(now, weight)
-    return float(velocity.W.norm()) / W.numel() ** 0.5
+    return float(total / W.numel()) ** 0.5
+
+
+def climb(matrices: tuple[Tensor, ...], vectors: tuple[Tensor, ...], numbers: tuple[float, ...]) -> Tensor:
+    """Move W, its velocity and its average, and b and c by what that means to them; the sum of squares of the step."""
+    (W, velocity, average, slope), (b, c, offset_h, before, after) = matrices, vectors
+    rate, momentum, decay, weight = numbers
+    c.add_(before @ W)
+    W.add_(velocity.mul_(momentum).add_(slope, alpha=rate).sub_(W, alpha=decay))
+    c.sub_(after @ W)
+    b.sub_(velocity @ offset_h)
+    average.lerp_(W, weight)
+    return velocity.square().sum()
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, nogil=True)
+@no_type_check  # the import hook of the tests would wrap what numba has to compile
+def _climb(W, velocity, average, slope, b, c, offset_h, before, after, rate, momentum, decay, weight):
+    """`climb` in one pass over W."""
+    total = 0.0
+    for i in range(W.shape[0]):
+        change, square = np.float32(0), np.float32(0)
+        for j in range(W.shape[1]):
+            old = W[i, j]
+            step = momentum * velocity[i, j] + rate * slope[i, j] - decay * old
+            new = old + step
+            velocity[i, j] = step
+            W[i, j] = new
+            average[i, j] += weight * (new - average[i, j])
+            change += step * offset_h[j]
+            square += step * step
+            c[j] += before[i] * old - after[i] * new
+        b[i] -= change
+        total += square
+    return total
