@@ -13,11 +13,14 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from foveate.boltzmann.bernoulli import BernoulliRBM
+from foveate.boltzmann.draws import Generated
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.boltzmann.precision import PrecisionRBM
-from foveate.boltzmann.units import Hidden, Visible
+from foveate.boltzmann.units import Hidden, Mask, Visible
 from foveate.errors import BadInput
 from foveate.storage.files import load_tensors, save_tensors
+
+_BLOCK = 16  # Hidden units, about, that a move of `inpaint` proposes at once
 
 FirstLayer = GaussianBernoulliRBM | PrecisionRBM
 
@@ -135,6 +138,25 @@ class GaussianDBN(nn.Module):
         """
         h1 = self.sample_h1(n, generator, gibbs_steps, start)
         return self.grbm.sample_visible(h1, generator) if noise else self.grbm.visible_mean(h1)
+
+    def inpaint(self, v: Visible, mask: Mask, generator: torch.Generator | None = None, sweeps: int = 100) -> Visible:
+        """`Machine.inpaint` under the whole network.
+
+        p(h1 | v) is p(h1 | v) of the first layer times exp(F(h1)) p*(h1), F the first layer's free energy of h1 and p*
+        the top's mass: blocks of some units are proposed by the first layer and accepted by the ratio of the latter
+        (Metropolis, Hastings 1970). Masked units are drawn given h1 and the others.
+        """
+        random, first, parts = Generated(generator), self.grbm, -(-self.grbm.n_hidden // _BLOCK)
+        filled = first.begin_masked(v, mask)
+        h1 = first.draw_hidden(filled, random)
+        for _ in range(sweeps):
+            proposal, part = first.draw_hidden(filled, random), (random.uniform(h1[:1]) * parts).long()
+            for one in range(parts):
+                moved = torch.where(part == one, proposal, h1)
+                before, after = (first.free_energy_hidden(h) + self.rbm.log_mass(h) for h in (h1, moved))
+                h1 = torch.where((random.uniform(after).log() < after - before)[:, None], moved, h1)
+            filled = first.draw_masked(h1, v, mask, random)
+        return filled
 
     def save(self, path: str | Path) -> None:
         """Write the nine tensors, and those of precision units, as float32 safetensors, atomically."""

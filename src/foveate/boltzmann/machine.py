@@ -19,7 +19,7 @@ from foveate.boltzmann.draws import Generated, Random
 from foveate.boltzmann.log_z.path import Path
 from foveate.boltzmann.training.ascent import Ascent
 from foveate.boltzmann.training.settings import Rule
-from foveate.boltzmann.units import Hidden, Natural, Units, Visible
+from foveate.boltzmann.units import Hidden, Mask, Natural, Units, Visible
 from foveate.errors import BadInput
 
 
@@ -113,6 +113,25 @@ class Machine(nn.Module, ABC):
     def draw_visible(self, h: Hidden, random: Random) -> Visible:
         """A draw of v given h, with numbers from any source."""
         return self.visible.draw(self.visible_natural(h), random)
+
+    def draw_masked(self, h: Hidden, v: Visible, mask: Mask, random: Random) -> Visible:
+        """v with the units where `mask` is true drawn given h and v's other units."""
+        return torch.where(mask, self.draw_visible(h, random), v)
+
+    def inpaint(self, v: Visible, mask: Mask, generator: torch.Generator | None = None, sweeps: int = 100) -> Visible:
+        """v with the units where `mask` is true drawn from p(v_masked | v's other units), whatever they held.
+
+        Block Gibbs sampling: h given v, then the masked units given h and the others, many sweeps from E[v | h = 1/2].
+        A draw for each row, not a mean: repeat a row for several, whose average nears the missing units' mean.
+        """
+        random, filled = Generated(generator), self.begin_masked(v, mask)
+        for _ in range(sweeps):
+            filled = self.draw_masked(self.draw_hidden(filled, random), v, mask, random)
+        return filled
+
+    def begin_masked(self, v: Visible, mask: Mask) -> Visible:
+        """Where `inpaint` starts."""
+        return torch.where(mask, self.visible_mean(v.new_full((len(v), self.n_hidden), 0.5)), v)
 
     def log_z_closed(self) -> float | None:
         """log Z, in nats, where it is a closed form; None where it has to be summed or estimated."""

@@ -29,7 +29,7 @@ from foveate.boltzmann.draws import Random
 from foveate.boltzmann.log_z.path import Affine, Path
 from foveate.boltzmann.machine import Machine
 from foveate.boltzmann.training.settings import Rule
-from foveate.boltzmann.units import BINARY, GAUSSIAN, Hidden, Natural, Visible
+from foveate.boltzmann.units import BINARY, GAUSSIAN, Hidden, Mask, Natural, Visible
 from foveate.errors import BadInput
 from foveate.runtime.random import generator
 
@@ -172,6 +172,21 @@ class PrecisionRBM(Machine):
 
     def draw_visible(self, h: Hidden, random: Random) -> Visible:
         return self.pixels(self.visible.draw(self.visible_natural(h), random).to(h))
+
+    def draw_masked(self, h: Hidden, v: Visible, mask: Mask, random: Random) -> Visible:
+        """v with masked units U drawn given h and the others K, on which they depend: Lambda = A^T diag(P(h)) A.
+
+        A draw v' of all units is moved by -Lambda_UU^-1 Lambda_UK (v - v')_K, which makes its mean and its covariance
+        those of U given K. Solves systems of [batch, visible, visible].
+        """
+        drawn, precision = self.draw_visible(h, random), self.visible_natural(h)[1]
+        away = torch.where(mask, torch.zeros_like(v), v - drawn)
+        pull = ((away @ self.whiten.T) * precision) @ self.whiten
+        lambdas = (self.whiten.T * precision[:, None]) @ self.whiten
+        inside = mask[:, :, None] & mask[:, None, :]
+        system = torch.where(inside, lambdas, torch.eye(self.n_visible).to(lambdas))
+        moved = torch.linalg.solve(system, torch.where(mask, pull, torch.zeros_like(pull)))
+        return torch.where(mask, drawn - moved, v)
 
     def log_prob_given_hidden(self, v: Float[Tensor, "#batch visible"], h: Hidden) -> Float64[Tensor, " batch"]:
         """log p(v | h, s), in nats; products in the machine's type, sums in float64."""

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -23,6 +23,7 @@ Natural = tuple[Tensor, ...]
 
 Visible = Float[Tensor, "batch visible"]
 Hidden = Float[Tensor, "batch hidden"]
+Mask = Bool[Tensor, "#batch visible"]
 
 
 class Units(ABC):
