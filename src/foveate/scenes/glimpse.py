@@ -20,11 +20,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float32, Float64, Int
 from torch import Tensor
 
 from foveate.scenes import gaze
-from foveate.scenes.glimpse_loops import glimpse_loop, jacobian_loop
+from foveate.scenes.glimpse_loops import glimpse_loop, jacobian_loop, misfit_loop
 from foveate.scenes.pyramid import Pyramids
 
 PATCH_SIZE, PATCH_EXTENT = 24, 1.0  # the canonical patch
@@ -91,6 +91,31 @@ def glimpses_with_jacobian(
     jacobian = np.empty((len(gazes), 4, 3, size, size), np.float32)
     jacobian_loop(*pyramids.arrays, *_arguments(index, gazes), size, extent, pyramid, out, jacobian)
     return torch.from_numpy(out), torch.from_numpy(jacobian)
+
+
+def misfits(
+    pyramids: Pyramids,
+    index: Int[np.ndarray | Tensor, "n"],
+    gazes: Float[Tensor, "n 4"],
+    mean: Float32[Tensor, "n {size} values"],
+    weight: Float32[Tensor, "n {size} values"],
+    size: int = PATCH_SIZE,
+    extent: float = PATCH_EXTENT,
+    pyramid: bool = True,
+) -> tuple[Float64[Tensor, "n"], Float64[Tensor, "n 4"]]:
+    """-1/2 sum_i w_i (x_i(u) - m_i)^2 of each glimpse, and its gradient -sum_i w_i (x_i - m_i) dx_i/du, in one pass.
+
+    `mean` and `weight` have a row's 3 size numbers pixel by pixel (`by_row`), contiguous.
+    """
+    value, gradient = np.empty(len(gazes)), np.empty((len(gazes), 4))
+    patch = (mean.numpy(), weight.numpy())
+    misfit_loop(*pyramids.arrays, *_arguments(index, gazes), size, extent, pyramid, *patch, value, gradient)
+    return torch.from_numpy(value), torch.from_numpy(gradient)
+
+
+def by_row(patch: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n size values"]:
+    """A patch with its channels innermost."""
+    return patch.permute(0, 2, 3, 1).flatten(2).contiguous()
 
 
 def share_outside(

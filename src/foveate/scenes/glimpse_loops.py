@@ -173,3 +173,102 @@ def jacobian_loop(buffer, offset, height, width, levels, fill, index, gazes, siz
                         jacobian[n, 1, c, r, q] += gy * px - gx * py + sign * value * u[1]
                         jacobian[n, 2, c, r, q] += gx
                         jacobian[n, 3, c, r, q] += gy
+
+
+@njit(cache=True, parallel=True, nogil=True, error_model="numpy")
+@no_type_check
+def misfit_loop(
+    buffer, offset, height, width, levels, fill, index, gazes, size, extent, pyramid, mean, weight, value, gradient
+):  # fmt: skip
+    """Writes -1/2 sum w (x - m)^2 of each glimpse x into `value` [n], its slope by the gaze into `gradient` [n, 4].
+
+    `mean` and `weight` are [n, size, 3 size], channels innermost. A row of the glimpse is fetched from both levels, and
+    then everything runs over its 3 size numbers in float32; rows are added up in float64.
+    """
+    step = 2.0 * extent / size
+    for gaze in prange(len(gazes)):
+        n = np.int64(gaze)
+        m, u = index[n], gazes[n]
+        low, share, moving = level_of(u, size, extent, levels[m] - 1, pyramid)
+        lower, upper, shrink = (1.0 - share) / 65535.0, share / 65535.0, 1.0 / (1 << low)
+        factors = np.float32(lower), np.float32(upper), np.float32(lower * shrink), np.float32(upper * shrink / 2)
+        taps = np.zeros((2, 6, 3 * size), np.float32)
+        line = (((np.arange(3 * size) // 3) + 0.5) * step - extent).astype(np.float32)
+        misfit = by_a = by_b = by_x = by_y = by_level = 0.0
+        for r in range(size):
+            px, py = 0.5 * step - extent, (r + 0.5) * step - extent
+            x, y = u[0] * px - u[1] * py + u[2], u[1] * px + u[0] * py + u[3]
+            for rank in range(2 if moving else 1):
+                k = low + rank
+                shrink = 1.0 / (1 << k)
+                dx, dy = u[0] * step * shrink, u[1] * step * shrink
+                _fetch(
+                    buffer, offset[m, k], height[m, k], width[m, k], fill[m], x * shrink, y * shrink, dx, dy, taps[rank]
+                )
+            square, gx, gy, pgx, pgy, level = _add_up(taps[0], taps[1], line, mean[n, r], weight[n, r], factors)
+            misfit += square
+            by_x += gx
+            by_y += gy
+            by_a += pgx + py * gy
+            by_b += pgy - py * gx
+            by_level += level
+        per_scale = by_level / (65535.0 * math.log(2.0) * (u[0] * u[0] + u[1] * u[1])) if moving else 0.0
+        value[n] = -0.5 * misfit
+        gradient[n, 0], gradient[n, 1] = -by_a - per_scale * u[0], -by_b - per_scale * u[1]
+        gradient[n, 2], gradient[n, 3] = -by_x, -by_y
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@no_type_check
+def _fetch(buffer, begin, h, w, fill, x, y, dx, dy, taps):
+    """The pixels around the points (x, y) + q (dx, dy) of a level into `taps` [6, 3 points]: the upper two and the
+    lower two, in 16-bit units, and how far between them the point lies, across and down."""
+    right, below = np.uint64(3), np.uint64(3 * w)
+    for q in range(taps.shape[1] // 3):
+        first = 3 * q
+        j, fx = cell_of(x + dx * q, w)
+        i, fy = cell_of(y + dy * q, h)
+        taps[4, first : first + 3] = fx
+        taps[5, first : first + 3] = fy
+        if 0 <= i < h - 1 and 0 <= j < w - 1:
+            p = np.uint64(begin + 3 * (i * w + j))
+            for c in range(3):
+                at = p + np.uint64(c)
+                taps[0, first + c], taps[1, first + c] = buffer[at], buffer[at + right]
+                taps[2, first + c], taps[3, first + c] = buffer[at + below], buffer[at + below + right]
+        else:
+            for c in range(3):
+                for d in range(4):
+                    taps[d, first + c] = tap(buffer, begin, h, w, i + d // 2, j + d % 2, c, fill[c])
+
+
+@njit(cache=True, nogil=True, inline="always")
+@no_type_check
+def _sloped(taps, k):
+    """Number k of a row, and its slopes across and down."""
+    across, below = taps[1, k] - taps[0, k], taps[3, k] - taps[2, k]
+    upper = taps[0, k] + taps[4, k] * across
+    down = taps[2, k] + taps[4, k] * below - upper
+    return upper + taps[5, k] * down, across + taps[5, k] * (below - across), down
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+@no_type_check
+def _add_up(near, far, line, mean, weight, factors):
+    """A row's sums: misfit, slopes by x and y, both times canonical x, and by the level (times 65535)."""
+    lower, upper, lower_slope, upper_slope = factors
+    square = gx = gy = pgx = pgy = level = np.float32(0)
+    for k in range(len(line)):
+        v, v_across, v_down = _sloped(near, k)
+        w, w_across, w_down = _sloped(far, k)
+        residual = lower * v + upper * w - mean[k]
+        pull = residual * weight[k]
+        across = pull * (lower_slope * v_across + upper_slope * w_across)
+        down = pull * (lower_slope * v_down + upper_slope * w_down)
+        square += pull * residual
+        gx += across
+        gy += down
+        pgx += line[k] * across
+        pgy += line[k] * down
+        level += pull * (w - v)
+    return square, gx, gy, pgx, pgy, level

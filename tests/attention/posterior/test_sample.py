@@ -12,9 +12,9 @@ from pictures import blob_image
 
 from foveate.attention.found import NOT_MOVING
 from foveate.attention.posterior.conditionals import PatchConditionals
-from foveate.attention.posterior.sample import sample
+from foveate.attention.posterior.sample import _Sampler, sample
 from foveate.attention.posterior.summary import Posterior
-from foveate.attention.posterior.target import gaze_targets, glimpse_log_density
+from foveate.attention.posterior.target import NormalDensity, gaze_targets, glimpse_log_density
 from foveate.attention.settings import GazePrior, PosteriorSettings
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.errors import BadInput
@@ -229,6 +229,19 @@ def test_the_collapsed_density_pulls_through_the_glimpse_with_its_exact_gradient
         assert torch.allclose(gradient[:, d], (up - down) / (2 * h), rtol=0.02, atol=0.02 * float(gradient.abs().max()))
     none = 2 * math.log(2)  # of the two hidden units, which are on or off whatever is seen
     assert abs(float(value[0]) - none) < 1e-5 and value[1] < none - 1
+
+
+@pytest.mark.parametrize("target", ["paper", "marginal"])
+def test_a_diagonal_density_in_pixels_is_that_of_the_standardised_patch(target):
+    pyramids, patch = Pyramids.from_images([blob_image(0)]), conditionals_of(machine(3 * SIZE * SIZE, 5))
+    settings = replace(QUICK, target=target)
+    sampler = _Sampler(pyramids, np.zeros(1, np.int64), gaze(26, 20, 75, 85)[None], ["a"], patch, settings, 0, None)
+    chains, seen = sampler.start(), torch.rand(4, 3, SIZE, SIZE, generator=generator(2))
+    density, share = sampler._density(chains), 1.0 if target == "paper" else 0.5
+    centre = chains.visible if target == "paper" else patch.machine.visible_mean(chains.hidden)
+    misfit = patch.misfit(patch.standardise(seen), centre, patch.precision(chains.hidden))
+    assert patch.diagonal and isinstance(density, NormalDensity)
+    torch.testing.assert_close(density(seen).double(), -0.5 * share * misfit, rtol=1e-4, atol=0)
 
 
 def test_where_nothing_is_hidden_the_collapsed_posterior_at_twice_the_temperature_is_the_marginal_one():

@@ -10,7 +10,7 @@ from moving import full, keys, patches, random_gazes, three_images
 from foveate.attention.posterior import hmc
 from foveate.attention.posterior.hmc import Box, Keyed
 from foveate.attention.posterior.prior import log_prior, prior_rows
-from foveate.attention.posterior.target import gaze_targets, of_glimpses
+from foveate.attention.posterior.target import NormalDensity, gaze_targets, of_glimpses
 from foveate.attention.settings import GazePrior
 from foveate.scenes.gaze import from_chart, from_scale_angle, to_chart
 from foveate.scenes.glimpse import plain_glimpses
@@ -22,16 +22,13 @@ def pyramids() -> Pyramids:
     return three_images()
 
 
-def targets_at(pyramids, gazes, seed: int = 0, pyramid: bool = True, index=None):
+def targets_at(pyramids, gazes, seed: int = 0, pyramid: bool = True, index=None, compiled: bool = True):
     """Densities of chains at `gazes` under a prior that is flat between any bounds: ours, and by plain torch in
     float64; and where they are in their charts, whose unit of every place is a half-side."""
     index = np.zeros(len(gazes), np.int64) if index is None else index
     mean, weight = patches(len(gazes), seed)
     targets = gaze_targets(pyramids, index, gazes, 24, GazePrior(scale_range=(1e-9, 1e9)), pyramid)
-
-    def fit(seen):
-        return -0.5 * (weight * (seen.double() - mean).square()).sum((1, 2, 3))
-
+    fit = NormalDensity(mean, weight)
     glimpses = plain_glimpses(pyramids, index, mean, 24, 1.0, pyramid)
 
     def plain(position):
@@ -41,15 +38,20 @@ def targets_at(pyramids, gazes, seed: int = 0, pyramid: bool = True, index=None)
             (gradient,) = torch.autograd.grad(value.sum(), q)
         return value.detach(), gradient
 
-    return of_glimpses(targets, fit, 1.0), plain, to_chart(gazes, targets.length)
+    return (
+        of_glimpses(targets, fit if compiled else (lambda seen: fit(seen.double())), 1.0),
+        plain,
+        to_chart(gazes, targets.length),
+    )
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("pyramid", [True, False])
 @pytest.mark.parametrize("low_high", [(0.5, 12), (12, 48), (48, 200), (200, 3000)])
-def test_value_and_gradient_are_those_of_autograd_through_plain_torch(pyramids, low_high, pyramid: bool):
+def test_value_and_gradient_are_those_of_autograd_through_plain_torch(pyramids, low_high, pyramid, compiled):
     gazes = random_gazes(24, *low_high, seed=3)
     gazes[:6, 2:] *= 0.02  # some at the corner, half outside
-    ours, plain, position = targets_at(pyramids, gazes, 0, pyramid, np.arange(24) % 3)
+    ours, plain, position = targets_at(pyramids, gazes, 0, pyramid, np.arange(24) % 3, compiled)
     found = hmc.init(position, ours)
     expected, by_autograd = plain(position)
     assert torch.allclose(found.logdensity, expected, rtol=1e-6)
@@ -139,7 +141,7 @@ def test_under_a_flat_likelihood_and_prior_scale_has_a_density_proportional_to_i
     prior = GazePrior(scale_range=(10.0, 100.0), region=(4900.0, -3300.0, 5100.0, -2700.0))
     targets = gaze_targets(grey, np.zeros(n, np.int64), starts, 2, prior)
     length = targets.length
-    density = of_glimpses(targets, lambda seen: -0.5 * (seen - 0.3).square().sum((1, 2, 3)), 1.0)
+    density = of_glimpses(targets, NormalDensity(torch.full((n, 3, 2, 2), 0.3), torch.ones(1, 3, 2, 2)), 1.0)
     scale = torch.stack((full(n, 0.7), full(n, 1.8), 60 / length, 180 / length), 1)
     state = hmc.init(to_chart(starts, length), density)
     for t in range(sweeps):

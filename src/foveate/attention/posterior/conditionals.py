@@ -59,6 +59,15 @@ class PatchConditionals:
         """x from pixels in [0, 1]."""
         return ((pixels - self.patch_mean.view(3, 1, 1)) / self.patch_std.view(3, 1, 1)).flatten(1)
 
+    def pixels(self, x: Float[Tensor, "n D"]) -> Float[Tensor, "n 3 size size"]:
+        """The way back."""
+        return x.unflatten(1, (3, self.size, self.size)) * self.patch_std.view(3, 1, 1) + self.patch_mean.view(3, 1, 1)
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether Lambda is diagonal in v itself."""
+        return type(self.machine).coordinates is Machine.coordinates
+
     def sample_visible(
         self, keys: Int64[Tensor, " n"], sweep: int, h: Float[Tensor, "n H"], x: Float[Tensor, "n D"]
     ) -> Float[Tensor, "n D"]:

@@ -79,10 +79,11 @@ def log_prior(
     """log p(q) of the prior in the chart, and its gradient; rows as of `prior_rows`."""
     power, scale_mean, scale_precision, angle_mean, angle_precision = rows.unbind(1)
     away = q[:, 0] - scale_mean
-    copies = angle_difference(q[:, 1], angle_mean)[:, None] + 2 * math.pi * torch.arange(-_WRAPS, _WRAPS + 1)
-    wrapped = -0.5 * angle_precision[:, None] * copies.square()
     value = power * q[:, 0] - 0.5 * scale_precision * away.square()
-    value = value + torch.where(angle_precision > 0, torch.logsumexp(wrapped, 1), 0.0)
-    by_angle = -angle_precision * (torch.softmax(wrapped, 1) * copies).sum(1)
-    nothing = torch.zeros_like(by_angle)
+    by_angle = nothing = torch.zeros_like(value)
+    if (angle_precision > 0).any():  # else most of this would go into copies that weigh nothing
+        copies = angle_difference(q[:, 1], angle_mean)[:, None] + 2 * math.pi * torch.arange(-_WRAPS, _WRAPS + 1)
+        wrapped = -0.5 * angle_precision[:, None] * copies.square()
+        value = value + torch.where(angle_precision > 0, torch.logsumexp(wrapped, 1), 0.0)
+        by_angle = -angle_precision * (torch.softmax(wrapped, 1) * copies).sum(1)
     return value, torch.stack((power - scale_precision * away, by_angle, nothing, nothing), 1)

@@ -37,7 +37,7 @@ from torch import Tensor
 from foveate.attention.posterior import hmc
 from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.posterior.summary import Posterior, summarise
-from foveate.attention.posterior.target import GlimpseDensity, gaze_targets, normal_around, of_glimpses
+from foveate.attention.posterior.target import GlimpseDensity, NormalDensity, gaze_targets, normal_around, of_glimpses
 from foveate.attention.settings import PosteriorSettings
 from foveate.errors import BadInput
 from foveate.runtime.random import key, normals
@@ -197,8 +197,11 @@ class _Sampler:
         if target == "collapsed":
             return lambda seen: -machine.free_energy(patch.standardise(seen))
         centre = chains.visible if target == "paper" else machine.visible_mean(chains.hidden)
-        precision = -0.5 * self.share * patch.precision(chains.hidden)
-        return lambda seen: patch.misfit(patch.standardise(seen), centre, precision)
+        precision = self.share * patch.precision(chains.hidden)
+        if patch.diagonal:
+            weight = precision.unflatten(1, (3, patch.size, patch.size)) / patch.patch_std.view(3, 1, 1).square()
+            return NormalDensity(patch.pixels(centre), weight)
+        return lambda seen: patch.misfit(patch.standardise(seen), centre, -0.5 * precision)
 
     def gazes(self, chains: _Chains) -> Tensor:
         """u of every chain."""

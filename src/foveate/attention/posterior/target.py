@@ -7,7 +7,8 @@ p(u) the prior its target is
     log p(q) = f(x(u(q))) / T + log p(u) + 2 log s,
 
 where f is -1/2 (x - m)^T Lambda (x - m) given a patch, and -F(x), F the first layer's free energy, with v and h1 summed
-out. Its gradient goes to u through the exact Jacobian of the glimpse, and on to q by
+out. Its gradient goes to u through the exact Jacobian of the glimpse (in one compiled pass where Lambda is diagonal,
+`NormalDensity`), and on to q by
 
     d/dlog s = a d/da + b d/db,   d/dangle = a d/db - b d/da,   d/dq_2 = L d/dtx,   d/dq_3 = L d/dty.
 """
@@ -25,11 +26,25 @@ from foveate.attention.posterior.hmc import Box, LogDensityAndGradient
 from foveate.attention.posterior.prior import log_prior, prior_bounds, prior_rows
 from foveate.attention.settings import GazePrior
 from foveate.scenes.gaze import from_chart
-from foveate.scenes.glimpse import glimpses_with_jacobian
+from foveate.scenes.glimpse import by_row, glimpses_with_jacobian, misfits
 from foveate.scenes.pyramid import Pyramids
 
 GlimpseDensity = Callable[[Float[Tensor, "n 3 size size"]], Float[Tensor, " n"]]
 """Log density of glimpses in [0, 1], nats, up to a constant; differentiable."""
+
+
+class NormalDensity:
+    """-1/2 sum_i w_i (x_i - m_i)^2 of glimpses x in [0, 1]: the `GlimpseDensity` that is compiled with its gradient.
+
+    Args:
+        mean, weight: m and w, the inverse variances, of each row's glimpse.
+    """
+
+    def __init__(self, mean: Float[Tensor, "n 3 size size"], weight: Float[Tensor, "#n 3 size size"]):
+        self.mean, self.weight = by_row(mean.float()), by_row(weight.expand_as(mean).float())
+
+    def __call__(self, seen: Float[Tensor, "n 3 size size"]) -> Float[Tensor, " n"]:
+        return -0.5 * (self.weight * (by_row(seen) - self.mean).square()).sum((1, 2))
 
 
 class GazeTargets(NamedTuple):
@@ -86,13 +101,15 @@ def glimpse_log_density(
     targets: GazeTargets, gazes: Float[Tensor, "n 4"], density: GlimpseDensity
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 4"]]:
     """A log density of the glimpse at each gaze, and its gradient in (a, b, tx, ty), added up in float64."""
-    seen, jacobian = glimpses_with_jacobian(
-        targets.pyramids, targets.index, gazes, targets.size, pyramid=targets.pyramid
-    )
-    with torch.enable_grad():
-        value = density(seen.requires_grad_())
-        (by_pixel,) = torch.autograd.grad(value.sum(), seen)
-    by_gaze = (jacobian.flatten(2).double() * by_pixel.double().flatten(1)[:, None]).sum(2)
+    pyramids, index, size, pyramid = targets.pyramids, targets.index, targets.size, targets.pyramid
+    if isinstance(density, NormalDensity):
+        value, by_gaze = misfits(pyramids, index, gazes, density.mean, density.weight, size, pyramid=pyramid)
+    else:
+        seen, jacobian = glimpses_with_jacobian(pyramids, index, gazes, size, pyramid=pyramid)
+        with torch.enable_grad():
+            value = density(seen.requires_grad_())
+            (by_pixel,) = torch.autograd.grad(value.sum(), seen)
+        by_gaze = (jacobian.flatten(2).double() * by_pixel.double().flatten(1)[:, None]).sum(2)
     seen_at_all = torch.isfinite(gazes).all(1)  # a scale that overflows is nowhere
     return torch.where(seen_at_all, value.detach().double(), -torch.inf), by_gaze
 
