@@ -128,7 +128,8 @@ def test_the_model_that_weighs_a_scene_has_not_been_trained_on_it(tmp_path, monk
     monkeypatch.setattr(reselection, "patch_model", noted)
     gallery, teaches = scenes(6), [0, 1, 2, 4, 5]
     u = torch.tensor([[22.0, 4.0, 75.0 - 2 * k, 70.0 - k] for k in range(6)], dtype=torch.float64)
-    places = Places(torch.arange(6), u, torch.zeros(6).double())
+    unlikely = torch.cat((torch.zeros(6), torch.full((6,), -1e9))).double()
+    places = Places(torch.arange(6).repeat(2), torch.cat((u, u + 5)), unlikely)
     attended = Attended(u, torch.ones(6), torch.ones(6), torch.zeros(6, 3).double(), [""] * 6, places)
     with Run.claim(tmp_path / "run") as run:
         folder, settings = RoundRun.begin(run, 1), TrainSettings()
@@ -141,6 +142,11 @@ def test_the_model_that_weighs_a_scene_has_not_been_trained_on_it(tmp_path, monk
         sources = LearningScenes(gallery, None, torch.full((4,), 0.1, dtype=torch.float64))
         again = reselected(looking(), sources, attended, teaches, folder, settings, fewest, Quiet())
         assert seen == expected and torch.equal(again.u, u)
+
+    seen.clear()
+    single = attended._replace(places=Places(torch.arange(6), u, torch.zeros(6).double()))
+    again = reselected(looking(), sources, single, teaches, folder, settings, 1, Quiet())
+    assert again is single and not seen, "one place in each scene: no choice, no model"
 
 
 def test_what_is_learned_from_are_new_scenes_as_found_and_old_ones_as_annotated():

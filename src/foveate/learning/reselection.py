@@ -53,8 +53,11 @@ def reselected(
 ) -> Attended:
     """Trains a patch model for each part of the scenes on the others that teach, and chooses anew with them.
 
-    Where a part would teach by fewer than `fewest` scenes, one model, of all of them, weighs all.
+    Where a part would teach by fewer than `fewest` scenes, one model, of all of them, weighs all; where each scene has
+    a single place, as from the paper's single start, there is nothing to choose, and none is trained.
     """
+    if len(torch.unique(attended.places.scene)) == len(attended.places.scene):
+        return attended
     part, gdbns = parts(scenes.new.names, teaches, fewest, settings.seed), []
     both = bool(part.any())
     for number in range(1 + both):
