@@ -52,10 +52,10 @@ def said(text: str) -> str:
     return f'<div class="said">{html.escape(text)}</div>'
 
 
-def patches(shown: Float[Tensor, "n 3 24 24"], what: str) -> str:
-    """Patches in a row, enlarged."""
+def patches(shown: Float[Tensor, "n 3 24 24"], what: str, side: int = 52) -> str:
+    """Patches in a row, enlarged to `side` pixels each."""
     picture = wall(shown.numpy(), len(shown), 2, 2)
-    return f'<span class="patches">{image_of(picture, 52 * len(shown), what)}</span>'
+    return f'<span class="patches">{image_of(picture, side * len(shown), what)}</span>'
 
 
 def image_of(shown: Image.Image, width: int, what: str) -> str:

@@ -56,6 +56,8 @@ def test_convergence_has_a_figure_for_every_offset_and_method_and_draws_them(run
         rows = figures["by_offset"][name]
         assert [row[0] for row in rows] == list(OFFSETS)
         assert np.mean([row[2] for row in rows]) == pytest.approx(figures["all"][name][1])
+    in_sight = figures["in_sight"]
+    assert set(in_sight) == {"starts", *figures["all"]} and 0 < in_sight["starts"] <= figures["starts"]
     assert figures["all"]["ncc_best"][1] > figures["all"]["network"][1]  # a digit by its own template
     (table,) = [story for story in TableStory.load_all(run / "story") if story.name.startswith("Convergence")]
     assert len(table.curves) == 6

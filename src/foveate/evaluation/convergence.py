@@ -8,7 +8,9 @@ every place within that reach of the start, at sizes and angles of a grid: by no
 Euclidean distance, each with the mean of all objects as its template and with the one object that serves best on the
 whole.
 
-A pixel is one of the canonical patch: 24 span a window, so 12 are half a side.
+A pixel is one of the canonical patch: 24 span a window, so 12 are half a side. A network sees three half-sides of its
+own gaze: of starts that are small and far off, the object lies outside what it sees. Figures of those that do see its
+centre stand beside those of all (`in_sight`).
 """
 
 import math
@@ -32,7 +34,7 @@ from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.scenes import gaze
 from foveate.scenes.folder import Scene
-from foveate.scenes.glimpse import PATCH_SIZE, glimpses
+from foveate.scenes.glimpse import CONTEXT_EXTENT, PATCH_SIZE, glimpses
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.gallery import Gallery, load_gallery
 from foveate.training.labels import Objects
@@ -83,12 +85,14 @@ def convergence(
     edges = torch.tensor(SIZES, dtype=torch.float64)
     middles = (edges[1:] + edges[:-1]) / 2
     middle = middles[torch.bucketize(starts.size, edges[1:-1])]  # of the bin that each size lies in
+    seen = gaze.compose(gaze.invert(starts.gaze), truth)[:, 2:].abs().amax(1) < CONTEXT_EXTENT
     return {
         "objects": len(objects.image),
         "starts": len(starts.of),
         "by_offset": {name: _binned(each, starts.offset, OFFSETS) for name, each in found.items()},
         "by_size": {name: _binned(each, middle, middles.tolist()) for name, each in found.items()},
         "all": {name: _summary(each) for name, each in found.items()},
+        "in_sight": {"starts": int(seen.sum()), **{name: _summary(each[seen]) for name, each in found.items()}},
         "by_step": [[float(step), *_summary(each)] for step, each in enumerate(overlap)],
         "hmc": _with_hmc(models, gallery.pyramids, trail[-1], overlap[-1], index, truth, settings, progress),
     }

@@ -31,6 +31,7 @@ def convergence_table(figures: Mapping[str, Any], name: str) -> TableStory:
         drawn = [[SHOWN["network"], *_line(figures["by_step"], column)]]
         curves.append([f"{what}, by step", "step of the networks", drawn])
     rows = [[SHOWN[method], *pair] for method, pair in figures["all"].items()]
+    rows += [[f"{SHOWN['network']}, of starts that see the object's centre", *figures["in_sight"]["network"]]]
     if figures["hmc"]["n"]:
         rows += [[f"{SHOWN['network']}, {figures['hmc']['n']} of them", *figures["hmc"]["before"]]]
         rows += [["these after Hamiltonian Monte Carlo", *figures["hmc"]["after"]]]
