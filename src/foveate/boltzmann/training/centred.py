@@ -76,32 +76,32 @@ def centred_slopes(
 ) -> tuple[Slopes, Tensor, Tensor]:
     """The centred gradient from everyone's samples, the mean of h on the batch, and the share of units that flipped.
 
-    The means are added up first, so that products of centred samples are all that passes over dW~. The offsets follow
-    the means as fast as `centre` says; 0 is the plain gradient.
+    All means lie in one flat tensor, so that one all-reduce adds them up; neither v nor h is copied to be centred, as
+    dW~ = <v h>_data - <v h>_model - dv lambda - mu dh. The offsets follow the means as fast as `centre` says; 0 is the
+    plain gradient.
     """
     visible, hidden = s.v_data.shape[1], s.h_data.shape[1]
-    squares = s.v_data.new_zeros(visible)
+    flat = s.v_data.new_empty(visible * hidden + 3 * visible + 2 * hidden + 1)
+    parts = flat.split([visible * hidden, visible, hidden, visible, hidden, visible, 1])
+    W, v_data, h_data, v_model, h_model, v_squared, motion = parts
+    W = W.view(visible, hidden)
+    torch.mm(s.v_data.T, s.h_data, out=W)
+    torch.addmm(W, s.v_model.T, s.h_model, beta=1 / s.rows, alpha=-1 / s.chains, out=W)
+    for values, mean, count in ((s.v_data, v_data, s.rows), (s.h_data, h_data, s.rows),
+                                (s.v_model, v_model, s.chains), (s.h_model, h_model, s.chains)):  # fmt: skip
+        torch.sum(values, 0, out=mean).div_(count)
+    v_squared.zero_()
     if scaled:
-        squares = s.v_data.square().sum(0) / s.rows - s.v_model.square().sum(0) / s.chains
-    sums = (
-        s.v_data.sum(0) / s.rows,
-        s.h_data.sum(0) / s.rows,
-        s.v_model.sum(0) / s.chains,
-        s.h_model.sum(0) / s.chains,
-    )
-    flips = (s.before != s.after).sum() / (s.chains * hidden)
-    means = torch.cat([*sums, squares, flips[None]])
-    processes.total(means)
-    v_data, h_data, v_model, h_model, squares, motion = means.split([visible, hidden, visible, hidden, visible, 1])
-    mu, offset_h = offsets
+        v_squared.copy_(s.v_data.square().sum(0) / s.rows - s.v_model.square().sum(0) / s.chains)
+    motion.copy_((s.before != s.after).sum() / (s.chains * hidden))
+    processes.total(flat)
+    (mu, offset_h), dv, dh = offsets, v_data - v_model, h_data - h_model
     if centre:
         mu, offset_h = mu.lerp(v_data, centre), offset_h.lerp((h_data + h_model) / 2, centre)
+        W.addr_(dv, offset_h, alpha=-1).addr_(mu, dh, alpha=-1)
     else:
         mu, offset_h = torch.zeros_like(mu), torch.zeros_like(offset_h)
-    W = (s.v_data - mu).T @ (s.h_data - offset_h).div_(s.rows)
-    W.addmm_((s.v_model - mu).T, s.h_model - offset_h, alpha=-1 / s.chains)
-    processes.total(W)
-    return Slopes(W, v_data - v_model, squares, h_data - h_model, mu, offset_h), h_data.mean(), motion
+    return Slopes(W, dv, v_squared, dh, mu, offset_h), h_data.mean(), motion
 
 
 def ascend(held: tuple[Parameters, ...], s: Slopes, rule: Rule, rate_log_sigma: float, weight: float) -> float:
