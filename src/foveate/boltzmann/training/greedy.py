@@ -1,7 +1,8 @@
 """A Gaussian deep belief network trained greedily: the first layer on patches, the second on the first's hidden units.
 
 (Hinton, Osindero, Teh 2006; no fine-tuning of the whole.) The second layer sees fresh draws of h1 given v, one a patch
-and epoch: it then climbs E_q[log p*(h1)], its part of the variational bound.
+and epoch: it then climbs E_q[log p*(h1)], its part of the variational bound. Of either layer an epoch is kept only
+where it explains held-out patches better than the start does (`selection`).
 """
 
 import copy
@@ -30,6 +31,7 @@ from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 
 FOLDS = 5  # of the patches that a start by bands is made from
 LOOKS = 3  # epochs of the second layer whose held-out bound is estimated, beside the start; more add little
+FIRST_LOOKS, LONGER = 1, 4  # of the first layer: its end; and times as many temperatures, since it mixes worse
 
 
 def train_gdbn(
@@ -90,10 +92,12 @@ def train_gdbn(
 
     layer = _Layer("grbm", "first layer", settings, seed, progress, checkpoints, log)
     floor = settings.first.rule.log_sigma_floor
-    grbm = layer.train(first, first_layer_of, settings.first, patches, validation, floor)
+    looking = Looking(FIRST_LOOKS, LONGER * settings.look_temperatures, "adaptive")
+    grbm = layer.train(first, first_layer_of, settings.first, patches, validation, looking, floor)
     layer = _Layer("rbm", "second layer", settings, seed, progress, checkpoints, log)
     held_out = grbm.sample_hidden(validation, generator(seed, "h1", "validation"))
-    rbm = layer.train(second, second_of, settings.second, hidden, held_out, looks=LOOKS)
+    looking = Looking(LOOKS, settings.look_temperatures)
+    rbm = layer.train(second, second_of, settings.second, hidden, held_out, looking)
     return GaussianDBN.of(grbm, rbm, PatchScale(mean, std)).to(validation.device)
 
 
@@ -103,6 +107,14 @@ def _gather(rows: Batches, epochs: int, tick: Tick) -> Tensor:
         parts.append(rows(epoch))
         tick(epoch + 1)
     return torch.cat(parts)
+
+
+class Looking(NamedTuple):
+    """Epochs whose held-out bound is estimated, beside the start (`selection`), and the annealing that estimates it."""
+
+    looks: int
+    temperatures: int
+    schedule: str = "linear"
 
 
 class _Layer(NamedTuple):
@@ -118,7 +130,7 @@ class _Layer(NamedTuple):
 
     def train(
         self, start: Callable[[], Kind], of: Callable[[Mapping[str, Tensor]], Kind], plan: Plan, rows: Batches,
-        validation: Tensor, floor: float = -math.inf, looks: int = 0,
+        validation: Tensor, looking: Looking, floor: float = -math.inf,
     ) -> Kind:  # fmt: skip
         """The machine that `start` makes, trained; or as the checkpoints have it, which `of` its tensors makes anew."""
         device, kept, seed = validation.device, self.checkpoints.load(self.phase), key(self.seed, self.phase)
@@ -132,8 +144,8 @@ class _Layer(NamedTuple):
             resume = from_tensors(machine, there, kept[1]), kept[1]["epochs"]
         else:
             machine = start().to(device)
-        temperatures = self.settings.look_temperatures
-        selection = Selection(validation, plan.epochs, looks, temperatures, seed, kept, self.progress)
+        looks, temperatures, schedule = looking
+        selection = Selection(validation, plan.epochs, looks, temperatures, seed, kept, self.progress, schedule)
         sample, steps, now = rows(0)[: max(len(validation), 256)], plan.steps(len(rows(0))), machine.like()
 
         def record(machine: Machine, epoch: int) -> None:
