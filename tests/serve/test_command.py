@@ -43,16 +43,24 @@ def test_an_image_that_is_dropped_shows_its_gazes_their_posteriors_and_crops(ser
         browser.find_element(By.ID, "file").send_keys(str(tmp_path / EVIL))
         WebDriverWait(browser, 60).until(lambda _: " found in " in said.text)
         assert said.text.startswith(EVIL) and browser.execute_script("return window.hacked") is None
-        rows = browser.find_elements(By.CSS_SELECTOR, "#list button")
+        rows = browser.find_elements(By.CSS_SELECTOR, "#list button:not(.seek)")
         assert rows and re.match(r"P \d+\.\d %", rows[0].text)
         drawn = "return document.querySelectorAll('#stage path.gaze').length"
         assert browser.execute_script(drawn) == len(rows)
         assert browser.execute_script("return document.querySelectorAll('#stage .ellipse').length") <= 1
-        whole = "return [...document.images].every((one) => one.complete && one.naturalWidth === 96)"
+        crops = "[...document.querySelectorAll('#list img')]"
+        whole = f"return {crops}.every((one) => one.complete && one.naturalWidth === 96)"
         assert browser.execute_script(whole)
         rows[-1].click()
         assert rows[-1].get_attribute("aria-pressed") == "true"
         assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+        assert not browser.find_element(By.ID, "mind").is_displayed() and "likeness" not in rows[0].text
+        browser.find_elements(By.CSS_SELECTOR, "#list .seek")[-1].click()
+        WebDriverWait(browser, 60).until(lambda _: "likeness" in browser.find_element(By.ID, "list").text)
+        assert browser.find_element(By.ID, "mind").is_displayed()
+        browser.find_element(By.ID, "any").click()
+        WebDriverWait(browser, 60).until(lambda _: " found in " in said.text)
+        assert "likeness" not in browser.find_element(By.ID, "list").text
         drop = """const held = new DataTransfer(); held.items.add(new File(["no image"], "text.png"));
             document.getElementById("drop").dispatchEvent(
               new DragEvent("drop", {dataTransfer: held, bubbles: true, cancelable: true}));"""

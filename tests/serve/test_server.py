@@ -91,6 +91,20 @@ def test_an_image_gives_what_attend_gives_for_the_file(server, attention, tmp_pa
         assert told["picture"].startswith("data:image/jpeg") and told["gazes"][0]["crop"].startswith("data:image/jpeg")
 
 
+def test_a_crop_after_the_image_is_the_one_that_is_looked_for(server, attention, tmp_path):
+    for name, content in (("image", image()), ("crop", image("JPEG", (24, 24)))):
+        (tmp_path / name).write_bytes(content)
+    expected = attention.attend(tmp_path / "image", like=str(tmp_path / "crop"), progress=False)
+    crop = (tmp_path / "crop").read_bytes()
+    status, _, body = ask(server, "POST", "/attend", image() + crop, {"Foveate-Like": str(len(crop))})
+    assert status == 200 and expected
+    assert [gaze["likeness"] for gaze in json.loads(body)["gazes"]] == [found.likeness for found in expected]
+    status, _, body = ask(server, "POST", "/attend", image() + b"no image", {"Foveate-Like": "8"})
+    assert status == 422 and json.loads(body)["error"] == "the one to look for: not an image of a known format"
+    for wrong in (str(len(image()) + 1), "-1", "1e1", "none"):
+        assert ask(server, "POST", "/attend", image(), {"Foveate-Like": wrong})[0] == 411, wrong
+
+
 def test_no_path_leads_to_a_file(server):
     tried = [
         "/etc/passwd", "//etc/passwd", "/../../../../etc/passwd", "/..%2f..%2fetc/passwd", "/%2e%2e/%2e%2e/etc/passwd",
@@ -208,10 +222,10 @@ def test_more_connections_than_seats_are_closed_and_seats_come_back(monkeypatch,
 
 
 def test_an_error_of_ours_closes_the_connection_and_the_server_lives():
-    def broken(_):
+    def broken(*_):
         raise ZeroDivisionError
 
-    def refusing(_):
+    def refusing(*_):
         raise BadInput("the image is too\nsmall")
 
     with running(broken) as server:
@@ -225,7 +239,7 @@ def test_an_error_of_ours_closes_the_connection_and_the_server_lives():
 def test_images_are_attended_one_at_a_time():
     inside, most = [], []
 
-    def slow(_):
+    def slow(*_):
         inside.append(1)
         most.append(len(inside))
         time.sleep(0.1)

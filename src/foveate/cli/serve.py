@@ -20,6 +20,8 @@ def serve(
 ) -> None:
     """Serve a page on this machine: drag an image onto it, and see the gazes, their posteriors and crops.
 
+    One of them can be looked for in other images, as with `attend --like`.
+
     Args:
         run: A RUN folder.
         host: Address to listen on. The default can be reached from this machine only; with another one, everyone who

@@ -1,7 +1,8 @@
 """From an image to what the page shows of it: the picture itself, gazes with their posteriors, aligned crops."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from tempfile import NamedTemporaryFile
 from typing import Any
 
@@ -19,18 +20,19 @@ SHOWN = 1600  # pixels, the longer side of the picture on the page
 CROP = 96
 
 
-def answering(attention: Attention) -> Callable[[bytes], dict[str, Any]]:
-    """Attends to the bytes of an image file as `foveate attend` would to the file."""
+def answering(attention: Attention) -> Callable[[bytes, bytes], dict[str, Any]]:
+    """Attends to the bytes of an image file as `foveate attend` would to the file, with `--like` where a crop comes
+    with it."""
 
-    def answer(content: bytes) -> dict[str, Any]:
-        with NamedTemporaryFile(prefix="foveate-") as held:  # of a name of ours, which its user alone may read
-            held.write(content)
-            held.flush()
+    def answer(content: bytes, like: bytes = b"") -> dict[str, Any]:
+        with _held(content) as name, _held(like) as crop:
             try:
-                found, picture = attention.attend(held.name, progress=False), open_picture(held.name, SHOWN)
+                found = attention.attend(name, like=crop if like else None, progress=False)
+                picture = open_picture(name, SHOWN)
             except BadInput as error:
-                raise BadInput(str(error).replace(held.name, "the image")) from error
-            gazes = [described(one, held.name) for one in found]
+                told = str(error).replace(name, "the image").replace(crop, "the one to look for")
+                raise BadInput(told) from error
+            gazes = [described(one, name) for one in found]
         return {
             "width": picture.width,
             "height": picture.height,
@@ -39,6 +41,15 @@ def answering(attention: Attention) -> Callable[[bytes], dict[str, Any]]:
         }
 
     return answer
+
+
+@contextmanager
+def _held(content: bytes) -> Iterator[str]:
+    """A file of a name of ours, which its user alone may read; gone afterwards."""
+    with NamedTemporaryFile(prefix="foveate-") as held:
+        held.write(content)
+        held.flush()
+        yield held.name
 
 
 def described(found: Found, image: str) -> dict[str, Any]:
@@ -51,6 +62,7 @@ def described(found: Found, image: str) -> dict[str, Any]:
     log_s, angle, x, y = (float(value) if math.isfinite(value) else None for value in found.spread)
     return {
         "probability": found.probability,
+        "likeness": found.likeness,
         "centre": u[2:],
         "scale": found.scale,
         "angle": found.angle,

@@ -1,4 +1,5 @@
-"""The server behind `foveate serve`: one page, and one address that takes an image and gives what was found in it.
+"""The server behind `foveate serve`: one page, and one address that takes an image, and the crop of one to look for in
+it where there is one, and gives what was found.
 
 It is meant for its own machine, and for a network only where its user says so. What it guards against:
 
@@ -31,10 +32,12 @@ from foveate.storage.files import strict
 LARGEST = 64 * 2**20
 PATIENCE = 30.0
 MOST = 32
+LIKE = "Foveate-Like"  # header: how many of the last bytes are a crop of the one that is looked for
 HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
-Answer = Callable[[bytes], dict[str, Any]]
-"""From the bytes of an image file to what the page shows of it; raises FoveateError for what is no image."""
+Answer = Callable[[bytes, bytes], dict[str, Any]]
+"""From the bytes of an image file, and those of a crop of the one that is looked for (empty: of any), to what the page
+shows of it; raises FoveateError for what is no image."""
 
 
 class Server(ThreadingHTTPServer):
@@ -54,10 +57,10 @@ class Server(ThreadingHTTPServer):
         self.names = None if wide else {f"{name}:{self.server_port}" for name in {*HOSTS, named}}
         self.url = f"http://{named}:{self.server_port}/"
 
-    def attended(self, image: bytes) -> dict[str, Any]:
+    def attended(self, image: bytes, like: bytes) -> dict[str, Any]:
         """One image after the other: each takes all cores."""
         with self._one:
-            return self.answer(image)
+            return self.answer(image, like)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """A thread for the connection, if there is a seat."""
@@ -129,18 +132,18 @@ class Handler(BaseHTTPRequestHandler):
             return self._refuse(HTTPStatus.FORBIDDEN, "images are taken from this page only")
         if self.path != "/attend":
             return self._refuse(HTTPStatus.NOT_FOUND, "no such page")
-        length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdecimal() and len(length) < 12):
+        length, like = (_count(self.headers.get(name, none)) for name, none in (("Content-Length", ""), (LIKE, "0")))
+        if length is None or like is None or like > length:
             return self._refuse(HTTPStatus.LENGTH_REQUIRED, "an image comes with its length")
-        if int(length) > LARGEST:
+        if length > LARGEST:
             limit = f"the limit is {LARGEST // 2**20} MiB"
             return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the image is too large: {limit}")
-        image = self.rfile.read(int(length))
-        if len(image) < int(length):
+        content = self.rfile.read(length)
+        if len(content) < length:
             return self._refuse(HTTPStatus.BAD_REQUEST, "the image has not come whole")
         self._clock.cancel()
         try:
-            told = self.server.attended(image)
+            told = self.server.attended(content[: length - like], content[length - like :])
         except FoveateError as error:
             return self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, one_line(error))
         self._send(HTTPStatus.OK, json.dumps(strict(told)).encode(), "application/json")
@@ -171,6 +174,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: what a client sends doesn't reach the terminal."""
+
+
+def _count(told: str) -> int | None:
+    """A number of bytes; None for what is none."""
+    return int(told) if told.isascii() and told.isdecimal() and len(told) < 12 else None
 
 
 def _page(facts: dict[str, Any]) -> tuple[bytes, str]:
