@@ -13,7 +13,7 @@ from untrained import write_untrained
 from foveate import load
 from foveate.attention import occlusion
 from foveate.attention.evidence import Background
-from foveate.attention.occlusion import Occlusion, moments_of
+from foveate.attention.occlusion import Occlusion
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.precision import PrecisionRBM
 from foveate.cli import main as cli
@@ -67,7 +67,7 @@ def test_the_probability_of_each_pixel_is_the_sum_over_all_covers():
         machine.mean.copy_(torch.from_numpy(0.1 * rng.normal(size=D)))
         machine.whiten.copy_(torch.eye(D) + torch.from_numpy(0.3 * rng.normal(size=(D, D)) / D**0.5))
         machines.append(machine)
-    ours = Occlusion.of_moments(*(moments_of(machine) for machine in machines))
+    ours = Occlusion.of_moments(*(machine.moments() for machine in machines))
     v = torch.from_numpy(rng.normal(size=(1, D))).float()
 
     def cells(values):
@@ -76,7 +76,7 @@ def test_the_probability_of_each_pixel_is_the_sum_over_all_covers():
     x = cells(v.double().numpy())[0]
     known = []
     for machine in machines:
-        mean, covariance = (part.numpy() for part in moments_of(machine))
+        mean, covariance = (part.numpy() for part in machine.moments())
         small = cells(cells(covariance).T.copy()) + occlusion.FLOOR * np.eye(192)
         known.append((cells(mean[None])[0], small))
 

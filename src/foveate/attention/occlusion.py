@@ -33,7 +33,6 @@ from torch import Tensor
 from foveate.attention.evidence import Background
 from foveate.attention.found import Found
 from foveate.boltzmann.dbn import GaussianDBN
-from foveate.boltzmann.precision import PrecisionRBM
 from foveate.runtime.random import generator
 from foveate.scenes.glimpse import PATCH_SIZE, glimpses, inside
 from foveate.scenes.pyramid import Pyramids
@@ -73,7 +72,7 @@ class Occlusion:
     @classmethod
     def of(cls, gdbn: GaussianDBN, background: Background) -> "Occlusion":
         """From the models of a RUN; takes half a second."""
-        return cls.of_moments(moments(gdbn), moments_of(background.machine))
+        return cls.of_moments(moments(gdbn), background.machine.moments())
 
     @classmethod
     def of_moments(cls, of_object: Moments, of_background: Moments) -> "Occlusion":
@@ -125,18 +124,12 @@ def explained(
 
 def moments(gdbn: GaussianDBN) -> Moments:
     """Those of standardised patches; of a plain model those of what it makes up."""
-    if isinstance(gdbn.grbm, PrecisionRBM):
-        return moments_of(gdbn.grbm)
+    if (closed := gdbn.grbm.moments()) is not None:
+        return closed
     random = generator(0, "occlusion", device=gdbn.rbm.W.device)
     mean = gdbn.sample(DRAWS, random, SWEEPS).double().cpu()
     about = mean - mean.mean(0)
     return mean.mean(0), about.T @ about / DRAWS + torch.diag(gdbn.grbm.visible_deviation().double().cpu().square())
-
-
-def moments_of(machine: PrecisionRBM) -> Moments:
-    """Those of v, whose whitened coordinates have covariance 1."""
-    out = machine.unwhiten.double().cpu()
-    return machine.mean.double().cpu(), out @ out.T
 
 
 def _shape(h: int, w: int, precision: Tensor, log_det: float, other: Tensor) -> Shape:

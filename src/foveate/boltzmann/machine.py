@@ -137,6 +137,10 @@ class Machine(nn.Module, ABC):
         """log Z, in nats, where it is a closed form; None where it has to be summed or estimated."""
         return None
 
+    def moments(self) -> tuple[Tensor, Tensor] | None:
+        """Mean [V] and covariance [V, V] of v, in float64, where they are known; None where v has to be drawn."""
+        return None
+
     def path(self, data: Float[Tensor, "n visible"], smoothing: float = 1.0) -> Path:
         """The annealing path to this machine, on the CPU, from independent units that have the data's moments.
 

@@ -209,6 +209,11 @@ class PrecisionRBM(Machine):
         out = self.unwhiten.T[where]
         return up, self.c - self.mean @ up, self.W[where].T @ out, self.mean + self.b[where] @ out
 
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Those of the data by which v was whitened: coordinates of mean 0 and covariance 1."""
+        out = self.unwhiten.double().cpu()
+        return self.mean.double().cpu(), out @ out.T
+
     def chained_gates(self) -> Bool[Tensor, "gates"]:
         """Whether each precision unit follows its neighbour: all but the first of a band do."""
         return torch.arange(self.precisions.numel()) % self.precisions.shape[1] > 0
