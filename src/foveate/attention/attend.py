@@ -7,7 +7,8 @@ a score and a probability (`evidence`); of the gazes at one object the most prob
 importance sampling or by Hamiltonian Monte Carlo, makes the last adjustment and says how sure it is (`posterior`).
 
 Every image is worked on alone, with random numbers keyed on the seed and on its content (or on a name that is given):
-its result depends on nothing else in the folder, on order, workers or a restart, and a copy gets the same one.
+its result depends on nothing else in the folder, on order, workers or a restart, and a copy gets the same one. The
+command comes in by `Attention.see`, Python by `Attention.attend`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -27,7 +27,11 @@ Overwrite = Annotated[
     bool, Parameter(help="Overwrite; the old one is kept until the new one is complete.", show_default=False)
 ]
 Starts = Annotated[
-    str | None, Parameter(help="many: search the whole image; one: the paper's single start. [default: the RUN's]")
+    str | None,
+    Parameter(
+        help="many: search the whole image; one: the paper's single start; paper: the paper's inference, after train "
+        "--paper. [default: the RUN's]"
+    ),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Image files through `Attention.attend_one`, however many there are: in order, one a core, memory flat.
+"""Image files through `Attention.see`, however many there are: in order, one a core, memory flat.
 
 What an image gives depends on its pixels, the model, the settings and the seed alone. Its random numbers are keyed on
 its content, so a renamed copy gets the same ones, and neither its neighbours, the number of workers nor a restart
