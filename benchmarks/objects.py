@@ -18,7 +18,6 @@ is turned), share upside down, processor seconds of training and of an image.
 """
 
 import argparse
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -255,15 +254,22 @@ def hog_svm(scenes: Sequence[Scene], images: Sequence[np.ndarray]) -> Look:
     return lambda image: look_with(weights, bias, image, -1.5)
 
 
-def ours(folder: Path, category: str | None, select: str | None, preset: str, seed: int) -> tuple[Look, float]:
-    """foveate, and its processor seconds of training."""
-    with tempfile.TemporaryDirectory() as out:
+def ours(
+    folder: Path, category: str | None, select: str | None, preset: str, seed: int, runs: Path
+) -> tuple[Look, float]:
+    """foveate, and its processor seconds of training; a run that is in `runs` already is not trained again."""
+    kind = "-".join((folder.name, category or "object", select or "all", preset, str(seed))).replace(":", "-")
+    run, told = runs / kind, runs / f"{kind}.seconds"
+    if told.exists():
+        model, spent = foveate.load(run), float(told.read_text())
+    else:
         begun = time.process_time()
-        run = Path(out) / "run"
         model = foveate.train(
-            folder / "train", run, preset=preset, seed=seed, select=select, category=category, progress=False
-        )
+            folder / "train", run, preset=preset, seed=seed, select=select, category=category, progress=False,
+            overwrite=True,
+        )  # fmt: skip
         spent = time.process_time() - begun
+        told.write_text(f"{spent:.1f}")
 
     def look(image: np.ndarray) -> Found:
         found = model.attend(image, min_probability=0.0, max_gazes=MOST)
@@ -316,6 +322,9 @@ def main() -> None:
     asked.add_argument("--sizes", nargs="+", default=["25", "100", "all"])
     asked.add_argument("--seeds", nargs="*", type=int, default=[0], help="of foveate; none: the peers alone")
     asked.add_argument("--preset", default="standard", choices=["quick", "standard"])
+    asked.add_argument(
+        "--runs", type=Path, default=Path("objects-runs"), help="foveate's runs are kept here, and not trained again"
+    )
     asked.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     options = asked.parse_args()
     print("dlib: " + ("installed, but not run here: no angles" if find_spec("dlib") else "left out, not installed"))
@@ -341,7 +350,7 @@ def main() -> None:
                 spent = time.process_time() - begun
                 row(size, name, spent, figures(look, test, seen))
             for seed in options.seeds:
-                look, spent = ours(folder, kind, select, options.preset, seed)
+                look, spent = ours(folder, kind, select, options.preset, seed, options.runs)
                 row(size, f"foveate, {options.preset}, seed {seed}", spent, figures(look, test, seen))
 
 
