@@ -6,7 +6,7 @@ import torch
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects, label
-from foveate.training.ranking import Searched, calibrate
+from foveate.training.ranking import Searched, calibrate, missed_share
 
 
 def scenes(count: int) -> Gallery:
@@ -46,3 +46,13 @@ def test_a_gaze_that_may_or_may_not_have_found_its_object_counts_for_nothing():
     at = torch.tensor([[20.0, 0.0, 50.0, 50.0], [20.0, 0.0, 65.0, 50.0], [20.0, 0.0, 150.0, 50.0]]).double()
     searches = [searched(gallery, k, at[[k % 3]], np.array([[1.0 + k]])) for k in range(8)]
     assert calibrate(searches)[2] == {"calibration_objects": 3, "calibration_elsewhere": 2}
+
+
+def test_an_object_is_missed_where_no_gaze_came_to_rest_whatever_its_probability():
+    gallery = scenes(4)
+    at = torch.tensor([[20.0, 0.0, 50.0, 50.0], [0.0, 21.0, 52.0, 50.0], [20.0, 0.0, 150.0, 50.0]]).double()
+    searches = [
+        searched(gallery, k, at[rows], np.zeros((len(rows), 1))) for k, rows in enumerate(([0], [1, 2], [2], []))
+    ]
+    assert missed_share(gallery, searches) == 0.5, "two of four; one that is turned was found"
+    assert missed_share(gallery, []) == 0.0

@@ -130,7 +130,8 @@ def rank(models: Models, candidates: Candidates, settings: AttendSettings) -> Se
     order = non_maximum_suppression(trails[-1], scores if likeness is None else likeness)
     alike = [None] * len(scores) if likeness is None else likeness.tolist()
     ratios = evidence.log_ratio(models.gdbn, candidates.measured).tolist()
-    figures = list(zip(scores.tolist(), probabilities.tolist(), ratios, alike, strict=True))
+    unseen = evidence.unseen(probabilities).tolist()
+    figures = list(zip(scores.tolist(), probabilities.tolist(), ratios, alike, unseen, strict=True))
     founds, others = reported([Found.at_rest(trails[:, k].numpy().copy(), *figures[k]) for k in order], settings)
     founds = [replace(each, modes=modes(each.u, trails[-1], scores)) for each in founds]
     return Seen(founds, others, trails[-1].clone(), scores)

@@ -42,6 +42,7 @@ from foveate.scenes.pyramid import Pyramids
 NONE_KNOWN = torch.zeros(0, len(FIGURES), dtype=torch.float64)
 MEASURED = ("proposal", "again", "log_ratio", "outside")
 OLDER = ("log_ratio", "here", "rest", "votes", "outside")  # what was measured before there was a periphery
+MOST_MISSED = 0.5  # that one is taken for; where more is missed, numbers say little
 NAME, OF_BANDS = "background.", ("log_sigma", "precisions", "precision_c", "band")  # of tensors
 
 
@@ -109,6 +110,7 @@ class Evidence:
         law: How far from an object gazes come to rest; None where it isn't known.
         temper: Factor by which log-likelihoods of glimpses are divided, since misfit is not independent between pixels.
         known: Figures of images set aside, which others are compared with; see `familiarity`.
+        missed: Share of the objects set aside at which no gaze came to rest.
         errors: Of objects set aside, in standard deviations that were stated of them; see `posterior.conformal`.
     """
 
@@ -118,6 +120,7 @@ class Evidence:
     calibration: Calibration | None
     temper: float = 1.0
     law: Law | None = None
+    missed: float = 0.0
     errors: Float[Tensor, "objects"] = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     known: Float[Tensor, "images figures"] = field(default_factory=lambda: NONE_KNOWN)
 
@@ -153,10 +156,14 @@ class Evidence:
         """P(object | score), with log-odds known besides; FoveateError where the calibration has not been fitted."""
         return present(self.calibration, "the calibration").probability(score, more)
 
+    def unseen(self, probability: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+        """Expected number of objects that no gaze finds, for each place that holds one with this probability."""
+        return probability * min(self.missed, MOST_MISSED) / (1 - min(self.missed, MOST_MISSED))
+
     def tensors(self) -> dict[str, Tensor]:
         """Plain tensors, for background.safetensors."""
         out = self.background.tensors() | {"errors": self.errors, "known": self.known}
-        for name in ("object_log_z", "temper"):
+        for name in ("object_log_z", "temper", "missed"):
             out[name] = torch.tensor(getattr(self, name), dtype=torch.float64)
         for part in (self.law, self.ranking, self.calibration):
             out |= {} if part is None else part.tensors()
@@ -172,6 +179,7 @@ class Evidence:
             Calibration.from_tensors(tensors) if any(k.startswith("calibration.") for k in tensors) else None,
             float(tensors["temper"]),
             Law.of_file(tensors),
+            float(tensors.get("missed", 0.0)),
             tensors.get("errors", torch.zeros(0, dtype=torch.float64)),
             known if (known := tensors.get("known", NONE_KNOWN)).shape[1:] == NONE_KNOWN.shape[1:] else NONE_KNOWN,
         )

@@ -105,6 +105,7 @@ class Found:
         explained: P(it shows the object, not what covers it) of each pixel of the patch, where that was asked for.
         thumbnail: A small JPEG of what it looks at; None where it was not kept.
         category: Its kind, where several kinds are looked for (`images.kinds`).
+        unseen: Expected number of objects that no gaze finds, for this one (`images.counting`).
     """
 
     u: Float[np.ndarray, "4"]
@@ -120,6 +121,7 @@ class Found:
     explained: Float[np.ndarray, "24 24"] | None = field(default=None, compare=False)
     thumbnail: bytes | None = field(default=None, compare=False)
     category: str | None = None
+    unseen: float = 0.0
 
     def __repr__(self) -> str:
         x, y = self.u[2:].tolist()
@@ -158,10 +160,11 @@ class Found:
     @classmethod
     def at_rest(
         cls, trail: Float[np.ndarray, "steps 4"], score: float, probability: float, log_ratio: float = math.nan,
-        likeness: float | None = None,
+        likeness: float | None = None, unseen: float = 0.0,
     ) -> "Found":  # fmt: skip
         """Where the network left a gaze, before any chain has run."""
-        return cls(trail[-1], score, probability, trail, len(trail) - 1, log_ratio, likeness=likeness)
+        steps = len(trail) - 1
+        return cls(trail[-1], score, probability, trail, steps, log_ratio, likeness=likeness, unseen=unseen)
 
     @property
     def visible(self) -> float | None:

@@ -19,6 +19,7 @@ class Detections:
     gazes: Float[ndarray, "g 4"]  # found, most confident first
     score: Float[ndarray, " g"]  # log-odds, falling
     probability: Float[ndarray, " g"]  # stated P(object | score)
+    unseen: Float[ndarray, " g"]  # expected number of objects that no gaze finds, for each
     spread: Float[ndarray, "g 4"]  # stated deviations of (log s, angle, tx, ty); NaN where none could be stated
     stated: Bool[ndarray, " g"]  # whether one was stated at all (not where attention ran without a posterior)
     believed: Bool[ndarray, " g"]  # whether it is one, rather than of a chain that did not move
@@ -44,6 +45,7 @@ class Detections:
             gazes=np.array([found.u for found in founds]).reshape(-1, 4),
             score=np.array([found.score for found in founds]),
             probability=np.array([found.probability for found in founds]),
+            unseen=np.array([found.unseen for found in founds]),
             spread=np.array([found.spread for found in founds]).reshape(-1, 4),
             stated=np.array([found.posterior is not None for found in founds], dtype=bool),
             believed=np.array([found.spread_is_known for found in founds], dtype=bool),

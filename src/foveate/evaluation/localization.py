@@ -113,7 +113,8 @@ def _counts(detections: Sequence[Detections], credited: list[dict]) -> dict[str,
     """How true stated numbers of objects are."""
     held, error = [], []
     for one, credit in zip(detections, credited, strict=True):
-        stated, there = count(one.probability[credit["counts"]]), len(one.truths)
+        counts = credit["counts"]
+        stated, there = count(one.probability[counts], float(one.unseen[counts].sum())), len(one.truths)
         held.append(stated.low <= there <= stated.high)
         error.append(stated.mean - there)
     return {"held": _share(sum(held), len(held)), "error": float(np.mean(error)) if error else None}

@@ -12,7 +12,7 @@ from foveate.evaluation.reliability import expected_calibration_error, reliabili
 from foveate.runtime.progress import Progress
 from foveate.training.gallery import Gallery
 from foveate.training.labels import ELSEWHERE, OBJECT
-from foveate.training.ranking import best_of_places, known_figures, search_scenes
+from foveate.training.ranking import best_of_places, known_figures, missed_share, search_scenes
 from foveate.training.temper import fit_temper
 
 FEWEST = 4  # objects found
@@ -33,7 +33,8 @@ def recalibrate(
     if found < FEWEST:
         raise BadInput(f"{found} of {objects} annotated objects were found: at least {FEWEST} are needed")
     known = known_figures(before, gallery, searches)
-    after = replace(before, calibration=fit_calibration(score, answer), known=known)
+    missed = missed_share(gallery, searches)
+    after = replace(before, calibration=fit_calibration(score, answer), missed=missed, known=known)
     after, tempered = fit_temper(replace(models, evidence=after), gallery, searches, attend, progress)
     errors = [
         expected_calibration_error(reliability(evidence.probability(score), answer == OBJECT))

@@ -25,7 +25,7 @@ from foveate.training.data import TrainingData
 from foveate.training.gallery import join, take
 from foveate.training.hard_negatives import background_patches, hard_negatives
 from foveate.training.patches import aligned_patches
-from foveate.training.ranking import Searched, calibrate, known_figures, search_scenes
+from foveate.training.ranking import Searched, calibrate, known_figures, missed_share, search_scenes
 from foveate.training.settings import TrainSettings
 from foveate.training.synthetic.clutter import clutter
 from foveate.training.synthetic.mosaics import mosaics
@@ -46,7 +46,8 @@ def train_evidence(
             searches, others = held_out_searches(models, data, settings, progress)
             ranking, calibration, counts = calibrate([*searches, *others])
             evidence = replace(evidence, ranking=ranking, calibration=calibration)
-            evidence = replace(evidence, known=known_figures(evidence, data.gallery, searches))
+            missed, known = missed_share(data.gallery, searches), known_figures(evidence, data.gallery, searches)
+            evidence = replace(evidence, missed=missed, known=known)
             models = replace(models, evidence=evidence)
             spoilt = spoilt_hits(models, data.gallery, data.held_out, settings.attend, settings.seed, progress)
         evidence, tempered = fit_temper(models, data.gallery, searches, settings.attend, progress, spoilt)

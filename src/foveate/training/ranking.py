@@ -17,6 +17,7 @@ from foveate.attention.nms import non_maximum_suppression
 from foveate.attention.settings import AttendSettings
 from foveate.runtime.progress import Progress
 from foveate.runtime.workers import map_images
+from foveate.scenes import gaze
 from foveate.training.gallery import Gallery
 from foveate.training.labels import ELSEWHERE, OBJECT, UNCLEAR
 
@@ -52,6 +53,16 @@ def known_figures(evidence: Evidence, gallery: Gallery, searches: Sequence[Searc
         figures_of(gallery.pyramids.only(each.image), each.gazes, evidence.score(each.measured)) for each in searches
     ]
     return torch.from_numpy(np.array(rows).reshape(-1, len(FIGURES)))
+
+
+def missed_share(gallery: Gallery, searches: Sequence[Searched]) -> float:
+    """Share of the objects of the images searched at which no gaze came to rest, by IoU 0.5; 0 without any."""
+    found = [torch.zeros(0, dtype=torch.bool)]
+    for each in searches:
+        overlap = gaze.iou(gaze.to_boxes(gallery.of(each.image)), gaze.to_boxes(each.gazes))
+        found.append((overlap >= 0.5).any(1))
+    objects = torch.cat(found)
+    return float((~objects).double().mean()) if len(objects) else 0.0
 
 
 def best_of_places(

@@ -35,3 +35,13 @@ def test_many_places_are_counted_as_their_sum_of_bernoulli_variables_is_spread()
     assert found.high == pytest.approx(found.mean + 1.645 * deviation, abs=1.5)
     drawn = (rng.uniform(size=(4000, 400)) < p).sum(1)
     assert 0.88 < np.mean((drawn >= found.low) & (drawn <= found.high)) < 0.95
+
+
+def test_what_no_gaze_finds_is_added_as_a_poisson_number():
+    rng, p, unseen = np.random.default_rng(1), np.array([0.9, 0.8, 0.3]), 0.7
+    found = count(p, unseen)
+    drawn = (rng.uniform(size=(200_000, 3)) < p).sum(1) + rng.poisson(unseen, 200_000)
+    assert found.none == pytest.approx(float(np.prod(1 - p)) * math.exp(-unseen), rel=1e-9)
+    assert found.mean == pytest.approx(p.sum() + unseen)
+    below, above = (drawn < found.low).mean(), (drawn > found.high).mean()
+    assert below <= 0.05 + 3e-3 and above <= 0.05 + 3e-3 and (drawn <= found.high - 1).mean() < 0.95

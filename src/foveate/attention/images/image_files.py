@@ -18,7 +18,7 @@ import numpy as np
 
 from foveate.attention.attend import Attention, Seen, reported
 from foveate.attention.found import Found
-from foveate.attention.images.counting import count
+from foveate.attention.images.counting import count_found
 from foveate.attention.images.kinds import Kinds, exclusive
 from foveate.attention.images.tiles import Tile, cut, scales, together
 from foveate.attention.output import to_json
@@ -56,10 +56,10 @@ class Attended:
             return {"image": self.name, "error": self.error}
         gazes = [to_json(found, self.width, self.height) for found in self.in_full()]
         places = [*self.founds, *self.others]
-        how_many = count(found.probability for found in places)
+        how_many = count_found(places)
         line = {"image": self.name, "width": self.width, "height": self.height, "gazes": gazes}
         line |= {"p_none": how_many.none, "count": [how_many.mean, how_many.low, how_many.high]}
-        each = {kind: count(one.probability for one in places if one.category == kind) for kind in self.kinds}
+        each = {kind: count_found(one for one in places if one.category == kind) for kind in self.kinds}
         counts = {kind: [one.mean, one.low, one.high] for kind, one in each.items()}
         return line | ({"counts": counts} if counts else {})
 
