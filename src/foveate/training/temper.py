@@ -21,6 +21,7 @@ from torch import Tensor
 from foveate.attention.evidence import Evidence
 from foveate.attention.found import Refined
 from foveate.attention.models import Models
+from foveate.attention.nms import non_maximum_suppression
 from foveate.attention.posterior.conformal import largest_errors
 from foveate.attention.posterior.law import Law, fit_law
 from foveate.attention.posterior.refine import TOGETHER, Resting, pushed_gazes, refine
@@ -38,6 +39,7 @@ ROUNDS = 4
 START = 100.0  # a first guess: what photographs of faces were found to need
 LARGEST = 1e5
 FEWEST = 4  # gazes
+ENOUGH = 150  # hits in scenes as they are: where images are few and hold several objects, several of each image
 SPOILT = 1000  # copies of scenes that are harder to see, about
 TOGETHER_SPOILT = 5 * len(WAYS)  # scenes whose copies are in memory at a time; of each the ways follow one another
 
@@ -143,22 +145,24 @@ def spoilt_hits(
     for first in range(0, min(len(images), SPOILT), TOGETHER_SPOILT):
         with store.scratch():
             made = degraded(gallery, images[first : first + TOGETHER_SPOILT], copies, seed, progress, store)
-            found.append(hits_of(models, made, search_scenes(models, made, range(len(made.names)), attend, progress)))
+            searches = search_scenes(models, made, range(len(made.names)), attend, progress)
+            found.append(hits_of(models, made, searches, SPOILT * len(searches) // max(len(images) * copies, 1)))
     image, u, truth = (torch.cat(parts) for parts in zip(*(each[:3] for each in found), strict=True))
     return Hits(image, u, truth, np.concatenate([each.features for each in found]))
 
 
-def hits_of(models: Models, gallery: Gallery, searches: Sequence[Searched]) -> Hits:
-    """The best gaze of each image, where it found an object."""
+def hits_of(models: Models, gallery: Gallery, searches: Sequence[Searched], most: int = ENOUGH) -> Hits:
+    """The best distinct gazes of each image, one at least and no more than make `most` in all, that found an object."""
     evidence, image, found, truth = models.trained_evidence, [], [NONE], [NONE]
+    each = max(most // max(len(searches), 1), 1)
     for search in searches:
-        if not len(search.answer):
-            continue
-        best = int(np.argmax(evidence.score(search.measured)))
-        if search.answer[best] == OBJECT:
-            at, objects = search.gazes[best : best + 1], gallery.subset([search.image])
-            nearest = gaze.iou(gaze.to_boxes(at), gaze.to_boxes(objects.gaze))[0].argmax()[None]
-            image.append(search.image)
+        score = evidence.score(search.measured)
+        best = non_maximum_suppression(search.gazes, score, most=each)
+        best = best[search.answer[best] == OBJECT]
+        at, objects = search.gazes[best], gallery.subset([search.image])
+        if len(best):
+            nearest = gaze.iou(gaze.to_boxes(at), gaze.to_boxes(objects.gaze)).argmax(1)
+            image += [search.image] * len(best)
             found.append(at)
             truth.append(gaze.nearest_turn(at, objects.gaze[nearest], objects.periods()[nearest]))
     features = pushed_gazes(models, gallery.pyramids, image, torch.cat(found))
