@@ -23,7 +23,7 @@ from foveate.errors import present
 from foveate.evaluation.matching import overlaps
 from foveate.runtime.progress import Bars
 from foveate.scenes.folder import open_picture, parse_select, read_scenes
-from foveate.scenes.gaze import to_boxes
+from foveate.scenes.gaze import intersection, to_boxes
 from foveate.scenes.glimpse import PATCH_SIZE, grid
 from foveate.scenes.pyramid import Pyramids
 from foveate.storage.run import Run
@@ -31,10 +31,19 @@ from foveate.storage.run import Run
 Picture = UInt8[ndarray, "h w 3"]
 
 
+TRIES = 50  # places of the other photograph, of which the one that shows least of an object is taken
+
+
 def covered(
-    picture: Picture, u: Float[ndarray, "4"], other: Picture, share: float, rng: np.random.Generator
+    picture: Picture,
+    u: Float[ndarray, "4"],
+    other: Picture,
+    objects: Float[ndarray, "k 4"],
+    share: float,
+    rng: np.random.Generator,
 ) -> tuple[Picture, tuple[int, int, int, int]]:
-    """The picture with a rectangle of another over a share of the object's upright square; and (x0, y0, x1, y1)."""
+    """The picture with a rectangle of another, in which there are `objects`, over a share of the object's upright
+    square; and (x0, y0, x1, y1)."""
     x0, y0, x1, y1 = to_boxes(torch.from_numpy(u[None]))[0].numpy()
     shape = np.exp(rng.uniform(-0.5, 0.5))
     w, h = (min(np.sqrt(share) * by, 1.0) for by in (shape, 1 / shape))
@@ -44,7 +53,13 @@ def covered(
     c, d = (int(min(end, side)) for end, side in ((left + w * (x1 - x0), picture.shape[1]), (top + h * (y1 - y0), 1e9)))
     d = min(d, picture.shape[0])
     wide, high = min(c - a, other.shape[1]), min(d - b, other.shape[0])
-    column, row = (rng.integers(0, size - part + 1) for size, part in ((other.shape[1], wide), (other.shape[0], high)))
+    column, row = rng.integers(0, (other.shape[1] - wide + 1, other.shape[0] - high + 1), (TRIES, 2)).T
+    there, boxes = (
+        np.stack((column, row, column + wide, row + high), 1).astype(float),
+        to_boxes(torch.from_numpy(objects)),
+    )
+    shown = intersection(torch.from_numpy(there)[:, None], boxes).sum(1) if len(objects) else torch.zeros(TRIES)
+    column, row = column[best := int(shown.argmin())], row[best]
     out = picture.copy()
     out[b : b + high, a : a + wide] = other[row : row + high, column : column + wide]
     return out, (a, b, a + wide, b + high)
@@ -88,8 +103,9 @@ def main() -> None:
         for k, scene in enumerate(scenes):
             gazes = scene.gazes * held[k].scale
             u = gazes[int(np.argmax(np.hypot(gazes[:, 0], gazes[:, 1])))]
-            other = pictures[(k + int(rng.integers(1, len(pictures)))) % len(pictures)]
-            hidden, rectangle = covered(pictures[k], u, other, asked.share, rng)
+            other = (k + int(rng.integers(1, len(pictures)))) % len(pictures)
+            objects = scenes[other].gazes * held[other].scale
+            hidden, rectangle = covered(pictures[k], u, pictures[other], objects, asked.share, rng)
             found = []
             for picture in (pictures[k], hidden):
                 (best, *_) = attention.attend_one(picture, scene.name, replace(settings, visible=True)) or [None]
