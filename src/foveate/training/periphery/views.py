@@ -29,7 +29,8 @@ WITHOUT = 0.18  # share of the other patches' cells without
 HARD = 0.5  # share of these that show a place that has been taken for an object
 TINY, TINIEST = 0.08, 2.5  # share of the other cells that show an object too small, and its least half-side
 SURROUNDED = 0.75  # share of objects whose scene lies on another
-COVERED = 0.15  # share of objects that are partly covered
+COVERED = 0.2  # share of objects that are partly covered
+COVER = (0.15, 0.85)  # half-sides of the cover, beside the object's
 TRIES = 4  # views of which the one that shows least of the outside is taken
 
 
@@ -115,7 +116,7 @@ class Plan:
         """Something else before a part of an object."""
         rng = self.rng
         cx, cy = x + s * rng.uniform(-1, 1), y + s * rng.uniform(-1, 1)
-        w, h = s * rng.uniform(0.15, 0.6, 2)
+        w, h = s * rng.uniform(*COVER, 2)
         x0, y0 = max(int(cx - w), cell[0]), max(int(cy - h), cell[1])
         x1, y1 = min(int(cx + w) + 1, cell[2]), min(int(cy + h) + 1, cell[3])
         if x0 < x1 and y0 < y1:
