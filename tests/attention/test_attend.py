@@ -84,3 +84,24 @@ def test_gazes_sampled_together_are_the_same_in_any_company(tmp_path):
     for some in ([3], [4, 0], [2, 1, 0, 4, 3]):
         for k, one in zip(some, refined(some), strict=True):
             assert np.array_equal(one.draws, every[k].draws) and np.array_equal(one.u, every[k].u)
+
+
+def test_chains_run_where_weights_cannot_be_believed_unless_they_are_not_wanted(tmp_path):
+    write_untrained(tmp_path / "run", 6, 4)
+    models = Models.load(tmp_path / "run")
+    law = Law(np.zeros(FEATURES), np.ones(FEATURES), np.zeros((FEATURES, 3)), np.full(3, np.log(0.3)))
+    picture = torch.rand(60, 60, 3, generator=torch.Generator().manual_seed(0)).numpy()
+    how = PosteriorSettings(chains=4, warm_up=2, draws=4, target="collapsed")
+    resting = Resting([0], torch.tensor([[8.0, 1.0, 30.0, 30.0]], dtype=torch.float64), ["one"])
+
+    def refined(temper, chains):
+        evidence = replace(models.trained_evidence, law=law, temper=temper)
+        (one,) = refine(
+            replace(models, evidence=evidence), Pyramids.from_images([picture]), resting, how, 1, chains=chains
+        )
+        return one
+
+    sharp, weighed = refined(1e-4, True), refined(1e-4, False)
+    assert sharp.weight is None and sharp.draws.shape[:2] == (4, 4) and sharp.pareto_k == weighed.pareto_k > 0.5
+    assert weighed.weight is not None and len(weighed.weight) == weighed.draws.shape[1]
+    assert np.array_equal(refined(1e6, True).draws, refined(1e6, False).draws), "weights that can be are"

@@ -87,7 +87,8 @@ def fit_temper(
         for step in range(ROUNDS):
             evidence = replace(evidence, temper=temper)
             tempered, how = replace(models, evidence=evidence), (attend.posterior, attend.seed)
-            work = refine(tempered, gallery.pyramids, resting, *how, together=TOGETHER)
+            # chains, of a second each, would decide about few gazes
+            work = refine(tempered, gallery.pyramids, resting, *how, together=TOGETHER, chains=False)
             refined = []
             for each in work:
                 refined.append(each)

@@ -51,6 +51,7 @@ def refine(
     seed: int,
     tick: Callable[[int], None] = lambda done: None,
     together: int | None = None,
+    chains: bool = True,
 ) -> Iterator[Refined]:
     """The posterior of each gaze, tempered by what the evidence found to make stated spreads true.
 
@@ -62,6 +63,7 @@ def refine(
         settings: How; its temperature multiplies the evidence's.
         tick: Called with the number of gazes done.
         together: Gazes sampled at a time; all if left out, which suits those of a single image.
+        chains: Whether they run where weights can't be believed; else these are taken as they are.
     """
     count = len(resting.names)
     size = together or count
@@ -69,7 +71,7 @@ def refine(
     def some(first: int) -> list[Refined]:
         places = range(first, min(first + size, count))
         filled = [*places, *[places[-1]] * (size - len(places))]
-        return _refine(models, pyramids, resting.take(filled), settings, seed)[: len(places)]
+        return _refine(models, pyramids, resting.take(filled), settings, seed, chains)[: len(places)]
 
     done = 0
     for batch in map_images(some, range(0, count, max(size, 1)), None if together else 1):
@@ -80,7 +82,7 @@ def refine(
 
 @torch.inference_mode(False)  # the densities' gradients are taken
 def _refine(
-    models: Models, pyramids: Pyramids, resting: Resting, settings: PosteriorSettings, seed: int
+    models: Models, pyramids: Pyramids, resting: Resting, settings: PosteriorSettings, seed: int, chains: bool
 ) -> list[Refined]:
     evidence = models.evidence
     if evidence is not None:
@@ -92,9 +94,9 @@ def _refine(
     refined = []
     for k, points in enumerate(_by_weights(models, pyramids, resting, settings, seed)):
         found = _of_points(points, resting.gazes[k])
-        if not points.trusted[0]:
-            (chains,) = _by_chains(models, pyramids, resting.take([k]), settings, seed)
-            found = replace(chains, pareto_k=found.pareto_k)
+        if chains and not points.trusted[0]:
+            (sampled,) = _by_chains(models, pyramids, resting.take([k]), settings, seed)
+            found = replace(sampled, pareto_k=found.pareto_k)
         refined.append(found)
     return refined
 
