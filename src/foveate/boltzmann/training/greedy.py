@@ -92,7 +92,7 @@ def train_gdbn(
 
     layer = _Layer("grbm", "first layer", settings, seed, progress, checkpoints, log)
     floor = settings.first.rule.log_sigma_floor
-    looking = Looking(FIRST_LOOKS, LONGER * settings.look_temperatures, "adaptive")
+    looking = Looking(FIRST_LOOKS, LONGER * settings.look_temperatures)
     grbm = layer.train(first, first_layer_of, settings.first, patches, validation, looking, floor)
     layer = _Layer("rbm", "second layer", settings, seed, progress, checkpoints, log)
     held_out = grbm.sample_hidden(validation, generator(seed, "h1", "validation"))
@@ -114,7 +114,6 @@ class Looking(NamedTuple):
 
     looks: int
     temperatures: int
-    schedule: str = "linear"
 
 
 class _Layer(NamedTuple):
@@ -144,8 +143,7 @@ class _Layer(NamedTuple):
             resume = from_tensors(machine, there, kept[1]), kept[1]["epochs"]
         else:
             machine = start().to(device)
-        looks, temperatures, schedule = looking
-        selection = Selection(validation, plan.epochs, looks, temperatures, seed, kept, self.progress, schedule)
+        selection = Selection(validation, plan.epochs, *looking, seed, kept, self.progress)
         sample, steps, now = rows(0)[: max(len(validation), 256)], plan.steps(len(rows(0))), machine.like()
 
         def record(machine: Machine, epoch: int) -> None:

@@ -26,12 +26,11 @@ CHAINS = 50  # a whole block of them
 
 
 def held_out_gain(
-    machine: Machine, data: Float[Tensor, "n visible"], temperatures: int, seed: int, progress: Progress | None = None,
-    schedule: str = "linear",
-) -> float:  # fmt: skip
+    machine: Machine, data: Float[Tensor, "n visible"], temperatures: int, seed: int, progress: Progress | None = None
+) -> float:
     """E[log p*(data)] - log Z, nats."""
     if (log_z := machine.log_z_closed()) is None:
-        how = (CHAINS, temperatures, schedule, seed, "selection", progress, "held-out bound")
+        how = (CHAINS, temperatures, "linear", seed, "selection", progress, "held-out bound")
         log_z = forward_log_z(machine, data, *how).log_z
     return float(-machine.free_energy(data).double().mean() - log_z)
 
@@ -43,7 +42,7 @@ class Selection:
         data: Held-out data of the machine.
         epochs: How many there will be.
         looks: How many are looked at, the last among them, beside the start; 0 keeps the last without a look.
-        temperatures, seed, progress, schedule: Of each annealing.
+        temperatures, seed, progress: Of each annealing.
         kept: A checkpoint's tensors and meta to go on from.
     """
 
@@ -56,9 +55,8 @@ class Selection:
         seed: int,
         kept: tuple[Mapping[str, Tensor], Mapping[str, Any]] | None = None,
         progress: Progress | None = None,
-        schedule: str = "linear",
     ):
-        self._data, self._how = data, (temperatures, seed, progress, schedule)
+        self._data, self._how = data, (temperatures, seed, progress)
         self._at = {round(epochs * look / looks) for look in range(looks + 1)} if looks and epochs else set()
         self.gain = -float("inf")
         self._best: dict[str, Tensor] = {}
