@@ -54,11 +54,8 @@ def covered(
     d = min(d, picture.shape[0])
     wide, high = min(c - a, other.shape[1]), min(d - b, other.shape[0])
     column, row = rng.integers(0, (other.shape[1] - wide + 1, other.shape[0] - high + 1), (TRIES, 2)).T
-    there, boxes = (
-        np.stack((column, row, column + wide, row + high), 1).astype(float),
-        to_boxes(torch.from_numpy(objects)),
-    )
-    shown = intersection(torch.from_numpy(there)[:, None], boxes).sum(1) if len(objects) else torch.zeros(TRIES)
+    there = torch.from_numpy(np.stack((column, row, column + wide, row + high), 1).astype(float))
+    shown = intersection(there[:, None], to_boxes(torch.from_numpy(objects))).sum(1)
     column, row = column[best := int(shown.argmin())], row[best]
     out = picture.copy()
     out[b : b + high, a : a + wide] = other[row : row + high, column : column + wide]

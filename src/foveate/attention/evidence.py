@@ -158,7 +158,8 @@ class Evidence:
 
     def unseen(self, probability: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
         """Expected number of objects that no gaze finds, for each place that holds one with this probability."""
-        return probability * min(self.missed, MOST_MISSED) / (1 - min(self.missed, MOST_MISSED))
+        share = min(self.missed, MOST_MISSED)
+        return probability * share / (1 - share)
 
     def tensors(self) -> dict[str, Tensor]:
         """Plain tensors, for background.safetensors."""

@@ -107,10 +107,11 @@ def centred_slopes(
 def ascend(held: tuple[Parameters, ...], s: Slopes, rule: Rule, rate_log_sigma: float, weight: float) -> float:
     """Change parameters, velocity and average (which moves by `weight`) in place; the root mean square change of W."""
     (W, b, c, log_sigma), velocity, average = held
-    drawn = s.mu * torch.exp(-2 * log_sigma)  # c~ - c = W^T of this, before and after
+    precision = torch.exp(-2 * log_sigma)
+    drawn = s.mu * precision  # c~ - c = W^T of this, before and after
     if rate_log_sigma > 0:
         squares = s.v_squared - 2 * (b + W @ s.offset_h) * s.v - 2 * torch.einsum("ij,ij->i", W, s.W)
-        slope = 0.5 * torch.exp(-2 * log_sigma) * squares
+        slope = 0.5 * precision * squares
         velocity.log_sigma.mul_(rule.momentum).add_(slope, alpha=rate_log_sigma).clamp_(-LONGEST, LONGEST)
         log_sigma.add_(velocity.log_sigma).clamp_(min=rule.log_sigma_floor)
     for value, speed, gained in ((b, velocity.b, s.v), (c, velocity.c, s.h)):
