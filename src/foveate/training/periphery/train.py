@@ -14,16 +14,17 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.optim import AdamW
 
 from foveate.attention.periphery import CONTRAST, GREY, STRIDE, Periphery, standard
-from foveate.attention.proposals import glance, propose
+from foveate.attention.proposals import Answers, glance, propose
 from foveate.attention.settings import SearchSettings
 from foveate.runtime.precision import look_dtype
 from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import generator
+from foveate.runtime.workers import map_images
 from foveate.scenes import gaze
 from foveate.scenes.pyramid import Pyramids
 from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
@@ -115,9 +116,12 @@ def mine(net: Periphery, gallery: Gallery, images: Sequence[int], progress: Prog
     one than a share `DOUBTED` of the objects that it finds, "hard" the others."""
     looking = net.folded(look_dtype(net.head.weight.device))
     at_objects, elsewhere = [torch.zeros(0)], []
-    for image in progress.over("periphery: hard negatives", images, len(images)):
+
+    def looked(image: int) -> tuple[int, Answers, Int[Tensor, "n"]]:
         found = propose(glance(looking, gallery.pyramids, image), MINED)
-        labels = gallery.label(image, found.gazes)
+        return image, found, gallery.label(image, found.gazes)
+
+    for image, found, labels in progress.over("periphery: hard negatives", map_images(looked, images), len(images)):
         at_objects.append(found.logit[labels == OBJECT])
         away = labels == ELSEWHERE
         elsewhere.append((torch.full((int(away.sum()),), image), found.gazes[away], found.logit[away]))
