@@ -8,6 +8,7 @@ import torch
 from foveate.attention.shiftnet import ShiftNet, canonical_image
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.errors import BadInput
+from foveate.runtime import precision
 from foveate.runtime.precision import Recast, look_dtype
 
 CPU = torch.device("cpu")
@@ -90,3 +91,21 @@ def test_a_precision_that_there_is_not_is_one_line(monkeypatch):
     monkeypatch.setenv("FOVEATE_PRECISION", "float12")
     with pytest.raises(BadInput, match="FOVEATE_PRECISION=float12"):
         look_dtype(CPU)
+
+
+@pytest.mark.parametrize(
+    ("has", "maker", "expected"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, "GenuineIntel", torch.bfloat16),
+        ({"avx512_bf16": True}, "AuthenticAMD", torch.bfloat16),
+        ({"avx512_bf16": True}, "GenuineIntel", torch.float32),  # whose dot products of pairs are no faster
+        ({"avx2": True}, "AuthenticAMD", torch.float32),
+    ],
+)
+def test_looks_are_in_bfloat16_where_the_processor_is_faster_at_it(monkeypatch, has, maker, expected):
+    monkeypatch.delenv("FOVEATE_PRECISION", raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    monkeypatch.setattr(precision, "_processor", lambda: f"vendor_id\t: {maker}")
+    precision._fast.cache_clear()
+    assert look_dtype(CPU) == expected
+    precision._fast.cache_clear()
