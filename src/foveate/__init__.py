@@ -5,10 +5,15 @@ stand on their own: `from foveate import GaussianBernoulliRBM`. Names are import
 foveate` is quick.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Read where torch is loaded, which is later. Threads that spin while they wait for one another take the processors that
+# the others need: beside another busy program a convolution on two threads takes five to eight times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOME = {
     "AttendSettings": "foveate.attention.settings",
