@@ -31,7 +31,7 @@ from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 
 FOLDS = 5  # of the patches that a start by bands is made from
 LOOKS = 3  # epochs of the second layer whose held-out bound is estimated, beside the start; more add little
-FIRST_LOOKS, LONGER = 1, 4  # of the first layer: its end; and times as many temperatures, since it mixes worse
+FIRST_LOOKS, LONGER = 4, 4  # of the first layer; and times as many temperatures, since it mixes worse
 
 
 def train_gdbn(
