@@ -378,9 +378,9 @@ def two_objects(subjects: Sequence[Subject]) -> str:
         "Two objects side by side, v of one of them",
         table(["", "at the one in mind", "at the other", "at neither", "s.e."], rows),
         "The same: v is held at one object's canonical image. What differs: it is seen through another gaze, in "
-        "another light and partly covered. The ConvNet was trained with v of its own glimpse and with the mean of the "
-        "patches, never with v of one of two objects in sight. The whole pipeline is a single start that covers the "
-        "image, since the paper has no search.",
+        "another light and partly covered. The ConvNet was trained with v of its own glimpse, with the mean of the "
+        "patches, and with v of one object seen before, alone or beside another. The whole pipeline is a single start "
+        "that covers the image, since the paper has no search.",
     )
 
 

@@ -20,25 +20,21 @@ from numpy import ndarray
 from foveate.attention.attend import Attention
 from foveate.attention.overlay import as_bytes
 from foveate.attention.settings import AttendSettings
-from foveate.attention.shiftnet import follow, to_gaze
+from foveate.attention.shiftnet import follow
 from foveate.errors import BadInput, present
 from foveate.evaluation.matching import overlaps
 from foveate.evaluation.photographs import looked_at
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.runtime.workers import map_images
-from foveate.scenes import gaze
 from foveate.scenes.folder import Scene
-from foveate.scenes.glimpse import PATCH_SIZE, glimpses, grid
+from foveate.scenes.glimpse import glimpses
 from foveate.scenes.pixels import content_key
 from foveate.scenes.pyramid import Pyramids
 from foveate.scenes.warp import warp
-from foveate.training.appearance import recolour
-from foveate.training.settings import AppearanceSettings
+from foveate.training.in_mind import seen_before
 
 SIDE, SCALE = 160, 40.0  # of a photograph's window, and half-side of the object in its middle, pixels
-QUERY = AppearanceSettings(mirror=0.0, cover=1.0)  # how what is in mind was seen
-ANOTHER_GAZE = (0.08, 0.08, 0.08, 0.08)  # standard deviations of (log s, angle, x / s, y / s)
 
 
 @dataclass(frozen=True)
@@ -137,24 +133,8 @@ def _cases(first: tuple[ndarray, ndarray], second: tuple[ndarray, ndarray], rng:
     moved = second[1] + np.array([0.0, 0.0, SIDE, 0.0])
     pyramids = Pyramids.from_images([first[0], second[0]])
     gazes = torch.from_numpy(np.stack([first[1], second[1]]))
-    seen = _seen_before(pyramids, gazes, rng).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+    seen = seen_before(pyramids, torch.arange(2), gazes, rng).permute(0, 2, 3, 1).numpy()
     return [
         Case(picture, np.stack([first[1], moved]), seen[0], True),
         Case(picture, np.stack([moved, first[1]]), seen[1], False),
     ]
-
-
-def _seen_before(
-    pyramids: Pyramids, gazes: Float[torch.Tensor, "n 4"], rng: torch.Generator
-) -> Float[torch.Tensor, "n 3 24 24"]:
-    """One object of each image through other gazes near their own, in other lights, partly covered."""
-    count = len(gazes)
-    away = torch.tensor(ANOTHER_GAZE, dtype=torch.float64) * torch.randn(count, 4, generator=rng, dtype=torch.float64)
-    glimpse = glimpses(pyramids, np.arange(count), gaze.compose(gazes, to_gaze(away)))
-    at, half = torch.rand(2, count, 2, generator=rng)
-    hidden = torch.rand(count, generator=rng) < QUERY.cover
-    place = grid(PATCH_SIZE, 1.0).float().view(1, PATCH_SIZE, PATCH_SIZE, 2)
-    off = (place - (2 * at - 1)[:, None, None]).abs()
-    covered = (off < (0.15 + 0.45 * half)[:, None, None]).all(-1) & hidden[:, None, None]
-    glimpse = torch.where(covered[:, None], glimpse.flip(2).roll(1, 0), glimpse)
-    return recolour(glimpse, QUERY, rng)

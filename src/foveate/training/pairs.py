@@ -6,7 +6,8 @@ from decides what the network can do:
 - near: changes of every size down to zero, so that iteration comes to rest at the object instead of drifting;
 - search: the object anywhere in the context, as from the starts that cover an image;
 - whole: gazes whose context covers the photograph, as from a single start;
-- fed back: where the network's own prediction led from an earlier pair, so that it learns to mend its mistakes.
+- fed back: where the network's own prediction led from an earlier pair, so that it learns to mend its mistakes;
+- of some pairs, v is of the target as it was seen before, with another object beside it or not (`in_mind`).
 
 What surrounds the object is varied too, since the borders and the light of the training photographs are short cuts:
 pasted onto other photographs, mirrored, recoloured, blurred, partly covered.
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from foveate.attention import shiftnet
@@ -25,6 +26,7 @@ from foveate.scenes import gaze
 from foveate.scenes.glimpse import sizes_of
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.appearance import composite, mirror, recolour
+from foveate.training.in_mind import draw_in_mind, set_beside
 from foveate.training.labels import Objects
 from foveate.training.settings import PairSettings
 
@@ -42,7 +44,8 @@ class Pairs(NamedTuple):
     start: Float[Tensor, "n 4"]  # the gaze looked from, in pixels; not mirrored
     target: Float[Tensor, "n 4"]  # the object's gaze, turned as is nearest to `start`, in pixels; not mirrored
     object: Int[Tensor, "n"]  # which object
-    mirrored: Float[Tensor, "n"]  # whether context, v and delta are mirror images of the photograph's
+    mirrored: Float[Tensor, "n"]  # -1 where context, v and delta are mirror images of the photograph's, else 1
+    alone: Bool[Tensor, "n"]  # whether no other object was set beside the target
 
 
 class FedBack(NamedTuple):
@@ -62,11 +65,13 @@ def draw_pairs(
     seed: int,
     step: int,
     device: str | torch.device = "cpu",
+    mean: Float[Tensor, "3 24 24"] | None = None,
 ) -> Pairs:
     """Draws the `count` pairs of one training step; the same (seed, step, fed_back) gives the same pairs.
 
     `canonical` (glimpse in [0, 1] -> v) computes on `device`, and contexts are changed and mirrored there; they are
-    sampled on the CPU. `fed_back` is None for the first step.
+    sampled on the CPU. `fed_back` is None for the first step. With a `mean` patch, every other v that would come from a
+    glimpse is that.
     """
     rng = generator(seed, "pairs", step)
     which = torch.randint(len(objects.image), (count,), generator=rng)
@@ -81,15 +86,28 @@ def draw_pairs(
         again = torch.nonzero(origin >= bounds[2])[:, 0][: len(fed_back.object)]
         which[again], start[again] = fed_back.object[: len(again)], fed_back.gaze[: len(again)]
         as_seen = objects.gaze[which]
+    minds, alone = None, torch.ones(count, dtype=torch.bool)
+    if settings.in_mind:
+        minds = draw_in_mind(pyramids, objects, which, settings.in_mind, settings.turn > 0, rng)
+        beside = minds.row[: len(minds.start)]
+        start[beside], alone[beside] = minds.start, False
     target = gaze.nearest_turn(start, as_seen, objects.periods()[which])
 
     image = objects.image[which]
     window, how = shiftnet.window(start, settings.closer), settings.appearance
-    context = recolour(composite(pyramids, objects, image, window, as_seen, how, rng).to(device), how, rng)
+    context = composite(pyramids, objects, image, window, as_seen, how, rng)
+    if minds is not None:
+        set_beside(context, pyramids, objects, which, minds)
+    context = recolour(context.to(device), how, rng)
     delta = shiftnet.change_between(start, target).float().to(device)
     context, delta, mirrored = mirror(context, delta, how, rng)
     v = canonical(shiftnet.middle(context, settings.closer))
-    return Pairs(context, v, delta, start, target, which, mirrored)
+    if mean is not None:
+        v[::2] = mean.to(v)
+    if minds is not None:
+        flipped = (mirrored[minds.row] < 0)[:, None, None, None]
+        v[minds.row] = canonical(torch.where(flipped, minds.glimpse.flip(-1), minds.glimpse).to(device))
+    return Pairs(context, v, delta, start, target, which, mirrored, alone)
 
 
 def feed_back(pairs: Pairs, predicted: Float[Tensor, "n 4"]) -> FedBack:
@@ -101,7 +119,7 @@ def feed_back(pairs: Pairs, predicted: Float[Tensor, "n 4"]) -> FedBack:
     flip = torch.stack((same, pairs.mirrored, pairs.mirrored, same), -1)
     led = shiftnet.move(pairs.start, predicted.cpu() * flip)
     left = shiftnet.change_between(led, pairs.target)
-    usable = (left[:, 2:].abs().amax(1) < 3.0) & (left[:, 0].abs() < 1.4) & torch.isfinite(left).all(1)
+    usable = (left[:, 2:].abs().amax(1) < 3.0) & (left[:, 0].abs() < 1.4) & torch.isfinite(left).all(1) & pairs.alone
     return FedBack(pairs.object[usable], led[usable])
 
 

@@ -52,17 +52,19 @@ def train_shiftnet(
     validate: Validate | None = None,
     start: ShiftNet | None = None,
     device: str | torch.device = "cpu",
+    mean: Float[Tensor, "3 24 24"] | None = None,
 ) -> ShiftNet:
     """Trains a network from scratch, or from `start`, and returns the averaged one; goes on from a checkpoint.
 
     `pairs.closer` of the settings says which of the two networks it is. See `networks.train_network`; contexts are
-    drawn on the CPU, and `canonical` (glimpse in [0, 1] -> v) computes on `device`.
+    drawn on the CPU, and `canonical` (glimpse in [0, 1] -> v) computes on `device`; `mean` is as in `pairs.draw_pairs`.
     """
     memory = {"object": torch.zeros(0, dtype=torch.int64), "gaze": torch.zeros(0, 4, dtype=torch.float64)}
 
     def draw(step: int) -> Pairs:
         fed_back = FedBack(memory["object"], memory["gaze"])
-        return draw_pairs(pyramids, objects, canonical, settings.pairs, fed_back, settings.batch, seed, step, device)
+        drawn_from = (pyramids, objects, canonical, settings.pairs, fed_back, settings.batch)
+        return draw_pairs(*drawn_from, seed, step, device, mean)
 
     def loss(net: ShiftNet, pairs: Pairs) -> Float[Tensor, ""]:
         predicted = net(pairs.context, pairs.v)

@@ -16,7 +16,7 @@ from torch import Tensor
 from foveate.attention.models import Models, load_networks
 from foveate.attention.periphery import Periphery
 from foveate.attention.posterior.paper import PaperStart
-from foveate.attention.shiftnet import Canonical, ShiftNet, canonical_image, follow
+from foveate.attention.shiftnet import ShiftNet, canonical_image, follow
 from foveate.boltzmann.dbn import GaussianDBN, PatchScale
 from foveate.boltzmann.training.greedy import FOLDS, train_gdbn
 from foveate.boltzmann.training.whitening import Layout
@@ -178,13 +178,11 @@ def networks(
     second is that of `start`, or none.
     """
     path, device, canonical = run.path / "shiftnet.safetensors", gdbn.grbm.W.device, canonical_image(gdbn)
-    if paper is not None:
-        canonical = half_mean(canonical, paper)
 
     def trained(how: ShiftNetSettings, begin: ShiftNet | None, validate: Validate | None = None) -> ShiftNet:
         return train_shiftnet(
             data.gallery.pyramids, data.objects, canonical, how, settings.seed, progress, run.checkpoints, run.log,
-            validate, begin, device,
+            validate, begin, device, paper and paper.v,
         )  # fmt: skip
 
     def validate(net: ShiftNet) -> dict[str, Any]:
@@ -201,17 +199,6 @@ def networks(
         run.checkpoints.finish("fine trained", {})
     shiftnet, fine = load_networks(path)
     return shiftnet.to(device), fine and fine.to(device)
-
-
-def half_mean(canonical: Canonical, paper: PaperStart) -> Canonical:
-    """v as `canonical` gives it, of every other glimpse the mean patch."""
-
-    def mixed(glimpse: Float[Tensor, "n 3 24 24"]) -> Float[Tensor, "n 3 24 24"]:
-        v = canonical(glimpse)
-        v[::2] = paper.v.to(v)
-        return v
-
-    return mixed
 
 
 @torch.inference_mode()

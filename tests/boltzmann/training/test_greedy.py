@@ -195,9 +195,7 @@ def test_put_copies_and_does_not_share():
 
 
 @pytest.mark.parametrize(("decay", "kept"), [(5.0, "start"), (0.0, "end")])
-def test_a_first_layer_is_kept_where_it_explains_held_out_patches_best(
-    tmp_path, decay, kept
-):
+def test_a_first_layer_is_kept_where_it_explains_held_out_patches_best(tmp_path, decay, kept):
     """From small weights learning helps; what combs know is lost where weights decay too fast."""
     settings = small(epochs1=8, epochs2=0, start="small" if kept == "end" else "combs")
     first = replace(settings.first, rule=replace(settings.first.rule, rate=0.01, weight_decay=decay))
