@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numba
 import pytest
+import sparing
 import torch
 from elsewhere import elsewhere
 from hypothesis import settings
@@ -23,9 +24,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
     numba.set_num_threads(1)
 
+sparing.install()
+
 settings.register_profile("foveate", deadline=None, derandomize=True, print_blob=False)
 settings.register_profile("long", settings.get_profile("foveate"), derandomize=False, max_examples=1000)
 settings.load_profile("foveate")
+
+
+def pytest_runtest_setup(item):
+    sparing.begin_test()
 
 
 @pytest.fixture(
