@@ -57,6 +57,16 @@ def environment():
 
 
 @pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """A folder with `scenes` and a `run` that was trained on them, shared by all worker processes: nothing in it is to
+    be changed."""
+    from tiny import shared_run
+
+    base = tmp_path_factory.getbasetemp()  # of a worker: in the folder of them all
+    return shared_run((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny")
+
+
+@pytest.fixture(scope="session")
 def foveate(environment):
     """Runs the program in a process of its own: `foveate("report", run)` gives the CompletedProcess, as text."""
 
