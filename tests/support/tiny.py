@@ -92,6 +92,7 @@ def shared_run(folder: Path) -> Path:
         if not (folder / "run" / "report.html").is_file():
             write_digit_scenes(folder / "scenes", KNOWN, 14, seed=0)
             words = ["train", folder / "scenes", "--out", folder / "run", "--preset", "quick", "--select", "0:13"]
+            words += ["--device", "cpu"]
             with presets():
                 assert cli.run([str(word) for word in words]) == 0
     return folder
