@@ -1,16 +1,14 @@
 """What a GPU is for, on a device that is not the CPU: everything computes there, and computes the same."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from elsewhere import ELSEWHERE, capturing, elsewhere
-from tiny import SETTINGS
+from tiny import SETTINGS, lessons, presets
 from untrained import write_untrained
 
 from foveate.attention.attend import Attention
 from foveate.attention.models import Models
-from foveate.attention.settings import AttendSettings, PosteriorSettings
+from foveate.attention.settings import AttendSettings
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.estimators import BernoulliRBMEstimator
 from foveate.boltzmann.log_z.ais import AISState, _Captured
@@ -19,7 +17,6 @@ from foveate.boltzmann.log_z.schedules import linear
 from foveate.demo.digits import KNOWN, write_digit_scenes
 from foveate.evaluation.bound import evaluate_bound
 from foveate.learning.learn import learn
-from foveate.learning.settings import LearnSettings, Trust
 from foveate.report.stories import save_learning_story, save_training_story
 from foveate.runtime.progress import Quiet
 from foveate.runtime.random import generator
@@ -73,7 +70,7 @@ def test_models_are_trained_there_and_go_on_there_and_learn_there_and_are_told(d
     monkeypatch.setattr("foveate.learning.check.ANNEALING", 30)
     monkeypatch.setattr("foveate.boltzmann.log_z.schedules.PILOT_STEPS", 50)  # each is slow where a device pretends
     read = read_scenes(scenes)
-    with Run.claim(tmp_path / "there") as run:
+    with presets(), Run.claim(tmp_path / "there") as run:
         train(read, run, SETTINGS, Quiet(), device)
         for name in ("evidence", "shiftnet trained", "fine trained", "fine"):
             run.checkpoints.path(name).unlink()
@@ -82,13 +79,8 @@ def test_models_are_trained_there_and_go_on_there_and_learn_there_and_are_told(d
         assert {place.type for place in places} == {device.type}
         save_training_story(run.story, models, data, SETTINGS.attend, Quiet())
         run.finish()
-    settings = LearnSettings(
-        rounds=1, shiftnet_steps=2, fine_steps=2, periphery_steps=2, tolerance=1e9,
-        trust=Trust(probability=0.0, share=1.0, negligible=0.0, centre=9.0, log_scale=9.0, angle=9.0, fewest=4),
-        train=replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0))),
-    )  # fmt: skip
-    with Run.claim(tmp_path / "learned") as run:
-        better, gallery, rounds = learn(models, read_scenes(scenes, annotated=False), run, settings, Quiet(), None)
+    with presets(), Run.claim(tmp_path / "learned") as run:
+        better, gallery, rounds = learn(models, read_scenes(scenes, annotated=False), run, lessons(), Quiet(), None)
         assert len(rounds) == 1 and not rounds[0].undone and better.device.type == device.type
         save_learning_story(run.story, models, better, gallery, rounds, Quiet())
         run.finish()

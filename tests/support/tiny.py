@@ -63,13 +63,15 @@ SETTINGS = without_mirroring(
 def presets() -> Iterator[None]:
     """`--preset quick` is SETTINGS, in whole: no file and no `--set` can name all of them.
 
-    And the whitening of the background decomposes three matrices instead of nine.
+    And the whitening of the background decomposes three matrices instead of nine, and few bands are fitted in it.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "quick", SETTINGS)
         patch.setitem(LEARNING, "quick", lessons())
         patch.setattr("foveate.boltzmann.training.whitening.SHARES", (0.1,))
         patch.setattr("foveate.training.hard_negatives.FOLDS", 2)
+        patch.setattr("foveate.training.evidence.BANDS", 2)
+        patch.setattr("foveate.training.evidence.GATES", 3)
         yield
 
 
