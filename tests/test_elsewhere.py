@@ -1,5 +1,7 @@
 """What a GPU is for, on a device that is not the CPU: everything computes there, and computes the same."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from elsewhere import ELSEWHERE, capturing, elsewhere
@@ -8,7 +10,7 @@ from untrained import write_untrained
 
 from foveate.attention.attend import Attention
 from foveate.attention.models import Models
-from foveate.attention.settings import AttendSettings
+from foveate.attention.settings import AttendSettings, PosteriorSettings
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.estimators import BernoulliRBMEstimator
 from foveate.boltzmann.log_z.ais import AISState, _Captured
@@ -24,6 +26,17 @@ from foveate.scenes.folder import list_images, read_image, read_scenes
 from foveate.storage.run import Run
 from foveate.training.train import train
 
+# Each step of an annealing is slow where a device pretends.
+FEWER = replace(
+    SETTINGS,
+    gdbn=replace(
+        SETTINGS.gdbn,
+        look_temperatures=8,
+        first=replace(SETTINGS.gdbn.first, epochs=1),
+        second=replace(SETTINGS.gdbn.second, epochs=1),
+    ),
+    ranking=replace(SETTINGS.ranking, log_z_temperatures=8),
+)
 PATCHES = torch.randn(7, 12, generator=generator(0, "v"))
 
 
@@ -67,20 +80,23 @@ def test_a_step_of_annealing_looks_at_no_value_so_that_it_can_be_captured():
 
 
 def test_models_are_trained_there_and_go_on_there_and_learn_there_and_are_told(device, scenes, tmp_path, monkeypatch):
-    monkeypatch.setattr("foveate.learning.check.ANNEALING", 30)
-    monkeypatch.setattr("foveate.boltzmann.log_z.schedules.PILOT_STEPS", 50)  # each is slow where a device pretends
+    monkeypatch.setattr("foveate.learning.check.ANNEALING", 8)
+    monkeypatch.setattr("foveate.boltzmann.log_z.schedules.PILOT_STEPS", 8)
     read = read_scenes(scenes)
     with presets(), Run.claim(tmp_path / "there") as run:
-        train(read, run, SETTINGS, Quiet(), device)
+        train(read, run, FEWER, Quiet(), device)
         for name in ("evidence", "shiftnet trained", "fine trained", "fine"):
             run.checkpoints.path(name).unlink()
-        models, data = train(read, run, SETTINGS, Quiet(), device)
+        models, data = train(read, run, FEWER, Quiet(), device)
         places = [models.device, models.shiftnet.shift.weight.device, models.periphery.head.weight.device]
         assert {place.type for place in places} == {device.type}
-        save_training_story(run.story, models, data, SETTINGS.attend, Quiet())
+        save_training_story(run.story, models, data, FEWER.attend, Quiet())
         run.finish()
+    still = replace(FEWER, attend=replace(FEWER.attend, posterior=PosteriorSettings(chains=0)))
     with presets(), Run.claim(tmp_path / "learned") as run:
-        better, gallery, rounds = learn(models, read_scenes(scenes, annotated=False), run, lessons(), Quiet(), None)
+        better, gallery, rounds = learn(
+            models, read_scenes(scenes, annotated=False), run, lessons(train=still), Quiet(), None
+        )
         assert len(rounds) == 1 and not rounds[0].undone and better.device.type == device.type
         save_learning_story(run.story, models, better, gallery, rounds, Quiet())
         run.finish()
@@ -99,7 +115,8 @@ def test_attention_finds_there_what_it_finds_on_the_cpu(device, scenes, tmp_path
         assert abs(one.probability - other.probability) < 1e-3
 
 
-def test_densities_are_the_same_there(device):
+def test_densities_are_the_same_there(device, monkeypatch):
+    monkeypatch.setattr("foveate.boltzmann.log_z.schedules.PILOT_STEPS", 100)
     gdbn, patches = small_model(), PATCHES
     here = bound_terms(gdbn, patches, range(7), 5, 20)
     figures = evaluate_bound(gdbn, patches, chains=10, temperatures=50, importance_samples=10, grbm=True)
