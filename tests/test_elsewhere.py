@@ -81,7 +81,7 @@ def test_a_step_of_annealing_looks_at_no_value_so_that_it_can_be_captured():
 
 def test_models_are_trained_there_and_go_on_there_and_learn_there_and_are_told(device, scenes, tmp_path, monkeypatch):
     monkeypatch.setattr("foveate.learning.check.ANNEALING", 8)
-    monkeypatch.setattr("foveate.boltzmann.log_z.schedules.PILOT_STEPS", 8)
+    monkeypatch.setattr("foveate.boltzmann.log_z.schedules.PILOT_STEPS", 50)
     read = read_scenes(scenes)
     with presets(), Run.claim(tmp_path / "there") as run:
         train(read, run, FEWER, Quiet(), device)
