@@ -31,7 +31,7 @@ test: install
 
 test-all: install
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo,dev,slow]'
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'slow or not slow' --hypothesis-profile long
+	FOVEATE_TESTS_CHECK=all $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'slow or not slow' --hypothesis-profile long
 
 lint: install
 	$(BIN)/ruff check src tests benchmarks examples

@@ -18,7 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,18 +63,8 @@ def draw_scenes(folder: Path, count: int = SCENES) -> None:
     (folder / "annotations.json").write_text(text)
 
 
-def record(folder: Path, source: Path, demo: bool = False) -> dict[str, Any]:
-    """What the commands of a version give; also written to `folder`/golden.json.
-
-    Args:
-        folder: A new folder for what they write.
-        source: The version's src folder.
-        demo: Run the demo too.
-    """
-    folder.mkdir(parents=True)
-    draw_scenes(folder / "scenes")
-    run, learned = folder / "run", folder / "learned"
-    scenes = folder / "scenes"
+def program(source: Path) -> Callable[..., str]:
+    """The commands of a version by its src folder, each in a process of its own: words -> what it prints."""
 
     def foveate(*words: Any) -> str:
         environment = os.environ | {"PYTHONPATH": str(source), "FOVEATE_PRECISION": "float32", "OMP_NUM_THREADS": "1"}
@@ -84,6 +74,21 @@ def record(folder: Path, source: Path, demo: bool = False) -> dict[str, Any]:
             raise SystemExit(f"{' '.join(command)}: exit status {ended.returncode}")
         return ended.stdout
 
+    return foveate
+
+
+def record(folder: Path, foveate: Callable[..., str], demo: bool = False) -> dict[str, Any]:
+    """What the commands of a version give; also written to `folder`/golden.json.
+
+    Args:
+        folder: A new folder for what they write.
+        foveate: Runs a command of the version; see `program`.
+        demo: Run the demo too.
+    """
+    folder.mkdir(parents=True)
+    draw_scenes(folder / "scenes")
+    run, learned = folder / "run", folder / "learned"
+    scenes = folder / "scenes"
     golden: dict[str, Any] = {}
     golden["train"] = json.loads(
         foveate("train", scenes, "--out", run, "--config", GOLDEN / "tiny.toml", "--select", TRAINING, "--json")
@@ -179,7 +184,7 @@ def main() -> None:
         raise SystemExit(0 if compare(one, other) else 1)
     if options.overwrite:
         shutil.rmtree(options.folder, ignore_errors=True)
-    record(options.folder.absolute(), options.source.absolute(), options.demo)
+    record(options.folder.absolute(), program(options.source.absolute()), options.demo)
 
 
 if __name__ == "__main__":

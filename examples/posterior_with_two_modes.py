@@ -28,7 +28,7 @@ REGION = (44.0, 42.0, 112.0, 58.0)
 TEMPERATURE = 200.0
 """Divides the log-likelihood, since pixels are not independent. Without it a mode would be 0.01 pixels wide."""
 SETTINGS = PosteriorSettings(
-    chains=8, warm_up=200, draws=1500, dispersion=0.3, temperature=TEMPERATURE,
+    chains=8, warm_up=150, draws=600, dispersion=0.3, temperature=TEMPERATURE,
     prior=GazePrior(log_scale=(math.log(SCALE), 0.05), angle=(0.0, 0.05), region=REGION),
 )  # fmt: skip
 
@@ -84,11 +84,11 @@ def main(out: str = "posterior_with_two_modes.png") -> None:
     left, right = figure.subplots(1, 2)
     left.imshow(picture, extent=(0, picture.shape[1], picture.shape[0], 0))
     corners = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)
-    for square in apply(draws[::40], corners).numpy():
+    for square in apply(draws[::16], corners).numpy():
         left.plot(*square.T, color="#7ea9ff", alpha=0.25, linewidth=1)
     left.scatter(*draws[:, 2:].T.numpy(), s=3, color="#ffd60a", alpha=0.3, linewidths=0)
     left.set(title="draws of the gaze: centres, and some of the windows", xticks=[], yticks=[])
-    right.hist(draws[:, 2].numpy(), bins=60, density=True, color="#bcd0f5", label=f"{len(draws):,} draws")
+    right.hist(draws[:, 2].numpy(), bins=50, density=True, color="#bcd0f5", label=f"{len(draws):,} draws")
     right.plot(x, density, color="#1f5fd6", label="summed on a grid")
     right.set(title="posterior of the centre", xlabel="tx, pixels", yticks=[])
     right.legend(frameon=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numba
 import pytest
+import sparing
 import torch
 from elsewhere import elsewhere
 from hypothesis import settings
@@ -23,9 +24,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
     numba.set_num_threads(1)
 
+sparing.install()
+
 settings.register_profile("foveate", deadline=None, derandomize=True, print_blob=False)
 settings.register_profile("long", settings.get_profile("foveate"), derandomize=False, max_examples=1000)
 settings.load_profile("foveate")
+
+
+def pytest_runtest_setup(item):
+    sparing.begin_test()
 
 
 @pytest.fixture(
@@ -47,6 +54,16 @@ def environment():
     """The environment of a child process that imports this foveate, on one thread."""
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     return {**os.environ, **threads, "PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """A folder with `scenes` and a `run` that was trained on them, shared by all worker processes: nothing in it is to
+    be changed."""
+    from tiny import shared_run
+
+    base = tmp_path_factory.getbasetemp()  # of a worker: in the folder of them all
+    return shared_run((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny")
 
 
 @pytest.fixture(scope="session")

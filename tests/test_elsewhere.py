@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from elsewhere import ELSEWHERE, capturing, elsewhere
-from tiny import SETTINGS
+from tiny import SETTINGS, lessons, presets
 from untrained import write_untrained
 
 from foveate.attention.attend import Attention
@@ -19,7 +19,6 @@ from foveate.boltzmann.log_z.schedules import linear
 from foveate.demo.digits import KNOWN, write_digit_scenes
 from foveate.evaluation.bound import evaluate_bound
 from foveate.learning.learn import learn
-from foveate.learning.settings import LearnSettings, Trust
 from foveate.report.stories import save_learning_story, save_training_story
 from foveate.runtime.progress import Quiet
 from foveate.runtime.random import generator
@@ -27,6 +26,17 @@ from foveate.scenes.folder import list_images, read_image, read_scenes
 from foveate.storage.run import Run
 from foveate.training.train import train
 
+# Each step of an annealing is slow where a device pretends.
+FEWER = replace(
+    SETTINGS,
+    gdbn=replace(
+        SETTINGS.gdbn,
+        look_temperatures=8,
+        first=replace(SETTINGS.gdbn.first, epochs=1),
+        second=replace(SETTINGS.gdbn.second, epochs=1),
+    ),
+    ranking=replace(SETTINGS.ranking, log_z_temperatures=8),
+)
 PATCHES = torch.randn(7, 12, generator=generator(0, "v"))
 
 
@@ -70,25 +80,23 @@ def test_a_step_of_annealing_looks_at_no_value_so_that_it_can_be_captured():
 
 
 def test_models_are_trained_there_and_go_on_there_and_learn_there_and_are_told(device, scenes, tmp_path, monkeypatch):
-    monkeypatch.setattr("foveate.learning.check.ANNEALING", 30)
-    monkeypatch.setattr("foveate.boltzmann.log_z.schedules.PILOT_STEPS", 50)  # each is slow where a device pretends
+    monkeypatch.setattr("foveate.learning.check.ANNEALING", 8)
+    monkeypatch.setattr("foveate.boltzmann.log_z.schedules.PILOT_STEPS", 50)
     read = read_scenes(scenes)
-    with Run.claim(tmp_path / "there") as run:
-        train(read, run, SETTINGS, Quiet(), device)
+    with presets(), Run.claim(tmp_path / "there") as run:
+        train(read, run, FEWER, Quiet(), device)
         for name in ("evidence", "shiftnet trained", "fine trained", "fine"):
             run.checkpoints.path(name).unlink()
-        models, data = train(read, run, SETTINGS, Quiet(), device)
+        models, data = train(read, run, FEWER, Quiet(), device)
         places = [models.device, models.shiftnet.shift.weight.device, models.periphery.head.weight.device]
         assert {place.type for place in places} == {device.type}
-        save_training_story(run.story, models, data, SETTINGS.attend, Quiet())
+        save_training_story(run.story, models, data, FEWER.attend, Quiet())
         run.finish()
-    settings = LearnSettings(
-        rounds=1, shiftnet_steps=2, fine_steps=2, periphery_steps=2, tolerance=1e9,
-        trust=Trust(probability=0.0, share=1.0, negligible=0.0, centre=9.0, log_scale=9.0, angle=9.0, fewest=4),
-        train=replace(SETTINGS, attend=replace(SETTINGS.attend, posterior=PosteriorSettings(chains=0))),
-    )  # fmt: skip
-    with Run.claim(tmp_path / "learned") as run:
-        better, gallery, rounds = learn(models, read_scenes(scenes, annotated=False), run, settings, Quiet(), None)
+    still = replace(FEWER, attend=replace(FEWER.attend, posterior=PosteriorSettings(chains=0)))
+    with presets(), Run.claim(tmp_path / "learned") as run:
+        better, gallery, rounds = learn(
+            models, read_scenes(scenes, annotated=False), run, lessons(train=still), Quiet(), None
+        )
         assert len(rounds) == 1 and not rounds[0].undone and better.device.type == device.type
         save_learning_story(run.story, models, better, gallery, rounds, Quiet())
         run.finish()
@@ -107,7 +115,8 @@ def test_attention_finds_there_what_it_finds_on_the_cpu(device, scenes, tmp_path
         assert abs(one.probability - other.probability) < 1e-3
 
 
-def test_densities_are_the_same_there(device):
+def test_densities_are_the_same_there(device, monkeypatch):
+    monkeypatch.setattr("foveate.boltzmann.log_z.schedules.PILOT_STEPS", 100)
     gdbn, patches = small_model(), PATCHES
     here = bound_terms(gdbn, patches, range(7), 5, 20)
     figures = evaluate_bound(gdbn, patches, chains=10, temperatures=50, importance_samples=10, grbm=True)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from goldens import differences, record
 
+from foveate.cli import main as cli
+
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden" / "golden.json"
 
@@ -24,9 +26,19 @@ def comparable(name: str) -> bool:
     return not name.endswith(".hash") and name != "samples"
 
 
-def test_commands_give_the_figures_that_are_kept(tmp_path):
+def test_commands_give_the_figures_that_are_kept(tmp_path, monkeypatch, capfd):
+    def foveate(*words) -> str:
+        with monkeypatch.context() as patch:
+            if words[0] == "learn":  # whose numbers are not compared
+                patch.setattr("foveate.boltzmann.training.whitening.SHARES", (0.1,))
+                for module in ("hard_negatives", "train"):
+                    patch.setattr(f"foveate.training.{module}.FOLDS", 2)
+            assert cli.run([str(word) for word in words]) == 0
+        return capfd.readouterr().out
+
+    monkeypatch.setenv("FOVEATE_PRECISION", "float32")
     kept = json.loads(GOLDEN.read_text())
-    found = record(tmp_path / "golden", ROOT / "src")
+    found = record(tmp_path / "golden", foveate)
     wrong = []
     for name, before, now in differences(kept, json.loads(json.dumps(found))):
         if not comparable(name):

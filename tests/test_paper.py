@@ -7,7 +7,7 @@ import re
 
 import pytest
 import torch
-from tiny import SETTINGS
+from tiny import SETTINGS, presets
 from untrained import write_untrained
 
 from foveate.attention.models import Models
@@ -31,7 +31,7 @@ def foveate(*words):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("paper")
     write_digit_scenes(folder / "scenes", KNOWN, 14, seed=0)
-    with pytest.MonkeyPatch.context() as patch:
+    with presets(), pytest.MonkeyPatch.context() as patch:
         patch.setitem(command.PRESETS, "paper-quick", as_in_the_paper(SETTINGS, 20, 2))
         words = ["--out", folder / "run", "--preset", "quick", "--paper"]
         assert foveate("train", folder / "scenes", *words) == 0

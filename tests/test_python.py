@@ -1,22 +1,19 @@
 """The door of the package: its names, what importing it costs, and the commands as functions."""
 
-import json
+import shutil
 import subprocess
 import sys
 import types
 
 import pytest
 import torch
-from tiny import SETTINGS
+from tiny import SETTINGS, presets
 
 import foveate
 from foveate.api import demo as cached
-from foveate.cli import main as cli
 from foveate.demo import story
-from foveate.demo.digits import KNOWN, write_digit_scenes
 from foveate.demo.photographs import MissingExtra
 from foveate.errors import BadInput
-from foveate.storage.config import to_table, write_toml
 from foveate.storage.files import load_tensors
 
 
@@ -48,66 +45,68 @@ def test_the_help_is_quick_and_brings_no_torch(environment):
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("python") / "scenes"
-    write_digit_scenes(folder, KNOWN, 14, seed=0)
-    return folder
+def scenes(tiny_folder):
+    return tiny_folder / "scenes"
 
 
 @pytest.fixture(scope="module")
-def attention(scenes):
-    """Trained from Python."""
-    out = scenes.parent / "run"
-    return foveate.train(scenes, out, settings=to_table(SETTINGS), select="0:13", device="cpu", progress=False)
+def run(tiny_folder):
+    return tiny_folder / "run"
 
 
-def test_training_from_python_gives_the_run_that_the_command_gives(scenes, attention, tmp_path, capfd):
-    write_toml(tmp_path / "tiny.toml", {"settings": to_table(SETTINGS)})
-    words = ["--out", tmp_path / "run", "--config", tmp_path / "tiny.toml", "--select", "0:13", "--device", "cpu"]
-    assert cli.run(list(map(str, ["train", scenes, *words, "--json"]))) == 0
-    assert json.loads(capfd.readouterr().out)["images"] == 13
+@pytest.fixture(autouse=True)
+def _tiny_presets():
+    with presets():
+        yield
+
+
+def test_training_from_python_gives_the_run_that_the_command_gives(scenes, run, tmp_path, capfd):
+    made = tmp_path / "run"
+    stated = {"gdbn": {"n_hidden1": SETTINGS.gdbn.n_hidden1}}
+    how = {"preset": "quick", "settings": stated, "select": "0:13", "device": "cpu", "progress": False}
+    attention = foveate.train(scenes, made, **how)
     for name in ("gdbn", "periphery", "shiftnet", "background"):
-        one, other = (load_tensors(at / f"{name}.safetensors") for at in (scenes.parent / "run", tmp_path / "run"))
+        one, other = (load_tensors(at / f"{name}.safetensors") for at in (run, made))
         assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one), name
-    config = (scenes.parent / "run" / "config.toml").read_text()
-    assert config == (tmp_path / "run" / "config.toml").read_text()
+    assert (run / "config.toml").read_text() == (made / "config.toml").read_text()
     assert attention.category == "digit" and attention.settings.search.most == SETTINGS.attend.search.most
-    assert (scenes.parent / "run" / "report.html").is_file() and capfd.readouterr().out == ""
+    assert (made / "report.html").is_file() and capfd.readouterr().out == ""
 
 
-def test_what_is_wrong_is_said_before_anything_is_written(scenes, attention, tmp_path):
+def test_what_is_wrong_is_said_before_anything_is_written(scenes, run, tmp_path):
     for wrong, why in (({"gdbn.n_hiden1": 5}, "did you mean gdbn.n_hidden1"), ({"held_out": 7}, "held_out")):
         with pytest.raises(BadInput, match=why):
             foveate.train(scenes, tmp_path / "run", settings=wrong)
     with pytest.raises(BadInput, match="exists"):
-        foveate.train(scenes, scenes.parent / "run")
+        foveate.train(scenes, run)
     with pytest.raises(BadInput, match="no such RUN"):
         foveate.learn(tmp_path / "none", scenes, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_learning_from_python_writes_a_run_and_gives_it(scenes, attention, tmp_path, capfd):
-    trust = {"probability": 0.0, "centre": 99.0, "log_scale": 99.0, "angle": 99.0, "negligible": 0.0, "fewest": 4}
-    steps = {"rounds": 1, "shiftnet_steps": 2, "fine_steps": 2, "periphery_steps": 2, "tolerance": 1e9}
-    settings = {**steps, "trust": trust, "posterior": {"chains": 0}}
-    run = scenes.parent / "run"
-    learned = foveate.learn(run, scenes, tmp_path / "learned", settings=settings, replay=False, device="cpu")
+def test_learning_from_python_writes_a_run_and_gives_it(scenes, run, tmp_path, capfd):
+    still = {"posterior.chains": 0}
+    learned = foveate.learn(run, scenes, tmp_path / "learned", settings=still, replay=False, device="cpu")
     assert (tmp_path / "learned" / "report.html").is_file() and capfd.readouterr().out == ""
-    assert learned.settings.posterior.chains == 0 and not torch.equal(learned.gdbn.grbm.W, attention.gdbn.grbm.W)
+    before = load_tensors(run / "gdbn.safetensors")["grbm.W"]
+    assert learned.settings.posterior.chains == 0 and not torch.equal(learned.gdbn.grbm.W, before)
 
 
-def test_the_model_to_try_at_once_is_made_once_and_kept(tmp_path, monkeypatch):
+def test_the_model_to_try_at_once_is_made_once_and_kept(run, tmp_path, monkeypatch):
+    """What makes it is the demo's own, which tests of the whole run."""
+    made = []
+
+    def train_digits(out, seed, preset, progress):
+        made.append((seed, preset))
+        shutil.copytree(run, out / "run")
+
     monkeypatch.setenv("FOVEATE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(story.COUNTS, "quick", {"train": 14, "new": 10, "test-known": 2, "test-new": 2})
-    monkeypatch.setitem(story.PRESETS, "quick", SETTINGS)
+    monkeypatch.setattr(story, "train_digits", train_digits)
     attention = foveate.load("demo", device="cpu")
     (folder,) = (tmp_path / "cache").iterdir()
     assert folder.name == f"demo-{foveate.__version__}" and attention.category == "digit"
-    weights = folder / "run" / "gdbn.safetensors"
-    before = weights.stat().st_mtime_ns
-    monkeypatch.setattr(story, "train_digits", None)
     assert torch.equal(foveate.load("demo", device="cpu").gdbn.grbm.W, attention.gdbn.grbm.W)
-    assert weights.stat().st_mtime_ns == before
+    assert made == [(0, "quick")]
 
 
 def test_the_cache_is_the_users_and_a_missing_extra_leaves_nothing_there(tmp_path, monkeypatch):

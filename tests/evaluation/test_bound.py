@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from foveate.boltzmann.dbn import GaussianDBN
+from foveate.boltzmann.log_z import bracket
 from foveate.errors import BadInput
 from foveate.evaluation.bound import checked_patches, evaluate_bound, merge_bounds, pixel_offset
 from foveate.evaluation.bound_state import EvaluationState
@@ -21,7 +22,16 @@ KEYS = (
     "temperatures seconds"
 ).split()
 QUICK = {"chains": 60, "temperatures": 300, "samples": 20, "importance_samples": 50}
-LONG = {"chains": 60, "temperatures": 4000, "samples": 20, "importance_samples": 50}
+LONG = QUICK | {"temperatures": 2000}
+FORM = {"chains": 4, "temperatures": 20, "samples": 3, "importance_samples": 3}  # where figures don't matter
+SWEEPS, ENOUGH = 200, 2000  # of parallel tempering, at least; what is right of two modes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_tempering():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bracket, "MIN_SWEEPS", SWEEPS)
+        yield
 
 
 def make(visible=6, hidden1=24, hidden2=22, w2=0.4, seed=0):
@@ -60,8 +70,9 @@ def test_every_figure_is_there_and_they_fit_together():
 
 
 @pytest.mark.parametrize("hidden1", [4, 21])
-def test_the_first_layer_s_own_density_is_right_where_patches_show_one_of_two_modes(hidden1):
+def test_the_first_layer_s_own_density_is_right_where_patches_show_one_of_two_modes(hidden1, monkeypatch):
     """16 sigma apart: annealed from the patches' moments alone it was 18 nats too high, all chains agreeing."""
+    monkeypatch.setattr(bracket, "MIN_SWEEPS", ENOUGH)
     gdbn = make(hidden1=hidden1, hidden2=3, w2=0.0)
     grbm = gdbn.grbm
     grbm.W.mul_(0.1)
@@ -122,9 +133,9 @@ def test_merging_refuses_what_doesnt_belong_together(tmp_path):
     gdbn = make()
     v = patches_of(gdbn)
     first, second, other = (tmp_path / name for name in ("first", "second", "other"))
-    evaluate_bound(gdbn, v, **QUICK, shard=(1, 2), state_file=first)
-    evaluate_bound(gdbn, v, **QUICK, shard=(2, 2), state_file=second)
-    evaluate_bound(gdbn, v, **QUICK, shard=(2, 2), state_file=other, seed=1)
+    evaluate_bound(gdbn, v, **FORM, shard=(1, 2), state_file=first)
+    evaluate_bound(gdbn, v, **FORM, shard=(2, 2), state_file=second)
+    evaluate_bound(gdbn, v, **FORM, shard=(2, 2), state_file=other, seed=1)
     with pytest.raises(BadInput, match="expected each of 1 to 2 once"):
         merge_bounds([first])
     with pytest.raises(BadInput, match="expected each of 1 to 2 once"):
@@ -141,25 +152,25 @@ def test_merging_refuses_what_doesnt_belong_together(tmp_path):
 def test_a_state_file_is_neither_overwritten_nor_mistaken_for_another(tmp_path):
     gdbn = make()
     v, file = patches_of(gdbn), tmp_path / "state"
-    done = evaluate_bound(gdbn, v, **QUICK, state_file=file)
+    done = evaluate_bound(gdbn, v, **FORM, state_file=file)
     with pytest.raises(BadInput, match="exists"):
-        evaluate_bound(gdbn, v, **QUICK, state_file=file)
+        evaluate_bound(gdbn, v, **FORM, state_file=file)
     with pytest.raises(BadInput, match="content differs"):
-        evaluate_bound(gdbn, v + 0.1, **QUICK, state_file=file, resume=True)
+        evaluate_bound(gdbn, v + 0.1, **FORM, state_file=file, resume=True)
     with pytest.raises(BadInput, match="temperatures differs"):
-        evaluate_bound(gdbn, v, **(QUICK | {"temperatures": 301}), state_file=file, resume=True)
-    assert without_time(evaluate_bound(gdbn, v, **QUICK, state_file=file, resume=True)) == without_time(done)
+        evaluate_bound(gdbn, v, **(FORM | {"temperatures": 21}), state_file=file, resume=True)
+    assert without_time(evaluate_bound(gdbn, v, **FORM, state_file=file, resume=True)) == without_time(done)
 
 
-RUN = """
+RUN = f"""
 import sys, torch
 import foveate.boltzmann.log_z.bracket as bracket
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.evaluation.bound import evaluate_bound
 torch.set_num_threads(1)
-bracket.KEEP_EVERY = 0.0
+bracket.KEEP_EVERY, bracket.MIN_SWEEPS = 0.0, {SWEEPS}
 gdbn, v = GaussianDBN.load(sys.argv[1]), torch.load(sys.argv[2])
-evaluate_bound(gdbn, v, chains=60, temperatures=4000, samples=20, importance_samples=50, state_file=sys.argv[3])
+evaluate_bound(gdbn, v, **{LONG}, state_file=sys.argv[3])
 """
 
 
@@ -275,7 +286,7 @@ def test_patches_on_another_scale_are_told_of_with_their_figures():
             self.lines.append(text)
 
     heard = Heard()
-    figures = evaluate_bound(gdbn, 127 + 60 * patches_of(gdbn), **QUICK, progress=heard)
+    figures = evaluate_bound(gdbn, 127 + 60 * patches_of(gdbn), **FORM, progress=heard)
     assert any("mean 1" in line and "standard deviation" in line for line in figures["warnings"])
     assert any(line.startswith("warning: the patches have mean") for line in heard.lines)
 
@@ -283,7 +294,7 @@ def test_patches_on_another_scale_are_told_of_with_their_figures():
 def test_a_saturated_first_layer_is_told_of():
     gdbn = make()
     gdbn.grbm.c.fill_(40.0)
-    assert any("saturated" in line for line in evaluate_bound(gdbn, patches_of(gdbn), **QUICK)["warnings"])
+    assert any("saturated" in line for line in evaluate_bound(gdbn, patches_of(gdbn), **FORM)["warnings"])
 
 
 def test_coarse_products_allowed_by_the_caller_change_nothing():

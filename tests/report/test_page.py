@@ -179,8 +179,8 @@ def test_a_page_of_many_noisy_photographs_stays_under_ten_megabytes(tmp_path):
     assert re.search(r"Showing \d+ of 5,000", text) and "Missed" in text
 
 
-def test_the_same_run_gives_the_same_page(run):
-    first, second = write_report(run).read_text(), write_report(run).read_text()
+def test_the_same_run_gives_the_same_page(run, read: Reader):
+    first, second = read.text, write_report(run).read_text()
     stamp = re.compile(r"Written by foveate, [^.]*\.")
     assert stamp.sub("", first) == stamp.sub("", second)
 
@@ -282,9 +282,9 @@ def test_without_pictures_the_page_holds_none(run, tmp_path):
     assert "data:image" not in page and "Top-1 accuracy" in page and "Health" in page
 
 
-def test_the_page_links_to_those_beside_it(run, tmp_path):
+def test_the_page_links_to_those_beside_it(tmp_path):
     for name in ("one", "two"):
-        shutil.copytree(run, tmp_path / name)
+        several(tmp_path / name / "story")
         write_report(tmp_path / name)
     (tmp_path / "scenes" / "a b").mkdir(parents=True)
     (tmp_path / "scenes" / "a b" / "annotations.json").write_text("{}")

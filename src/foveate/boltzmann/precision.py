@@ -231,7 +231,7 @@ class PrecisionRBM(Machine):
         if ((exact.W != 0).sum(0) > 1).any():
             return None
         idle = (exact.W == 0).all(0)
-        log_z = float(BINARY.log_normaliser((exact.c[idle],))) - exact.log_det
+        log_z = float(BINARY.log_normaliser((exact.c[idle],))) - float(torch.linalg.slogdet(exact.whiten).logabsdet)
         alone = exact.precision[:, None]
         log_z += float(exact._log_z_each(exact.band < 0, alone[exact.band < 0]).sum())
         states = BINARY.states(torch.arange(2 ** self.precisions.shape[1]), self.precisions.shape[1])
