@@ -32,26 +32,10 @@ _HOME = {
 }
 
 __all__ = [
-    "AttendSettings",
-    "Attention",
-    "BadInput",
-    "BernoulliRBM",
-    "Found",
-    "FoveateError",
-    "GaussianBernoulliRBM",
-    "GaussianDBN",
-    "Interrupted",
-    "Run",
-    "__version__",
-    "bracket_log_z",
-    "learn",
-    "load",
-    "plot",
-    "read_image",
-    "to_dataframe",
-    "train",
-    "train_rbm",
-]
+    "AttendSettings", "Attention", "BadInput", "BernoulliRBM", "Found", "FoveateError", "GaussianBernoulliRBM",
+    "GaussianDBN", "Interrupted", "Run", "__version__", "bracket_log_z", "learn", "load", "plot", "read_image",
+    "to_dataframe", "train", "train_rbm",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from foveate.api.attention import load, plot, to_dataframe

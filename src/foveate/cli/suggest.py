@@ -45,11 +45,11 @@ def suggest(
         count: How many to suggest.
         out: Folder for a contact sheet, sheet.jpg, and for the gazes found, pre-annotations.coco.json.
     """
-    from foveate.scenes.listing import scan_all
+    from foveate.scenes.listing import scan
 
     started, arguments = time.monotonic(), [first, *more]
     settings = attend_settings(run, set_, common, None, max_gazes, min_probability)
-    listing = scan_all(arguments)
+    listing = scan(*arguments)
     note(listing.summary())
     if not listing.images:
         raise BadInput(f"{' '.join(arguments)}: no images")

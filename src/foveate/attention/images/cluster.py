@@ -23,7 +23,7 @@ import numpy as np
 from foveate.attention.attend import Attention
 from foveate.attention.images.image_files import Attended, attend_images
 from foveate.attention.settings import AttendSettings
-from foveate.errors import BadInput, FoveateError
+from foveate.errors import BadInput, FoveateError, extra
 from foveate.runtime.progress import Quiet
 from foveate.storage.files import to_json
 
@@ -123,11 +123,9 @@ def _connected(address: str | None) -> Iterator[Any]:
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise BadInput("Ray is not installed: pip install 'foveate[distributed]'") from None
+    extra("ray.data", "Ray", "distributed")
+    import ray
+
     mine = not ray.is_initialized()
     if mine:
         before = signal.getsignal(signal.SIGTERM)
