@@ -7,8 +7,7 @@ from foveate import __version__
 from foveate.demo.photographs import bundled
 from foveate.runtime.progress import Progress, shown
 
-CACHE = "FOVEATE_CACHE"
-"""The environment variable that names another folder for what is made once and used again."""
+CACHE = "FOVEATE_CACHE"  # the environment variable that names another folder for what is made once and used again
 
 
 def cache_folder() -> Path:

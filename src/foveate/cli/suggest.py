@@ -15,8 +15,7 @@ from foveate.errors import BadInput
 from foveate.storage.files import load_tensors, write_atomic
 from foveate.storage.run import Run
 
-SHEET, BEFORE = "sheet.jpg", "pre-annotations.coco.json"
-"""Files of the folder `out`."""
+SHEET, BEFORE = "sheet.jpg", "pre-annotations.coco.json"  # files of the folder `out`
 
 
 def suggest(

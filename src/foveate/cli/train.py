@@ -21,8 +21,7 @@ from foveate.storage.run import Run
 from foveate.training.settings import PRESETS
 
 PAPER_PRESETS: dict[str, Any] = {"standard": "paper", "quick": "paper-quick"}
-FEWEST = 2
-"""Images without annotations that are learned from."""
+FEWEST = 2  # images without annotations that are learned from
 
 if TYPE_CHECKING:
     from foveate.scenes.folder import Scenes

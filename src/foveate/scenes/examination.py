@@ -10,22 +10,17 @@ from foveate.errors import BadInput
 from foveate.scenes.doubts import Doubts
 from foveate.scenes.scene import Scene
 
-FEWEST = 6
-"""Images with an object below which nothing can be learned and checked."""
+FEWEST = 6  # images with an object below which nothing can be learned and checked
 FEW = 30
 ELONGATED = 4.0
-TINY = 8.0
-"""Pixels across a window below which it shows little."""
-SMALL = 1 / 3
-"""Share of the side that nine in ten objects exceed, below which one is far smaller than the rest."""
-HUGE = 0.95
-"""Share of the picture's shorter side from which on a window fills it."""
+TINY = 8.0  # pixels across a window below which it shows little
+SMALL = 1 / 3  # share of the side that nine in ten objects exceed, below which one is far smaller than the rest
+HUGE = 0.95  # share of the picture's shorter side from which on a window fills it
 _LEAVES_OUT = (
     "unknown_layout", "unreadable", "unannotated", "left_out", "crowds", "difficult", "unusable", "mirrored", "misfit",
     "outside", "specks",
 )  # fmt: skip
-SLACK = 0.02
-"""Share of its own side by which a box may reach out of its picture unnoticed: tools round."""
+SLACK = 0.02  # share of its own side by which a box may reach out of its picture unnoticed: tools round
 
 
 def examine_boxes(boxes: Sequence[tuple[float, ...]], where: Sequence[str], doubts: Doubts) -> None:

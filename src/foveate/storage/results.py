@@ -20,8 +20,7 @@ from foveate.storage.locks import hold
 
 _BEGINNING = b'{"image": "'
 """How every line of results begins; a file that begins otherwise, even a torn one, is not ours to cut."""
-MADE_BY = "foveate"
-"""The key of the first line under which it is stated what made the file."""
+MADE_BY = "foveate"  # the key of the first line under which it is stated what made the file
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 

@@ -31,13 +31,10 @@ CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint"
 STORY = "story"
-WHOLE = "whole"
-"""The checkpoint that says that the run has ended well."""
+WHOLE = "whole"  # the checkpoint that says that the run has ended well
 MODELS = ("gdbn.safetensors", "shiftnet.safetensors", "background.safetensors")
-PERIPHERY = "periphery.safetensors"
-PAPER = "paper.safetensors"
-"""Of a RUN of `train --paper`: where the paper's inference sets out."""
-"""Of the models too, but runs of older versions are whole without it."""
+PERIPHERY = "periphery.safetensors"  # of the models too, but runs of older versions are whole without it
+PAPER = "paper.safetensors"  # of a RUN of `train --paper`: where the paper's inference sets out
 _OURS = {PERIPHERY, PAPER, CONFIG, METRICS, CHECKPOINT, STORY, "report.html", "README.md", *MODELS}
 
 

@@ -30,10 +30,8 @@ from foveate.storage.files import to_json
 Batch = Mapping[str, np.ndarray]
 Function = Callable[[Batch], dict[str, np.ndarray]]
 
-ROWS = 32
-"""Most images in one task: what a lost worker has to do again, and what the driver has to keep in mind."""
-PART = 1_000_000
-"""Images handed to Ray at once."""
+ROWS = 32  # most images in one task: what a lost worker has to do again, and what the driver has to keep in mind
+PART = 1_000_000  # images handed to Ray at once
 
 
 def attend_batch(

@@ -15,8 +15,7 @@ from foveate.attention.found import Refined
 from foveate.attention.posterior.arviz import to_arviz
 from foveate.storage.files import CannotWrite, reason, write_atomic
 
-Drawn = tuple[str, int, Refined]
-"""Image, number of the gaze in it from 1, and its posterior."""
+Drawn = tuple[str, int, Refined]  # image, number of the gaze in it from 1, and its posterior
 
 
 def write_draws(path: str, posteriors: Sequence[tuple[str, int, Refined | None]]) -> None:

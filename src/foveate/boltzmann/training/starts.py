@@ -75,10 +75,8 @@ def start_from_combs(
     return machine
 
 
-def start_small(
-    data: Float[Tensor, "batch visible"], n_hidden: int, seed: int, share_on: float = 0.1
-) -> GaussianBernoulliRBM:
+def start_small(data: Float[Tensor, "batch visible"], n_hidden: int, seed: int) -> GaussianBernoulliRBM:
     """A new GRBM that is a diagonal Gaussian of the data but for small random weights; see its `begin`."""
     machine = GaussianBernoulliRBM(data.shape[1], n_hidden)
-    machine.begin(data, seed, share_on)
+    machine.begin(data, seed)
     return machine
