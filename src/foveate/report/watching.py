@@ -9,7 +9,7 @@ from foveate.errors import extra
 from foveate.report.curves import AXES, axis_of, figures
 from foveate.report.page import write_report
 from foveate.runtime.progress import Progress
-from foveate.storage.files import CannotWrite, read_lines, reason
+from foveate.storage.files import allowed_to, read_lines
 from foveate.storage.run import CONFIG, METRICS, is_whole
 
 POLL = 0.5  # seconds between two looks at the run
@@ -49,13 +49,11 @@ class EventFile:
 
     def __init__(self, run: Path, folder: Path):
         tensorboard = extra("torch.utils.tensorboard", "TensorBoard", "tensorboard")
-        try:
+        with allowed_to(f"write {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
             for old in folder.glob(f"events.out.tfevents.*{SUFFIX}"):
                 old.unlink()
             self._writer = tensorboard.SummaryWriter(str(folder), filename_suffix=SUFFIX)
-        except OSError as error:
-            raise CannotWrite(f"can't write {folder}: {reason(error)}") from error
         self._metrics, self._written = run / METRICS, 0
 
     def update(self) -> None:

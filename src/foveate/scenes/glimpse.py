@@ -28,6 +28,9 @@ from foveate.scenes.pyramid import Pyramids
 PATCH_SIZE, PATCH_EXTENT = 24, 1.0  # the canonical patch
 CONTEXT_SIZE, CONTEXT_EXTENT = 72, 3.0  # the window three times as wide, at the same pixel pitch
 
+Index = Int[np.ndarray | Tensor, "n"]  # which image each gaze looks at
+Gazes = Float[Tensor, "n 4"]  # u in pixels of level 0
+
 
 def grid(size: int, extent: float) -> Float[Tensor, "points 2"]:
     """Centres (x, y) of the size x size cells of [-extent, extent]^2, row by row."""
@@ -38,20 +41,17 @@ def grid(size: int, extent: float) -> Float[Tensor, "points 2"]:
 
 def glimpses(
     pyramids: Pyramids,
-    index: Int[np.ndarray | Tensor, "n"],
-    gazes: Float[Tensor, "n 4"],
+    index: Index,
+    gazes: Gazes,
     size: int = PATCH_SIZE,
     extent: float = PATCH_EXTENT,
     pyramid: bool = True,
     out: Float[Tensor, "n 3 {size} {size}"] | None = None,
     where: Bool[Tensor, "n {size} {size}"] | None = None,
 ) -> Float[Tensor, "n 3 {size} {size}"]:
-    """What each gaze sees, in [0, 1].
+    """What each gaze sees of its image, in [0, 1].
 
     Args:
-        pyramids: The images.
-        index: Which image each gaze looks at.
-        gazes: u in pixels of level 0.
         size: Samples along a side.
         extent: Half-side of the window in canonical units.
         pyramid: False samples level 0 alone, as the paper does.
@@ -66,39 +66,36 @@ def glimpses(
 
 def contexts(
     pyramids: Pyramids,
-    index: Int[np.ndarray | Tensor, "n"],
-    gazes: Float[Tensor, "n 4"],
-    pyramid: bool = True,
+    index: Index,
+    gazes: Gazes,
     out: Float[Tensor, "n 3 72 72"] | None = None,
     where: Bool[Tensor, "n 72 72"] | None = None,
 ) -> Float[Tensor, "n 3 72 72"]:
     """The window three times as wide as the glimpse, at the same pixel pitch; arguments as in `glimpses`."""
-    return glimpses(pyramids, index, gazes, CONTEXT_SIZE, CONTEXT_EXTENT, pyramid, out, where)
+    return glimpses(pyramids, index, gazes, CONTEXT_SIZE, CONTEXT_EXTENT, out=out, where=where)
 
 
 def glimpses_with_jacobian(
     pyramids: Pyramids,
-    index: Int[np.ndarray | Tensor, "n"],
-    gazes: Float[Tensor, "n 4"],
+    index: Index,
+    gazes: Gazes,
     size: int = PATCH_SIZE,
-    extent: float = PATCH_EXTENT,
     pyramid: bool = True,
 ) -> tuple[Float[Tensor, "n 3 {size} {size}"], Float[Tensor, "n 4 3 {size} {size}"]]:
     """The glimpses and their derivatives with respect to (a, b, tx, ty); arguments as in `glimpses`."""
     out = np.empty((len(gazes), 3, size, size), np.float32)
     jacobian = np.empty((len(gazes), 4, 3, size, size), np.float32)
-    jacobian_loop(*pyramids.arrays, *_arguments(index, gazes), size, extent, pyramid, out, jacobian)
+    jacobian_loop(*pyramids.arrays, *_arguments(index, gazes), size, PATCH_EXTENT, pyramid, out, jacobian)
     return torch.from_numpy(out), torch.from_numpy(jacobian)
 
 
 def misfits(
     pyramids: Pyramids,
-    index: Int[np.ndarray | Tensor, "n"],
-    gazes: Float[Tensor, "n 4"],
+    index: Index,
+    gazes: Gazes,
     mean: Float32[Tensor, "n {size} values"],
     weight: Float32[Tensor, "n {size} values"],
     size: int = PATCH_SIZE,
-    extent: float = PATCH_EXTENT,
     pyramid: bool = True,
 ) -> tuple[Float64[Tensor, "n"], Float64[Tensor, "n 4"]]:
     """-1/2 sum_i w_i (x_i(u) - m_i)^2 of each glimpse, and its gradient -sum_i w_i (x_i - m_i) dx_i/du, in one pass.
@@ -107,7 +104,7 @@ def misfits(
     """
     value, gradient = np.empty(len(gazes)), np.empty((len(gazes), 4))
     patch = (mean.numpy(), weight.numpy())
-    misfit_loop(*pyramids.arrays, *_arguments(index, gazes), size, extent, pyramid, *patch, value, gradient)
+    misfit_loop(*pyramids.arrays, *_arguments(index, gazes), size, PATCH_EXTENT, pyramid, *patch, value, gradient)
     return torch.from_numpy(value), torch.from_numpy(gradient)
 
 
@@ -116,11 +113,9 @@ def by_row(patch: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n size value
     return patch.permute(0, 2, 3, 1).flatten(2).contiguous()
 
 
-def share_outside(
-    pyramids: Pyramids, index: Int[np.ndarray | Tensor, "n"], gazes: Float[Tensor, "n 4"], extent: float = PATCH_EXTENT
-) -> Float[Tensor, "n"]:
+def share_outside(pyramids: Pyramids, index: Index, gazes: Gazes) -> Float[Tensor, "n"]:
     """Share of each glimpse's 24 x 24 sample points that lies outside its image."""
-    return (1 - inside(pyramids, index, gazes, extent).double().mean(1)).to(gazes.dtype)
+    return (1 - inside(pyramids, index, gazes).double().mean(1)).to(gazes.dtype)
 
 
 def sizes_of(
@@ -131,12 +126,10 @@ def sizes_of(
     return width, height
 
 
-def inside(
-    pyramids: Pyramids, index: Int[np.ndarray | Tensor, "n"], gazes: Float[Tensor, "n 4"], extent: float = PATCH_EXTENT
-) -> Bool[Tensor, "n points"]:
+def inside(pyramids: Pyramids, index: Index, gazes: Gazes) -> Bool[Tensor, "n points"]:
     """Which of each glimpse's 24 x 24 sample points lie in its image."""
     index = torch.as_tensor(index).numpy()
-    column, row = gaze.apply(gazes.double(), grid(PATCH_SIZE, extent)).unbind(-1)
+    column, row = gaze.apply(gazes.double(), grid(PATCH_SIZE, PATCH_EXTENT)).unbind(-1)
     width, height = sizes_of(pyramids, index[:, None])
     return (column >= 0) & (column < width) & (row >= 0) & (row < height)
 

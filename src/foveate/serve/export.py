@@ -104,14 +104,6 @@ def _written(net: nn.Module, tried: Tensor, outputs: list[str], any_size: bool) 
     net.eval()  # the exporter leaves a network in the mode that it came in
     with warnings.catch_warnings(), NamedTemporaryFile(suffix=".onnx") as held:
         warnings.simplefilter("ignore")  # of the exporter, on itself
-        torch.onnx.export(
-            net,
-            (tried,),
-            held.name,
-            input_names=["input"],
-            output_names=outputs,
-            dynamic_axes=axes,
-            opset_version=OPSET,
-            dynamo=False,
-        )
+        names = {"input_names": ["input"], "output_names": outputs, "dynamic_axes": axes}
+        torch.onnx.export(net, (tried,), held.name, **names, opset_version=OPSET, dynamo=False)
         return Path(held.name).read_bytes()
