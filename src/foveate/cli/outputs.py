@@ -166,9 +166,7 @@ def write_all(
         _write_table(images_table(outputs.csv), writing.IMAGE_COLUMNS, map(writing.image_row, lines()))
     below = partial(_below, arguments=arguments)
     if outputs.cvat is not None:
-        parts = (
-            part.encode("utf-8", "backslashreplace") for part in writing.cvat(map(below, lines()), category, others)
-        )
+        parts = (p.encode("utf-8", "backslashreplace") for p in writing.cvat(map(below, lines()), category, others))
         write_atomic(outputs.cvat, lambda handle: handle.writelines(parts))
     if outputs.label_studio is not None:
         write_json(outputs.label_studio, list(writing.label_studio(map(below, lines()), category)))

@@ -90,9 +90,8 @@ def suggest(
         if folder is not None:
             outputs = dataclasses.replace(outputs, coco=outputs.coco or str(folder / BEFORE))
             reasons = [f"{number}. {Path(each.image).name}: {each.reason}" for number, each in enumerate(chosen, 1)]
-            made = contact_sheet(
-                [(shown[e.image], r) for e, r in zip(chosen, reasons, strict=True) if e.image in shown]
-            )
+            seen = [(shown[each.image], why) for each, why in zip(chosen, reasons, strict=True) if each.image in shown]
+            made = contact_sheet(seen)
             write_atomic(folder / SHEET, lambda handle: made.save(handle, format="JPEG", quality=90))
         write_all(outputs, lambda: iter(lines), arguments, Run.open(run).config.get("category") or "object")
     if common.json:
