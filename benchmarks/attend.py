@@ -29,7 +29,8 @@ from foveate.cli.recipe import attend_settings
 from foveate.demo.digits import write_digit_scenes
 from foveate.runtime.precision import look_dtype
 from foveate.runtime.workers import default_workers, map_images, one_thread_each
-from foveate.scenes.folder import list_images, read_image
+from foveate.scenes.folder import read_image
+from foveate.scenes.listing import scan
 
 PARTS = {
     "glimpse_loop": "glimpses",
@@ -124,7 +125,7 @@ def main() -> None:
         every = None if options.run else ["search.floor=1e-9"]
         settings = attend_settings(str(run), every, Common(), "many")
         attention = Attention.load(run)
-        paths = [path for _, path in list_images(options.photographs or Path(folder) / "scenes")][:count]
+        paths = [path for _, path in scan(options.photographs or Path(folder) / "scenes").images][:count]
         attention.attend_one(read_image(paths[0]), "compile", settings)
         begun, wall = time.process_time(), time.perf_counter()
         list(map_images(lambda path: attention.attend_one(read_image(path), path, settings), paths))

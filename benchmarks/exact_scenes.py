@@ -37,6 +37,7 @@ from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import coordinates
 from foveate.attention.settings import GazePrior, PosteriorSettings
+from foveate.boltzmann.dbn import PatchScale
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.runtime.random import generator
 from foveate.scenes.gaze import from_scale_angle
@@ -91,7 +92,7 @@ def machine(seed: int, noise: float = 1.0) -> GaussianBernoulliRBM:
 
 def conditionals(grbm: GaussianBernoulliRBM) -> PatchConditionals:
     """The RBM as the posterior takes it: v = (pixel - 1/2) / kappa."""
-    return PatchConditionals(grbm, torch.full((3,), 0.5), torch.full((3,), _KAPPA))
+    return PatchConditionals(grbm, PatchScale(torch.full((3,), 0.5), torch.full((3,), _KAPPA)))
 
 
 def draw_joint(grbm: GaussianBernoulliRBM, n: int, seed: int, pool: int = 2000, collapsed: bool = False) -> Joint:

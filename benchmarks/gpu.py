@@ -29,7 +29,8 @@ from foveate.cli.recipe import attend_settings
 from foveate.demo.digits import write_digit_scenes
 from foveate.runtime.precision import full_precision
 from foveate.runtime.workers import default_workers, map_images
-from foveate.scenes.folder import list_images, read_image
+from foveate.scenes.folder import read_image
+from foveate.scenes.listing import scan
 from foveate.training.networks import Recipe, init, train_step
 from foveate.training.settings import ShiftNetSettings
 from foveate.training.shiftnet import pair_loss
@@ -144,7 +145,7 @@ def attend(figures: Figures, rounds: int) -> None:
         run = write_untrained(Path(folder) / "run")
         write_digit_scenes(Path(folder) / "scenes", (0, 1, 2), count, 0)
         settings = attend_settings(str(run), None, Common(), "many")
-        images = [read_image(path) for _, path in list_images(Path(folder) / "scenes")]
+        images = [read_image(path) for _, path in scan(Path(folder) / "scenes").images]
         values = {}
         for name, device in (("GPU", "cuda"), ("CPU", "cpu")):
             attention = Attention.load(run, device)

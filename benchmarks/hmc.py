@@ -28,6 +28,7 @@ from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.posterior.hmc import Keyed
 from foveate.attention.posterior.target import gaze_targets, normal_around, of_glimpses
 from foveate.attention.settings import POSTERIOR
+from foveate.boltzmann.dbn import PatchScale
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.runtime.workers import one_thread_each
 from foveate.scenes.gaze import from_chart, from_scale_angle, to_chart
@@ -123,8 +124,8 @@ class Problem:
         machine.W.copy_(0.005 * torch.randn(machine.W.shape, generator=random))
         machine.log_sigma.fill_(float(np.log(SIGMA)))
         self.W, self.b, self.c = machine.W, machine.b, machine.c
-        patch = PatchConditionals(machine, torch.full((3,), 0.5), torch.full((3,), 0.25))
-        density = of_glimpses(self.targets, lambda seen: -machine.free_energy(patch.standardise(seen)), TEMPER)
+        patch = PatchConditionals(machine, PatchScale(torch.full((3,), 0.5), torch.full((3,), 0.25)))
+        density = of_glimpses(self.targets, lambda seen: -machine.free_energy(patch.scale.standardise(seen)), TEMPER)
         self.density = normal_around(density, self.middle, torch.full((4,), AROUND))
 
     def ours(self) -> Callable[[], str]:

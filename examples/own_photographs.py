@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 import foveate
-from foveate.scenes.folder import list_images
+from foveate.scenes.listing import scan
 
 SHOWN, ACROSS, PHOTO, CROP, GAP = 12, 3, 360, 112, 12
 
@@ -37,7 +37,7 @@ def main(run: str = "demo/run", folder: str = "demo/scenes/test-known", out: str
     if not Path(run).is_dir():
         sys.exit(f"no {run} here: run `make demo` first, or name a RUN and a folder of photographs")
     attention = foveate.load(run)
-    names, paths = zip(*list(list_images(folder))[:SHOWN], strict=True)
+    names, paths = zip(*list(scan(folder).images)[:SHOWN], strict=True)
     found = attention.attend(paths)
     cells = [cell(path, gazes) for path, gazes in zip(paths, found, strict=True)]
     width, height = cells[0].size

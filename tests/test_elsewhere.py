@@ -22,7 +22,8 @@ from foveate.learning.learn import learn
 from foveate.report.stories import save_learning_story, save_training_story
 from foveate.runtime.progress import Quiet
 from foveate.runtime.random import generator
-from foveate.scenes.folder import list_images, read_image, read_scenes
+from foveate.scenes.folder import read_image, read_scenes
+from foveate.scenes.listing import scan
 from foveate.storage.run import Run
 from foveate.training.train import train
 
@@ -106,7 +107,7 @@ def test_models_are_trained_there_and_go_on_there_and_learn_there_and_are_told(d
 
 def test_attention_finds_there_what_it_finds_on_the_cpu(device, scenes, tmp_path):
     run = write_untrained(tmp_path / "run", 60, 20)
-    image = read_image(list_images(scenes)[0][1])
+    image = read_image(scan(scenes).images[0][1])
     settings = AttendSettings(search=SETTINGS.attend.search, posterior=SETTINGS.attend.posterior)
     here, there = (Attention.load(run, str(where)).attend([image], settings=settings)[0] for where in ("cpu", device))
     assert len(here) == len(there) > 0

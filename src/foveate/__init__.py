@@ -16,47 +16,26 @@ __version__ = "0.1.0"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOME = {
-    "AttendSettings": "foveate.attention.settings",
-    "Attention": "foveate.attention.attend",
-    "BadInput": "foveate.errors",
-    "BernoulliRBM": "foveate.boltzmann.bernoulli",
-    "FoveateError": "foveate.errors",
-    "Found": "foveate.attention.found",
-    "GaussianBernoulliRBM": "foveate.boltzmann.gaussian",
-    "GaussianDBN": "foveate.boltzmann.dbn",
-    "Interrupted": "foveate.errors",
-    "Run": "foveate.storage.run",
-    "bracket_log_z": "foveate.boltzmann.log_z.bracket",
-    "learn": "foveate.api.training",
-    "load": "foveate.api.attention",
-    "plot": "foveate.api.attention",
-    "read_image": "foveate.scenes.image",
-    "to_dataframe": "foveate.api.attention",
-    "train": "foveate.api.training",
-    "train_rbm": "foveate.boltzmann.training.fit",
+    "api.attention": ("load", "plot", "to_dataframe"),
+    "api.training": ("learn", "train"),
+    "attention.attend": ("Attention",),
+    "attention.found": ("Found",),
+    "attention.settings": ("AttendSettings",),
+    "boltzmann.bernoulli": ("BernoulliRBM",),
+    "boltzmann.dbn": ("GaussianDBN",),
+    "boltzmann.gaussian": ("GaussianBernoulliRBM",),
+    "boltzmann.log_z.bracket": ("bracket_log_z",),
+    "boltzmann.training.fit": ("train_rbm",),
+    "errors": ("BadInput", "FoveateError", "Interrupted"),
+    "scenes.image": ("read_image",),
+    "storage.run": ("Run",),
 }
 
 __all__ = [
-    "AttendSettings",
-    "Attention",
-    "BadInput",
-    "BernoulliRBM",
-    "Found",
-    "FoveateError",
-    "GaussianBernoulliRBM",
-    "GaussianDBN",
-    "Interrupted",
-    "Run",
-    "__version__",
-    "bracket_log_z",
-    "learn",
-    "load",
-    "plot",
-    "read_image",
-    "to_dataframe",
-    "train",
-    "train_rbm",
-]
+    "AttendSettings", "Attention", "BadInput", "BernoulliRBM", "Found", "FoveateError", "GaussianBernoulliRBM",
+    "GaussianDBN", "Interrupted", "Run", "__version__", "bracket_log_z", "learn", "load", "plot", "read_image",
+    "to_dataframe", "train", "train_rbm",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from foveate.api.attention import load, plot, to_dataframe
@@ -75,10 +54,9 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        found = getattr(import_module(_HOME[name]), name)
-        globals()[name] = found
-        return found
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f"foveate.{module}"), name)
     raise AttributeError(f"module 'foveate' has no attribute {name!r}")
 
 

@@ -1,6 +1,7 @@
 """The errors that reach a user, each as one line."""
 
-from typing import TypeVar
+from importlib import import_module
+from typing import Any, TypeVar
 
 Thing = TypeVar("Thing")
 
@@ -27,6 +28,14 @@ class Interrupted(FoveateError):
     def __init__(self, signal_number: int = 2):
         super().__init__("interrupted")
         self.signal_number = signal_number
+
+
+def extra(module: str, name: str, of: str) -> Any:
+    """A module of an extra `of` ours, imported; `BadInput` with how to install it where `name` is not there."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise BadInput(f"{name} is not installed: pip install 'foveate[{of}]'") from None
 
 
 def one_line(error: BaseException) -> str:

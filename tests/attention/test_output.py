@@ -11,8 +11,8 @@ from PIL import Image
 from records import records
 from scipy.ndimage import map_coordinates
 
-from foveate.attention.output import crop, draw_overlay, output_name, to_json
-from foveate.attention.overlay import TRAIL, trail_colour
+from foveate.attention.output import output_name, to_json
+from foveate.attention.overlay import TRAIL, crop, draw_overlay, trail_colour
 from foveate.errors import BadInput
 from foveate.evaluation.turning import turn_image, turn_scene
 from foveate.scenes import gaze

@@ -8,6 +8,7 @@ import torch
 from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.posterior.sample import sample
 from foveate.attention.settings import PosteriorSettings
+from foveate.boltzmann.dbn import PatchScale
 from foveate.boltzmann.draws import Generated
 from foveate.boltzmann.precision import PrecisionRBM
 from foveate.runtime.random import generator
@@ -31,7 +32,7 @@ def machine(dim=D, seed=0, sigma=1.0):
 
 
 def conditionals(made):
-    return PatchConditionals(made, torch.tensor([0.5, 0.45, 0.55]), torch.tensor([0.2, 0.25, 0.3]))
+    return PatchConditionals(made, PatchScale(torch.tensor([0.5, 0.45, 0.55]), torch.tensor([0.2, 0.25, 0.3])))
 
 
 def test_conditionals_are_those_of_the_machine_and_of_its_noise_on_the_glimpse():
@@ -78,7 +79,7 @@ def test_chains_of_every_target_stay_where_the_patch_model_s_own_patch_lies():
     made.W.zero_()
     made.b.zero_()
     patch = conditionals(made)
-    seen = patch.standardise(glimpses(pyramids, np.zeros(1, np.int64), truth[None], side))
+    seen = patch.scale.standardise(glimpses(pyramids, np.zeros(1, np.int64), truth[None], side))
     made.mean.copy_(seen[0])
     for target in ("collapsed", "marginal", "paper"):
         settings = PosteriorSettings(chains=4, warm_up=12, draws=10, n_leapfrog=4, target=target)

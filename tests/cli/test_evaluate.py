@@ -14,7 +14,7 @@ from foveate.boltzmann.dbn import GaussianDBN
 from foveate.cli import main as cli
 from foveate.evaluation.bound import evaluate_bound
 from foveate.evaluation.patches import load_patches
-from foveate.scenes.listing import list_images
+from foveate.scenes.listing import scan
 
 SHORT = ["--chains", "4", "--temperatures", "20", "--samples", "5", "--importance-samples", "10"]
 
@@ -238,7 +238,7 @@ def test_localization_is_plotted_into_the_run_or_where_it_is_asked(fakes, run_pa
     assert evaluate("localization", run_path, scenes, "--turn", "90", "--plot", tmp_path / "p.PDF") == 0
     assert (tmp_path / "p.PDF").read_bytes().startswith(b"%PDF")
     assert [path.name for path in run_path.glob("*.png")] == ["localization-scenes.png"]
-    assert list_images(run_path.parent) == list_images(scenes), "no picture of ours is attended or learned from"
+    assert scan(run_path.parent).images == scan(scenes).images, "no picture of ours is attended or learned from"
     capfd.readouterr()
     for name, said in (("p.txt", ".png, .pdf, .svg"), ("gone/p.svg", "can't write")):
         assert evaluate("localization", run_path, scenes, "--plot", tmp_path / name) == 2

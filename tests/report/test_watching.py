@@ -1,6 +1,5 @@
 """A run followed while it trains: the page that rewrites itself, and TensorBoard's event files."""
 
-import builtins
 import json
 import signal
 import subprocess
@@ -135,14 +134,7 @@ def test_a_log_that_a_resumed_run_cut_is_told_from_the_beginning(run, tmp_path):
 def test_without_tensorboard_it_says_what_to_install(run, tmp_path, monkeypatch):
     from foveate.report.watching import EventFile
 
-    real = builtins.__import__
-
-    def without(name, *rest, **more):
-        if name.startswith("torch.utils.tensorboard"):
-            raise ModuleNotFoundError(name)
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(BadInput, match=r"foveate\[tensorboard\]"):
         EventFile(run.path, tmp_path / "board")
     assert not (tmp_path / "board").exists()

@@ -4,7 +4,7 @@ import pytest
 
 from foveate.errors import BadInput
 from foveate.scenes.image import BadImage, read_image
-from foveate.scenes.listing import list_images, mark_output, scan, scan_all
+from foveate.scenes.listing import mark_output, scan
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_content_decides_what_is_an_image_and_the_rest_is_counted(crowded):
 
 def test_files_that_only_claim_to_be_images_get_an_error_and_the_others_are_read(crowded):
     errors = {}
-    for name, path in list_images(crowded):
+    for name, path in scan(crowded).images:
         try:
             assert read_image(path).shape == (48, 64, 3)
         except BadImage as error:
@@ -80,23 +80,23 @@ def test_names_are_the_argument_as_given_joined_with_the_path_below_it(make, sav
         saved(name, png)
     monkeypatch.chdir(tmp_path)
     expected = ["in/a/1.png", "in/b/1.PNG", "in/b/1.jpg", "in/b/1.png"]
-    assert [name for name, _ in list_images("in")] == expected
-    assert [name for name, _ in list_images("in/")] == expected
-    assert [name for name, _ in list_images("./in")] == [f"./{name}" for name in expected]
-    assert [name for name, _ in scan_all(["in/b", "in/a", "in", "./in/a/1.png"]).images] == [*expected[1:], expected[0]]
-    assert all(os.path.samefile(name, path) for name, path in list_images("in"))
+    assert [name for name, _ in scan("in").images] == expected
+    assert [name for name, _ in scan("in/").images] == expected
+    assert [name for name, _ in scan("./in").images] == [f"./{name}" for name in expected]
+    assert [name for name, _ in scan("in/b", "in/a", "in", "./in/a/1.png").images] == [*expected[1:], expected[0]]
+    assert all(os.path.samefile(name, path) for name, path in scan("in").images)
 
 
 def test_a_single_file_is_taken_as_it_is_and_a_missing_one_is_refused(saved, tmp_path):
     path = saved("notes.txt", b"hello")
-    assert list_images(path) == [(str(path), str(path))]
+    assert scan(path).images == [(str(path), str(path))]
     for wrong in (tmp_path / "missing", "nul\0", "/dev/null"):
         with pytest.raises(BadInput):
-            list_images(wrong)
+            scan(wrong)
 
 
 def test_output_folder_that_is_asked_for_is_listed(crowded):
-    assert [os.path.basename(name) for name, _ in list_images(crowded / "overlays")] == ["a.png"]
+    assert [os.path.basename(name) for name, _ in scan(crowded / "overlays").images] == ["a.png"]
 
 
 def test_folder_that_may_not_be_read_is_counted(make, saved, tmp_path, monkeypatch):

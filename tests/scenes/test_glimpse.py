@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from plain_glimpse import plain_glimpses
 
 from foveate.errors import BadInput
 from foveate.scenes import gaze
@@ -13,7 +14,6 @@ from foveate.scenes.glimpse import (
     glimpses,
     glimpses_with_jacobian,
     grid,
-    plain_glimpses,
     share_outside,
 )
 from foveate.scenes.pyramid import Pyramids

@@ -8,7 +8,7 @@ from foveate.attention.attend import Attention
 from foveate.attention.found import Found
 from foveate.attention.output import to_json
 from foveate.attention.overlay import draw_overlay
-from foveate.errors import BadInput
+from foveate.errors import BadInput, extra
 from foveate.runtime.devices import resolve
 from foveate.scenes.inputs import AnyImage, as_picture
 from foveate.scenes.layouts.writing import GAZE_COLUMNS, gaze_rows
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 DEMO = "demo"
 UNKNOWN = ("inside", "crop", "category")  # columns of the CSV that need the image, or what only a command writes
-MISSING = "pandas is not installed: pip install 'foveate[tables]'"
 
 
 def load(run: str | os.PathLike[str], device: str = "auto") -> Attention:
@@ -56,10 +55,7 @@ def to_dataframe(
     Raises:
         BadInput: There is not one name for each image, or pandas is not installed.
     """
-    try:
-        from pandas import DataFrame
-    except ImportError:
-        raise BadInput(MISSING) from None
+    pandas = extra("pandas", "pandas", "tables")
     each: list[Any] = [found] if any(isinstance(one, Found) for one in found) else list(found)
     names = list(range(len(each))) if images is None else list(images)
     if len(names) != len(each):
@@ -69,7 +65,7 @@ def to_dataframe(
         label = os.fspath(name) if isinstance(name, (str, os.PathLike)) else name
         rows += gaze_rows({"image": label, "gazes": [to_json(one, 0, 0) for one in gazes]})
     columns = [name for name in GAZE_COLUMNS if name not in UNKNOWN]
-    return DataFrame(rows, columns=columns)
+    return pandas.DataFrame(rows, columns=columns)
 
 
 def plot(image: AnyImage, found: Sequence[Found]) -> "Image":

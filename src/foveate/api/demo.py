@@ -5,10 +5,9 @@ from pathlib import Path
 
 from foveate import __version__
 from foveate.demo.photographs import bundled
-from foveate.runtime.progress import Progress, shown
+from foveate.runtime.progress import shown
 
-CACHE = "FOVEATE_CACHE"
-"""The environment variable that names another folder for what is made once and used again."""
+CACHE = "FOVEATE_CACHE"  # the environment variable that names another folder for what is made once and used again
 
 
 def cache_folder() -> Path:
@@ -18,7 +17,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foveate"
 
 
-def demo_run(progress: bool | Progress = True) -> Path:
+def demo_run() -> Path:
     """The RUN that has learned the demo's known digits; made at the first call, and taken up if that was interrupted.
 
     Raises:
@@ -30,5 +29,5 @@ def demo_run(progress: bool | Progress = True) -> Path:
         bundled()  # what is missing is said before anything is begun
         from foveate.demo.story import train_digits
 
-        train_digits(folder, 0, "quick", shown(progress))
+        train_digits(folder, 0, "quick", shown(True))
     return folder / "run"

@@ -27,33 +27,19 @@ STILL = 1e-6  # of a half-side, of a radian or of log scale: a spread below it i
 
 @dataclass(frozen=True, repr=False)
 class Refined:
-    """The posterior of one gaze: by importance sampling, or by chains of Hamiltonian Monte Carlo.
+    """The posterior of one gaze: by importance sampling, or by chains of Hamiltonian Monte Carlo."""
 
-    Attributes:
-        u: The posterior mean, or the gaze the chains started from where they can't be believed.
-        std: Standard deviations of (a, b, tx, ty), pixels; NaN where the chains did not move.
-        spread: Standard deviations of (log s, angle in radians, tx, ty); NaN likewise.
-        trail: The mean of all draws so far, at some of the draws, then u: the estimate as it settles.
-        draws: u of every chain's draws; of importance sampling the points, as one chain.
-        rhat: Of (log s, angle, tx, ty); NaN without chains.
-        ess: Bulk effective sample sizes of the same; of the weights, without chains.
-        acceptance: Mean acceptance probability of each chain; empty without.
-        flags: What is wrong with the chains, in words.
-        pareto_k: Shape of the tail of the importance weights; NaN where none were asked.
-        weight: Of the points, with a sum of one; None where draws are of chains and all count the same.
-    """
-
-    u: Float[np.ndarray, "4"]
-    std: Float[np.ndarray, "4"]
-    spread: Float[np.ndarray, "4"]
-    trail: Float[np.ndarray, "steps 4"]
-    draws: Float[np.ndarray, "chains draws 4"]
-    rhat: Float[np.ndarray, "4"]
-    ess: Float[np.ndarray, "4"]
-    acceptance: Float[np.ndarray, "runs"]
-    flags: tuple[str, ...]
-    pareto_k: float = math.nan
-    weight: Float[np.ndarray, "draws"] | None = None
+    u: Float[np.ndarray, "4"]  # posterior mean, or the gaze the chains started from where they can't be believed
+    std: Float[np.ndarray, "4"]  # standard deviations of (a, b, tx, ty), pixels; NaN where the chains did not move
+    spread: Float[np.ndarray, "4"]  # standard deviations of (log s, angle in radians, tx, ty); NaN likewise
+    trail: Float[np.ndarray, "steps 4"]  # the mean of all draws so far, at some of them, then u: how it settles
+    draws: Float[np.ndarray, "chains draws 4"]  # u of every chain's; of importance sampling the points, as one chain
+    rhat: Float[np.ndarray, "4"]  # of (log s, angle, tx, ty); NaN without chains
+    ess: Float[np.ndarray, "4"]  # bulk effective sample sizes of the same; of the weights, without chains
+    acceptance: Float[np.ndarray, "runs"]  # mean acceptance probability of each chain; empty without
+    flags: tuple[str, ...]  # what is wrong with the chains, in words
+    pareto_k: float = math.nan  # shape of the tail of the importance weights; NaN where none were asked
+    weight: Float[np.ndarray, "draws"] | None = None  # of the points, with a sum of one; None: all draws count the same
 
     def __repr__(self) -> str:
         how = "importance sampling" if len(self.acceptance) == 0 else f"{len(self.acceptance)} chains"

@@ -44,8 +44,7 @@ HEAVY = 4.0  # degrees of freedom of both t distributions
 FLOOR = 0.01  # added to the variance of each cell, of pixels at about 1
 DRAWS, SWEEPS = 256, 30  # of a plain patch model, whose covariance is not known in closed form
 
-Moments = tuple[Float64[Tensor, " D"], Float64[Tensor, "D D"]]
-"""Mean and covariance."""
+Moments = tuple[Float64[Tensor, " D"], Float64[Tensor, "D D"]]  # mean and covariance
 
 
 class Shape(NamedTuple):

@@ -1,14 +1,11 @@
-"""What attention hands to people and to other programs: JSON, file names, overlays, aligned crops."""
+"""What attention hands to people and to other programs: JSON and file names."""
 
 import hashlib
 import re
 from typing import Any
 
 from foveate.attention.found import Found
-from foveate.attention.overlay import crop, draw_overlay
 from foveate.storage.files import strict
-
-__all__ = ["crop", "draw_overlay", "output_name", "to_json"]
 
 FIGURES = ("u", "box", "scale", "angle", "score", "log_ratio", "probability", "std", "trail")
 DIAGNOSTICS = ("pareto_k", "rhat", "ess", "acceptance")  # of `Refined`

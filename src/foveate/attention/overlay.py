@@ -26,8 +26,7 @@ STEPS_DRAWN = 9
 FILLED = 0.7  # of the half-side: an ellipse that reaches further is an outline, so that it covers no photograph
 ELLIPSE_95 = math.sqrt(-2.0 * math.log(0.05))
 """Radius, in deviations, of the ellipse that holds 95 % of a Gaussian in the plane."""
-INTERVAL_95 = 1.959963984540054
-"""Half the interval that holds 95 % on a line."""
+INTERVAL_95 = 1.959963984540054  # half the interval that holds 95 % on a line
 
 
 @runtime_checkable

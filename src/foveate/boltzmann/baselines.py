@@ -42,17 +42,15 @@ def log_densities(
         `diagonal`, `factor_analysis`, `ppca`, `ledoit_wolf`, `held_out`, `student_t`, `mixture`.
 
     Raises:
-        BadInput: Fewer than five patches to fit on, or other dimensions, or scikit-learn isn't there.
+        BadInput: Fewer than five patches to fit on, or other dimensions.
     """
     fit = torch.cat([fold.detach().cpu().float() for fold in folds])
     if len(fit) < 5 or fit.shape[1] != patches.shape[1]:
         shape, dim = list(fit.shape), patches.shape[1]
         raise BadInput(f"baselines: patches to fit on have shape {shape}, expected [5 or more, {dim}]")
-    try:
-        from sklearn.covariance import LedoitWolf
-        from sklearn.decomposition import FactorAnalysis
-    except ImportError as error:
-        raise BadInput("baselines need scikit-learn (pip install 'foveate[demo]')") from error
+    from sklearn.covariance import LedoitWolf
+    from sklearn.decomposition import FactorAnalysis
+
     x, y = fit.double().numpy(), patches.detach().cpu().double().numpy()
     factors = max(1, min(FACTORS, x.shape[1] // 2, len(x) // 2))
     shrunk = LedoitWolf().fit(x)

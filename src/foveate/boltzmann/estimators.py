@@ -3,7 +3,7 @@
     make_pipeline(MinMaxScaler(), BernoulliRBMEstimator(n_components=100), LogisticRegression())
 
 Names are those of `sklearn.neural_network.BernoulliRBM`; but `score_samples` is log p(x) in nats, whose normaliser is
-summed exactly or annealed, so that machines of different size and kind can be compared. Needs the extra `sklearn`.
+summed exactly or annealed, so that machines of different size and kind can be compared.
 """
 
 import copy

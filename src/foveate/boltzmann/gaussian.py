@@ -16,6 +16,8 @@ from foveate.boltzmann.training.settings import Rule
 from foveate.boltzmann.units import GAUSSIAN, Hidden, Natural, Visible
 from foveate.runtime.random import generator
 
+SHARE_ON = 0.1  # of its hidden units, where nothing has been learned
+
 
 class GaussianBernoulliRBM(RestrictedBoltzmannMachine):
     """Real visible units with a learned standard deviation each (log_sigma [visible]), binary hidden units.
@@ -77,8 +79,8 @@ class GaussianBernoulliRBM(RestrictedBoltzmannMachine):
         mu = self.visible_mean(h)
         return mu + self.sigma * random.normal(mu)
 
-    def begin(self, data: Float[Tensor, "n visible"], seed: int, share_on: float = 0.1) -> None:
-        """A diagonal Gaussian with the data's moments, but for small random weights; P(h_j = 1) = `share_on`.
+    def begin(self, data: Float[Tensor, "n visible"], seed: int) -> None:
+        """A diagonal Gaussian with the data's moments, but for small random weights; P(h_j = 1) = `SHARE_ON`.
 
         No sigma is below a thousandth of the root mean square of all.
         """
@@ -87,7 +89,7 @@ class GaussianBernoulliRBM(RestrictedBoltzmannMachine):
         noise = torch.randn(self.W.shape, generator=generator(seed, "weights"))
         self.W.copy_(noise * sigma[:, None] * (0.1 / self.n_visible**0.5))
         self.b.copy_(data.mean(0))
-        self.c.fill_(math.log(share_on / (1 - share_on)))
+        self.c.fill_(math.log(SHARE_ON / (1 - SHARE_ON)))
         self.log_sigma.copy_(sigma.log())
 
     def usual_rule(self, steps: int) -> Rule:

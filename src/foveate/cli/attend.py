@@ -69,14 +69,14 @@ def attend(
         ray: Address of a Ray cluster; auto for the cluster of this machine; local for its cores. Images, RUN and output
             folders need the same paths on every machine.
     """
-    from foveate.scenes.listing import scan_all
+    from foveate.scenes.listing import scan
 
     started, arguments = time.monotonic(), [first, *more]
     settings = attend_settings(run, set_, common, starts, max_gazes, min_probability)
     settings = dataclasses.replace(settings, page=page or 1, coverage=coverage, visible=visible)
     if paper:
         settings = in_the_paper(run, settings)
-    listing = scan_all(arguments)
+    listing = scan(*arguments)
     number, count = parse_shard(shard)
     images = listing.images[number - 1 :: count]
     note(listing.summary() + (f", {len(images)} of them in shard {shard}" if shard else ""))

@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 
 from foveate.cli.options import whole
 from foveate.errors import BadInput
-from foveate.storage.files import CannotWrite, reason, to_json, write_atomic, write_json
+from foveate.storage.files import CannotWrite, allowed_to, to_json, write_atomic, write_json
 from foveate.storage.results import STDOUT
 
 DRAWS = (".npz", ".nc")  # endings
@@ -121,16 +121,17 @@ class Pictures:
             self._draws += [(attended.name, number, found.posterior) for number, found in founds]
         if attended.pixels is None or not (self.overlays or self.crops):
             return
-        from foveate.attention import output
+        from foveate.attention.output import output_name
+        from foveate.attention.overlay import crop, draw_overlay
 
-        name = output.output_name(attended.name)
+        name = output_name(attended.name)
         if self.overlays:
-            _save(self.overlays / f"{name}.jpg", output.draw_overlay(attended.pixels, attended.founds), "JPEG")
+            _save(self.overlays / f"{name}.jpg", draw_overlay(attended.pixels, attended.founds), "JPEG")
         if self.crops:
             pixels, founds = attended.detail()
             for number, found in enumerate(founds, start=1):
                 u = [found.u[0] * self._zoom, found.u[1] * self._zoom, found.u[2], found.u[3]]
-                _save(self.crops / f"{name}-{number}.png", output.crop(pixels, u, self._size), "PNG")
+                _save(self.crops / f"{name}-{number}.png", crop(pixels, u, self._size), "PNG")
 
     def finish(self) -> None:
         """Writes what is written once all images are done: the draws."""
@@ -165,9 +166,7 @@ def write_all(
         _write_table(images_table(outputs.csv), writing.IMAGE_COLUMNS, map(writing.image_row, lines()))
     below = partial(_below, arguments=arguments)
     if outputs.cvat is not None:
-        parts = (
-            part.encode("utf-8", "backslashreplace") for part in writing.cvat(map(below, lines()), category, others)
-        )
+        parts = (p.encode("utf-8", "backslashreplace") for p in writing.cvat(map(below, lines()), category, others))
         write_atomic(outputs.cvat, lambda handle: handle.writelines(parts))
     if outputs.label_studio is not None:
         write_json(outputs.label_studio, list(writing.label_studio(map(below, lines()), category)))
@@ -233,13 +232,11 @@ def _make(name: str | None) -> Path | None:
         return None
     from foveate.scenes.listing import mark_output
 
-    try:
+    with allowed_to(f"write {name}"):
         strange = _holds_others(name)
         os.makedirs(name, exist_ok=True)
         if not strange:
             mark_output(name)
-    except OSError as error:
-        raise CannotWrite(f"can't write {name}: {reason(error)}") from error
     return Path(name).absolute()  # workers of a cluster begin elsewhere
 
 

@@ -15,8 +15,7 @@ from foveate.errors import BadInput
 from foveate.storage.files import load_tensors, write_atomic
 from foveate.storage.run import Run
 
-SHEET, BEFORE = "sheet.jpg", "pre-annotations.coco.json"
-"""Files of the folder `out`."""
+SHEET, BEFORE = "sheet.jpg", "pre-annotations.coco.json"  # files of the folder `out`
 
 
 def suggest(
@@ -45,11 +44,11 @@ def suggest(
         count: How many to suggest.
         out: Folder for a contact sheet, sheet.jpg, and for the gazes found, pre-annotations.coco.json.
     """
-    from foveate.scenes.listing import scan_all
+    from foveate.scenes.listing import scan
 
     started, arguments = time.monotonic(), [first, *more]
     settings = attend_settings(run, set_, common, None, max_gazes, min_probability)
-    listing = scan_all(arguments)
+    listing = scan(*arguments)
     note(listing.summary())
     if not listing.images:
         raise BadInput(f"{' '.join(arguments)}: no images")
@@ -91,9 +90,8 @@ def suggest(
         if folder is not None:
             outputs = dataclasses.replace(outputs, coco=outputs.coco or str(folder / BEFORE))
             reasons = [f"{number}. {Path(each.image).name}: {each.reason}" for number, each in enumerate(chosen, 1)]
-            made = contact_sheet(
-                [(shown[e.image], r) for e, r in zip(chosen, reasons, strict=True) if e.image in shown]
-            )
+            seen = [(shown[each.image], why) for each, why in zip(chosen, reasons, strict=True) if each.image in shown]
+            made = contact_sheet(seen)
             write_atomic(folder / SHEET, lambda handle: made.save(handle, format="JPEG", quality=90))
         write_all(outputs, lambda: iter(lines), arguments, Run.open(run).config.get("category") or "object")
     if common.json:

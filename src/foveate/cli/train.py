@@ -21,8 +21,7 @@ from foveate.storage.run import Run
 from foveate.training.settings import PRESETS
 
 PAPER_PRESETS: dict[str, Any] = {"standard": "paper", "quick": "paper-quick"}
-FEWEST = 2
-"""Images without annotations that are learned from."""
+FEWEST = 2  # images without annotations that are learned from
 
 if TYPE_CHECKING:
     from foveate.scenes.folder import Scenes
@@ -146,9 +145,7 @@ def train_also(
     if (unseen := len(others - marked)) < FEWEST:
         raise BadInput(f"--also {also}: {unseen} images beside the {len(marked)} annotated ones, {FEWEST} are needed")
     trained = train_run(scenes, before, recipe, device, resume, overwrite, progress)
-    learned = learn_run(
-        before, also, out, unlabelled, device, (None, False), resume, overwrite, progress, beside=marked
-    )
+    learned = learn_run(before, also, out, unlabelled, device, (None, False), resume, overwrite, progress, marked)
     return learned and {**learned, "marks": trained or {"run": before}}
 
 

@@ -62,10 +62,9 @@ def draw(
     c, s = np.array([u[0], u[1]]) / (u[0] ** 2 + u[1] ** 2) * side / (2 * half)
     x, y = left - u[2], top - u[3]
     inverse = (c, s, c * x + s * y + side / 2, -s, c, c * y - s * x + side / 2)
-    covered = np.asarray(
-        shape.transform((right - left, bottom - top), Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR)
-    )
-    opacity = (_OPACITY * covered)[:, :, None]
+    size = (right - left, bottom - top)
+    covered = shape.transform(size, Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR)
+    opacity = (_OPACITY * np.asarray(covered))[:, :, None]
     part = picture[top:bottom, left:right]
     part += opacity * (colour.astype(picture.dtype) - part)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from foveate.boltzmann.dbn import GaussianDBN
 from foveate.boltzmann.training.settings import STANDARD
+from foveate.boltzmann.units import Visible
 from foveate.report.charts import number, percent
 from foveate.report.pictures import Picture, as_picture, data_uri, wall
 from foveate.report.story import PatchStory
@@ -110,10 +111,9 @@ class Finding:
     text: str  # the figure in words
     good: bool  # whether it is as it should be
     hint: str  # what it means if it isn't
-    value: float  # the figure itself
 
 
-def unit_findings(gdbn: GaussianDBN, v: Float[Tensor, "batch visible"]) -> list[Finding]:
+def unit_findings(gdbn: GaussianDBN, v: Visible) -> list[Finding]:
     """Hidden units of both layers that never change over the data."""
     h1 = gdbn.grbm.hidden_mean(v)
     findings = []
@@ -121,15 +121,9 @@ def unit_findings(gdbn: GaussianDBN, v: Float[Tensor, "batch visible"]) -> list[
         on = float((mean > SATURATED).all(dim=0).float().mean())
         off = float((mean < 1 - SATURATED).all(dim=0).float().mean())
         at_once = float((mean > 0.5).float().mean())
-        findings.append(
-            Finding(
-                f"Hidden units of the {layer} layer",
-                f"{percent(on, 1)} always on, {percent(off, 1)} always off, {percent(at_once)} on at a time",
-                on <= 0.05 and off <= 0.2,
-                "Units that never change carry no information: data on another scale, or too high a learning rate.",
-                on + off,
-            )
-        )
+        text = f"{percent(on, 1)} always on, {percent(off, 1)} always off, {percent(at_once)} on at a time"
+        hint = "Units that never change carry no information: data on another scale, or too high a learning rate."
+        findings.append(Finding(f"Hidden units of the {layer} layer", text, on <= 0.05 and off <= 0.2, hint))
     return findings
 
 
@@ -143,13 +137,12 @@ def sigma_finding(gdbn: GaussianDBN) -> Finding:
     at_floor = float((log_sigma < floor + 1e-4).float().mean())
     low, high = float(floor.exp()), float(log_sigma.max().exp())
     if at_floor == 1.0 and float(floor) > STANDARD.first.rule.log_sigma_floor + 0.01:
-        return Finding(name, f"{low:.3g} (of standardised pixels), the same for all: as initialised", True, "", 0.0)
+        return Finding(name, f"{low:.3g} (of standardised pixels), the same for all: as initialised", True, "")
     return Finding(
         name,
         f"{low:.3g} to {high:.3g} (of standardised pixels), {percent(at_floor, 1)} at the lowest value",
         at_floor <= 0.05 or len(log_sigma) < 20,
         "Many pixels are at the lowest standard deviation that is allowed, so the density depends on that limit.",
-        at_floor,
     )
 
 
@@ -178,11 +171,10 @@ def chain_finding(middle: Float[Tensor, "chains hidden"], end: Float[Tensor, "ch
         f"{sweeps} sweeps change {percent(own, 1)} of the units; two chains differ in {percent(others, 1)}",
         share >= 0.5,
         "Chains that do not mix make samples and log Z depend on where they started.",
-        share,
     )
 
 
-def diversity_finding(samples: Float[Tensor, "batch visible"], data: Float[Tensor, "other visible"]) -> Finding:
+def diversity_finding(samples: Visible, data: Float[Tensor, "other visible"]) -> Finding:
     """Mean pairwise distance of samples against that of the data."""
     of_samples, of_data = (float(torch.pdist(some[:COMPARED].double()).mean()) for some in (samples, data))
     ratio = of_samples / max(of_data, 1e-12)
@@ -191,13 +183,10 @@ def diversity_finding(samples: Float[Tensor, "batch visible"], data: Float[Tenso
         f"mean distance between two samples is {ratio:.2f} of that between two real patches",
         0.5 <= ratio <= 1.5,
         "Far below 1: the samples all look alike. Far above 1: they are noise.",
-        ratio,
     )
 
 
-def overfitting_finding(
-    gdbn: GaussianDBN, training: Float[Tensor, "batch visible"], held_out: Float[Tensor, "other visible"]
-) -> Finding:
+def overfitting_finding(gdbn: GaussianDBN, training: Visible, held_out: Float[Tensor, "other visible"]) -> Finding:
     """Free energy of patches held out against that of training patches, in standard deviations of the latter."""
     seen, unseen = gdbn.grbm.free_energy(training), gdbn.grbm.free_energy(held_out)
     gap = float(unseen.mean() - seen.mean())
@@ -207,14 +196,13 @@ def overfitting_finding(
         f"{gap:+.0f} nats against training patches ({size:+.2f} of their standard deviation)",
         abs(size) <= 1.0,
         "Far above: the model has overfitted its training patches.",
-        size,
     )
 
 
 def examine(
     gdbn: GaussianDBN,
     chains: tuple[Tensor, Tensor, int],
-    patches: Float[Tensor, "batch visible"] | None = None,
+    patches: Visible | None = None,
     held_out: Float[Tensor, "other visible"] | None = None,
 ) -> list[Finding]:
     """All that can be said with the chains of `run_chains`, and v's that the model was trained on and others."""

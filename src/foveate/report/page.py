@@ -31,7 +31,7 @@ from foveate.report.story import PatchStory, ScenesStory
 from foveate.report.story_files import StoryFile
 from foveate.storage.config import read_config, to_toml
 from foveate.storage.files import read_lines, write_atomic
-from foveate.storage.run import CONFIG, METRICS, STORY
+from foveate.storage.run import CONFIG, METRICS, STORY, Run
 
 LIMIT = 9_500_000  # bytes the page stays under, by showing fewer scenes if it must
 
@@ -105,8 +105,7 @@ def published(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def gather(path: Path) -> Contents:
     """Reads what there is to show; raises as `write_report`."""
-    if not path.is_dir():
-        raise BadInput(f"{path}: not a RUN folder" if path.exists() else f"{path}: no such RUN folder")
+    Run.open(path, needs=())  # there is such a folder
     story, config, metrics = path / STORY, path / CONFIG, path / METRICS
     if not any(story.glob("*")) and not any(place.exists() for place in (config, metrics, path / "gdbn.safetensors")):
         raise BadInput(f"{path}: nothing to report (no config.toml, metrics.jsonl, gdbn.safetensors or story in it)")

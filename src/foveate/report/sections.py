@@ -134,9 +134,8 @@ def warnings(
     model: dict[str, Any] | None, density: dict[str, Any] | None, learns: list[LearnStory]
 ) -> list[tuple[str, str, str]]:
     """What a reader must know before believing the rest: (what, in words, the section that shows it)."""
-    found = [
-        (one.name, f"{one.text}. {one.hint}", "model") for one in (model or {}).get("findings", []) if not one.good
-    ]
+    findings = (model or {}).get("findings", [])
+    found = [(one.name, f"{one.text}. {one.hint}", "model") for one in findings if not one.good]
     for name in density["wide"] if density is not None else []:
         text = "The chains of annealed importance sampling mix badly, so the bound may be over-estimated."
         found.append((f"The bracket is wide{': ' + name if name else ''}", text, "bounds"))

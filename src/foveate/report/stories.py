@@ -31,7 +31,7 @@ from foveate.report.story import FoundGaze, PatchStory, ScenesStory, SceneStory,
 from foveate.runtime.progress import Progress
 from foveate.runtime.random import generator
 from foveate.scenes import gaze
-from foveate.scenes.glimpse import glimpses
+from foveate.scenes.glimpse import glimpses, sizes_of
 from foveate.training.data import TrainingData
 from foveate.training.gallery import Gallery
 from foveate.training.labels import Objects
@@ -111,7 +111,7 @@ def patch_story(gallery: Gallery, objects: Objects, held_out: Objects) -> PatchS
 def scene_mean(gallery: Gallery) -> Float[Tensor, "3 side side"]:
     """The average of scenes, each seen through the upright gaze that shows most of it in one square."""
     count = min(len(gallery.names), AVERAGED)
-    sides = [torch.from_numpy(side[:count, 0]).double() for side in (gallery.pyramids.width, gallery.pyramids.height)]
+    sides = sizes_of(gallery.pyramids, torch.arange(count))
     boxes = torch.stack([torch.zeros(count), torch.zeros(count), *sides], dim=1)
     return glimpses(gallery.pyramids, torch.arange(count), gaze.from_boxes(boxes), CROP).mean(0)
 

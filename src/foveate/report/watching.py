@@ -5,17 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from foveate.errors import BadInput
+from foveate.errors import extra
 from foveate.report.curves import AXES, axis_of, figures
 from foveate.report.page import write_report
 from foveate.runtime.progress import Progress
-from foveate.storage.files import CannotWrite, read_lines, reason
+from foveate.storage.files import allowed_to, read_lines
 from foveate.storage.run import CONFIG, METRICS, is_whole
 
 POLL = 0.5  # seconds between two looks at the run
 REST = 10  # times as long as a page takes to write, none is written after it: training has the machine
 RELOAD = 5  # seconds after which a page of an unfinished run loads itself again
-MISSING = "TensorBoard is not installed: pip install 'foveate[tensorboard]'"
 SUFFIX = ".foveate"  # how the names of our event files end
 
 
@@ -49,17 +48,12 @@ class EventFile:
     """
 
     def __init__(self, run: Path, folder: Path):
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise BadInput(MISSING) from error
-        try:
+        tensorboard = extra("torch.utils.tensorboard", "TensorBoard", "tensorboard")
+        with allowed_to(f"write {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
             for old in folder.glob(f"events.out.tfevents.*{SUFFIX}"):
                 old.unlink()
-            self._writer = SummaryWriter(str(folder), filename_suffix=SUFFIX)
-        except OSError as error:
-            raise CannotWrite(f"can't write {folder}: {reason(error)}") from error
+            self._writer = tensorboard.SummaryWriter(str(folder), filename_suffix=SUFFIX)
         self._metrics, self._written = run / METRICS, 0
 
     def update(self) -> None:

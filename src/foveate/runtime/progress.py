@@ -21,12 +21,9 @@ if TYPE_CHECKING:
 
 Step = TypeVar("Step")
 
-PATIENCE = 2.0
-"""Seconds that a phase runs before anything is shown of it."""
-LINE_EVERY = 10.0
-"""Seconds between two lines where stderr is no terminal."""
-FRAME = 0.1
-"""Seconds between two redraws on a terminal."""
+PATIENCE = 2.0  # seconds that a phase runs before anything is shown of it
+LINE_EVERY = 10.0  # seconds between two lines where stderr is no terminal
+FRAME = 0.1  # seconds between two redraws on a terminal
 
 
 class Tick:

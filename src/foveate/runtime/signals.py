@@ -17,8 +17,7 @@ import threading
 
 from foveate.errors import Interrupted
 
-GRACE = 2.5
-"""Seconds from the first signal to the abrupt end."""
+GRACE = 2.5  # seconds from the first signal to the abrupt end
 
 _OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _asked: int | None = None

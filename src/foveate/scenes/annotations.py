@@ -26,8 +26,7 @@ otherwise."""
 MIN_HALF_SIDE = 0.5
 """A window whose half-side is less than this many pixels shows nothing, as where coordinates are shares."""
 
-MISFIT = 0.5
-"""Share of the keypoints' variance that a gaze may leave unexplained. A face in full profile leaves 0.4."""
+MISFIT = 0.5  # share of the keypoints' variance that a gaze may leave unexplained. A face in full profile leaves 0.4.
 
 _REMEDY = " (tools that export brush masks mark every one so: where each is one object, set iscrowd to 0)"
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from foveate.errors import BadInput
 
-SHOWN = 3
-"""Examples that are kept of each kind."""
+SHOWN = 3  # examples that are kept of each kind
 
 SENTENCES = {
     # what the folder holds

@@ -10,22 +10,17 @@ from foveate.errors import BadInput
 from foveate.scenes.doubts import Doubts
 from foveate.scenes.scene import Scene
 
-FEWEST = 6
-"""Images with an object below which nothing can be learned and checked."""
+FEWEST = 6  # images with an object below which nothing can be learned and checked
 FEW = 30
 ELONGATED = 4.0
-TINY = 8.0
-"""Pixels across a window below which it shows little."""
-SMALL = 1 / 3
-"""Share of the side that nine in ten objects exceed, below which one is far smaller than the rest."""
-HUGE = 0.95
-"""Share of the picture's shorter side from which on a window fills it."""
+TINY = 8.0  # pixels across a window below which it shows little
+SMALL = 1 / 3  # share of the side that nine in ten objects exceed, below which one is far smaller than the rest
+HUGE = 0.95  # share of the picture's shorter side from which on a window fills it
 _LEAVES_OUT = (
     "unknown_layout", "unreadable", "unannotated", "left_out", "crowds", "difficult", "unusable", "mirrored", "misfit",
     "outside", "specks",
 )  # fmt: skip
-SLACK = 0.02
-"""Share of its own side by which a box may reach out of its picture unnoticed: tools round."""
+SLACK = 0.02  # share of its own side by which a box may reach out of its picture unnoticed: tools round
 
 
 def examine_boxes(boxes: Sequence[tuple[float, ...]], where: Sequence[str], doubts: Doubts) -> None:
@@ -54,37 +49,24 @@ def examine_boxes(boxes: Sequence[tuple[float, ...]], where: Sequence[str], doub
 
 def examine(scenes: Sequence[Scene], doubts: Doubts) -> None:
     """Adds doubts about the objects of all scenes together: their sizes, their angles, their number."""
-    angles: list[float] = []
-    total, known = sum(len(scene.objects) for scene in scenes), True
-    for scene in scenes:
-        for annotation in scene.objects:
-            a, b, _, _ = annotation.gaze or (0.0, 0.0, 0.0, 0.0)
-            side = 2 * math.hypot(a, b)
-            if side < TINY:
-                doubts.add("tiny", f"{scene.name}, {annotation.source}", total=total, pixels=TINY)
-            if side > HUGE * min(scene.width, scene.height):
-                doubts.add("huge", f"{scene.name}, {annotation.source}", total=total)
-            angles.append(math.degrees(math.atan2(b, a)))
-            known = known and annotation.angle_period == 360
-    if len(angles) >= 10 and known and max(angles) - min(angles) < 0.5:
+    placed = [(scene, each, each.gaze) for scene in scenes for each in scene.objects if each.gaze]
+    sides, total = [2 * math.hypot(a, b) for _, _, (a, b, _, _) in placed], len(placed)
+    least = SMALL * float(np.quantile(sides, 0.1)) if total >= 10 else 0.0
+    for (scene, each, _), side in zip(placed, sides, strict=True):
+        where = f"{scene.name}, {each.source}"
+        if side < TINY:
+            doubts.add("tiny", where, total=total, pixels=TINY)
+        if side > HUGE * min(scene.width, scene.height):
+            doubts.add("huge", where, total=total)
+        if side < least:
+            doubts.add("small", where, total=total, pixels=least)
+    angles = [math.degrees(math.atan2(b, a)) for _, _, (a, b, _, _) in placed]
+    known = all(each.angle_period == 360 for _, each, _ in placed)
+    if total >= 10 and known and max(angles) - min(angles) < 0.5:
         doubts.add("angles", None, total, degrees=round(angles[0]) % 360)
-    _tell_small(scenes, doubts)
     with_objects = sum(scene.state == "objects" for scene in scenes)
     if total and with_objects < FEW:
         doubts.add("few", None, with_objects, least=FEWEST)
-
-
-def _tell_small(scenes: Sequence[Scene], doubts: Doubts) -> None:
-    """Objects that are far smaller than the rest."""
-    sides = [2 * math.hypot(*annotation.gaze[:2]) for s in scenes for annotation in s.objects if annotation.gaze]
-    if len(sides) < 10:
-        return
-    least = SMALL * float(np.quantile(sides, 0.1))
-    for scene in scenes:
-        for annotation in scene.objects:
-            if annotation.gaze and 2 * math.hypot(*annotation.gaze[:2]) < least:
-                where = f"{scene.name}, {annotation.source}"
-                doubts.add("small", where, total=len(sides), pixels=least)
 
 
 def require_objects(scenes: Sequence[Scene], doubts: Doubts, place: str) -> None:

@@ -25,11 +25,11 @@ from foveate.scenes.layouts.keypoints import check_canonical
 from foveate.scenes.layouts.names import Resolver, is_spelled
 from foveate.scenes.layouts.pairing import Survey, below
 from foveate.scenes.layouts.shapes import Document
-from foveate.scenes.listing import list_images, scan
+from foveate.scenes.listing import scan
 from foveate.scenes.placing import Listed, place
 from foveate.scenes.scene import Scene, Scenes
 
-__all__ = ["Scene", "Scenes", "list_images", "open_picture", "parse_select", "read_image", "read_scenes"]
+__all__ = ["Scene", "Scenes", "open_picture", "parse_select", "read_image", "read_scenes"]
 
 Unannotated = Literal["empty", "ignore"]
 

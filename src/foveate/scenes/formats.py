@@ -4,8 +4,7 @@ import enum
 import struct
 from typing import BinaryIO
 
-HEAD = 132
-"""How many of a file's first bytes `kind_of` wants."""
+HEAD = 132  # how many of a file's first bytes `kind_of` wants
 
 
 class Kind(enum.Enum):

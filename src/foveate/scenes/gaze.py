@@ -115,9 +115,7 @@ def from_chart(q: Float[Tensor, "*batch 4"], length: Float[Tensor, "*#batch"]) -
     return from_scale_angle(torch.exp(q[..., 0]), q[..., 1], q[..., 2] * length, q[..., 3] * length)
 
 
-def nearest_angle(
-    to: Float[Tensor, "*batch"], own: Float[Tensor, "*batch"], period: Real[Tensor, "*batch"]
-) -> Float[Tensor, "*batch"]:
+def nearest_angle(to: Batch, own: Batch, period: Real[Tensor, "*#batch"]) -> Float[Tensor, "*batch"]:
     """Of the angles at which an object of angle `own` looks the same, turns by `period` degrees, the one nearest to
     `to`, radians; `to` itself with a period of 0, of objects without an angle."""
     whole = torch.where(period > 0, torch.deg2rad(period.to(own.dtype)), 2 * math.pi)
@@ -133,6 +131,6 @@ def nearest_turn(
     return torch.where((period == 360).unsqueeze(-1), target, turned)
 
 
-def angle_difference(first: Float[Tensor, "*#batch"], second: Float[Tensor, "*#batch"]) -> Float[Tensor, "*batch"]:
+def angle_difference(first: Batch, second: Batch) -> Float[Tensor, "*batch"]:
     """first - second in radians, wrapped to [-pi, pi)."""
     return torch.remainder(first - second + math.pi, 2 * math.pi) - math.pi

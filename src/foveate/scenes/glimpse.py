@@ -12,11 +12,9 @@ Outside the image lies its mean colour. Every step is continuous in u and differ
     dx_p/du = [(1 - f) grad B_k / 2^k + f grad B_(k+1) / 2^(k+1)] dw/du + (B_(k+1) - B_k) dlambda/du,
     dw/d(a, b, tx, ty) = [[px, -py, 1, 0], [py, px, 0, 1]],    dlambda/d(a, b) = (a, b) / (s^2 ln 2).
 
-The fused loops are in `glimpse_loops`; `plain_glimpses` is the same in plain torch, for autograd and for GPUs.
-Williams (1983) describes interpolation between pyramid levels.
+The fused loops are in `glimpse_loops`; the tests hold them to the same in plain torch. Williams (1983) describes
+interpolation between pyramid levels.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -30,6 +28,9 @@ from foveate.scenes.pyramid import Pyramids
 PATCH_SIZE, PATCH_EXTENT = 24, 1.0  # the canonical patch
 CONTEXT_SIZE, CONTEXT_EXTENT = 72, 3.0  # the window three times as wide, at the same pixel pitch
 
+Index = Int[np.ndarray | Tensor, "n"]  # which image each gaze looks at
+Gazes = Float[Tensor, "n 4"]  # u in pixels of level 0
+
 
 def grid(size: int, extent: float) -> Float[Tensor, "points 2"]:
     """Centres (x, y) of the size x size cells of [-extent, extent]^2, row by row."""
@@ -40,20 +41,17 @@ def grid(size: int, extent: float) -> Float[Tensor, "points 2"]:
 
 def glimpses(
     pyramids: Pyramids,
-    index: Int[np.ndarray | Tensor, "n"],
-    gazes: Float[Tensor, "n 4"],
+    index: Index,
+    gazes: Gazes,
     size: int = PATCH_SIZE,
     extent: float = PATCH_EXTENT,
     pyramid: bool = True,
     out: Float[Tensor, "n 3 {size} {size}"] | None = None,
     where: Bool[Tensor, "n {size} {size}"] | None = None,
 ) -> Float[Tensor, "n 3 {size} {size}"]:
-    """What each gaze sees, in [0, 1].
+    """What each gaze sees of its image, in [0, 1].
 
     Args:
-        pyramids: The images.
-        index: Which image each gaze looks at.
-        gazes: u in pixels of level 0.
         size: Samples along a side.
         extent: Half-side of the window in canonical units.
         pyramid: False samples level 0 alone, as the paper does.
@@ -68,39 +66,36 @@ def glimpses(
 
 def contexts(
     pyramids: Pyramids,
-    index: Int[np.ndarray | Tensor, "n"],
-    gazes: Float[Tensor, "n 4"],
-    pyramid: bool = True,
+    index: Index,
+    gazes: Gazes,
     out: Float[Tensor, "n 3 72 72"] | None = None,
     where: Bool[Tensor, "n 72 72"] | None = None,
 ) -> Float[Tensor, "n 3 72 72"]:
     """The window three times as wide as the glimpse, at the same pixel pitch; arguments as in `glimpses`."""
-    return glimpses(pyramids, index, gazes, CONTEXT_SIZE, CONTEXT_EXTENT, pyramid, out, where)
+    return glimpses(pyramids, index, gazes, CONTEXT_SIZE, CONTEXT_EXTENT, out=out, where=where)
 
 
 def glimpses_with_jacobian(
     pyramids: Pyramids,
-    index: Int[np.ndarray | Tensor, "n"],
-    gazes: Float[Tensor, "n 4"],
+    index: Index,
+    gazes: Gazes,
     size: int = PATCH_SIZE,
-    extent: float = PATCH_EXTENT,
     pyramid: bool = True,
 ) -> tuple[Float[Tensor, "n 3 {size} {size}"], Float[Tensor, "n 4 3 {size} {size}"]]:
     """The glimpses and their derivatives with respect to (a, b, tx, ty); arguments as in `glimpses`."""
     out = np.empty((len(gazes), 3, size, size), np.float32)
     jacobian = np.empty((len(gazes), 4, 3, size, size), np.float32)
-    jacobian_loop(*pyramids.arrays, *_arguments(index, gazes), size, extent, pyramid, out, jacobian)
+    jacobian_loop(*pyramids.arrays, *_arguments(index, gazes), size, PATCH_EXTENT, pyramid, out, jacobian)
     return torch.from_numpy(out), torch.from_numpy(jacobian)
 
 
 def misfits(
     pyramids: Pyramids,
-    index: Int[np.ndarray | Tensor, "n"],
-    gazes: Float[Tensor, "n 4"],
+    index: Index,
+    gazes: Gazes,
     mean: Float32[Tensor, "n {size} values"],
     weight: Float32[Tensor, "n {size} values"],
     size: int = PATCH_SIZE,
-    extent: float = PATCH_EXTENT,
     pyramid: bool = True,
 ) -> tuple[Float64[Tensor, "n"], Float64[Tensor, "n 4"]]:
     """-1/2 sum_i w_i (x_i(u) - m_i)^2 of each glimpse, and its gradient -sum_i w_i (x_i - m_i) dx_i/du, in one pass.
@@ -109,7 +104,7 @@ def misfits(
     """
     value, gradient = np.empty(len(gazes)), np.empty((len(gazes), 4))
     patch = (mean.numpy(), weight.numpy())
-    misfit_loop(*pyramids.arrays, *_arguments(index, gazes), size, extent, pyramid, *patch, value, gradient)
+    misfit_loop(*pyramids.arrays, *_arguments(index, gazes), size, PATCH_EXTENT, pyramid, *patch, value, gradient)
     return torch.from_numpy(value), torch.from_numpy(gradient)
 
 
@@ -118,11 +113,9 @@ def by_row(patch: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n size value
     return patch.permute(0, 2, 3, 1).flatten(2).contiguous()
 
 
-def share_outside(
-    pyramids: Pyramids, index: Int[np.ndarray | Tensor, "n"], gazes: Float[Tensor, "n 4"], extent: float = PATCH_EXTENT
-) -> Float[Tensor, "n"]:
+def share_outside(pyramids: Pyramids, index: Index, gazes: Gazes) -> Float[Tensor, "n"]:
     """Share of each glimpse's 24 x 24 sample points that lies outside its image."""
-    return (1 - inside(pyramids, index, gazes, extent).double().mean(1)).to(gazes.dtype)
+    return (1 - inside(pyramids, index, gazes).double().mean(1)).to(gazes.dtype)
 
 
 def sizes_of(
@@ -133,61 +126,12 @@ def sizes_of(
     return width, height
 
 
-def inside(
-    pyramids: Pyramids, index: Int[np.ndarray | Tensor, "n"], gazes: Float[Tensor, "n 4"], extent: float = PATCH_EXTENT
-) -> Bool[Tensor, "n points"]:
+def inside(pyramids: Pyramids, index: Index, gazes: Gazes) -> Bool[Tensor, "n points"]:
     """Which of each glimpse's 24 x 24 sample points lie in its image."""
     index = torch.as_tensor(index).numpy()
-    column, row = gaze.apply(gazes.double(), grid(PATCH_SIZE, extent)).unbind(-1)
+    column, row = gaze.apply(gazes.double(), grid(PATCH_SIZE, PATCH_EXTENT)).unbind(-1)
     width, height = sizes_of(pyramids, index[:, None])
     return (column >= 0) & (column < width) & (row >= 0) & (row < height)
-
-
-def plain_glimpses(
-    pyramids: Pyramids,
-    index: Int[np.ndarray | Tensor, "n"],
-    like: Float[Tensor, "..."],
-    size: int = PATCH_SIZE,
-    extent: float = PATCH_EXTENT,
-    pyramid: bool = True,
-) -> Callable[[Tensor], Tensor]:
-    """`glimpses` as a function of the gazes, in plain torch: differentiable, as precise as `like` is and on its device,
-    where the images go once."""
-    index = torch.as_tensor(index, dtype=torch.int64)
-    tables = (pyramids.offset, pyramids.height, pyramids.width, pyramids.levels - 1)
-    offset, height, width, top = (torch.from_numpy(t.astype(np.int64))[index].to(like.device) for t in tables)
-    buffer = torch.from_numpy(pyramids.store.values.view(np.int16)).to(like.device)
-    fill, points = torch.from_numpy(pyramids.fill)[index].to(like), grid(size, extent).to(like)
-
-    def seen_at(gazes: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 side side"]:
-        spacing = torch.hypot(gazes[:, 0], gazes[:, 1]) * (2 * extent / size)
-        level = torch.log2(spacing).clamp(min=0).minimum(top.to(gazes)) if pyramid else torch.zeros_like(spacing)
-        low = level.detach().floor().long().minimum(top)
-        share = (level - low).view(-1, 1, 1)
-        column, row = gaze.apply(gazes, points).unbind(-1)
-
-        def bilinear(k: Tensor) -> Tensor:
-            """The bilinear interpolant of level k[n] at all points: [n, points, 3]."""
-            begin, h, w = (t.gather(1, k.unsqueeze(1)) for t in (offset, height, width))
-            px, py = column / 2.0 ** k.unsqueeze(1) - 0.5, row / 2.0 ** k.unsqueeze(1) - 0.5
-            j, i = px.detach().floor().clamp(-2, 1 << 24).long(), py.detach().floor().clamp(-2, 1 << 24).long()
-            fx, fy = (px - j).clamp(0, 1).unsqueeze(-1), (py - i).clamp(0, 1).unsqueeze(-1)
-
-            def tap(i: Tensor, j: Tensor) -> Tensor:
-                inside = (i >= 0) & (i < h) & (j >= 0) & (j < w)
-                place = begin + 3 * (i.clamp(min=0).minimum(h - 1) * w + j.clamp(min=0).minimum(w - 1))
-                raw = buffer[place.unsqueeze(-1) + torch.arange(3, device=place.device)].to(gazes)
-                value = torch.where(raw < 0, raw + 65536, raw) / 65535
-                return torch.where(inside.unsqueeze(-1), value, fill.unsqueeze(1))
-
-            upper = tap(i, j) * (1 - fx) + tap(i, j + 1) * fx
-            lower = tap(i + 1, j) * (1 - fx) + tap(i + 1, j + 1) * fx
-            return upper * (1 - fy) + lower * fy
-
-        seen = bilinear(low) * (1 - share) + bilinear((low + 1).minimum(top)) * share
-        return seen.transpose(1, 2).reshape(-1, 3, size, size)
-
-    return seen_at
 
 
 def _arguments(index: np.ndarray | Tensor, gazes: Tensor) -> tuple[np.ndarray, np.ndarray]:

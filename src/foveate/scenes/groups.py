@@ -20,16 +20,12 @@ from foveate.scenes.image import BadImage, open_picture
 
 FEWEST_GROUPS, LARGEST_SHARE = 5, 0.4
 """By themselves names make groups only where there are so many, and none holds more of the images than this."""
-BLOCKS, MORE_BLOCKS, MANY = 10, 20, 200
-"""Blocks of neighbours; more of them from so many images on."""
-FEWEST_TO_LOOK_AT = 20
-"""Images below which nobody looks whether neighbours are near copies."""
+BLOCKS, MORE_BLOCKS, MANY = 10, 20, 200  # blocks of neighbours; more of them from so many images on
+FEWEST_TO_LOOK_AT = 20  # images below which nobody looks whether neighbours are near copies
 PAIRS, THUMBNAIL, PIXELS = 10, 24, 60e6
 """Pairs of neighbours that are looked at, the side at which, and the pixels that may be decoded for it."""
-FLAT = 0.02
-"""Standard deviation of a thumbnail, in shares of white, below which it shows too little to compare."""
-ALIKE = 0.5
-"""Neighbours are near copies if they differ by less than this share of what images far from each other do."""
+FLAT = 0.02  # standard deviation of a thumbnail, in shares of white, below which it shows too little to compare
+ALIKE = 0.5  # neighbours are near copies if they differ by less than this share of what images far from each other do
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "images", "labels"}
 """Names of folders that are splits, not sources."""

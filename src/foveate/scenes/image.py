@@ -35,10 +35,8 @@ from foveate.errors import BadInput
 from foveate.scenes.formats import HEAD, RAW, Kind, kind_of, other_kind, png_has_late_exif, tiff_pages
 from foveate.scenes.pixels import Reduction, UnknownRange, orientation_of, to_rgb, upright_rows
 
-MAX_PIXELS = 2**27
-"""Pictures of more pixels than this (134 million) are refused as decompression bombs."""
-LIMIT = "FOVEATE_MAX_PIXELS"
-"""The environment variable that sets another limit."""
+MAX_PIXELS = 2**27  # pictures of more pixels than this (134 million) are refused as decompression bombs
+LIMIT = "FOVEATE_MAX_PIXELS"  # the environment variable that sets another limit
 
 _PLUGINS = {
     Kind.JPEG: "Jpeg", Kind.PNG: "Png", Kind.GIF: "Gif", Kind.WEBP: "WebP", Kind.TIFF: "Tiff", Kind.BMP: "Bmp",

@@ -12,7 +12,6 @@
 
 import os
 import stat
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,9 +23,9 @@ OUTPUT_MARK = ".foveate-output"
 
 @dataclass
 class Listing:
-    """The images below one argument, and what was passed over."""
+    """The images below some arguments, and what was passed over."""
 
-    # (name for output, path), sorted by name: that of the argument as given joined with the file's path below it
+    # (name for output, path), sorted by name in each argument: that of it as given joined with the file's path below it
     images: list[tuple[str, str]] = field(default_factory=list)
     ignored: int = 0  # number of files that are no images, hidden ones included
     links: list[str] = field(default_factory=list)  # links to folders, which are not followed, and broken links
@@ -48,22 +47,14 @@ class Listing:
         return ", ".join(said) + "".join(f"; {path} is {what}" for path, what in self.named[:3])
 
 
-def list_images(argument: str | os.PathLike) -> list[tuple[str, str]]:
-    """(name for output, path) of every image at or below `argument`, sorted by name; see the module's text.
+def scan(*arguments: str | os.PathLike) -> Listing:
+    """Every image at or below the arguments, in their order; see the module's text.
+
+    A file that is named itself is always listed; one that is reached under the same name twice is listed once.
 
     Raises:
         BadInput: There is neither a folder nor a regular file.
     """
-    return scan(argument).images
-
-
-def scan(argument: str | os.PathLike) -> Listing:
-    """As `list_images`, with the counts of what was passed over. A file that is named itself is always listed."""
-    return scan_all([argument])
-
-
-def scan_all(arguments: Iterable[str | os.PathLike]) -> Listing:
-    """Several arguments in their order; a file that is reached under the same name twice is listed once."""
     total = Listing()
     images: dict[str, tuple[str, str]] = {}
     for argument in arguments:

@@ -25,8 +25,7 @@ from jaxtyping import Float, Shaped, UInt16
 from foveate.errors import BadInput
 from foveate.scenes.formats import Kind
 
-SLACK = 1e-3
-"""How far outside [0, 1] floating-point pixels may lie: resampled pictures overshoot a little."""
+SLACK = 1e-3  # how far outside [0, 1] floating-point pixels may lie: resampled pictures overshoot a little
 
 
 def as_uint16(image: Shaped[np.ndarray, "..."]) -> UInt16[np.ndarray, "h w 3"]:

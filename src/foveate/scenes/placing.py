@@ -17,10 +17,8 @@ from foveate.scenes.layouts.shapes import Entry, Frame
 NEAR = 0.8
 """Overlap (IoU) of two windows from which on they are one object: two boxes 3 % apart have .89, and objects that touch
 hardly reach .5."""
-SMALLEST = 1.0
-"""Half-side in pixels below which a window shows nothing."""
-BORDER = 1.0
-"""Pixels from the picture's border up to which an outline ends because the picture does."""
+SMALLEST = 1.0  # half-side in pixels below which a window shows nothing
+BORDER = 1.0  # pixels from the picture's border up to which an outline ends because the picture does
 
 
 @dataclass

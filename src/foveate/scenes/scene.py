@@ -69,16 +69,11 @@ class Scenes:
         period = PERIODS.get(symmetry or "none", FULL)
         if period == FULL:
             return self
-        scenes = [
-            replace(
-                scene,
-                annotations=tuple(
-                    replace(each, angle_period=min(period, each.angle_period)) for each in scene.annotations
-                ),
-            )
-            for scene in self.scenes
-        ]
-        return replace(self, scenes=scenes)
+
+        def coarser(each: Annotation) -> Annotation:
+            return replace(each, angle_period=min(period, each.angle_period))
+
+        return replace(self, scenes=[replace(s, annotations=tuple(map(coarser, s.annotations))) for s in self.scenes])
 
     @property
     def problems(self) -> list[str]:

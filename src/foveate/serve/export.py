@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from foveate.attention.models import Models
 from foveate.attention.periphery import CONTRAST, GREY, STRIDE
 from foveate.attention.shiftnet import ShiftNet, canonical_image, middle
-from foveate.errors import BadInput
+from foveate.errors import extra
 from foveate.runtime.precision import float32_looks
 from foveate.runtime.random import generator
 from foveate.storage.files import write_atomic
@@ -71,11 +71,8 @@ def export_onnx(models: Models, folder: str | os.PathLike[str]) -> dict[str, flo
     Gives the largest difference from torch of each network, as a share of the largest output. Raises ArithmeticError
     where ONNX Runtime computes something else than torch.
     """
-    try:
-        import onnx  # noqa: F401 torch writes with it
-        import onnxruntime
-    except ImportError as error:
-        raise BadInput("ONNX is not installed: pip install 'foveate[onnx]'") from error
+    extra("onnx", "ONNX", "onnx")  # torch writes with it
+    onnxruntime = extra("onnxruntime", "ONNX", "onnx")
     apart, kept = {}, {}
     with float32_looks():
         for name, (net, tried, outputs) in networks(models).items():
@@ -107,14 +104,6 @@ def _written(net: nn.Module, tried: Tensor, outputs: list[str], any_size: bool) 
     net.eval()  # the exporter leaves a network in the mode that it came in
     with warnings.catch_warnings(), NamedTemporaryFile(suffix=".onnx") as held:
         warnings.simplefilter("ignore")  # of the exporter, on itself
-        torch.onnx.export(
-            net,
-            (tried,),
-            held.name,
-            input_names=["input"],
-            output_names=outputs,
-            dynamic_axes=axes,
-            opset_version=OPSET,
-            dynamo=False,
-        )
+        names = {"input_names": ["input"], "output_names": outputs, "dynamic_axes": axes}
+        torch.onnx.export(net, (tried,), held.name, **names, opset_version=OPSET, dynamo=False)
         return Path(held.name).read_bytes()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foveate.errors import BadInput
-from foveate.storage.files import CannotWrite, load_metadata, load_tensors, reason, save_tensors
+from foveate.storage.files import allowed_to, load_metadata, load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,10 +84,8 @@ class Checkpoints:
 
     def _write(self, name: str, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any], done: bool) -> None:
         path = self.path(name)
-        try:
+        with allowed_to(f"write {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CannotWrite(f"can't write {self.folder}: {reason(error)}") from error
         log_end = self._log_position() if self._log_position else None
         save_tensors(path, tensors, {"meta": dict(meta), "done": done, "log_end": log_end})
 

@@ -36,8 +36,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 Unlisted = Field(exclude=True)
 """Marks a field that presets and code set, but no `--set` and no file: it has no name there."""
 
-FORMAT = 2
-"""Of config.toml: the first had no `format`, and settings lay in it as they lie in the classes."""
+FORMAT = 2  # of config.toml: the first had no `format`, and settings lay in it as they lie in the classes
 
 
 @dataclass_transform(frozen_default=True)

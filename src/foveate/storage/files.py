@@ -31,6 +31,17 @@ def reason(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).lower()
 
 
+@contextmanager
+def allowed_to(what: str) -> Iterator[None]:
+    """What the system refuses within as `CannotWrite`: "can't write FILE: why". A closed pipe stays BrokenPipeError."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CannotWrite(f"can't {what}: {reason(error)}") from error
+
+
 def write_atomic(path: str | os.PathLike, content: bytes | str | Callable[[BinaryIO], Any]) -> None:
     """Write a file so that whoever looks sees the old one or the new one, whole, also after a power cut.
 
@@ -42,7 +53,7 @@ def write_atomic(path: str | os.PathLike, content: bytes | str | Callable[[Binar
         CannotWrite: The file can't be written; the old one, if any, is as it was.
     """
     target = Path(os.path.realpath(path))
-    try:
+    with allowed_to(f"write {path}"):
         if target.exists() and not target.is_file():
             with open(target, "wb") as handle:
                 _fill(handle, content)
@@ -59,10 +70,6 @@ def write_atomic(path: str | os.PathLike, content: bytes | str | Callable[[Binar
             Path(temporary).unlink(missing_ok=True)
             raise
         sync_folder(target.parent)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise CannotWrite(f"can't write {path}: {reason(error)}") from error
 
 
 def _fill(handle: BinaryIO, content: bytes | str | Callable[[BinaryIO], Any]) -> None:
@@ -123,17 +130,13 @@ def append_line(handle: IO, value: Any) -> None:
     """
     line = to_json(value) + "\n"
     rest: str | bytes = line if hasattr(handle, "encoding") else line.encode()
-    try:
+    with allowed_to(f"write {getattr(handle, 'name', 'output')}"):
         while rest:  # a file without a buffer may take a part only, as a full disk does
             taken = handle.write(rest)
             if not taken:
                 raise BlockingIOError(errno.EAGAIN, "no more data accepted")
             rest = rest[taken:]
         handle.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise CannotWrite(f"can't write {getattr(handle, 'name', 'output')}: {reason(error)}") from error
 
 
 def scan_lines(path: str | os.PathLike) -> Iterator[tuple[Any, int]]:

@@ -16,14 +16,16 @@ def hold(handle: IO, of: Path) -> None:
     """Keep a file that is open for writing for this process alone, until it is closed or the process ends.
 
     Raises:
-        BadInput: Another process uses `of`, the place that is kept by the file.
+        BadInput: It is closed: another process uses `of`, the place that is kept by the file.
     """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        handle.close()
         raise BadInput(f"{of}: another process is using it") from None
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            handle.close()
             raise  # file systems without locks are left unlocked: exclusive creation still guards what is new
 
 
@@ -31,11 +33,7 @@ def lock(folder: Path, of: Path) -> IO:
     """Take the lock of a folder, a file in it, made if need be; as `hold`."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = open(folder / "lock", "ab")
-    try:
-        hold(handle, of)
-    except BaseException:
-        handle.close()
-        raise
+    hold(handle, of)
     return handle
 
 

@@ -15,13 +15,12 @@ from typing import IO, Any
 
 from foveate.errors import BadInput
 from foveate.storage.config import differences, flat
-from foveate.storage.files import CannotWrite, append_line, reason, scan_lines, sync_folder, to_json, write_atomic
+from foveate.storage.files import allowed_to, append_line, scan_lines, sync_folder, to_json, write_atomic
 from foveate.storage.locks import hold
 
 _BEGINNING = b'{"image": "'
 """How every line of results begins; a file that begins otherwise, even a torn one, is not ours to cut."""
-MADE_BY = "foveate"
-"""The key of the first line under which it is stated what made the file."""
+MADE_BY = "foveate"  # the key of the first line under which it is stated what made the file
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
@@ -47,13 +46,11 @@ class Results:
         self._made_by, self._begun = made_by, False
         self.streaming = path in STDOUT or (os.path.exists(path) and not os.path.isfile(path))
         self.target = self.path = Path(path)
-        try:
+        with allowed_to(f"write {path}"):
             if self.streaming:
                 self._handle = sys.stdout.buffer if path in STDOUT else open(path, "wb", buffering=0)
             else:
                 self._handle = self._file(resume, overwrite)
-        except OSError as error:
-            raise CannotWrite(f"can't write {path}: {reason(error)}") from error
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write the line of one image."""
@@ -98,14 +95,12 @@ class Results:
         """All is written: make it last, and put it in its place."""
         if self.streaming:
             return
-        try:
+        with allowed_to(f"write {self.target}"):
             os.fsync(self._handle.fileno())
             if self.path != self.target:
                 os.replace(self.path, self.target)
                 self.path = self.target
             sync_folder(self.target.parent)
-        except OSError as error:
-            raise CannotWrite(f"can't write {self.target}: {reason(error)}") from error
 
     def close(self) -> None:
         """Close the file; stdout stays open."""

@@ -22,7 +22,7 @@ from typing import IO, Any, TypeVar
 from foveate.errors import BadInput
 from foveate.storage.checkpoints import Checkpoints
 from foveate.storage.config import read_config, write_toml
-from foveate.storage.files import CannotWrite, append_line, reason, scan_lines, to_json
+from foveate.storage.files import allowed_to, append_line, scan_lines, to_json
 from foveate.storage.locks import exchange, lock
 
 Made = TypeVar("Made")
@@ -31,13 +31,10 @@ CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint"
 STORY = "story"
-WHOLE = "whole"
-"""The checkpoint that says that the run has ended well."""
+WHOLE = "whole"  # the checkpoint that says that the run has ended well
 MODELS = ("gdbn.safetensors", "shiftnet.safetensors", "background.safetensors")
-PERIPHERY = "periphery.safetensors"
-PAPER = "paper.safetensors"
-"""Of a RUN of `train --paper`: where the paper's inference sets out."""
-"""Of the models too, but runs of older versions are whole without it."""
+PERIPHERY = "periphery.safetensors"  # of the models too, but runs of older versions are whole without it
+PAPER = "paper.safetensors"  # of a RUN of `train --paper`: where the paper's inference sets out
 _OURS = {PERIPHERY, PAPER, CONFIG, METRICS, CHECKPOINT, STORY, "report.html", "README.md", *MODELS}
 
 
@@ -70,7 +67,7 @@ class Run:
             CannotWrite: The folder can't be made.
         """
         target = Path(path)
-        try:
+        with allowed_to(f"make {path}"):
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists() and not target.is_dir():
                 raise BadInput(f"{target} exists and is not a folder")
@@ -80,8 +77,6 @@ class Run:
                     raise BadInput(f"{target} exists: --resume continues it, --overwrite replaces it")
                 _refuse_strangers(target)
             return cls._arrange(target, lock(target / CHECKPOINT, target), overwrite, resume)
-        except OSError as error:
-            raise CannotWrite(f"can't make {path}: {reason(error)}") from error
 
     @classmethod
     def _arrange(cls, target: Path, held: IO, overwrite: bool, resume: bool) -> "Run":
@@ -152,10 +147,8 @@ class Run:
             self._before[line] -= 1
             return
         if self._metrics is None:
-            try:
+            with allowed_to(f"write {self.path / METRICS}"):
                 self._metrics = open(self.path / METRICS, "ab", buffering=0)
-            except OSError as error:
-                raise CannotWrite(f"can't write {self.path / METRICS}: {reason(error)}") from error
         append_line(self._metrics, record)
 
     def begin(self, config: Mapping[str, Any]) -> None:
@@ -195,10 +188,8 @@ class Run:
         self.checkpoints.finish(WHOLE, {})
         self._close_log()
         if self.path != self.target:
-            try:
+            with allowed_to(f"put {self.path} in the place of {self.target}"):
                 exchange(self.path, self.target)
-            except OSError as error:
-                raise CannotWrite(f"can't put {self.path} in the place of {self.target}: {reason(error)}") from error
             shutil.rmtree(self.path, ignore_errors=True)
             self.path = self.target
             self.checkpoints = Checkpoints(self.path / CHECKPOINT, self._log_end)

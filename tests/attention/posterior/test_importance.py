@@ -20,6 +20,7 @@ from foveate.attention.posterior.sample import sample
 from foveate.attention.posterior.summary import circular_std, mean_gaze
 from foveate.attention.posterior.target import gaze_targets
 from foveate.attention.settings import GazePrior, PosteriorSettings
+from foveate.boltzmann.dbn import PatchScale
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.scenes.gaze import angle, angle_difference, from_scale_angle, scale
 from foveate.scenes.glimpse import glimpses
@@ -109,7 +110,7 @@ def template() -> PatchConditionals:
     grbm = GaussianBernoulliRBM(3 * SIZE * SIZE, 2)
     grbm.b.copy_(SEEN.flatten())
     grbm.log_sigma.fill_(math.log(0.1))
-    return PatchConditionals(grbm, torch.zeros(3), torch.ones(3))
+    return PatchConditionals(grbm, PatchScale(torch.zeros(3), torch.ones(3)))
 
 
 def test_points_say_what_chains_of_hamiltonian_monte_carlo_say():

@@ -16,6 +16,7 @@ from foveate.attention.posterior.sample import _Sampler, sample
 from foveate.attention.posterior.summary import Posterior
 from foveate.attention.posterior.target import NormalDensity, gaze_targets, glimpse_log_density
 from foveate.attention.settings import GazePrior, PosteriorSettings
+from foveate.boltzmann.dbn import PatchScale
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.errors import BadInput
 from foveate.runtime.random import generator
@@ -38,15 +39,15 @@ def machine(n_visible: int, n_hidden: int, seed: int = 0, spread: float = 0.3) -
 
 
 def conditionals_of(grbm: GaussianBernoulliRBM) -> PatchConditionals:
-    return PatchConditionals(grbm, torch.tensor([0.5, 0.45, 0.55]), torch.tensor([0.2, 0.25, 0.3]))
+    return PatchConditionals(grbm, PatchScale(torch.tensor([0.5, 0.45, 0.55]), torch.tensor([0.2, 0.25, 0.3])))
 
 
 def template(pyramids: Pyramids, gaze: torch.Tensor, sigma: float = 0.3) -> PatchConditionals:
     """A patch model that knows just what this gaze sees: W = 0, b = x(u)."""
     grbm = GaussianBernoulliRBM(3 * SIZE * SIZE, 2)
     grbm.log_sigma.fill_(math.log(sigma))
-    model = PatchConditionals(grbm, torch.full((3,), 0.5), torch.full((3,), 0.2))
-    grbm.b.copy_(model.standardise(glimpses(pyramids, np.zeros(1, np.int64), gaze[None], SIZE))[0])
+    model = PatchConditionals(grbm, PatchScale(torch.full((3,), 0.5), torch.full((3,), 0.2)))
+    grbm.b.copy_(model.scale.standardise(glimpses(pyramids, np.zeros(1, np.int64), gaze[None], SIZE))[0])
     return model
 
 
@@ -219,7 +220,7 @@ def test_the_collapsed_density_pulls_through_the_glimpse_with_its_exact_gradient
     targets = gaze_targets(pyramids, np.zeros(3, np.int64), gazes, SIZE)
 
     def density(seen: torch.Tensor) -> torch.Tensor:
-        return -model.machine.free_energy(model.standardise(seen))
+        return -model.machine.free_energy(model.scale.standardise(seen))
 
     value, gradient = glimpse_log_density(targets, gazes, density)
     h = 1e-3
@@ -239,7 +240,7 @@ def test_a_diagonal_density_in_pixels_is_that_of_the_standardised_patch(target):
     chains, seen = sampler.start(), torch.rand(4, 3, SIZE, SIZE, generator=generator(2))
     density, share = sampler._density(chains), 1.0 if target == "paper" else 0.5
     centre = chains.visible if target == "paper" else patch.machine.visible_mean(chains.hidden)
-    misfit = patch.misfit(patch.standardise(seen), centre, patch.precision(chains.hidden))
+    misfit = patch.misfit(patch.scale.standardise(seen), centre, patch.precision(chains.hidden))
     assert patch.diagonal and isinstance(density, NormalDensity)
     torch.testing.assert_close(density(seen).double(), -0.5 * share * misfit, rtol=1e-4, atol=0)
 

@@ -43,7 +43,7 @@ def test_a_posterior_of_the_wrong_width_is_found_out(machine, joint, temperature
 def test_scenes_are_what_the_model_says(machine, joint):
     """What is drawn is a glimpse around v with the model's noise: x - v has deviation sigma, given the field's pull."""
     patch = sbc.conditionals(machine)
-    x = patch.standardise(sbc.glimpses(joint.images, np.arange(SCENES), joint.gazes, sbc.PATCH))
+    x = patch.scale.standardise(sbc.glimpses(joint.images, np.arange(SCENES), joint.gazes, sbc.PATCH))
     z = (x - joint.visible.float()) / machine.sigma
     # x given v is pulled from v towards the field's own mean, so |z| is of order one, not exactly one.
     assert 0.5 < float(z.square().mean()) < 1.5

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from moving import full, keys, patches, random_gazes, three_images
+from plain_glimpse import plain_glimpses
 
 from foveate.attention.posterior import hmc
 from foveate.attention.posterior.hmc import Box, Keyed
@@ -13,7 +14,6 @@ from foveate.attention.posterior.prior import log_prior, prior_rows
 from foveate.attention.posterior.target import NormalDensity, gaze_targets, of_glimpses
 from foveate.attention.settings import GazePrior
 from foveate.scenes.gaze import from_chart, from_scale_angle, to_chart
-from foveate.scenes.glimpse import plain_glimpses
 from foveate.scenes.pyramid import Pyramids
 
 

@@ -23,17 +23,15 @@ import numpy as np
 from foveate.attention.attend import Attention
 from foveate.attention.images.image_files import Attended, attend_images
 from foveate.attention.settings import AttendSettings
-from foveate.errors import BadInput, FoveateError
+from foveate.errors import BadInput, FoveateError, extra
 from foveate.runtime.progress import Quiet
 from foveate.storage.files import to_json
 
 Batch = Mapping[str, np.ndarray]
 Function = Callable[[Batch], dict[str, np.ndarray]]
 
-ROWS = 32
-"""Most images in one task: what a lost worker has to do again, and what the driver has to keep in mind."""
-PART = 1_000_000
-"""Images handed to Ray at once."""
+ROWS = 32  # most images in one task: what a lost worker has to do again, and what the driver has to keep in mind
+PART = 1_000_000  # images handed to Ray at once
 
 
 def attend_batch(
@@ -123,11 +121,9 @@ def _connected(address: str | None) -> Iterator[Any]:
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise BadInput("Ray is not installed: pip install 'foveate[distributed]'") from None
+    extra("ray.data", "Ray", "distributed")
+    import ray
+
     mine = not ray.is_initialized()
     if mine:
         before = signal.getsignal(signal.SIGTERM)

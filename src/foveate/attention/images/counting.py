@@ -21,19 +21,12 @@ SHARE = 0.9  # of the interval of a count
 
 
 class Count(NamedTuple):
-    """Of one image.
+    """Of one image."""
 
-    Attributes:
-        none: P(N = 0).
-        mean: E N.
-        low: Least N of the interval that holds N with a probability of `SHARE` or more, at most 5 % on either side.
-        high: Largest N of it.
-    """
-
-    none: float
-    mean: float
-    low: int
-    high: int
+    none: float  # P(N = 0)
+    mean: float  # E N
+    low: int  # least N of the interval that holds N with a probability of `SHARE` or more, at most 5 % on either side
+    high: int  # largest N of it
 
 
 def count(probabilities: Iterable[float], unseen: float = 0.0) -> Count:

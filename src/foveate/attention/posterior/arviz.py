@@ -10,10 +10,8 @@ from torch import Tensor
 
 from foveate.attention.found import Refined
 from foveate.attention.posterior.summary import Posterior, coordinates, mean_gaze
-from foveate.errors import BadInput
+from foveate.errors import BadInput, extra
 from foveate.scenes import gaze
-
-MISSING = "ArviZ is not installed: pip install 'foveate[diagnostics]'"
 
 
 def to_arviz(
@@ -35,10 +33,7 @@ def to_arviz(
     Raises:
         BadInput: ArviZ is not installed, or the draws have another shape, or there is another number of names.
     """
-    try:
-        import arviz
-    except ImportError:
-        raise BadInput(MISSING) from None
+    arviz = extra("arviz", "ArviZ", "diagnostics")
     draws = _of_each(posterior)
     labels = list(range(len(draws))) if names is None else list(names)
     if len(labels) != len(draws):

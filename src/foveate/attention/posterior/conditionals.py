@@ -10,13 +10,14 @@ diag(1 / sigma^2) (Tang, Srivastava & Salakhutdinov 2014, section 3); of a machi
 of h1, Lambda = A^T diag(P(s)) A.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from foveate.boltzmann.dbn import GaussianDBN
+from foveate.boltzmann.dbn import GaussianDBN, PatchScale
 from foveate.boltzmann.draws import Random
 from foveate.boltzmann.machine import Machine
 from foveate.runtime.random import normals, uniforms
@@ -41,27 +42,17 @@ class PatchConditionals:
     """A first layer and the standardisation of its patches."""
 
     machine: Machine  # the first layer, on the CPU
-    patch_mean: Float[Tensor, "3"]  # v = (pixel - mean) / std, channel by channel
-    patch_std: Float[Tensor, "3"]  # see `patch_mean`
+    scale: PatchScale  # there too
 
     @classmethod
     def of(cls, dbn: GaussianDBN) -> "PatchConditionals":
         """The first layer of a Gaussian DBN."""
-        mean, std = (dbn.patch.get_buffer(name).detach().cpu() for name in ("mean", "std"))
-        return cls(dbn.grbm.like().cpu(), mean, std)
+        return cls(dbn.grbm.like().cpu(), copy.deepcopy(dbn.patch).cpu())
 
     @property
     def size(self) -> int:
         """Side of the patch."""
         return round((self.machine.n_visible / 3) ** 0.5)
-
-    def standardise(self, pixels: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n D"]:
-        """x from pixels in [0, 1]."""
-        return ((pixels - self.patch_mean.view(3, 1, 1)) / self.patch_std.view(3, 1, 1)).flatten(1)
-
-    def pixels(self, x: Float[Tensor, "n D"]) -> Float[Tensor, "n 3 size size"]:
-        """The way back."""
-        return x.unflatten(1, (3, self.size, self.size)) * self.patch_std.view(3, 1, 1) + self.patch_mean.view(3, 1, 1)
 
     @property
     def diagonal(self) -> bool:

@@ -13,10 +13,9 @@ import numpy as np
 
 from foveate.attention.found import Refined
 from foveate.attention.posterior.arviz import to_arviz
-from foveate.storage.files import CannotWrite, reason, write_atomic
+from foveate.storage.files import allowed_to, write_atomic
 
-Drawn = tuple[str, int, Refined]
-"""Image, number of the gaze in it from 1, and its posterior."""
+Drawn = tuple[str, int, Refined]  # image, number of the gaze in it from 1, and its posterior
 
 
 def write_draws(path: str, posteriors: Sequence[tuple[str, int, Refined | None]]) -> None:
@@ -54,8 +53,6 @@ def tables(posteriors: Sequence[Drawn]) -> dict[str, np.ndarray]:
 def _write_netcdf(path: str, posteriors: Sequence[Drawn]) -> None:
     each = [posterior for *_, posterior in posteriors] or np.zeros((0, 1, 1, 4))
     data, part = to_arviz(each, [f"{image} {number}" for image, number, _ in posteriors]), path + "~"
-    try:
+    with allowed_to(f"write {path}"):
         data.to_netcdf(part, engine="h5netcdf")
         os.replace(part, path)
-    except OSError as error:
-        raise CannotWrite(f"can't write {path}: {reason(error)}") from error

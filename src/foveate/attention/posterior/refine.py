@@ -130,13 +130,11 @@ def _by_weights(
     What is done again is done for each gaze alone, so that what is found of it doesn't depend on how many more there
     are.
     """
-    patch = models.conditionals
 
     def weighed(resting: Resting, before: Weighed | None = None) -> Weighed:
         index, gazes, names, around = resting
-        targets = gaze_targets(
-            pyramids, np.asarray(index), gazes, patch.size, settings.prior, settings.pyramid, flat=False
-        )
+        there = (pyramids, np.asarray(index), gazes)
+        targets = gaze_targets(*there, models.conditionals.size, settings.prior, settings.pyramid, flat=False)
         law = law_of_error(targets, gazes, present(around, "the law of error"))
         return weigh(log_density, targets, law, names, settings.temperature, seed, before)
 

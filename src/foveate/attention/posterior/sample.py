@@ -195,13 +195,14 @@ class _Sampler:
         """Log density of the glimpse, given v or h1 or neither as the target has it."""
         patch, machine, target = self.patch, self.patch.machine, self.settings.target
         if target == "collapsed":
-            return lambda seen: -machine.free_energy(patch.standardise(seen))
+            return lambda seen: -machine.free_energy(patch.scale.standardise(seen))
         centre = chains.visible if target == "paper" else machine.visible_mean(chains.hidden)
         precision = self.share * patch.precision(chains.hidden)
         if patch.diagonal:
-            weight = precision.unflatten(1, (3, patch.size, patch.size)) / patch.patch_std.view(3, 1, 1).square()
-            return NormalDensity(patch.pixels(centre), weight)
-        return lambda seen: patch.misfit(patch.standardise(seen), centre, -0.5 * precision)
+            shape = (3, patch.size, patch.size)
+            weight = precision.unflatten(1, shape) / patch.scale.std.view(3, 1, 1).square()
+            return NormalDensity(patch.scale.to_pixels(centre).unflatten(1, shape), weight)
+        return lambda seen: patch.misfit(patch.scale.standardise(seen), centre, -0.5 * precision)
 
     def gazes(self, chains: _Chains) -> Tensor:
         """u of every chain."""
@@ -211,7 +212,7 @@ class _Sampler:
         """The standardised glimpse of every chain."""
         pyramids, index = self.targets.pyramids, self.targets.index
         seen = glimpses(pyramids, index, self.gazes(chains), self.patch.size, pyramid=self.settings.pyramid)
-        return self.patch.standardise(seen)
+        return self.patch.scale.standardise(seen)
 
     def _fisher_scale(self) -> Tensor:
         """1 / sqrt(information of dx/dq_d): the spread of each coordinate on its own, as the likelihood has it."""
@@ -224,7 +225,7 @@ class _Sampler:
         in_chart = (a * by_a + b * by_b, a * by_b - b * by_a, length * by_x, length * by_y)
         precision = patch.precision(torch.full((1, patch.machine.n_hidden), 0.5))  # of h1 at its half
         nothing = torch.zeros(1, patch.machine.n_visible)
-        changes = [(part / patch.patch_std.view(3, 1, 1)).flatten(1) for part in in_chart]
+        changes = [(part / patch.scale.std.view(3, 1, 1)).flatten(1) for part in in_chart]
         information = torch.stack([patch.misfit(change, nothing, precision) for change in changes], 1)
         scale = (self.share / self.settings.temperature * information).clamp(min=1e-12).rsqrt()
         return scale.clamp(_NARROWEST, _WIDEST).repeat_interleave(chains, 0)

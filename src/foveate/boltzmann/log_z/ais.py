@@ -31,8 +31,7 @@ from foveate.runtime.precision import full_precision
 from foveate.runtime.random import key
 from foveate.runtime.workers import default_workers, map_images, one_thread_each
 
-BLOCK = 50
-"""Chains that move together, each in its place whatever else runs: the last bits of a product depend on both."""
+BLOCK = 50  # chains that move together, each in its place whatever else runs: the last bits of a product depend on both
 
 SEGMENT_OPERATIONS = 1.5e10
 """Of matrix products between two looks at the clock and at signals: a third of a second of one core, or less."""

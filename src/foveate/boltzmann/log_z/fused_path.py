@@ -42,9 +42,7 @@ class FusedPath(Path):
     def of(cls, path: Path, W: Tensor, b: Tensor, c: Tensor, precision: Tensor | None = None) -> "FusedPath":
         """A plain path, compiled: the machine has the natural parameters `b` (and `precision`) and `c`, and `W`."""
         # Rounded, so that log Z of the base belongs to the very float32 numbers that the chains move with.
-        visible, hidden = (
-            tuple(value.float().double() for value in side) for side in (path.base_visible, path.base_hidden)
-        )
+        visible, hidden = (tuple(x.float().double() for x in side) for side in (path.base_visible, path.base_hidden))
         couplings = _padded(_padded(W, 1), 0)
         biases = (_padded(visible[0], 0), _padded(b.double() - visible[0], 0))
         if precision is not None:

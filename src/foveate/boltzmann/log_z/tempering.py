@@ -18,6 +18,7 @@ from foveate.boltzmann.draws import Counted
 from foveate.boltzmann.log_z.ais import segment_steps
 from foveate.boltzmann.log_z.path import Path
 from foveate.boltzmann.machine import Machine
+from foveate.boltzmann.units import Visible
 from foveate.runtime.precision import full_precision
 from foveate.runtime.random import generator, key
 from foveate.runtime.workers import one_thread_each
@@ -99,9 +100,7 @@ def split_r_hat(series: Float[Tensor, "chains draws"]) -> float:
     return float(torch.sqrt((half - 1) / half + between / within))
 
 
-def starts_apart(
-    machine: Machine, path: Path, data: Float[Tensor, "n visible"], levels: int, seed: int
-) -> Float[Tensor, "rows V"]:
+def starts_apart(machine: Machine, path: Path, data: Visible, levels: int, seed: int) -> Float[Tensor, "rows V"]:
     """Visible states for `temper`, each ensemble's in places of its own, so that their agreement says something.
 
     Of units whose states can't be counted by way of the hidden ones, so that every mode of a mixture may be among them.

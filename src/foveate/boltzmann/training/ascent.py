@@ -30,12 +30,13 @@ class Samples(NamedTuple):
     chains: int  # chains over all processes
 
 
-class Learned(NamedTuple):
-    """What a step did."""
+class CDInfo(NamedTuple):
+    """What a step says of itself."""
 
-    change: float  # root mean square change of the parameters, or of W alone
+    change: float  # root mean square change of W, or of all parameters where there is none
     motion: float  # share of the chains' hidden units that flipped
     hidden_data: float  # mean of the hidden units on the batch
+    failed: str = ""  # the first parameter that is no longer finite or has exploded
 
 
 class Ascent:
@@ -45,7 +46,7 @@ class Ascent:
         """What the gradient is centred at, to begin with."""
         return ()
 
-    def learn(self, state: Any, samples: Samples, rule: Rule, processes: Processes) -> tuple[Offsets, Learned]:
+    def learn(self, state: Any, samples: Samples, rule: Rule, processes: Processes) -> tuple[Offsets, CDInfo]:
         """A step up: the parameters of a `CDState`'s machines in place, and new offsets."""
         cells = samples.chains * samples.before.shape[1]
         on = samples.h_data.sum() / (samples.rows * samples.h_data.shape[1])
@@ -66,7 +67,7 @@ class Ascent:
         state.machine.constrain(rule)
         for kept, now in zip(state.average.parameters(), state.machine.parameters(), strict=True):
             kept.lerp_(now, averaged(rule, state.step))
-        return (), Learned(math.sqrt(total / count), float(motion), float(on))
+        return (), CDInfo(math.sqrt(total / count), float(motion), float(on))
 
 
 def slopes(machine: Any, samples: Samples) -> list[Tensor]:

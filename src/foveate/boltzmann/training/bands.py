@@ -43,11 +43,7 @@ class Band(NamedTuple):
 
 
 def start_from_bands(
-    folds: Sequence[Float[Tensor, "_ visible"]],
-    n_mean: int,
-    bands: int,
-    n_gates: int,
-    layout: Layout | None = None,
+    folds: Sequence[Float[Tensor, "_ visible"]], n_mean: int, bands: int, n_gates: int, layout: Layout | None = None
 ) -> PrecisionRBM:
     """A first layer of mean and precision units that has the data's density along every direction and in every band.
 

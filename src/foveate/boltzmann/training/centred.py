@@ -18,7 +18,7 @@ from jaxtyping import Float
 from numba import njit
 from torch import Tensor
 
-from foveate.boltzmann.training.ascent import Ascent, Learned, Offsets, Samples, averaged
+from foveate.boltzmann.training.ascent import Ascent, CDInfo, Offsets, Samples, averaged
 from foveate.boltzmann.training.parallel import Processes
 from foveate.boltzmann.training.settings import Rule
 
@@ -55,7 +55,7 @@ class CentredAscent(Ascent):
         """Means of v, and of h given it."""
         return data.mean(0), machine.hidden_mean(data).mean(0)
 
-    def learn(self, state: Any, samples: Samples, rule: Rule, processes: Processes) -> tuple[Offsets, Learned]:
+    def learn(self, state: Any, samples: Samples, rule: Rule, processes: Processes) -> tuple[Offsets, CDInfo]:
         slopes, on, motion = centred_slopes(samples, state.offsets, rule.centre, self.scaled, processes)
         if state.fast is not None:  # it follows the gradient of the same energy, and fades; sigma has none
             state.fast.W.mul_(rule.fast_decay).add_(slopes.W, alpha=rule.fast_rate)
@@ -64,7 +64,7 @@ class CentredAscent(Ascent):
         held = (self._parameters(each) for each in (state.machine, state.velocity, state.average))
         rate_log_sigma = rule.rate_log_sigma if self.scaled else 0.0
         change = ascend(tuple(held), slopes, rule, rate_log_sigma, averaged(rule, state.step))
-        return (slopes.mu, slopes.offset_h), Learned(change, float(motion), float(on))
+        return (slopes.mu, slopes.offset_h), CDInfo(change, float(motion), float(on))
 
     def _parameters(self, machine: Any) -> Parameters:
         W, b, c = machine.W.data, machine.b.data, machine.c.data

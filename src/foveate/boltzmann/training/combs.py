@@ -45,9 +45,9 @@ def quantiles(values: np.ndarray, points: int = POINTS) -> np.ndarray:
     return np.quantile(values, (np.arange(points) + 0.5) / points, axis=0, method="hazen")
 
 
-def fit_comb(points: np.ndarray, count: int, closest: float = CLOSEST) -> Comb:
-    """The comb of `count` units for sorted points in units of sigma, or of as many as have room at `closest`."""
-    count = max(min(count, int((points[-1] - points[0]) / closest)), 0)
+def fit_comb(points: np.ndarray, count: int) -> Comb:
+    """The comb of `count` units for sorted points in units of sigma, or of as many as have room."""
+    count = max(min(count, int((points[-1] - points[0]) / CLOSEST)), 0)
     # First teeth of a density like the cube root of the points' (Panter, Dite 1951): best for many teeth.
     along = np.concatenate([[0], np.cumsum(np.maximum(np.diff(points), 1e-9) ** (2 / 3))])
     teeth = np.interp((np.arange(count + 1) + 0.5) / (count + 1) * along[-1], along, points)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from foveate.boltzmann.draws import Numbered
 from foveate.boltzmann.machine import Machine
-from foveate.boltzmann.training.ascent import Offsets, Samples
+from foveate.boltzmann.training.ascent import CDInfo, Offsets, Samples
 from foveate.boltzmann.training.parallel import ALONE, Processes
 from foveate.boltzmann.training.settings import Rule
 from foveate.boltzmann.units import Visible
@@ -56,15 +56,6 @@ class CDState(NamedTuple):
     step: int  # steps taken
     n_chains: int  # persistent chains over all processes
     size: float  # root mean square of the data at the start, at least 1
-
-
-class CDInfo(NamedTuple):
-    """What a step says of itself."""
-
-    change: float  # root mean square change of W, or of all parameters where there is none
-    motion: float  # share of the chains' hidden units that flipped
-    hidden_data: float  # mean of the hidden units on the batch
-    failed: str  # the first parameter that is no longer finite or has exploded, or ""
 
 
 Stepped = tuple[CDState, CDInfo]
@@ -179,9 +170,9 @@ def _sweeps(machine: Machine, h: Tensor, count: int, state: CDState, first: int)
 
 def _learn(state: CDState, samples: Samples, hidden: Tensor, rule: Rule, processes: Processes) -> Stepped:
     """A step up from samples of (v, E[h | v]) under data and model."""
-    offsets, learned = state.machine.ascent.learn(state, samples, rule, processes)
-    info = CDInfo(learned.change, learned.motion, learned.hidden_data, _failed(state, learned.change))
-    return state._replace(offsets=offsets, hidden=hidden, step=state.step + 1), info
+    offsets, info = state.machine.ascent.learn(state, samples, rule, processes)
+    after = state._replace(offsets=offsets, hidden=hidden, step=state.step + 1)
+    return after, info._replace(failed=_failed(state, info.change))
 
 
 def _failed(state: CDState, change: float) -> str:

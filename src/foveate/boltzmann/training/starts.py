@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.boltzmann.training.combs import Comb, Layout, fit_comb, lay_out, quantiles
+from foveate.boltzmann.units import Visible
 from foveate.errors import BadInput
 from foveate.runtime.random import generator
 
@@ -24,7 +24,7 @@ class CombStart(NamedTuple):
     layout: Layout  # as planned
 
 
-def lay_combs(data: Float[Tensor, "batch visible"], n_hidden: int, log_sigma_floor: float = -5.0) -> CombStart:
+def lay_combs(data: Visible, n_hidden: int, log_sigma_floor: float = -5.0) -> CombStart:
     """Principal directions of the data, and a comb for each that is worth its units, `n_hidden` at most in all.
 
     Raises:
@@ -47,9 +47,7 @@ def lay_combs(data: Float[Tensor, "batch visible"], n_hidden: int, log_sigma_flo
     return CombStart(mean, directions[:, wanted], combs, layout)
 
 
-def start_from_combs(
-    data: Float[Tensor, "batch visible"], n_hidden: int, seed: int, log_sigma_floor: float = -5.0
-) -> GaussianBernoulliRBM:
+def start_from_combs(data: Visible, n_hidden: int, seed: int, log_sigma_floor: float = -5.0) -> GaussianBernoulliRBM:
     """A GRBM whose hidden units are combs along the data's principal directions.
 
     The directions are orthogonal, so the density factorises: a probabilistic principal component analysis (Tipping,
@@ -75,10 +73,8 @@ def start_from_combs(
     return machine
 
 
-def start_small(
-    data: Float[Tensor, "batch visible"], n_hidden: int, seed: int, share_on: float = 0.1
-) -> GaussianBernoulliRBM:
+def start_small(data: Visible, n_hidden: int, seed: int) -> GaussianBernoulliRBM:
     """A new GRBM that is a diagonal Gaussian of the data but for small random weights; see its `begin`."""
     machine = GaussianBernoulliRBM(data.shape[1], n_hidden)
-    machine.begin(data, seed, share_on)
+    machine.begin(data, seed)
     return machine

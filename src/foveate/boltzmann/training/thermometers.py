@@ -20,16 +20,17 @@ from foveate.boltzmann.dbn import FirstLayer
 from foveate.runtime.random import generator
 
 ORDER = 6.0  # a: neighbours change places with probability e^-6, which costs a few nats in 2,000 units and still mixes
+ALIKE = 0.7  # cosine of the weights of mean units above which they share a direction
 
 
-def thermometers(first: FirstLayer, similarity: float = 0.7) -> list[slice]:
+def thermometers(first: FirstLayer) -> list[slice]:
     """Runs of two or more hidden units, neighbours by index, that share a direction, thresholds rising.
 
-    Mean units do where the cosine of their weights, in units of sigma, is above `similarity`; those of a band do.
+    Mean units do where the cosine of their weights, in units of sigma, is above `ALIKE`; those of a band do.
     """
     W = first.W / first.log_sigma.exp()[:, None]
     W = W / W.norm(dim=0).clamp(min=1e-12)
-    together = ((W[:, 1:] * W[:, :-1]).sum(0) > similarity) & (first.c[1:] < first.c[:-1])
+    together = ((W[:, 1:] * W[:, :-1]).sum(0) > ALIKE) & (first.c[1:] < first.c[:-1])
     together = torch.cat([together.cpu(), first.chained_gates()])
     runs, start = [], 0
     for unit in range(1, first.n_hidden + 1):
@@ -41,12 +42,12 @@ def thermometers(first: FirstLayer, similarity: float = 0.7) -> list[slice]:
 
 
 def start_from_prior(
-    grbm: FirstLayer, hidden: Float[Tensor, "batch hidden1"], n_hidden: int, seed: int, order: float = ORDER
+    grbm: FirstLayer, hidden: Float[Tensor, "batch hidden1"], n_hidden: int, seed: int
 ) -> BernoulliRBM:
     """A second layer that keeps the first one's thermometers in order; its other units are independent.
 
-    `hidden` is E[h1 | v] on data, `order` a of the module's formula. Hidden units that no thermometer needs start with
-    small random weights; where they are too few, the longest thermometers come first.
+    `hidden` is E[h1 | v] on data. Hidden units that no thermometer needs start with small random weights; where they
+    are too few, the longest thermometers come first.
     """
     machine = BernoulliRBM(grbm.n_hidden, n_hidden)
     mean = hidden.mean(0, dtype=torch.float64)
@@ -62,17 +63,17 @@ def start_from_prior(
             continue
         mine = slice(used, used + kinks)
         machine.W[:, mine] = 0
-        machine.W[run, mine] = order
-        machine.c[mine] = -order * torch.arange(1, kinks + 1)
-        b[run] = _level_biases(mean[run], least, order)
+        machine.W[run, mine] = ORDER
+        machine.c[mine] = -ORDER * torch.arange(1, kinks + 1)
+        b[run] = _level_biases(mean[run], least)
         used += kinks
     machine.b.copy_(b)
     return machine
 
 
-def _level_biases(mean: Float[Tensor, " units"], least: float, order: float) -> Float[Tensor, " units"]:
+def _level_biases(mean: Float[Tensor, " units"], least: float) -> Float[Tensor, " units"]:
     """b_j of a thermometer from the units' means on data: P(level i) = E[h_i] - E[h_(i+1)], each at least `least`."""
     level = -torch.cat((mean.new_ones(1), mean, mean.new_zeros(1))).diff().clamp(max=-least)
     count = torch.arange(len(mean) + 1, dtype=mean.dtype)
-    convex = softplus(order * (count[:, None] - torch.arange(1, len(mean), dtype=mean.dtype))).sum(1)
+    convex = softplus(ORDER * (count[:, None] - torch.arange(1, len(mean), dtype=mean.dtype))).sum(1)
     return (level.log() - convex).diff()

@@ -9,8 +9,7 @@ from typing import Any
 from foveate.errors import BadInput, one_line
 from foveate.scenes.layouts.names import is_file
 
-MAX_BYTES = 2**30
-"""Annotation files larger than this are refused."""
+MAX_BYTES = 2**30  # annotation files larger than this are refused
 MAX_YAML_BYTES = 2**20
 
 

@@ -19,18 +19,15 @@ from foveate.scenes.layouts.shapes import Document
 
 ANNOTATIONS = "annotations.json"
 LAYOUTS = "COCO, Pascal VOC, YOLO, labelme, Label Studio, CVAT"
-_LOOKED_AT = 200
-"""JSON files without an image of their own that are looked into."""
+_LOOKED_AT = 200  # JSON files without an image of their own that are looked into
 
 _MAY_ANNOTATE = ".json .jsonl .xml .txt .csv .tsv .mat .pkl .tfrecord .parquet .h5 .dat".split()
 
 _OF_MANY = {"coco": coco.understand, "label-studio": label_studio.understand, "cvat": cvat.understand}
 """What understands the loaded file of a layout with one for many images."""
-_OF_ONE = {"labelme": labelme.read, "voc": voc.read}
-"""What reads the file of a layout with one for each image."""
+_OF_ONE = {"labelme": labelme.read, "voc": voc.read}  # what reads the file of a layout with one for each image
 
-Found = dict[str, dict[str, Any]]
-"""By layout, the places of its files, and what is loaded of those for many images."""
+Found = dict[str, dict[str, Any]]  # by layout, the places of its files, and what is loaded of those for many images
 Load = Callable[[Callable[[str], Any], str], Any]
 
 

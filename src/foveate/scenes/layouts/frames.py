@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from foveate.scenes.image import Header
 from foveate.scenes.layouts.shapes import Frame, Outline
 
-MANY = 0.1
-"""Share of annotations that have to lie outside: a few are slips."""
+MANY = 0.1  # share of annotations that have to lie outside: a few are slips
 
 Chosen = dict[tuple[str, bool], tuple[bool, bool] | None]
 """By (how sizes differ, whether EXIF makes a quarter turn): (stored, stated) as `Stated.frame` takes them."""

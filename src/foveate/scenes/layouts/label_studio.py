@@ -24,8 +24,7 @@ from foveate.scenes.layouts.shapes import Document, Entry, Outline, Shape, Unusa
 
 _SUFFIX = re.compile(r"\.(jpe?g|png|gif|webp|tiff?|bmp|avif|heic|jp2|ppm)([?#].*)?$", re.IGNORECASE)
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
-MAX_MASK = 2**26
-"""Pixels of the largest mask that is decoded."""
+MAX_MASK = 2**26  # pixels of the largest mask that is decoded
 
 Fields = Mapping[str, Any]
 Size = tuple[float, float]

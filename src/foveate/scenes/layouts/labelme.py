@@ -21,8 +21,7 @@ from foveate.scenes.layouts.shapes import Entry, Outline, Shape, Unusable, short
 
 ORIENTED = ("rotation", "oriented_rectangle", "rotated_rectangle", "rotated_box")
 """Names that labelme and its kin have for oriented rectangles."""
-MAX_MASK = 2**27
-"""Pixels of the largest mask that is decoded."""
+MAX_MASK = 2**27  # pixels of the largest mask that is decoded
 
 
 def is_labelme(document: Any) -> bool:

@@ -18,14 +18,10 @@ from jaxtyping import Bool, Float, Int
 from foveate.scenes.layouts.periods import ANY, FULL, HALF_TURN, QUARTER_TURN
 from foveate.scenes.layouts.shapes import Outline, Unusable, number, short
 
-ROUND = 1.15
-"""Axes (standard deviations along them) whose ratio is below this are taken as equal."""
-SQUARE = math.sin(math.radians(12))
-"""Cosine of the corner angle up to which four points are a rectangle."""
-UPRIGHT = 0.02
-"""Sine of the angle up to which a rectangle of four corners is taken as the upright box around it."""
-MAX_CELLS = 2**31
-"""Cells of the largest mask that is read."""
+ROUND = 1.15  # axes (standard deviations along them) whose ratio is below this are taken as equal
+SQUARE = math.sin(math.radians(12))  # cosine of the corner angle up to which four points are a rectangle
+UPRIGHT = 0.02  # sine of the angle up to which a rectangle of four corners is taken as the upright box around it
+MAX_CELLS = 2**31  # cells of the largest mask that is read
 
 Points = Float[np.ndarray, "points 2"]
 

@@ -17,8 +17,7 @@ Frame = tuple[float, float, float, float]
 
 Kind = Literal["object", "crowd", "unsure"]
 
-MAX_COORDINATE = 1e6
-"""Coordinates beyond this many pixels belong to no picture."""
+MAX_COORDINATE = 1e6  # coordinates beyond this many pixels belong to no picture
 
 
 class Unusable(ValueError):

@@ -28,8 +28,7 @@ from foveate.scenes.layouts.polygons import outline_of_oriented, outline_of_poly
 from foveate.scenes.layouts.shapes import Document, Entry, Outline, Shape, Unusable, parsed, short
 
 NAME_FILES = ("classes.txt", "obj.names", "predefined_classes.txt")
-_LARGEST = 2.0
-"""Shares of the picture beyond this are pixels."""
+_LARGEST = 2.0  # shares of the picture beyond this are pixels
 _SORTED_AT_LEAST, _SORTED_SPREAD = 10, 20.0
 
 
