@@ -28,7 +28,7 @@ from paper_page import chart, image_of, patches, said, section, table, write_pag
 from foveate.attention.attend import Attention
 from foveate.attention.models import Models
 from foveate.attention.overlay import draw_overlay
-from foveate.attention.posterior.paper import STEPS
+from foveate.attention.posterior.paper import ROUNDS, STEPS
 from foveate.attention.settings import AttendSettings
 from foveate.attention.shiftnet import ShiftNet
 from foveate.boltzmann.dbn import GaussianDBN
@@ -263,13 +263,15 @@ def inferred(subject: Subject) -> list[dict[str, Any]]:
     gallery, settings = subject.gallery, in_the_paper(subject.attention.settings)
 
     def one(image: int) -> dict[str, Any]:
-        (found, *_) = subject.attention.attend_one(picture(gallery.pyramids, image), gallery.names[image], settings)
-        truth = gallery.of(image).numpy()
-        start, scale = found.trail[0], np.hypot(truth[:, 0], truth[:, 1])
+        founds = subject.attention.attend_one(picture(gallery.pyramids, image), gallery.names[image], settings)
+        truth, begun = gallery.of(image).numpy(), present(subject.attention.models.paper, "where inference sets out")
+        start, scale = begun.start(gallery.pyramids.only(image))[0].numpy(), np.hypot(truth[:, 0], truth[:, 1])
         offset = np.hypot(*(start[2:] - truth[:, 2:]).T) / scale * PATCH_SIZE / 2
         size = np.hypot(*start[:2]) / scale
         near = (offset <= OFFSETS[-1]) & (size >= SIZES[0]) & (size <= SIZES[-1])
-        return {"overlap": overlaps(found.trail, truth).max(1).tolist(), "near": bool(near.any())}
+        none = [0.0] * (STEPS + ROUNDS + 1)  # of a gaze that left the image, or shrank to nothing
+        overlap = overlaps(founds[0].trail, truth).max(1).tolist() if founds else none
+        return {"overlap": overlap, "near": bool(near.any())}
 
     with subject.place.progress.phase("the paper's inference", len(gallery.names)) as tick:
         done = []

@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("paper")
     write_digit_scenes(folder / "scenes", KNOWN, 14, seed=0)
     with presets(), pytest.MonkeyPatch.context() as patch:
-        patch.setitem(command.PRESETS, "paper-quick", as_in_the_paper(SETTINGS, 20, 2))
+        patch.setitem(command.PRESETS, "paper-quick", as_in_the_paper(SETTINGS, 20, 2, SETTINGS.shiftnet.steps))
         words = ["--out", folder / "run", "--preset", "quick", "--paper"]
         assert foveate("train", folder / "scenes", *words) == 0
     return folder
@@ -94,7 +94,7 @@ def test_the_presets_of_the_paper_learn_every_sigma_by_contrastive_divergence():
 @pytest.mark.slow
 def test_the_papers_experiments_make_one_page(tmp_path, monkeypatch):
     benchmark = importlib.import_module("paper")
-    tiny = as_in_the_paper(SETTINGS, 40, 3)
+    tiny = as_in_the_paper(SETTINGS, 40, 3, SETTINGS.shiftnet.steps)
     trust = Trust(probability=0.0, centre=math.inf, log_scale=math.inf, angle=math.inf, fewest=2)
     lessons = LearnSettings(rounds=1, shiftnet_steps=2, fine_steps=2, periphery_steps=2, train=tiny, trust=trust)
     monkeypatch.setattr(benchmark, "PRESETS", {"paper-quick": tiny})

@@ -38,4 +38,4 @@ def test_the_command_line_writes_the_counts_and_what_is_set_goes_over_them(tmp_p
     out, err = capfd.readouterr()
     table, (found, _) = tomllib.loads(out)["settings"], counts_for(8.0, 8, 8, "standard")
     assert "about 8.0 minutes of one core; --minutes 8 is asked for" in err
-    assert table["shiftnet"]["steps"] == found["shiftnet.steps"] != 4500 and table["fine"]["steps"] == 7
+    assert table["shiftnet"]["steps"] == found["shiftnet.steps"] != 1500 and table["fine"]["steps"] == 7

@@ -1,7 +1,7 @@
 """How a new kind is learned where nobody has said where it is, and the presets of `foveate learn`. Imports no torch."""
 
 import math
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Annotated
 
 from pydantic import Field
@@ -42,9 +42,11 @@ class LearnSettings:
     train: TrainSettings = field(default_factory=TrainSettings)  # of the maximisation step; seed: of RUN's own training
 
 
+# A single gaze an image finds the object in half of them: of those called as probable as not, five in six have.
+_SURE = Trust(probability=0.5)
 PRESETS = {
     "quick": LearnSettings(rounds=1, shiftnet_steps=60, fine_steps=40, periphery_steps=60, train=TRAINING["quick"]),
     "standard": LearnSettings(),
-    "paper": LearnSettings(train=TRAINING["paper"]),
+    "paper": LearnSettings(trust=_SURE, train=TRAINING["paper"]),
+    "paper-quick": LearnSettings(shiftnet_steps=200, fine_steps=0, trust=_SURE, train=TRAINING["paper-quick"]),
 }
-PRESETS["paper-quick"] = replace(PRESETS["quick"], train=TRAINING["paper-quick"])

@@ -31,7 +31,9 @@ from foveate.storage.checkpoints import Checkpoints, NoCheckpoints
 
 FOLDS = 5  # of the patches that a start by bands is made from
 LOOKS = 3  # epochs of the second layer whose held-out bound is estimated, beside the start; more add little
-FIRST_LOOKS, LONGER = 4, 4  # of the first layer; and times as many temperatures, since it mixes worse
+# Of the first layer, which contrastive divergence makes better, then worse, as its sigmas fall; and times as many
+# temperatures, since it mixes worse.
+FIRST_LOOKS, LONGER = 5, 4
 
 
 def train_gdbn(

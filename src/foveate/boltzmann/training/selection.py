@@ -41,8 +41,7 @@ class Selection:
     Args:
         data: Held-out data of the machine.
         epochs: How many there will be.
-        looks: How many are looked at beside the start: the last, the one half-way there, half-way to that, and so on,
-            since what a layer overfits it may have done early; 0 keeps the last without a look.
+        looks: How many are looked at, the last among them, beside the start; 0 keeps the last without a look.
         temperatures, seed, progress: Of each annealing.
         kept: A checkpoint's tensors and meta to go on from.
     """
@@ -58,7 +57,7 @@ class Selection:
         progress: Progress | None = None,
     ):
         self._data, self._how = data, (temperatures, seed, progress)
-        self._at = {0} | {round(epochs / 2**look) for look in range(looks)} if looks and epochs else set()
+        self._at = {round(epochs * look / looks) for look in range(looks + 1)} if looks and epochs else set()
         self.gain = -float("inf")
         self._best: dict[str, Tensor] = {}
         if kept is not None and "gain" in kept[1]:
