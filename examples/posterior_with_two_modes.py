@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.posterior.sample import sample
 from foveate.attention.settings import GazePrior, PosteriorSettings
+from foveate.boltzmann.dbn import PatchScale
 from foveate.boltzmann.gaussian import GaussianBernoulliRBM
 from foveate.demo.digits import handwriting
 from foveate.demo.strokes import draw
@@ -50,8 +51,8 @@ def expects(picture: np.ndarray, u: torch.Tensor) -> PatchConditionals:
     """A patch model with one appearance: the glimpse of the gaze u [1, 4] in the image."""
     seen = glimpses(Pyramids.from_images([picture]), np.zeros(1, np.int64), u, SIDE)
     machine = GaussianBernoulliRBM(3 * SIDE * SIDE, 1)
-    model = PatchConditionals(machine, torch.full((3,), 0.4), torch.full((3,), 0.2))
-    machine.b.copy_(model.standardise(seen)[0])
+    model = PatchConditionals(machine, PatchScale(torch.full((3,), 0.4), torch.full((3,), 0.2)))
+    machine.b.copy_(model.scale.standardise(seen)[0])
     return model
 
 
@@ -60,7 +61,7 @@ def summed(pyramids: Pyramids, model: PatchConditionals, x: torch.Tensor) -> tor
     y, away = torch.linspace(REGION[1], REGION[3], 13), torch.linspace(-0.15, 0.15, 7)
     parts = torch.meshgrid(x, y, math.log(SCALE) + away, away, indexing="ij")
     u = gaze(*parts).double().reshape(-1, 4)
-    seen = model.standardise(glimpses(pyramids, np.zeros(len(u), np.int64), u, SIDE))
+    seen = model.scale.standardise(glimpses(pyramids, np.zeros(len(u), np.int64), u, SIDE))
     misfit = (seen - model.machine.b).square().sum(1).double() / (4 * TEMPERATURE)  # variance 2 sigma^2
     prior = ((parts[2] - math.log(SCALE)).square() + parts[3].square()).reshape(-1) / (2 * 0.05**2)
     mass = torch.softmax(-misfit - prior, 0).reshape(len(x), -1).sum(1)

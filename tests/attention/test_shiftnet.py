@@ -96,7 +96,7 @@ def test_the_change_between_two_gazes_moves_the_one_to_the_other():
 def test_pairs_lead_to_their_object_and_show_it(scenes):
     pyramids, objects = scenes
     still = AppearanceSettings(*[0.0] * 9)
-    settings = PairSettings(near=1.0, search=0.0, whole=0.0, appearance=still)
+    settings = PairSettings(near=1.0, search=0.0, whole=0.0, in_mind=0.0, appearance=still)
     pairs = draw_pairs(pyramids, objects, plain, settings, None, 64, 0, 0)
     assert torch.allclose(gaze.compose(pairs.start, to_gaze(pairs.delta.double())), pairs.target, atol=1e-3)
     assert torch.allclose(pairs.v, pairs.context[:, :, 24:48, 24:48] - 0.5)

@@ -145,7 +145,10 @@ def test_a_config_of_the_first_format_is_the_recipe_that_it_was():
     assert settings_of(recipe, TRAINING) == replace(now, seed=7, ranking=ranking, attend=attend)
     recipe = gather(str(OLDER / "learn.toml"), None, None, None, None, Common())
     now = LEARNING["quick"].train
-    ranking, attend = replace(now.ranking, mosaics=30), replace(now.attend, search=SearchSettings(fine=3))
+    ranking, attend = (
+        replace(now.ranking, mosaics=30, held_out_mosaics=10),
+        replace(now.attend, search=SearchSettings(fine=3)),
+    )
     plain = replace(now.gdbn, start="combs", n_hidden1=500, n_hidden2=500)
     train = replace(now, seed=7, held_out=0.2, gdbn=plain, ranking=ranking, attend=attend)
     assert settings_of(recipe, LEARNING) == replace(LEARNING["quick"], seed=3, rounds=2, train=train)

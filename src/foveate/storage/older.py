@@ -38,6 +38,7 @@ GONE: dict[str, Any] = {
     **{f"search.{name}": ANY for name in GRID},
     "posterior.jitter": 0.3,
     "posterior.acceptance": 0.8,
+    **{f"{network}.pairs.appearance.cover": 0.15 for network in ("shiftnet", "fine")},
     **{f"{network}.loss": "mse" for network in ("shiftnet", "fine")},
     **{f"{network}.pairs.search_turn": 1.1 for network in ("shiftnet", "fine")},
     **{f"{network}.pairs.reach": 2.2 for network in ("shiftnet", "fine")},

@@ -112,12 +112,12 @@ def _random_crop(
 
 
 def _random_cover(target: Float[Tensor, "n 4"], rng: torch.Generator) -> Float[Tensor, "n 4"]:
-    """A rectangle over some of the object: of a side 0.3 to 1.2 half-sides, around a point of its window."""
+    """A rectangle over some of the object: of a side 0.3 to 1.6 half-sides, around a point of its window."""
     count = len(target)
     uniform = torch.rand(count, 4, generator=rng, dtype=torch.float64)
     s = gaze.scale(target)[:, None]
     centre = target[:, 2:] + s * (2 * uniform[:, :2] - 1)
-    half = s * (0.15 + 0.45 * uniform[:, 2:])
+    half = s * (0.15 + 0.65 * uniform[:, 2:])
     return torch.cat((centre - half, centre + half), -1)
 
 

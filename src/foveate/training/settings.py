@@ -29,7 +29,7 @@ class AppearanceSettings:
 
     mirror: Share = 0.5  # mirror images (0 for objects that have a handedness, as digits do)
     composite: Annotated[Share, Unlisted] = 0.6  # the scene is cropped at random and stands on another photograph
-    cover: Annotated[Share, Unlisted] = 0.15  # a part of the object is covered by another photograph
+    cover: Annotated[Share, Unlisted] = 0.3  # a part of the object is covered by another photograph
     grey: Annotated[Share, Unlisted] = 0.15  # no colour
     coarse: Annotated[Share, Unlisted] = 0.3  # seen at half or a third of the resolution, as a small object is
     gain: Annotated[NotNegative, Unlisted] = 0.3  # standard deviation of the log contrast
@@ -45,7 +45,7 @@ class PairSettings:
     near: Annotated[Share, Unlisted] = 0.35  # share of pairs with changes of every size
     search: Annotated[Share, Unlisted] = 0.25  # share with the object anywhere in the context
     whole: Annotated[Share, Unlisted] = 0.15  # share whose context covers the photograph; the rest is fed back
-    in_mind: Annotated[Share, Unlisted] = 0.0  # share of pairs, of any kind, with v of the target as seen before
+    in_mind: Annotated[Share, Unlisted] = 0.2  # share of pairs, of any kind, with v of the target as seen before
     smallest_change: Annotated[float, Field(gt=0, le=1, exclude=True)] = 0.01  # of a near pair, relative to the largest
     log_scale: Annotated[NotNegative, Unlisted] = 0.5  # standard deviation of the largest near change of log scale
     turn: Annotated[NotNegative, Unlisted] = 0.5  # the same of the angle, radians
@@ -75,7 +75,8 @@ FINE = ShiftNetSettings(
     near_weight=0.1,
     decay=0.995,
     pairs=PairSettings(
-        near=1.0, search=0.0, whole=0.0, smallest_change=0.05, log_scale=0.2, turn=0.25, shift=0.25, closer=CLOSER,
+        near=1.0, search=0.0, whole=0.0, in_mind=0.0, smallest_change=0.05, log_scale=0.2, turn=0.25, shift=0.25,
+        closer=CLOSER,
         appearance=AppearanceSettings(composite=0.4),
     ),
 )  # fmt: skip
