@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Read where torch is loaded, which is later. Threads that spin while they wait for one another take the processors that
-# the others need: beside another busy program a convolution on two threads takes five to eight times as long.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Read where torch is loaded, which is later. Threads that spin long while they wait for one another take the processors
+# that the others need: beside other busy programs a convolution on two threads took up to eight times as long. A short
+# spin is as fast on a quiet machine.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _HOME = {
     "api.attention": ("load", "plot", "to_dataframe"),

@@ -182,11 +182,13 @@ def without_turning(settings: TrainSettings) -> TrainSettings:
     return replace(settings, shiftnet=shiftnet, fine=fine, periphery=replace(settings.periphery, turn=0.0))
 
 
-_PLAIN = AppearanceSettings(composite=0.3, coarse=0.1)
+_PLAIN = AppearanceSettings(composite=0.3, cover=0.15, coarse=0.1)  # so few steps do better with what is common
 QUICK_SETTINGS = TrainSettings(
     largest=320,
     gdbn=QUICK,
-    shiftnet=ShiftNetSettings(steps=240, rate=0.03, report_every=20, pairs=PairSettings(appearance=_PLAIN)),
+    shiftnet=ShiftNetSettings(
+        steps=240, rate=0.03, report_every=20, pairs=PairSettings(in_mind=0.0, appearance=_PLAIN)
+    ),
     fine=replace(
         FINE, steps=140, rate=0.03, warm_up=30, decay=0.98, report_every=20,
         pairs=replace(FINE.pairs, log_scale=0.25, turn=0.3, shift=0.3, appearance=_PLAIN),
