@@ -21,6 +21,7 @@ EXACT = ("config", "shape")
 # on one machine (benchmarks/goldens.py), here its form alone.
 CHAOTIC = re.compile(
     r"learned\.(log|tensors)|localization\.(calibration|by_step)|run\.tensors\.(background|periphery)|.*log_ratio$"
+    r"|run\.log\[\d+\]\.(background_windows|calibration_objects|calibration_elsewhere)"
     r"|attend.*\.(trail\[([3-9]|\d\d)\]|acceptance|ess|flags|rhat|std)"
 )
 
