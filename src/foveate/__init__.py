@@ -57,7 +57,9 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     for module, names in _HOME.items():
         if name in names:
-            return getattr(import_module(f"foveate.{module}"), name)
+            found = getattr(import_module(f"foveate.{module}"), name)
+            globals()[name] = found  # asked for once
+            return found
     raise AttributeError(f"module 'foveate' has no attribute {name!r}")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pictures import in_disc, plain
 
 from foveate.attention import shiftnet
 from foveate.attention.settings import CLOSER
@@ -22,10 +23,6 @@ from foveate.training.settings import FINE, AppearanceSettings, PairSettings, Sh
 from foveate.training.shiftnet import pair_loss, train_shiftnet
 
 
-def plain(glimpse):
-    return glimpse - 0.5
-
-
 @pytest.fixture(scope="module")
 def scenes():
     """Noise with one bright disc in each image, and where it is."""
@@ -34,8 +31,7 @@ def scenes():
     for _ in range(12):
         h, w, s = rng.integers(60, 90), rng.integers(70, 100), rng.uniform(8, 16)
         x, y = rng.uniform(20, w - 20), rng.uniform(20, h - 20)
-        rows, columns = np.mgrid[0:h, 0:w] + 0.5
-        disc = ((columns - x) ** 2 + (rows - y) ** 2 < s**2)[..., None]
+        disc = in_disc(h, w, x, y, s)[..., None]
         images.append(np.where(disc, [0.9, 0.8, 0.2], rng.uniform(0, 0.5, (h, w, 3))))
         gazes.append([s, 0.0, x, y])
     return Pyramids.from_images(images), Objects(torch.arange(12), torch.tensor(gazes, dtype=torch.float64))

@@ -13,3 +13,14 @@ def blob_image(seed: int, side: int = 160) -> np.ndarray:
         bump = np.exp(-0.5 * ((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / width**2)
         image += 0.3 * bump[..., None] * random.uniform(-1, 1, 3)
     return np.clip(image, 0, 1)
+
+
+def in_disc(height: int, width: int, x: float, y: float, radius: float) -> np.ndarray:
+    """Which pixels of a picture lie in a disc."""
+    rows, columns = np.mgrid[0:height, 0:width] + 0.5
+    return (columns - x) ** 2 + (rows - y) ** 2 < radius**2
+
+
+def plain(glimpse):
+    """A canonical image that is the glimpse itself, about grey."""
+    return glimpse - 0.5

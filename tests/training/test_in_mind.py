@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pictures import in_disc, plain
 
 from foveate.attention.shiftnet import follow, to_gaze
 from foveate.scenes import gaze
@@ -19,10 +20,6 @@ COLOURS = ([0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9])
 ONLY_BESIDE = PairSettings(near=1.0, search=0.0, whole=0.0, in_mind=1.0, appearance=STILL)
 
 
-def plain(glimpse):
-    return glimpse - 0.5
-
-
 @pytest.fixture(scope="module")
 def scenes():
     """Grey noise with one disc in each image, red, green or blue by turns, and where it is."""
@@ -30,8 +27,7 @@ def scenes():
     images, gazes = [], []
     for k in range(12):
         s, x, y = rng.uniform(9, 14), *rng.uniform(35, 65, 2)
-        rows, columns = np.mgrid[0:100, 0:100] + 0.5
-        disc = ((columns - x) ** 2 + (rows - y) ** 2 < s**2)[..., None]
+        disc = in_disc(100, 100, x, y, s)[..., None]
         images.append(np.where(disc, COLOURS[k % 3], rng.uniform(0.3, 0.5, (100, 100, 1))))
         gazes.append([s, 0.0, x, y])
     return Pyramids.from_images(images), Objects(torch.arange(12), torch.tensor(gazes, dtype=torch.float64))
@@ -58,9 +54,8 @@ def test_v_is_of_the_target_and_most_of_the_contexts_hold_another_object_at_its_
     vivid = (pairs.context.amax(1) - pairs.context.amin(1)) > 0.5
     kinds = [len(pairs.context[k].argmax(0)[vivid[k]].unique()) for k in range(64)]
     assert max(kinds[k] for k in torch.nonzero(pairs.alone)[:, 0]) == 1
-    assert (
-        np.mean([kinds[k] == 2 for k in torch.nonzero(~pairs.alone)[:, 0]]) > 0.3
-    )  # others are alike, or out of sight
+    both = [kinds[k] == 2 for k in torch.nonzero(~pairs.alone)[:, 0]]
+    assert np.mean(both) > 0.3  # others are alike, or out of sight
 
 
 def test_a_mirrored_pair_has_a_mirrored_v_and_none_beside_another_is_fed_back(scenes):
@@ -85,10 +80,9 @@ def test_a_network_goes_to_the_one_of_two_that_v_shows(scenes):
     pairs = replace(ONLY_BESIDE, near=0.5, search=0.5)
     how = ShiftNetSettings(steps=70, batch=32, rate=0.03, warm_up=10, decay=0.95, pairs=pairs)
     net = train_shiftnet(pyramids, objects, plain, how, 0)
-    rows, columns = np.mgrid[0:80, 0:160] + 0.5
     picture = np.full((80, 160, 3), 0.4)
     for x, kind in ((50, 0), (110, 1)):
-        picture[(columns - x) ** 2 + (rows - 40) ** 2 < 12**2] = COLOURS[kind]
+        picture[in_disc(80, 160, x, 40, 12)] = COLOURS[kind]
     both, here = Pyramids.from_images([picture]), torch.zeros(1, dtype=torch.int64)
     for kind, x in ((0, 50), (1, 110)):
         v = torch.full((1, 3, 24, 24), 0.4)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from pictures import in_disc
 
 from foveate.runtime.progress import Progress
 from foveate.scenes import gaze
@@ -23,8 +24,7 @@ def gallery():
     for _ in range(16):
         pixels = rng.integers(0, 120, (200, 240, 3)).astype(np.uint8)
         s, x, y = rng.uniform(18, 34), rng.uniform(40, 90), rng.uniform(50, 150)
-        rows, columns = np.mgrid[0:200, 0:240] + 0.5
-        pixels[(columns - x) ** 2 + (rows - y) ** 2 < s**2] = DISC
+        pixels[in_disc(200, 240, x, y, s)] = DISC
         pixels[80:120, 170:210] = BOX
         images.append(pixels)
         gazes.append([s, 0.0, x, y])

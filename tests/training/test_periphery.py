@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pictures import in_disc
 
 from foveate.attention.periphery import LEAST, MOST, STRIDE, UNIT, Periphery, standard
 from foveate.attention.proposals import Answers, glance, logit_of, propose
@@ -79,7 +80,7 @@ def discs():
     for pixels in images:
         s, x, y, angle = rng.uniform(24, 40), rng.uniform(60, 140), rng.uniform(50, 110), rng.uniform(-3, 3)
         rows, columns = np.mgrid[0:160, 0:200] + 0.5
-        inside = (columns - x) ** 2 + (rows - y) ** 2 < s**2
+        inside = in_disc(160, 200, x, y, s)
         below = (rows - y) * math.cos(angle) - (columns - x) * math.sin(angle) > 0
         pixels[inside], pixels[inside & below] = DISC, BELOW
         gazes.append([s * math.cos(angle), s * math.sin(angle), x, y])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pictures import plain
 
 from foveate.scenes import gaze
 from foveate.scenes.annotations import Annotation
@@ -61,7 +62,7 @@ def test_no_pair_asks_for_a_turn_of_more_than_half_a_period(period, most):
     objects = Objects(torch.zeros(2, dtype=torch.int64), gazes([150, -70]), torch.full((2,), period))
     for network in (TrainSettings().shiftnet, TrainSettings().fine):
         pairs = replace(network.pairs, appearance=STILL, search=0.4, whole=0.4, near=0.2)
-        drawn = draw_pairs(pyramids, objects, lambda x: x.flatten(1), pairs, None, 200, 0, 0)
+        drawn = draw_pairs(pyramids, objects, plain, pairs, None, 200, 0, 0)
         asked = drawn.delta[:, 1].abs().rad2deg()
         assert asked.max() <= most + 1e-3
         assert torch.allclose(gaze.compose(drawn.start, gaze.invert(drawn.start))[:, 0], torch.ones(200).double())

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pictures import plain
 
 from foveate.attention.periphery import Periphery
 from foveate.scenes.pyramid import Pyramids
@@ -39,6 +40,6 @@ def test_no_pair_of_upright_objects_asks_for_a_turn():
     pyramids = Pyramids.from_images([np.zeros((100, 120, 3), np.uint8)])
     for network in (settings.shiftnet, settings.fine):
         pairs = replace(network.pairs, appearance=STILL, search=0.4, whole=0.3, near=0.3)
-        drawn = draw_pairs(pyramids, objects(UPRIGHT, 360), lambda x: x.flatten(1), pairs, None, 64, 0, 0)
+        drawn = draw_pairs(pyramids, objects(UPRIGHT, 360), plain, pairs, None, 64, 0, 0)
         assert drawn.delta[:, 1].abs().max() < 1e-6 and drawn.delta[:, 0].abs().max() > 0.1
     assert settings.periphery.turn == 0

@@ -1,10 +1,10 @@
 """Augmentation of contexts: other surroundings, other light, partly covered, mirrored."""
 
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numba import njit
 from torch import Tensor
 
@@ -19,6 +19,15 @@ _EVERYTHING = torch.tensor([-torch.inf, -torch.inf, torch.inf, torch.inf], dtype
 _NOTHING = torch.zeros(4, dtype=torch.float64)
 
 
+class Beside(NamedTuple):
+    """Contexts in which another photograph begins beside the object."""
+
+    row: Int[Tensor, "k"]  # their places in the minibatch
+    image: Int[Tensor, "k"]  # the other photographs
+    window: Float[Tensor, "k 4"]  # what is seen of them
+    theirs: Bool[Tensor, "k 72 72"]  # pixels that show them
+
+
 def composite(
     pyramids: Pyramids,
     objects: Objects,
@@ -27,16 +36,21 @@ def composite(
     target: Float[Tensor, "n 4"],
     settings: AppearanceSettings,
     rng: torch.Generator,
+    beside: Beside | None = None,
 ) -> Float[Tensor, "n 3 72 72"]:
-    """Contexts of randomly cropped scenes with other photographs behind them, and before a part of some objects."""
+    """Contexts of randomly cropped scenes with other photographs behind them, and before a part of some objects; those
+    of `beside` are neither cropped nor covered."""
     count = len(start)
     chosen, covered = torch.rand(2, count, generator=rng)
     crop = torch.where((chosen < settings.composite)[:, None], _random_crop(pyramids, image, target, rng), _EVERYTHING)
     cover = torch.where((covered < settings.cover)[:, None], _random_cover(target, rng), _NOTHING)
     keep = torch.empty(count, CONTEXT_SIZE, CONTEXT_SIZE, dtype=torch.bool)
     _keep(start.numpy(), crop.numpy(), cover.numpy(), CONTEXT_EXTENT, keep.numpy())
-    context = contexts(pyramids, image, start, where=keep)
     behind_image, behind = _other_surroundings(pyramids, objects, count, rng)
+    if beside is not None:
+        row = beside.row
+        keep[row], behind_image[row], behind[row] = ~beside.theirs, beside.image, beside.window
+    context = contexts(pyramids, image, start, where=keep)
     return contexts(pyramids, behind_image, behind, out=context, where=~keep)
 
 

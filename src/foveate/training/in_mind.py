@@ -10,14 +10,14 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from foveate.attention import shiftnet
 from foveate.scenes import gaze
-from foveate.scenes.glimpse import CONTEXT_EXTENT, CONTEXT_SIZE, PATCH_SIZE, contexts, glimpses, grid
+from foveate.scenes.glimpse import CONTEXT_EXTENT, CONTEXT_SIZE, PATCH_SIZE, glimpses, grid
 from foveate.scenes.pyramid import Pyramids
-from foveate.training.appearance import recolour
+from foveate.training.appearance import Beside, recolour
 from foveate.training.labels import Objects
 from foveate.training.settings import AppearanceSettings
 
@@ -32,11 +32,9 @@ SIZE, TURN = 0.25, 0.2  # standard deviations of log scale and angle, of either,
 class InMind(NamedTuple):
     """Pairs of a minibatch whose v is of the target as it was seen before."""
 
-    row: Int[Tensor, "k"]  # their places in the minibatch; of the first `len(start)` another object is in sight
-    start: Float[Tensor, "beside 4"]  # the gazes looked from, in the targets' photographs
-    other: Int[Tensor, "beside"]  # which objects stand beside the targets
-    window: Float[Tensor, "beside 4"]  # the same gazes, in the photographs of these
-    theirs: Bool[Tensor, "beside 72 72"]  # pixels of the contexts that show the other photographs
+    row: Int[Tensor, "k"]  # their places in the minibatch
+    beside: Beside  # those of them in which another object is in sight
+    start: Float[Tensor, "beside 4"]  # the gazes from which these are looked for
     glimpse: Float[Tensor, "k 3 24 24"]  # what was seen before
 
 
@@ -45,7 +43,8 @@ def draw_in_mind(
 ) -> InMind:
     """Chooses a share of the pairs that look for objects `which`; one in `BESIDE` of them has a second one in sight."""
     row = torch.nonzero(torch.rand(len(which), generator=rng) < share)[:, 0]
-    mine = which[row[: round(BESIDE * len(row))]]
+    first = row[: round(BESIDE * len(row))]
+    mine = which[first]
     other = (mine + 1 + torch.randint(max(len(objects.image) - 1, 1), mine.shape, generator=rng)) % len(objects.image)
     at, beyond = _places(len(mine), rng)
     start, window = (
@@ -54,18 +53,9 @@ def draw_in_mind(
     )
     points = grid(CONTEXT_SIZE, CONTEXT_EXTENT).view(1, CONTEXT_SIZE, CONTEXT_SIZE, 2)
     to_mine, to_other = ((points - place[:, None, None]).square().sum(-1) for place in (at, beyond))
+    beside = Beside(first, objects.image[other], window, to_other < to_mine)
     before = seen_before(pyramids, objects.image[which[row]], objects.gaze[which[row]], rng)
-    return InMind(row, start, other, window, to_other < to_mine, before)
-
-
-def set_beside(
-    context: Float[Tensor, "n 3 72 72"], pyramids: Pyramids, objects: Objects, which: Int[Tensor, "n"], pairs: InMind
-) -> None:
-    """Replaces contexts by those with two objects in sight."""
-    count = len(pairs.start)
-    first = pairs.row[:count]
-    both = contexts(pyramids, objects.image[which[first]], pairs.start)
-    context[first] = contexts(pyramids, objects.image[pairs.other], pairs.window, out=both, where=pairs.theirs)
+    return InMind(row, beside, start, before)
 
 
 def seen_before(

@@ -26,7 +26,7 @@ from foveate.scenes import gaze
 from foveate.scenes.glimpse import sizes_of
 from foveate.scenes.pyramid import Pyramids
 from foveate.training.appearance import composite, mirror, recolour
-from foveate.training.in_mind import draw_in_mind, set_beside
+from foveate.training.in_mind import InMind, draw_in_mind
 from foveate.training.labels import Objects
 from foveate.training.settings import PairSettings
 
@@ -89,24 +89,16 @@ def draw_pairs(
     minds, alone = None, torch.ones(count, dtype=torch.bool)
     if settings.in_mind:
         minds = draw_in_mind(pyramids, objects, which, settings.in_mind, settings.turn > 0, rng)
-        beside = minds.row[: len(minds.start)]
-        start[beside], alone[beside] = minds.start, False
+        start[minds.beside.row], alone[minds.beside.row] = minds.start, False
     target = gaze.nearest_turn(start, as_seen, objects.periods()[which])
 
     image = objects.image[which]
     window, how = shiftnet.window(start, settings.closer), settings.appearance
-    context = composite(pyramids, objects, image, window, as_seen, how, rng)
-    if minds is not None:
-        set_beside(context, pyramids, objects, which, minds)
+    context = composite(pyramids, objects, image, window, as_seen, how, rng, minds and minds.beside)
     context = recolour(context.to(device), how, rng)
     delta = shiftnet.change_between(start, target).float().to(device)
     context, delta, mirrored = mirror(context, delta, how, rng)
-    v = canonical(shiftnet.middle(context, settings.closer))
-    if mean is not None:
-        v[::2] = mean.to(v)
-    if minds is not None:
-        flipped = (mirrored[minds.row] < 0)[:, None, None, None]
-        v[minds.row] = canonical(torch.where(flipped, minds.glimpse.flip(-1), minds.glimpse).to(device))
+    v = _canonical_images(shiftnet.middle(context, settings.closer), canonical, mirrored, minds, mean)
     return Pairs(context, v, delta, start, target, which, mirrored, alone)
 
 
@@ -121,6 +113,26 @@ def feed_back(pairs: Pairs, predicted: Float[Tensor, "n 4"]) -> FedBack:
     left = shiftnet.change_between(led, pairs.target)
     usable = (left[:, 2:].abs().amax(1) < 3.0) & (left[:, 0].abs() < 1.4) & torch.isfinite(left).all(1) & pairs.alone
     return FedBack(pairs.object[usable], led[usable])
+
+
+def _canonical_images(
+    glimpse: Float[Tensor, "n 3 24 24"],
+    canonical: shiftnet.Canonical,
+    mirrored: Float[Tensor, "n"],
+    minds: InMind | None,
+    mean: Float[Tensor, "3 24 24"] | None,
+) -> Float[Tensor, "n 3 24 24"]:
+    """v of what each pair has in mind, else of its glimpse, of every other one the mean."""
+    of_mean = torch.arange(len(glimpse)) % 2 == 0
+    if minds is not None:
+        flipped = (mirrored[minds.row] < 0)[:, None, None, None]
+        glimpse = glimpse.clone()  # it is a part of the context
+        glimpse[minds.row] = torch.where(flipped, minds.glimpse.flip(-1), minds.glimpse).to(glimpse)
+        of_mean[minds.row] = False
+    v = canonical(glimpse)
+    if mean is not None:
+        v[of_mean] = mean.to(v)
+    return v
 
 
 def _near_changes(settings: PairSettings, count: int, rng: torch.Generator) -> Float[Tensor, "n 4"]:

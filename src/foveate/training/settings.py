@@ -76,8 +76,7 @@ FINE = ShiftNetSettings(
     decay=0.995,
     pairs=PairSettings(
         near=1.0, search=0.0, whole=0.0, in_mind=0.0, smallest_change=0.05, log_scale=0.2, turn=0.25, shift=0.25,
-        closer=CLOSER,
-        appearance=AppearanceSettings(composite=0.4),
+        closer=CLOSER, appearance=AppearanceSettings(composite=0.4),
     ),
 )  # fmt: skip
 

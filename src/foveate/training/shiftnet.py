@@ -63,8 +63,9 @@ def train_shiftnet(
 
     def draw(step: int) -> Pairs:
         fed_back = FedBack(memory["object"], memory["gaze"])
-        drawn_from = (pyramids, objects, canonical, settings.pairs, fed_back, settings.batch)
-        return draw_pairs(*drawn_from, seed, step, device, mean)
+        return draw_pairs(
+            pyramids, objects, canonical, settings.pairs, fed_back, settings.batch, seed, step, device, mean
+        )
 
     def loss(net: ShiftNet, pairs: Pairs) -> Float[Tensor, ""]:
         predicted = net(pairs.context, pairs.v)
