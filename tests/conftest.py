@@ -66,6 +66,15 @@ def tiny_folder(tmp_path_factory):
     return shared_run((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny")
 
 
+@pytest.fixture
+def tiny_presets():
+    """`--preset quick` is tiny."""
+    from tiny import presets
+
+    with presets():
+        yield
+
+
 @pytest.fixture(scope="session")
 def foveate(environment):
     """Runs the program in a process of its own: `foveate("report", run)` gives the CompletedProcess, as text."""

@@ -7,7 +7,7 @@ import types
 
 import pytest
 import torch
-from tiny import SETTINGS, presets
+from tiny import SETTINGS
 
 import foveate
 from foveate.api import demo as cached
@@ -15,6 +15,8 @@ from foveate.demo import story
 from foveate.demo.photographs import MissingExtra
 from foveate.errors import BadInput
 from foveate.storage.files import load_tensors
+
+pytestmark = pytest.mark.usefixtures("tiny_presets")
 
 
 def test_every_public_name_is_listed_once_is_there_and_is_told_what_it_is():
@@ -52,12 +54,6 @@ def scenes(tiny_folder):
 @pytest.fixture(scope="module")
 def run(tiny_folder):
     return tiny_folder / "run"
-
-
-@pytest.fixture(autouse=True)
-def _tiny_presets():
-    with presets():
-        yield
 
 
 def test_training_from_python_gives_the_run_that_the_command_gives(scenes, run, tmp_path, capfd):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import SETTINGS, lessons, presets
+from tiny import SETTINGS, lessons
 
 from foveate.attention.attend import Attention
 from foveate.attention.models import Models
@@ -28,6 +28,8 @@ from foveate.storage.files import load_tensors
 from foveate.storage.run import MODELS, Run
 from foveate.training.train import train
 
+pytestmark = pytest.mark.usefixtures("tiny_presets")
+
 
 @pytest.fixture(scope="module")
 def run(tiny_folder):
@@ -37,12 +39,6 @@ def run(tiny_folder):
 @pytest.fixture(scope="module")
 def folder(tiny_folder):
     return tiny_folder / "scenes"
-
-
-@pytest.fixture(autouse=True)
-def _tiny_presets():
-    with presets():
-        yield
 
 
 def foveate(*words):
