@@ -174,3 +174,18 @@ def test_one_class_gives_a_constant_and_nonsense_is_refused():
         fit_logistic(np.where(np.arange(6).reshape(3, 2) == 5, np.inf, features), np.array([0, 1, 1]))
     again = Logistic.from_tensors(model.tensors())
     assert (again.logit(features) == model.logit(features)).all()
+
+
+@pytest.mark.parametrize("away", [-2.0, 0.0, 1.5])
+def test_where_objects_are_rarer_or_more_common_the_log_odds_shift_and_nothing_else(away):
+    """Of many gazes whose log-odds are all off by the same, the shift found is that, and the order stays."""
+    rng = np.random.default_rng(0)
+    scores = 3 * rng.standard_normal(40_000)
+    calibration = fit_calibration(scores, rng.random(40_000) < 1 / (1 + np.exp(-scores)))
+    elsewhere = rng.random(40_000) < 1 / (1 + np.exp(-scores - away))
+    shifted = calibration.shifted(scores, elsewhere)
+    assert shifted.intercept - calibration.intercept == pytest.approx(away, abs=0.05)
+    assert shifted.slope == calibration.slope
+    assert calibration.shifted(np.zeros(0), np.zeros(0, bool)) == calibration, "nothing known, nothing moved"
+    few = calibration.shifted(scores[:2], np.array([False, False]))
+    assert -2 < few.intercept - calibration.intercept < 0, "two gazes move it by less than the prior's two deviations"

@@ -162,15 +162,14 @@ def test_what_is_learned_from_are_new_scenes_as_found_and_old_ones_as_annotated(
     assert sorted(data.fit + data.held_out) == sorted(expected) and data.held_out
     assert all(torch.equal(data.gallery.of(k)[0], gaze) for k, gaze in expected.items())
     assert sorted(data.objects.image.tolist()) == sorted(data.fit)
-    off = [spread if k < 6 else 0 * spread for k in data.objects.image.tolist()]
-    assert torch.equal(data.unsure, torch.stack(off))
+    assert torch.equal(data.unsure, torch.stack([spread] * 6 + [0 * spread] * 5))
 
 
 def test_without_old_scenes_the_new_ones_are_all_that_is_learned_from():
     u = torch.full((6, 4), 22.0, dtype=torch.float64)
     data = LearningScenes(scenes(6), None, torch.ones(4).double()).pseudo_labelled(u, [1, 3, 4], TrainSettings())
     assert data.gallery.names == scenes(6).names and sorted(data.fit + data.held_out) == [1, 3, 4]
-    assert torch.equal(data.unsure, torch.ones(len(data.objects.image), 4).double())
+    assert torch.equal(data.unsure, torch.ones(6, 4).double())
 
 
 def test_what_the_run_held_out_stays_held_out_whoever_teaches_beside_it():

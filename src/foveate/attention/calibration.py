@@ -12,7 +12,7 @@ Source: Platt (1999), "Probabilistic outputs for support vector machines".
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -60,6 +60,19 @@ class Calibration:
         else:
             log_odds = np.full(scores.shape, self.intercept)
         return np.where(unknown, 0.0, sigmoid(log_odds + more))
+
+    def shifted(self, scores: Float[ndarray, " n"], labels: Labels) -> "Calibration":
+        """With log-odds moved by the most probable constant d of other gazes, under d ~ N(0, 1):
+
+            sum_n [log(1 + exp(f_n + d)) - y_n (f_n + d)] + d^2 / 2
+
+        is least, where f are the log-odds of these scores; the derivative is monotone, and 0 within n of 0.
+        """
+        from scipy.optimize import brentq
+
+        y, most = np.asarray(labels, dtype=np.float64), len(labels) + 1.0
+        by = brentq(lambda d: float((self.probability(scores, d) - y).sum() + d), -most, most)
+        return replace(self, intercept=self.intercept + by)
 
     def tensors(self) -> dict[str, Tensor]:
         """A plain float64 tensor, "calibration.logistic", that `from_tensors` reads back exactly."""

@@ -21,6 +21,7 @@ from foveate.demo.photographs import crop, luminance
 from foveate.demo.strokes import FRAME, draw, light_colour
 from foveate.errors import BadInput
 from foveate.runtime.random import numpy_generator
+from foveate.runtime.workers import map_images
 from foveate.storage.files import write_json
 
 KNOWN = (0, 1, 2, 3, 4)
@@ -111,12 +112,16 @@ def write_digit_scenes(
         raise BadInput(f"{count} scenes of the digits {list(classes)}: at least one of each is needed, from 0 to 9")
     images, annotations = [], []
     folder = Path(folder)
+
+    def saved(index: int) -> tuple[DigitScene, str]:
+        scene, name = make_scene(classes, seed, index, split, objects), f"{index:05d}.jpg"
+        Image.fromarray(scene.pixels).save(folder / "images" / name, quality=95, subsampling=0)
+        return scene, name
+
     try:
         (folder / "images").mkdir(parents=True, exist_ok=True)
-        for done, index in enumerate(range(start, start + count), start=1):
-            scene = make_scene(classes, seed, index, split, objects)
-            name = f"{index:05d}.jpg"
-            Image.fromarray(scene.pixels).save(folder / "images" / name, quality=95, subsampling=0)
+        made = map_images(saved, range(start, start + count))
+        for done, (index, (scene, name)) in enumerate(zip(range(start, start + count), made, strict=True), start=1):
             height, width = scene.pixels.shape[:2]
             images.append({"id": index, "file_name": name, "width": width, "height": height})
             for u, digit in zip(scene.gazes, scene.digits, strict=True):

@@ -1,7 +1,6 @@
 """What a new kind is learned from: scenes whose inferred gazes are taken for annotations, beside annotated ones."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -42,9 +41,9 @@ class LearningScenes(NamedTuple):
             images += [count + k for k in annotated]
             held_out += [count + k for k in annotated if k in apart]
             gallery = join(gallery, self.old)
-        data = TrainingData(gallery, sorted(set(images) - set(held_out)), held_out)
-        inferred = data.objects.image < len(self.new.names)
-        return replace(data, unsure=self.spread * inferred.double()[:, None])
+        unsure = torch.zeros(len(gallery.names), 4, dtype=torch.float64)
+        unsure[: len(self.new.names)] = self.spread
+        return TrainingData(gallery, sorted(set(images) - set(held_out)), held_out, unsure)
 
     def _new_held_out(self, teaches: Sequence[int], settings: TrainSettings) -> list[int]:
         """Those of the new scenes held out that teach; FEWEST by the same hash where they are fewer, half at most."""

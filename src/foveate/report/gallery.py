@@ -14,7 +14,8 @@ from foveate.report.pictures import data_uri, jpeg
 from foveate.report.story import Numbers, SceneStory, Step
 from foveate.storage.files import strict
 
-KINDS = {"start": "Start", "convnet": "ShiftNet step", "hmc": "HMC"}
+KINDS = {"start": "Start", "convnet": "ShiftNet step", "mean": "Posterior mean", "hmc": "HMC"}
+ONCE = ("start", "mean")  # kinds of which a trail has one step
 PATCH_ROWS = ("glimpse", "v", "reconstruction")
 PLUS_MINUS, DEGREE = "\N{PLUS-MINUS SIGN}", "\N{DEGREE SIGN}"
 
@@ -32,10 +33,10 @@ class Photographs:
 
 
 def step_names(steps: list[Step]) -> list[str]:
-    """ "Start", "ShiftNet step 2 of 6", "HMC 3 of 12"."""
+    """ "Start", "ShiftNet step 2 of 6", "Posterior mean" or "HMC 3 of 12"."""
     kinds = [step.kind for step in steps]
     return [
-        KINDS[kind] + ("" if kind == "start" else f" {kinds[: index + 1].count(kind)} of {kinds.count(kind)}")
+        KINDS[kind] + ("" if kind in ONCE else f" {kinds[: index + 1].count(kind)} of {kinds.count(kind)}")
         for index, kind in enumerate(kinds)
     ]
 

@@ -123,7 +123,8 @@ def scene_story(
     truths, steps, overlap = gallery.of(image), [], None
     if founds:
         best = founds[0]
-        kinds = ["start"] + ["convnet"] * best.network_steps + ["hmc"] * (len(best.trail) - 1 - best.network_steps)
+        moves = len(best.trail) - 1 - best.network_steps  # a single one is to the mean of the points of importance
+        kinds = ["start"] + ["convnet"] * best.network_steps + (["mean"] if moves == 1 else ["hmc"] * moves)
         steps = story_steps(models, gallery, image, torch.from_numpy(best.trail), kinds)
         if len(truths):
             boxes = gaze.to_boxes(torch.from_numpy(best.u)[None].double())

@@ -50,7 +50,7 @@ class Step:
     """One step of the inference of one scene."""
 
     u: Numbers  # the gaze (a, b, tx, ty), [4]
-    kind: str  # "start", "convnet" (a step of the ShiftNet) or "hmc" (a move of the sampler)
+    kind: str  # "start", "convnet" (a step of the ShiftNet), "mean" (to the posterior's) or "hmc" (of the sampler)
     glimpse: Picture | None = None  # the pixels under the gaze, [3, 24, 24]
     v: Picture | None = None  # the canonical image v at that step, in pixels (`GaussianDBN.to_pixels`)
     reconstruction: Picture | None = None  # mu(h1), the mean given the hidden layer, in pixels

@@ -25,9 +25,9 @@ class TrainingData:
     gallery: Gallery  # the scenes
     fit: Sequence[int]  # numbers of those that train
     held_out: Sequence[int]  # numbers of those that train nothing
-    # how far the gaze of each of `objects` may be off, standard deviations of (log s, angle, x / s, y / s), where
-    # gazes were inferred; None where all are annotated
-    unsure: Float[Tensor, "objects 4"] | None = None
+    # how far gazes in each scene may be off, standard deviations of (log s, angle, x / s, y / s): 0 where they are
+    # annotated and not inferred; None where all are
+    unsure: Float[Tensor, "scenes 4"] | None = None
 
     @cached_property
     def objects(self) -> Objects:

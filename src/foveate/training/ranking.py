@@ -79,16 +79,25 @@ def best_of_places(
     return np.concatenate(scores), np.concatenate(answers)
 
 
-def calibrate(searches: Sequence[Searched]) -> tuple[Logistic, Calibration, dict[str, int]]:
-    """Ranking and calibration from searches of annotated scenes, and their counts.
+def calibrate(
+    searches: Sequence[Searched], others: Sequence[Searched] = (), of_scenes: bool = False
+) -> tuple[Logistic, Calibration, dict[str, int]]:
+    """Ranking and calibration from searches of annotated scenes and of `others`, made of them; and their counts.
 
     The ranking learns from every gaze. The calibration is of what will be reported: of the gazes at one place the best
     alone, since the others, lower in score and just as much at the object, would lend their scores a probability that
     no reported gaze has. Gazes at which it is unclear whether they found an object count for neither.
+
+    In what is made objects are as common as somebody decided. With `of_scenes` the log-odds are shifted to what the
+    scenes alone bear out: probabilities are then of scenes like these, and of others as far as they are like them.
     """
-    x = np.concatenate([each.measured[each.answer != UNCLEAR] for each in searches])
-    y = np.concatenate([each.answer[each.answer != UNCLEAR] for each in searches])
+    both = [*searches, *others]
+    x = np.concatenate([each.measured[each.answer != UNCLEAR] for each in both])
+    y = np.concatenate([each.answer[each.answer != UNCLEAR] for each in both])
     ranking = fit_logistic(x, y, l2=1.0)
-    score, answer = best_of_places(ranking, searches)
+    score, answer = best_of_places(ranking, both)
     counts = {name: int((answer == of).sum()) for name, of in COUNTED}
-    return ranking, fit_calibration(score, answer), counts
+    calibration = fit_calibration(score, answer)
+    if of_scenes:
+        calibration = calibration.shifted(*best_of_places(ranking, searches))
+    return ranking, calibration, counts

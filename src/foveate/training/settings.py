@@ -140,6 +140,9 @@ class RankingSettings:
     mosaics: AtLeast0 = 60  # mosaics of them
     held_out_mosaics: AtLeast0 = 60  # mosaics of scenes that trained nothing, which the ranking learns from too
     held_out_clutter: AtLeast0 = 20  # pictures without an object, likewise
+    of_scenes: bool = (
+        False  # P(object) is of scenes like those held out; else also of others with more or fewer objects
+    )
     log_z_temperatures: AtLeast1 = 1000  # of the estimate of the first layer's log Z
     mosaic: MosaicSettings = field(default_factory=MosaicSettings)
     empty: Annotated[ClutterSettings, Unlisted] = field(default_factory=ClutterSettings)
@@ -195,7 +198,7 @@ QUICK_SETTINGS = TrainSettings(
     periphery=PeripherySettings(steps=600, batch=16, pools=2, patches=600, clutter=12),
     sideways=SidewaysSettings(share=0.0),
     ranking=RankingSettings(
-        scenes=30, mosaics=10, held_out_mosaics=40, held_out_clutter=4, log_z_temperatures=300,
+        scenes=30, mosaics=10, held_out_mosaics=40, held_out_clutter=4, of_scenes=True, log_z_temperatures=300,
         mosaic=MosaicSettings(long=320, short=240, least=56),
     ),
     attend=AttendSettings(posterior=replace(POSTERIOR, chains=4, warm_up=8, draws=12)),

@@ -7,6 +7,10 @@ pose) is shared by neighbouring pixels, so 1728 pixels are worth far fewer obser
 comes out too narrow. Dividing the log-likelihood by a temperature T widens it by about sqrt(T). T is fitted on scenes
 that trained nothing: with z the errors of posterior means divided by the stated standard deviations, T grows by the
 square of the deviation of z, until it stays.
+
+An inferred gaze is no truth: networks that learned from such gazes come back to where those were. With e the distance
+from one, of deviation d, and the gaze itself off by tau (independent of e), what is off is off by sqrt(d^2 + tau^2):
+such errors count as e sqrt(1 + tau^2 / d^2).
 """
 
 from collections.abc import Sequence
@@ -26,7 +30,7 @@ from foveate.attention.posterior.conformal import largest_errors
 from foveate.attention.posterior.law import Law, fit_law
 from foveate.attention.posterior.refine import TOGETHER, Resting, pushed_gazes, refine
 from foveate.attention.settings import AttendSettings
-from foveate.attention.shiftnet import change_between
+from foveate.attention.shiftnet import change_between, move
 from foveate.errors import present
 from foveate.runtime.progress import Progress
 from foveate.scenes import gaze
@@ -65,17 +69,18 @@ def fit_temper(
     attend: AttendSettings,
     progress: Progress,
     spoilt: Hits | None = None,
+    unsure: Float[Tensor, "scenes 4"] | None = None,
 ) -> tuple[Evidence, dict[str, Any]]:
     """Fits the law of error and T on searches of scenes that trained nothing, and keeps what errors remain.
 
     With hits in copies of scenes that are `spoilt`, harder to see, a law is learned from them and from the scenes
-    themselves; without, the law of before stays but for its size.
+    themselves; without, the law of before stays but for its size. `unsure` is that of `TrainingData`.
 
     Returns:
         The evidence with these, unchanged where too few objects were found to say; and figures about it.
     """
     evidence = models.trained_evidence
-    hits = hits_of(models, gallery, searches)
+    hits = as_far_as_the_truth(hits_of(models, gallery, searches), unsure)
     if enough := len(hits.image) >= FEWEST:
         evidence = replace(evidence, law=law_of(hits, evidence.law, spoilt))
     if not enough or attend.posterior.chains == 0:
@@ -116,6 +121,18 @@ def law_of(hits: Hits, before: Law | None, spoilt: Hits | None) -> Law:
     z = hits.errors / law.spread(hits.features)
     sizes = [deviation(part.ravel()) for part in (z[:, 0], z[:, 1], z[:, 2:])]
     return replace(law, intercept=law.intercept + np.log(sizes))
+
+
+def as_far_as_the_truth(hits: Hits, unsure: Float[Tensor, "scenes 4"] | None) -> Hits:
+    """Hits whose errors from inferred gazes count as by the module's docstring: those gazes lie farther away."""
+    inferred = torch.zeros(len(hits.image), dtype=torch.bool) if unsure is None else unsure[hits.image].any(1)
+    if unsure is None or int(inferred.sum()) < FEWEST:
+        return hits
+    errors, tau = hits.errors[inferred.numpy()], unsure[hits.image][inferred]
+    d = torch.tensor([deviation(errors[:, part].ravel()) for part in ([0], [1], [2, 3], [2, 3])]).double()
+    found, truth = hits.found[inferred].double(), hits.truth.clone()
+    truth[inferred] = move(found, change_between(found, truth[inferred]) * torch.hypot(d, tau) / d).to(truth)
+    return hits._replace(truth=truth)
 
 
 def deviation(errors: Float[np.ndarray, "n"]) -> float:

@@ -111,7 +111,8 @@ def patch_model(
     scale = PatchScale.of(aligned_patches(pyramids, objects)) if like is None else like.patch
 
     def epoch(number: int) -> Float[Tensor, "n d"]:
-        drawn = jittered_patches(pyramids, objects, settings.patches, settings.seed, number, data.unsure)
+        unsure = None if data.unsure is None else data.unsure[objects.image]
+        drawn = jittered_patches(pyramids, objects, settings.patches, settings.seed, number, unsure)
         return scale.standardise(drawn).to(device)
 
     seen = aligned_patches(pyramids, turned(data.held_out_objects, settings.seed))
@@ -136,7 +137,8 @@ def _folds(data: TrainingData, settings: TrainSettings) -> list[Float[Tensor, "n
 
     def drawn(fold: int, epoch: int) -> Float[Tensor, "n 3 24 24"]:
         mine = torch.nonzero(place % folds == fold).flatten()
-        some, unsure = objects.take(mine), None if data.unsure is None else data.unsure[mine]
+        some = objects.take(mine)
+        unsure = None if data.unsure is None else data.unsure[some.image]
         return jittered_patches(data.gallery.pyramids, some, how, settings.seed, epoch, unsure)
 
     return [torch.cat([drawn(fold, k) for k in range(fold, folds * epochs, folds)]) for fold in range(folds)]

@@ -7,7 +7,7 @@
   const stage = get("stage"), slider = get("step"), list = get("scene-list"), sets = get("set-list"), play = get("play");
   const rows = ["glimpse", "v", "reconstruction"];
   const named = { glimpse: "Glimpse", v: "Canonical image v", reconstruction: "Reconstruction" };
-  const kinds = { start: "Start", convnet: "ShiftNet", hmc: "HMC" };
+  const kinds = { start: "Start", convnet: "ShiftNet", mean: "Posterior", hmc: "HMC" };
   let scene = scenes[0], now = 0, timer = null;
 
   const number = (value) => value.toLocaleString("en", { maximumFractionDigits: Math.abs(value) < 10 ? 2 : Math.abs(value) < 1000 ? 1 : 0 }).replace("-", "\u2212");
