@@ -79,3 +79,14 @@ def test_gratings_lie_between_two_colours_of_the_scene():
     scene = np.full((4, 4, 3), 0.5, np.float32)
     made = kinds._gratings((72, 96), scene, np.random.default_rng(5), SETTINGS)
     assert abs(made - 0.5).max() < 0.5 and abs(made.mean() - 0.5) < 0.01
+
+
+def test_writing_is_ink_on_paper_and_most_of_a_page_stays_paper():
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        made = kinds._writing((240, 320), np.zeros((1, 1, 3), np.float32), rng, SETTINGS).mean(2)
+        if np.ptp(made) < 0.5:
+            continue  # in the one colour of this scene
+        ink = made < (made.min() + made.max()) / 2
+        assert 0.02 < ink.mean() < 0.5
+        assert ink.mean(1).max() > 2 * ink.mean(1).min(), "lines, and what is between them"

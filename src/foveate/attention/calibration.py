@@ -13,6 +13,7 @@ Source: Platt (1999), "Probabilistic outputs for support vector machines".
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,8 +72,8 @@ class Calibration:
         from scipy.optimize import brentq
 
         y, most = np.asarray(labels, dtype=np.float64), len(labels) + 1.0
-        by = brentq(lambda d: float((self.probability(scores, d) - y).sum() + d), -most, most)
-        return replace(self, intercept=self.intercept + by)
+        by: Any = brentq(lambda d: float((self.probability(scores, d) - y).sum() + d), -most, most)
+        return replace(self, intercept=self.intercept + float(by))
 
     def tensors(self) -> dict[str, Tensor]:
         """A plain float64 tensor, "calibration.logistic", that `from_tensors` reads back exactly."""

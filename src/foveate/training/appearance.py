@@ -2,13 +2,14 @@
 
 from typing import NamedTuple, no_type_check
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from numba import njit
+from numba import njit, prange
 from torch import Tensor
 
-from foveate.runtime.random import uniform_array
+from foveate.runtime.random import uniform_array, unit_at
 from foveate.scenes import gaze
 from foveate.scenes.glimpse import CONTEXT_EXTENT, CONTEXT_SIZE, contexts, sizes_of
 from foveate.scenes.pyramid import Pyramids
@@ -71,16 +72,13 @@ def recolour(
     mean = context.mean((1, 2, 3), keepdim=True)
     bias = (settings.bias * torch.randn(count, 1, 1, 1, generator=rng)).to(device)
     noise = (12**0.5 * settings.noise * torch.rand(count, 1, 1, 1, generator=rng)).to(device)
-    context.sub_(mean).mul_(gain).add_(mean + bias - noise / 2)
-    return context.addcmul_(noise, _uniform(context, rng))
-
-
-def _uniform(like: Tensor, rng: torch.Generator) -> Tensor:
-    """Uniform numbers for every pixel: the generator's own on the CPU; elsewhere counted ones, under a key of its."""
-    if like.device.type == "cpu":
-        return torch.rand(like.shape, generator=rng)
     low, high = torch.randint(2**32, (2,), generator=rng).tolist()
-    return uniform_array(tuple(like.shape), (low, high), like.device)
+    if device.type == "cpu":
+        middle, level, strength = (each.flatten().numpy() for each in (mean, mean + bias, noise))
+        _light(context.numpy(), gain[..., 0, 0].numpy(), middle, level, strength, np.uint32(low), np.uint32(high))
+        return context
+    context.sub_(mean).mul_(gain).add_(mean + bias - noise / 2)
+    return context.addcmul_(noise, uniform_array(tuple(context.shape), (low, high), device))
 
 
 def mirror(
@@ -150,3 +148,17 @@ def _keep(start, crop, cover, extent, out):
                 inside = crop[n, 0] <= x < crop[n, 2] and crop[n, 1] <= y < crop[n, 3]
                 covered = cover[n, 0] <= x < cover[n, 2] and cover[n, 1] <= y < cover[n, 3]
                 out[n, r, q] = inside and not covered
+
+
+@njit(cache=True, parallel=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@no_type_check
+def _light(context, gain, mean, level, noise, low, high):
+    """(x - mean) gain + level + noise (U - 1/2) of every pixel, in place, U the counted numbers of `uniform_array`."""
+    count, channels, height, width = context.shape
+    for n in prange(count):
+        for c in range(channels):
+            factor, rest = gain[n, c], level[n] - mean[n] * gain[n, c] - np.float32(0.5) * noise[n]
+            for r in range(height):
+                row, first = context[n, c, r], np.uint32(((n * channels + c) * height + r) * width)
+                for q in range(width):
+                    row[q] = row[q] * factor + rest + noise[n] * unit_at(np.uint32(first + np.uint32(q)), low, high)

@@ -36,9 +36,15 @@ BANDS, GATES = 4, 8  # of the background model: bands of directions, and precisi
 
 
 def train_evidence(
-    models: Models, data: TrainingData, run: Run, settings: TrainSettings, progress: Progress
+    models: Models,
+    data: TrainingData,
+    run: Run,
+    settings: TrainSettings,
+    progress: Progress,
+    before: Evidence | None = None,
 ) -> Evidence:
-    """Evidence, calibration and temper; kept in the run, and taken from it where they are there."""
+    """Evidence, calibration and temper; kept in the run, and taken from it where they are there. The law of error is
+    that of `before`, but for its size, where there was one."""
     if not run.checkpoints.done("evidence"):
         with data.gallery.pyramids.store.scratch():  # mosaics and clutter are made for this alone
             evidence, figures = _unranked(models, data, settings, progress)
@@ -47,9 +53,10 @@ def train_evidence(
             ranking, calibration, counts = calibrate(searches, others, settings.ranking.of_scenes)
             evidence = replace(evidence, ranking=ranking, calibration=calibration)
             missed, known = missed_share(data.gallery, searches), known_figures(evidence, data.gallery, searches)
-            evidence = replace(evidence, missed=missed, known=known)
-            models = replace(models, evidence=evidence)
-            spoilt = spoilt_hits(models, data.gallery, data.held_out, settings.attend, settings.seed, progress)
+            evidence = replace(evidence, missed=missed, known=known, law=before and before.law)
+            models, spoilt = replace(models, evidence=evidence), None
+            if evidence.law is None:
+                spoilt = spoilt_hits(models, data.gallery, data.held_out, settings.attend, settings.seed, progress)
         evidence, tempered = fit_temper(models, data.gallery, searches, settings.attend, progress, spoilt, data.unsure)
         run.log({"phase": "evidence", **figures, **counts, **tempered})
         save_tensors(run.path / "background.safetensors", evidence.tensors())

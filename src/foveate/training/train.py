@@ -78,7 +78,7 @@ def train_models(
         data = with_sideways(data, settings, progress)
     shiftnet, fine = networks(data, gdbn, run, settings, progress, start, paper)
     models = Models(gdbn, shiftnet, None, fine, periphery, paper=paper)
-    return replace(models, evidence=train_evidence(models, data, run, settings, progress))
+    return replace(models, evidence=train_evidence(models, data, run, settings, progress, start and start.evidence))
 
 
 def paper_start(data: TrainingData, gdbn: GaussianDBN) -> PaperStart:

@@ -1,4 +1,4 @@
-"""Pictures without an object: noise, gratings, fallen leaves, and the spectrum of a photograph without its phase.
+"""Pictures without an object: noise, gratings, leaves, writing, and the spectrum of a photograph without its phase.
 
 Annotated scenes show what their photographers cared for. Nothing in them says that a screen of noise, a wall of bricks
 or a tray of coins holds no object, and a network that never saw the like may answer anything. These pictures are
@@ -10,7 +10,8 @@ searched as scenes are, and where the search ends are hard negatives.
   to scale (Lee, Mumford and Huang 2001, "Occlusion models for natural images"), in the colours of a scene, each shaded
   from one side as a ball or a coin is;
 - spectrum: a scene whose Fourier coefficients keep their modulus and take the phases of white noise. What made an
-  object is in the phases (Oppenheim and Lim 1981, "The importance of phase in signals").
+  object is in the phases (Oppenheim and Lim 1981, "The importance of phase in signals");
+- writing: lines of signs that nobody can read, each of a few strokes, as on a page or a screen.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
+from PIL import Image, ImageDraw
 
 from foveate.runtime.progress import Progress, Quiet
 from foveate.runtime.random import key
@@ -26,6 +28,7 @@ from foveate.training.gallery import Gallery, Shown, make
 from foveate.training.settings import ClutterSettings
 
 Picture = Float[ndarray, "h w 3"]
+FINE = 2  # by which writing is drawn larger, so that its edges are smooth
 Colours = Float[ndarray, "H W 3"]  # a scene, which need not be as large
 
 
@@ -38,7 +41,7 @@ def clutter(
     progress: Progress | None = None,
     store: Store | None = None,
 ) -> Gallery:
-    """`count` pictures without an object, the four kinds in turn, in colours and spectra of some of a gallery's scenes.
+    """`count` pictures without an object, the five kinds in turn, in colours and spectra of some of a gallery's scenes.
     Picture k depends on the seed, k and the scenes alone."""
     how = settings or ClutterSettings()
 
@@ -113,6 +116,38 @@ def _spectrum(shape: tuple[int, int], scene: Colours, rng: np.random.Generator, 
     return mean + np.fft.irfft2(turned, s=(h, w), axes=(0, 1))
 
 
+def _writing(shape: tuple[int, int], scene: Colours, rng: np.random.Generator, settings: ClutterSettings) -> Picture:
+    """Words of twenty signs in lines that are about level, in dark ink on light paper or in two colours of a scene."""
+    paper, ink = _colours(scene, 2, rng) if rng.random() < 0.5 else (rng.uniform(0.8, 1, 3), rng.uniform(0, 0.35, 3))
+    signs, high = [_sign(rng) for _ in range(20)], np.exp(rng.uniform(np.log(6), np.log(48)))
+    sheet = Image.new("L", (FINE * shape[1], FINE * shape[0]))
+    pen, unit = ImageDraw.Draw(sheet), FINE * high
+    width = max(1, round(unit * rng.uniform(0.08, 0.2)))
+    for top in np.arange(rng.random() * unit, sheet.height, rng.uniform(1.3, 2.0) * unit):
+        left = rng.uniform(-1, 2) * unit
+        while left < sheet.width:
+            for sign in rng.integers(len(signs), size=rng.integers(1, 10)):
+                for stroke in signs[sign]:
+                    pen.line([(left + 0.6 * unit * x, top + unit * y) for x, y in stroke], 255, width, "curve")
+                left += 0.8 * unit
+            left += 0.6 * unit
+    turned = sheet.rotate(float(rng.normal(0, 5)), Image.Resampling.BILINEAR).resize(
+        (shape[1], shape[0]), Image.Resampling.BOX
+    )
+    covered = np.asarray(turned)[..., None] / 255
+    return paper + (ink - paper) * covered + rng.uniform(0, 0.04) * rng.normal(size=(*shape, 3))
+
+
+def _sign(rng: np.random.Generator) -> list[Float[ndarray, "points 2"]]:
+    """Two to four strokes in the unit square, straight or bent, between points of a grid of 3 x 3."""
+    t, strokes = np.linspace(0, 1, 7)[:, None], []
+    for _ in range(rng.integers(2, 5)):
+        begin, bend, end = rng.integers(3, size=(3, 2)) / 2
+        bend = bend if rng.random() < 0.5 else (begin + end) / 2
+        strokes.append((1 - t) ** 2 * begin + 2 * t * (1 - t) * bend + t**2 * end)  # a quadratic Bezier curve
+    return strokes
+
+
 def _colours(scene: Colours, count: int, rng: np.random.Generator) -> Float[ndarray, "count 3"]:
     """Colours of a scene's pixels."""
     flat = scene.reshape(-1, 3)
@@ -120,4 +155,4 @@ def _colours(scene: Colours, count: int, rng: np.random.Generator) -> Float[ndar
 
 
 Kind = Callable[[tuple[int, int], Colours, np.random.Generator, ClutterSettings], Picture]
-KINDS: tuple[Kind, ...] = (_noise, _leaves, _spectrum, _gratings)
+KINDS: tuple[Kind, ...] = (_noise, _leaves, _spectrum, _gratings, _writing)
