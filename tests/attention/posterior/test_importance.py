@@ -11,7 +11,9 @@ from pictures import blob_image
 from foveate.attention.posterior.conditionals import PatchConditionals
 from foveate.attention.posterior.importance import (
     POINTS,
+    Normal,
     Weighed,
+    adapted,
     law_of_error,
     smooth,
     weigh,
@@ -151,14 +153,32 @@ def test_weights_of_several_proposals_are_those_of_their_mixture():
     both = posterior(left, 50.0, posterior(left, 50.0))
     assert len(both.proposals) == 2 and both.weight.shape == (1, 2 * POINTS)
     density = torch.zeros(2 * POINTS, dtype=torch.float64)
-    for middle, spread in both.proposals:
-        normal = torch.distributions.Normal(middle[0], spread[0])
-        density += normal.log_prob(both.position[0]).sum(-1).exp() / 2
+    (middle, spread), (between, factor) = both.proposals
+    for mean, lower in ((middle[0], torch.diag(spread[0])), (between[0], factor[0])):
+        normal = torch.distributions.MultivariateNormal(mean, scale_tril=lower)
+        density += normal.log_prob(both.position[0]).exp() / 2
     weight = both.log_target[0].exp() / density
     weight /= weight.sum()
     light = weight.argsort()[: int(1.5 * POINTS)]
     ratio = both.weight[0, light] / weight[light]
     assert torch.allclose(ratio, ratio[:1].expand_as(ratio), rtol=1e-6) and ratio[0] == pytest.approx(1, abs=0.05)
+
+
+def test_an_adapted_proposal_has_the_points_covariance_widened_and_never_flat():
+    """Points on a line in (log s, x): the proposal is along it, and has a quarter of the law across it."""
+    first, t = posterior(TRUE[None], 50.0), torch.linspace(-1, 1, POINTS, dtype=torch.float64)
+    line = torch.stack((t, 0 * t, 2 * t, 0 * t), 1)[None]
+    even = torch.full((1, POINTS), 1 / POINTS, dtype=torch.float64)
+    law = Normal(torch.zeros(1, 4).double(), torch.full((1, 4), 0.4).double())
+    proposal = adapted(first._replace(position=line, weight=even), law)
+    along = float((t * t).mean())
+    expected = 2.25 * along * torch.tensor([[1, 0, 2, 0], [0, 0, 0, 0], [2, 0, 4, 0], [0, 0, 0, 0]]) + 0.01 * torch.eye(
+        4
+    )
+    assert torch.allclose(proposal.factor[0] @ proposal.factor[0].mT, expected.double())
+    rng = torch.Generator().manual_seed(0)
+    drawn = proposal.at(torch.rand(1, 100_000, 4, generator=rng, dtype=torch.float64).clamp(1e-9, 1 - 1e-9))[0]
+    assert torch.allclose(torch.cov(drawn.T), expected.double(), atol=0.05)
 
 
 def test_what_the_prior_rules_out_weighs_nothing():

@@ -55,6 +55,25 @@ class Normal(NamedTuple):
         return -0.5 * away.square().sum(-1) - torch.log(self.spread).sum(-1)[:, None]
 
 
+class Correlated(NamedTuple):
+    """Normal densities of coordinates that vary together, one of each gaze; see `Normal`."""
+
+    middle: Float[Tensor, "n 4"]  # means
+    factor: Float[Tensor, "n 4 4"]  # lower triangular, L of the covariances L L^T
+
+    def at(self, uniform: Float[Tensor, "n points 4"]) -> Float[Tensor, "n points 4"]:
+        """Points whose independent standard coordinates are the quantiles at numbers in (0, 1)."""
+        return self.middle[:, None] + torch.special.ndtri(uniform) @ self.factor.mT
+
+    def log_density(self, position: Float[Tensor, "n points 4"]) -> Float[Tensor, "n points"]:
+        """Log density but for the constant of `Normal`, nats."""
+        away = torch.linalg.solve_triangular(self.factor, (position - self.middle[:, None]).mT, upper=False)
+        return -0.5 * away.square().sum(1) - self.factor.diagonal(dim1=1, dim2=2).log().sum(-1)[:, None]
+
+
+Proposal = Normal | Correlated
+
+
 class Weighed(NamedTuple):
     """Points of each gaze's posterior."""
 
@@ -64,11 +83,11 @@ class Weighed(NamedTuple):
     k: Float[np.ndarray, "n"]  # shape of the weights' tail; infinite where no point weighs anything
     position: Float[Tensor, "n points 4"]  # of each point in its chart; angles are not wrapped
     log_target: Float[Tensor, "n points"]  # log density of the posterior there, up to a constant; nats
-    proposals: tuple[Normal, ...]  # as many points, in their order, are of each
+    proposals: tuple[Proposal, ...]  # as many points, in their order, are of each
 
     def take(self, row: int) -> "Weighed":
         """Those of one gaze."""
-        some, proposals = slice(row, row + 1), [Normal(m[[row]], s[[row]]) for m, s in self.proposals]
+        some, proposals = slice(row, row + 1), [type(each)(*(p[[row]] for p in each)) for each in self.proposals]
         return Weighed._make((*(part[some] for part in self[:-1]), tuple(proposals)))
 
     @property
@@ -92,7 +111,7 @@ def weigh(
     first points are drawn from it. A unique name a gaze keys, with the seed, its shift.
     """
     drawn = law if before is None else adapted(before, law)
-    proposals = (drawn,) if before is None else (*before.proposals, drawn)
+    proposals: tuple[Proposal, ...] = (drawn,) if before is None else (*before.proposals, drawn)
     keys = torch.tensor([key(seed, "importance", name) for name in names], dtype=torch.int64)
     shift = uniforms(keys, len(proposals) - 1, 4)
     position = drawn.at(torch.remainder(_sobol() + shift[:, None].double(), 1.0).clamp(1e-9, 1 - 1e-9))
@@ -164,16 +183,20 @@ def fit_tail(excess: Float[np.ndarray, "n"]) -> tuple[float, float]:
     return (n * shape + 5.0) / (n + 10.0), -shape / best
 
 
-def adapted(weighed: Weighed, law: Normal) -> Normal:
-    """A proposal that fits weighed points better than the law they were drawn from: their mean and their deviations.
+def adapted(weighed: Weighed, law: Normal) -> Correlated:
+    """A proposal that fits weighed points better than the law they were drawn from: their mean and covariance C.
 
-    It is half as wide again as they are, since a proposal must not be narrower than its target, and no narrower than a
-    quarter of the law.
+    Size and place often vary together: what is too large is also too low. The proposal's covariance is
+
+        1.5^2 C + diag(spread / 4)^2,
+
+    half as wide again as the points, since a proposal must not be narrower than its target, and never flat.
     """
     middle = torch.einsum("np,npd->nd", weighed.weight, weighed.position)
-    away = (weighed.position - middle[:, None]).square()
-    spread = torch.einsum("np,npd->nd", weighed.weight, away).sqrt()
-    return Normal(middle, torch.maximum(1.5 * spread, 0.25 * law.spread))
+    away = weighed.position - middle[:, None]
+    covariance = torch.einsum("np,npi,npj->nij", weighed.weight, away, away)
+    least = torch.diag_embed((0.25 * law.spread).square())
+    return Correlated(middle, torch.linalg.cholesky(1.5**2 * covariance + least))
 
 
 def law_of_error(targets: GazeTargets, gazes: Float[Tensor, "n 4"], spread: Float[Tensor, "n 4"]) -> Normal:
